@@ -1,0 +1,163 @@
+"""The only state shared between the loop thread and the web thread.
+
+The loop replaces one reference to an immutable snapshot, appends to a bounded event log and counts; the web side
+samples. Commands travel the other way through an inbox and are answered through a `concurrent.futures.Future`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from dp_coordinator.core.events import ManualStartRequested
+from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
+
+EVENT_LOG_SIZE = 4096
+INBOX_SIZE = 256
+
+Command: TypeAlias = ManualStartRequested
+Reply: TypeAlias = StartAction | StartRefusal
+
+
+class InboxFullError(RuntimeError):
+    """More commands are waiting than the loop may hold; try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of the event log."""
+
+    seq: int
+    """1, 2, 3, ... without gaps."""
+    at: float
+    """Monotonic seconds."""
+    kind: str
+    fields: dict[str, object]
+
+
+class Histogram:
+    """Cumulative-style histogram in seconds; written by the loop, read by the metrics page."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value into the first bucket whose upper bound is not below it."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the process started. Only the loop writes."""
+
+    frames: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(kind, verdict) -> frames in. Verdicts: accepted, or why it was dropped."""
+    starts: dict[str, int] = field(default_factory=dict)
+    """Cause -> START_DP_WAVE broadcasts."""
+    loads_published: int = 0
+    wave_states_published: int = 0
+    wave_seconds: Histogram = field(default_factory=lambda: Histogram((0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)))
+    publication_lateness_seconds: Histogram = field(
+        default_factory=lambda: Histogram((0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1))
+    )
+
+    def count_frame(self, kind: str, verdict: str, n: int = 1) -> None:
+        """Count `n` frames of a kind under a verdict."""
+        self.frames[kind, verdict] = self.frames.get((kind, verdict), 0) + n
+
+
+class EventLog:
+    """The newest entries, numbered; appended by the loop, read by anyone."""
+
+    def __init__(self, size: int = EVENT_LOG_SIZE) -> None:
+        self._entries: deque[LogEntry] = deque(maxlen=size)
+        self._lock = threading.Lock()
+        self.last_seq = 0
+
+    def append(self, at: float, kind: str, fields: dict[str, object]) -> None:
+        """Add one entry with the next number."""
+        with self._lock:
+            self.last_seq += 1
+            self._entries.append(LogEntry(self.last_seq, at, kind, fields))
+
+    def since(self, seq: int) -> list[LogEntry]:
+        """Entries numbered above `seq` that are still held, oldest first."""
+        with self._lock:
+            missing = self.last_seq - seq
+            if missing <= 0:
+                return []
+            if missing >= len(self._entries):
+                return list(self._entries)
+            return [self._entries[i] for i in range(-missing, 0)]
+
+    @property
+    def oldest_seq(self) -> int:
+        """The number of the oldest entry still held; last_seq + 1 when empty."""
+        with self._lock:
+            return self._entries[0].seq if self._entries else self.last_seq + 1
+
+
+class Inbox:
+    """Commands for the loop. `wake` is called after each post, on the posting thread."""
+
+    def __init__(self, size: int = INBOX_SIZE) -> None:
+        self._waiting: deque[tuple[Command, Future[Reply]]] = deque()
+        self._size = size
+        self._lock = threading.Lock()
+        self._wake: Callable[[], None] | None = None
+
+    def connect(self, wake: Callable[[], None] | None) -> None:
+        """Set what wakes the loop; None when the loop is gone."""
+        self._wake = wake
+
+    def post(self, command: Command) -> Future[Reply]:
+        """Hand a command to the loop. Raises `InboxFullError` rather than grow without bound."""
+        reply: Future[Reply] = Future()
+        with self._lock:
+            if len(self._waiting) >= self._size:
+                raise InboxFullError(f"{self._size} commands are waiting already; try again later")
+            self._waiting.append((command, reply))
+            if self._wake is not None:
+                self._wake()
+        return reply
+
+    def take(self) -> list[tuple[Command, Future[Reply]]]:
+        """All commands posted so far, oldest first."""
+        with self._lock:
+            taken = list(self._waiting)
+            self._waiting.clear()
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The three addresses as really bound (a TCP port 0 is replaced by the real one)."""
+
+    front_publish: str
+    back_output: str
+    back_publish: str
+
+
+class Mailbox:
+    """What the two threads know of each other."""
+
+    def __init__(self, snapshot: Snapshot, endpoints: Endpoints, *, min_stats_update_interval: float) -> None:
+        self.snapshot = snapshot
+        self.endpoints = endpoints
+        self.min_stats_update_interval = min_stats_update_interval
+        """Seconds between load publications."""
+        self.log = EventLog()
+        self.inbox = Inbox()
+        self.counters = Counters()
+        self.started_at = time.monotonic()
+        self.loop_alive_at = self.started_at
+        """Monotonic seconds of the loop's last turn: /livez tells a stuck loop by it."""

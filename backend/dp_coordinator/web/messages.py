@@ -1,0 +1,265 @@
+"""What REST and the WebSocket say, as types. The front end's types are generated from these.
+
+Times named `*_at` are Unix seconds (wall clock, for people); ages and durations are seconds measured on the
+monotonic clock. Numbers that were never reported are null.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PhaseName = Literal["paused", "starting", "running"]
+EngineStatus = Literal["never", "fresh", "stale"]
+CauseName = Literal["front-end", "engine", "manual", "unknown"]
+ActionStateName = Literal["asked", "observed", "timed_out"]
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Sums over the engines that have reported; null when none has."""
+
+    waiting: int | None
+    running: int | None
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """One data-parallel rank. `age_s` is seconds since its last report."""
+
+    index: int
+    waiting: int | None
+    running: int | None
+    kv_cache_usage: float | None
+    step_counter: int | None
+    current_wave: int | None
+    age_s: float | None
+    status: EngineStatus
+    restarts: int
+    stepping: bool
+    """Seen stepping in the wave that is open."""
+
+
+class EndpointInfo(msgspec.Struct, frozen=True):
+    """Where engines and front-ends connect."""
+
+    front_publish: str
+    back_output: str
+    back_publish: str
+
+
+class State(msgspec.Struct, frozen=True):
+    """`GET /api/v1/state`."""
+
+    current_wave: int
+    engines_running: bool
+    phase: PhaseName
+    phase_age_s: float
+    """Seconds since the phase last changed."""
+    asked_age_s: float | None
+    """Seconds since START was last broadcast for the open wave; null when nothing was asked."""
+    stepping: list[int]
+    """Ranks seen stepping in the open wave."""
+    ready: bool
+    """Every expected engine has subscribed and READY was sent."""
+    engine_count: int
+    engines_subscribed: int
+    front_ends: int
+    totals: Totals
+    engines: list[Engine]
+    dialect: str
+    wave_coordination: bool
+    min_stats_update_interval_ms: int
+    endpoints: EndpointInfo
+    start_blocked: str | None
+    """Why a manual start would be refused now; null when it would be accepted."""
+    uptime_s: float
+    data_age_s: float
+    """Seconds since the loop made this state."""
+    version: str
+    """dp-coordinator's own version."""
+
+
+class WaveInfo(msgspec.Struct, frozen=True):
+    """One wave; `GET /api/v1/waves` lists them newest first."""
+
+    number: int
+    cause: CauseName
+    cause_engine: int | None
+    asked_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    duration_s: float | None
+    """From asked (or started) to ended, or to now while open; null when only the end was seen."""
+    open: bool
+    completed: bool
+    peak_waiting: int
+    peak_running: int
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event-log entry; `seq` counts 1, 2, 3, ... since the process started."""
+
+    seq: int
+    at: float
+    kind: str
+    fields: dict[str, object]
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """`GET /api/v1/events`: entries oldest first; ask again with `since=next_since`."""
+
+    events: list[Event]
+    next_since: int
+    last_seq: int
+    truncated: bool
+    """Some entries after `since` are no longer held."""
+
+
+class WavePage(msgspec.Struct, frozen=True):
+    """`GET /api/v1/waves`: newest first."""
+
+    waves: list[WaveInfo]
+
+
+class EnginePage(msgspec.Struct, frozen=True):
+    """`GET /api/v1/engines`."""
+
+    engines: list[Engine]
+
+
+class History(msgspec.Struct, frozen=True):
+    """`GET /api/v1/history`: columns, oldest first; null totals where nothing had been reported."""
+
+    at: list[float]
+    current_wave: list[int]
+    phase: list[PhaseName]
+    waiting: list[int | None]
+    running: list[int | None]
+    front_ends: list[int]
+    engines_subscribed: list[int]
+
+
+class RankSeen(msgspec.Struct, frozen=True):
+    """A rank that was seen stepping, and how long after the ask."""
+
+    engine_index: int
+    after_s: float
+
+
+class Action(msgspec.Struct, frozen=True):
+    """A manual start: what was asked, and what was observed of it."""
+
+    id: str
+    wave: int
+    reason: str
+    caller: str
+    state: ActionStateName
+    asked_at: float
+    age_s: float
+    seen: list[RankSeen]
+    silent: list[int]
+    collective: bool
+    """True when the end of the wave was the evidence: its all-reduce takes every rank."""
+    took_s: float | None
+    """Seconds from the ask until all ranks were seen, or until it timed out; null while waiting."""
+    engine_count: int
+    summary: str
+    """The outcome in one sentence."""
+
+
+class StartWave(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/waves`."""
+
+    reason: str
+    expected_wave: int | None = None
+    wave: int | None = None
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """RFC 9457 problem details; `type` is `/problems/<slug>`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+# -- WebSocket: each text frame is one of these, told apart by `type` ---------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
+    """First message: who is speaking, and what `?since=` meant."""
+
+    protocol: int
+    """1. A page built for another number asks for a reload."""
+    version: str
+    started_at: float
+    """When the coordinator started: a change of it means that event numbers start again."""
+    now: float
+    """The server's wall clock."""
+    last_seq: int
+    replay_from: int
+    """The first event number that follows; greater than since + 1 when some are no longer held."""
+    stale_after_s: float
+
+
+class EngineColumnsMessage(msgspec.Struct, frozen=True):
+    """Engines as columns in index order."""
+
+    waiting: list[int | None]
+    running: list[int | None]
+    kv_cache_usage: list[float | None]
+    step_counter: list[int | None]
+    current_wave: list[int | None]
+    age_s: list[float | None]
+    """Age at the moment the message was made; the page lets it grow by itself."""
+    restarts: list[int]
+    stepping: list[int]
+    """Indexes (not a column) of ranks seen stepping in the open wave."""
+
+
+class SnapshotMessage(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
+    """The newest state, at most 10 a second; a slow viewer skips states, never events."""
+
+    at: float
+    data_age_s: float
+    current_wave: int
+    engines_running: bool
+    phase: PhaseName
+    phase_age_s: float
+    asked_age_s: float | None
+    ready: bool
+    engine_count: int
+    engines_subscribed: int
+    front_ends: int
+    totals: Totals
+    engines: EngineColumnsMessage
+    wave_coordination: bool
+    dialect: str
+    endpoints: EndpointInfo
+    start_blocked: str | None
+    waves: list[WaveInfo]
+    """The newest 20, newest first."""
+    actions: list[Action]
+    """The newest 5, newest first."""
+    last_seq: int
+
+
+class EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
+    """One event-log entry, in order and without gaps."""
+
+    seq: int
+    at: float
+    kind: str
+    fields: dict[str, object]
+
+
+class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap"):
+    """Events `first` to `last` are not held any more: the viewer was too slow or away too long."""
+
+    first: int
+    last: int
+
+
+StreamMessage = Hello | SnapshotMessage | EventMessage | GapMessage
