@@ -128,6 +128,8 @@ class Snapshot:
     """When START was last broadcast for the wave that is open; None when none is."""
     stepping: tuple[int, ...]
     """Ranks seen stepping in the wave that is open."""
+    start_blocked: str | None
+    """Why a manual start would be refused; None when one would be accepted."""
     engine_count: int
     engines_subscribed: int
     front_ends: int

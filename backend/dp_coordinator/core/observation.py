@@ -1,0 +1,145 @@
+"""What was asked of the engines and what was seen of them, wave by wave. Kept apart, because neither implies the other.
+
+Evidence that a rank steps in a wave:
+- its own report stamped with that wave, with a step behind it or a request running;
+- its own start_wave for that wave;
+- any rank's report with a step behind it, and wave_complete: a step and the all-reduce that ends a wave are
+  collective, so one rank that got past them proves it for all (vllm/v1/engine/core.py, `DPEngineCoreProc`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from dp_coordinator.core.snapshot import Phase, Wave, WaveCause
+
+WAVES_KEPT = 512
+UNANSWERED_AFTER = 10.0
+"""Seconds after which a START that nobody was seen to follow counts as unanswered."""
+
+
+@dataclass(slots=True)
+class OpenWave:
+    """The wave that was asked for or runs now."""
+
+    number: int
+    cause: WaveCause
+    cause_engine: int | None
+    asked_at: float | None = None
+    started_at: float | None = None
+    peak_waiting: int = 0
+    peak_running: int = 0
+    stepping: dict[int, float] = field(default_factory=dict)
+    """Rank -> when it was first seen stepping."""
+
+    def closed(self, now: float | None, *, completed: bool) -> Wave:
+        """The record of this wave; `now` is None while it is open."""
+        return Wave(
+            number=self.number,
+            cause=self.cause,
+            cause_engine=self.cause_engine,
+            asked_at=self.asked_at,
+            started_at=self.started_at,
+            ended_at=now,
+            completed=completed,
+            peak_waiting=self.peak_waiting,
+            peak_running=self.peak_running,
+        )
+
+
+class WaveLog:
+    """The open wave, the ones before it, and the phase that follows from them."""
+
+    def __init__(self, now: float) -> None:
+        self.open: OpenWave | None = None
+        self._closed: deque[Wave] = deque(maxlen=WAVES_KEPT)
+        self._closed_tuple: tuple[Wave, ...] = ()
+        self._asked_again_at: float | None = None
+        self.phase = Phase.PAUSED
+        self.phase_since = now
+
+    def asked(self, number: int, cause: WaveCause, engine: int | None, now: float) -> bool:
+        """START was broadcast for a wave. True when that opened it, False when it was open already."""
+        opened = self._ensure(number, cause, engine, now)
+        wave = self.open
+        if wave is not None and wave.asked_at is None:
+            wave.asked_at = now
+        self._asked_again_at = now
+        self._update_phase(now)
+        return opened
+
+    def started(self, number: int, cause: WaveCause, engine: int | None, now: float) -> None:
+        """engines_running was set for a wave."""
+        self._ensure(number, cause, engine, now)
+        if self.open is not None and self.open.started_at is None:
+            self.open.started_at = now
+        self._update_phase(now)
+
+    def saw_stepping(self, ranks: range | tuple[int, ...], now: float) -> None:
+        """Ranks were seen stepping in the open wave."""
+        if self.open is not None:
+            for rank in ranks:
+                self.open.stepping.setdefault(rank, now)
+            self._update_phase(now)
+
+    def completed(self, number: int, now: float) -> Wave:
+        """wave_complete was accepted for a wave; returns its record."""
+        if self.open is not None and self.open.number != number:
+            self._close(now, completed=False)
+        if self.open is None:
+            self.open = OpenWave(number, WaveCause.UNKNOWN, None)
+        return self._close(now, completed=True)
+
+    def stopped(self, now: float) -> None:
+        """engines_running was dropped without wave_complete (growth before vLLM 0.18), or nobody answered a START."""
+        if self.open is not None:
+            self._close(now, completed=False)
+
+    def unanswered_deadline(self) -> float | None:
+        """When the open wave counts as unanswered: asked for, not announced as running, no rank seen."""
+        wave = self.open
+        if wave is None or self._asked_again_at is None or wave.started_at is not None or wave.stepping:
+            return None
+        return self._asked_again_at + UNANSWERED_AFTER
+
+    @property
+    def asked_at(self) -> float | None:
+        """When START was first broadcast for the open wave."""
+        return self.open.asked_at if self.open is not None else None
+
+    @property
+    def stepping(self) -> tuple[int, ...]:
+        """Ranks seen stepping in the open wave, ascending."""
+        return tuple(sorted(self.open.stepping)) if self.open is not None else ()
+
+    def records(self) -> tuple[Wave, ...]:
+        """All waves held, oldest first, the open one last."""
+        if self.open is None:
+            return self._closed_tuple
+        return (*self._closed_tuple, self.open.closed(None, completed=False))
+
+    def _ensure(self, number: int, cause: WaveCause, engine: int | None, now: float) -> bool:
+        if self.open is not None:
+            if self.open.number == number:
+                return False
+            self._close(now, completed=False)
+        self.open = OpenWave(number, cause, engine)
+        return True
+
+    def _close(self, now: float, *, completed: bool) -> Wave:
+        assert self.open is not None
+        record = self.open.closed(now, completed=completed)
+        self._closed.append(record)
+        self._closed_tuple = tuple(self._closed)
+        self.open, self._asked_again_at = None, None
+        self._update_phase(now)
+        return record
+
+    def _update_phase(self, now: float) -> None:
+        if self.open is None:
+            phase = Phase.PAUSED
+        else:
+            phase = Phase.RUNNING if self.open.stepping else Phase.STARTING
+        if phase is not self.phase:
+            self.phase, self.phase_since = phase, now
