@@ -1,0 +1,102 @@
+# Everything here sets up what it needs; a second run finds it done. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Extra arguments: `make demo ARGS="--engine-count 8"`, `make test ARGS="-k waves"`.
+ARGS ?=
+export PYTHON
+
+BIN := .venv/bin
+PY := $(BIN)/python
+INSTALLED := .venv/.installed
+MODULES := frontend/node_modules/.installed
+PAGE := backend/dp_coordinator/web/static/index.html
+PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
+
+.PHONY: help setup install chromium demo dev test test-compose lint types bench build constraints format clean clean-all
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: install chromium ## .venv, npm packages, the page, and a Chromium for the browser tests
+
+install: $(INSTALLED) $(PAGE)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing dp-coordinator and its development tools into .venv"
+	@python="$$(scripts/find-python)"; [[ -x $(PY) ]] || "$$python" -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(MODULES): frontend/package.json frontend/package-lock.json
+	@scripts/need-node
+	@echo "Installing the dashboard's npm packages"
+	@cd frontend && npm ci --no-audit --no-fund
+	@touch $@
+
+$(PAGE): $(MODULES) $(PAGE_SOURCES)
+	@scripts/need-node
+	@echo "Building the dashboard"
+	@cd frontend && npm run build
+	@touch $@
+
+chromium: $(INSTALLED)
+	@scripts/install-chromium
+
+demo: install ## coordinator, engines and front-ends on this machine, with the dashboard on http://127.0.0.1:8080
+	@$(BIN)/dp-coordinator demo $(ARGS)
+
+dev: install ## the demo behind Vite's server, which reloads the page as its sources change
+	@$(BIN)/dp-coordinator demo $(ARGS) & demo=$$!; trap "kill $$demo" EXIT; cd frontend && npm run dev
+
+test: setup ## all tests but the compose ones: page, Python, browser (under 10 minutes)
+	cd frontend && npm run build && npm test
+	$(BIN)/pytest $(ARGS)
+
+test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside, take it down (needs a Docker engine)
+	$(BIN)/pytest -m compose tests/compose $(ARGS)
+
+lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	cd frontend && npm run lint
+
+types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types are the backend's
+	$(BIN)/mypy
+	$(BIN)/mypy backend/hatch_build.py
+	cd frontend && npm run typecheck
+	@$(PY) -m dp_coordinator.web.schema --typescript | diff -u frontend/src/types.gen.ts - \
+	  || { echo "frontend/src/types.gen.ts is stale: run 'make types.gen'" >&2; exit 1; }
+
+types.gen: $(INSTALLED) ## write the page's types anew from the backend's messages
+	$(PY) -m dp_coordinator.web.schema --typescript > frontend/src/types.gen.ts
+
+bench: install ## what the README's figures come from
+	$(PY) benchmarks/run.py $(ARGS)
+
+build: $(INSTALLED) ## dist/: an sdist, and the wheel made from it; both carry the built page
+	@scripts/need-node
+	rm -rf dist
+	$(PY) -m build --outdir dist .
+
+format: $(INSTALLED) $(MODULES) ## ruff and Biome put the sources in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	cd frontend && npx biome check --write .
+
+constraints: ## constraints.txt from the newest versions that pyproject.toml allows (Python 3.11)
+	rm -rf build/constraints && "$$(scripts/find-python)" -m venv build/constraints
+	build/constraints/bin/pip install --quiet -e '.[dev]'
+	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/pip freeze --exclude-editable | sed '/^#/d'; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/constraints
+
+clean: ## remove what was built, and caches
+	rm -rf dist build backend/dp_coordinator/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find backend tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-all: clean ## and .venv and node_modules too
+	rm -rf .venv frontend/node_modules
