@@ -175,6 +175,34 @@ class StartWave(msgspec.Struct, forbid_unknown_fields=True):
     wave: int | None = None
 
 
+class Login(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/login`."""
+
+    token: str
+
+
+class Session(msgspec.Struct, frozen=True):
+    """`GET /api/v1/session`: whether a token is needed here, and whether this request carried a valid one."""
+
+    token_required: bool
+    authenticated: bool
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that health depends on."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`GET /livez` and `GET /readyz`; `checks` is filled by `?verbose` and whenever something is not ok."""
+
+    ok: bool
+    checks: list[Check]
+
+
 class Problem(msgspec.Struct, frozen=True):
     """RFC 9457 problem details; `type` is `/problems/<slug>`."""
 
