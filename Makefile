@@ -62,12 +62,12 @@ lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	cd frontend && npm run lint
+	cd frontend && npx biome check --error-on-warnings .
 
 types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types are the backend's
 	$(BIN)/mypy
 	$(BIN)/mypy backend/hatch_build.py
-	cd frontend && npm run typecheck
+	cd frontend && npx tsc --noEmit
 	@$(PY) -m dp_coordinator.web.schema --typescript | diff -u frontend/src/types.gen.ts - \
 	  || { echo "frontend/src/types.gen.ts is stale: run 'make types.gen'" >&2; exit 1; }
 

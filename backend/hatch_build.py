@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SKIP = "DP_COORDINATOR_SKIP_FRONTEND"
 NODE_NEEDED = (
     "dp-coordinator's dashboard is built with Node.js, and `npm` was not found on PATH. "
-    "Install Node.js 20 or newer, or install a wheel or an sdist: those carry the built page."
+    "Install Node.js 20.19 or newer, or install a wheel or an sdist: those carry the built page."
 )
 
 

@@ -1,0 +1,177 @@
+"""Every command with its flags, as tables. Importing this imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dp_coordinator.cli import values as v
+from dp_coordinator.cli.settings import Setting
+from dp_coordinator.core.dialect import DEFAULT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: `run` names the module of this package and the function that carry it out."""
+
+    name: str
+    summary: str
+    run: str
+    settings: tuple[Setting, ...]
+    epilog: str | None = None
+
+
+TOKEN = Setting(
+    "--token",
+    "the token itself; only as a variable, since everyone sees a command line",
+    v.token,
+    on_command_line=False,
+)
+TOKEN_FILE = Setting(
+    "--token-file",
+    "file that holds the coordinator's token; the variable DP_COORDINATOR_TOKEN can hold the token itself",
+    v.token_in,
+    metavar="FILE",
+)
+LOG_LEVEL = Setting("--log-level", "debug, info, warning or error; default info", v.log_level, "info", "LEVEL")
+ENGINE_COUNT = Setting(
+    "--engine-count", "the number of data-parallel ranks, such as 4", v.count, metavar="N", required=True
+)
+
+HTTP = (
+    Setting(
+        "--http",
+        "where page, REST and metrics listen; default 127.0.0.1:8080, port 0 takes a free one",
+        v.host_port,
+        "127.0.0.1:8080",
+        "HOST:PORT",
+        excludes="--no-http",
+    ),
+    Setting("--no-http", "no web server at all", v.boolean, False),
+    TOKEN_FILE,
+    TOKEN,
+    Setting(
+        "--trust-network-without-token",
+        "listen beyond this machine without a token: whoever reaches the port can start waves",
+        v.boolean,
+        False,
+    ),
+    Setting(
+        "--allowed-host",
+        "further name under which the page may be asked for; again for more",
+        many=True,
+        default=(),
+        metavar="HOST",
+    ),
+    Setting(
+        "--allowed-origin",
+        "further origin whose pages may use this one; again for more",
+        many=True,
+        default=(),
+        metavar="ORIGIN",
+    ),
+    Setting(
+        "--stale-after-s", "age at which an engine's last report counts as stale; default 5", v.seconds, 5.0, "SECONDS"
+    ),
+)
+
+SERVE = Command(
+    "serve",
+    "run a coordinator",
+    "serve:serve",
+    (
+        ENGINE_COUNT,
+        *(
+            Setting(
+                f"--{name}-address", f"{what}; default a free TCP port of 127.0.0.1", v.zmq_address, metavar="ADDRESS"
+            )
+            for name, what in (
+                ("front-publish", "where front-ends connect, tcp://HOST:PORT or ipc://PATH"),
+                ("back-output", "where engines send their outputs"),
+                ("back-publish", "where engines hear READY and START_DP_WAVE"),
+            )
+        ),
+        *HTTP,
+        Setting(
+            "--dialect",
+            f"vLLM version whose frames are spoken; default {DEFAULT_VERSION}",
+            v.version,
+            DEFAULT_VERSION,
+            "VERSION",
+        ),
+        Setting(
+            "--min-stats-update-interval-ms",
+            "milliseconds between load publications; default 100",
+            v.milliseconds,
+            100,
+            "MS",
+        ),
+        Setting("--no-wave-coordination", "no waves, only load: for dense models", v.boolean, False),
+        Setting(
+            "--start-timeout",
+            "end with exit code 3 when engines are still missing after this",
+            v.seconds,
+            metavar="SECONDS",
+        ),
+        Setting(
+            "--manual-start-timeout",
+            "time in which a manual start must be seen to be followed; default 5",
+            v.seconds,
+            5.0,
+            "SECONDS",
+        ),
+        Setting("--endpoints-file", "write the real addresses there as JSON once bound", v.output_file, metavar="FILE"),
+        LOG_LEVEL,
+    ),
+    epilog="Exit codes: 0 ended by a signal, 2 a setting is wrong or an address is taken, 3 engines are missing.",
+)
+
+CONNECTION = (
+    Setting(
+        "--url", "where the coordinator's page is; default http://127.0.0.1:8080", v.base_url, "http://127.0.0.1:8080"
+    ),
+    TOKEN_FILE,
+    TOKEN,
+    Setting("--json", "print what REST answers, for programs", v.boolean, False),
+)
+_CODES = "Exit codes: 0 done, 1 the coordinator said no, 2 wrong usage or no coordinator there."
+
+TWINS = (
+    Command("state", "wave, phase, load and engines now", "twins:state", CONNECTION, _CODES),
+    Command("engines", "the engine table", "twins:engines", CONNECTION, _CODES),
+    Command("waves", "the newest waves", "twins:waves", CONNECTION, _CODES),
+    Command(
+        "events",
+        "the event log",
+        "twins:events",
+        (
+            *CONNECTION,
+            Setting("--follow", "go on with what comes; with --json one event a line", v.boolean, False),
+            Setting("--since", "only events numbered above this", v.index, 0, "SEQ"),
+            Setting("--kind", "only events of this kind", v.text, metavar="KIND"),
+            Setting("--limit", "at most this many at a time", v.count, metavar="N"),
+        ),
+        _CODES,
+    ),
+    Command(
+        "start-wave",
+        "start a wave by hand and tell what was observed",
+        "twins:start_wave",
+        (
+            *CONNECTION,
+            Setting("--reason", "why, for the event log", v.text, metavar="TEXT", required=True),
+            Setting("--expected-wave", "refuse unless this is the current wave", v.index, metavar="N"),
+            Setting("--wave", "the wave to start; default the current one", v.index, metavar="N"),
+            Setting(
+                "--wait",
+                "wait until every rank was seen stepping or the time is up (so it is anyway)",
+                v.boolean,
+                False,
+                excludes="--no-wait",
+            ),
+            Setting("--no-wait", "only ask", v.boolean, False),
+        ),
+        "Exit codes: 0 observed (asked, with --no-wait), 1 refused or timed out, 2 wrong usage or no coordinator.",
+    ),
+)
+
+COMMANDS = (SERVE, *TWINS)

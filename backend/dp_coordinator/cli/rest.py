@@ -1,0 +1,99 @@
+"""A small REST client on the standard library, whose every failure is one sentence."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from dp_coordinator.cli.settings import UsageError
+
+TIMEOUT = 10.0
+"""Seconds until a coordinator that does not answer counts as not reachable."""
+_MAX_ANSWER = 64 * 1024 * 1024
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """The coordinator answered no. `body` is its problem document; the message is one sentence."""
+
+    def __init__(self, message: str, body: bytes, status: int) -> None:
+        super().__init__(message)
+        self.body = body
+        self.status = status
+
+
+class Rest:
+    """One coordinator's REST interface."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        """`url` is what `values.base_url` accepts."""
+        self.url = url
+        self._token = token
+        parts = urlsplit(url)
+        self._path = parts.path
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, parts.port, timeout=TIMEOUT, context=ssl.create_default_context()
+            )
+        else:
+            self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+
+    def get(self, path: str, **query: object) -> bytes:
+        """The body of a GET. Raises `UsageError` when unreachable, `RefusedError` when the answer is no."""
+        asked = {key: value for key, value in query.items() if value is not None}
+        return self._request("GET", f"{path}?{urlencode(asked)}" if asked else path)
+
+    def post(self, path: str, body: dict[str, object], headers: dict[str, str]) -> bytes:
+        """The body that answers a POST of JSON. Raises as `get` does."""
+        return self._request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+
+    def _request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> bytes:
+        sent = {"Accept": "application/json", **(headers or {})}
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        try:
+            self._connection.request(method, self._path + path, body, sent)
+            response = self._connection.getresponse()
+            answer = response.read(_MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise UsageError(
+                f"no coordinator answers at {self.url} ({_why(error)}); say with --url where one runs"
+            ) from None
+        finally:
+            self._connection.close()  # kept open, the server may end it between two looks
+        if response.status >= 300:
+            raise self._refusal(response.status, answer)
+        return answer
+
+    def _refusal(self, status: int, body: bytes) -> Exception:
+        if status == 401:
+            given = "the token was not accepted" if self._token else "it wants a token"
+            return UsageError(f"{self.url} did not let this in: {given}; name the right one with --token-file")
+        try:
+            problem: Any = json.loads(body)
+            said = str(problem["detail"] or problem["title"])
+        except (ValueError, KeyError, TypeError):
+            return UsageError(f"{self.url} answered HTTP {status}: is that the address of a coordinator?")
+        return RefusedError(said.rstrip("."), body, status)
+
+
+def decode(body: bytes, shape: type[T], url: str) -> T:
+    """The answer as its message type. Raises `UsageError` when it is something else."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{url} does not answer as a coordinator of this version does ({error})") from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT:g} s"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

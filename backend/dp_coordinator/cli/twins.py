@@ -1,0 +1,128 @@
+"""The twins of REST: what the page shows and does, on a command line."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from urllib.parse import quote
+
+import msgspec
+
+from dp_coordinator.cli import render
+from dp_coordinator.cli.rest import RefusedError, Rest, decode
+from dp_coordinator.cli.settings import Values
+from dp_coordinator.web.messages import Action, EnginePage, Event, EventPage, State, WavePage
+
+REFUSED = 1
+"""Exit code when the coordinator says no, or a manual start was not observed."""
+POLL = 0.1
+"""Seconds between looks at a manual start that is under way."""
+FOLLOW = 0.5
+"""Seconds between looks at the event log."""
+API = "/api/v1"
+
+
+def state(values: Values) -> int:
+    """`dp-coordinator state`."""
+    return _show(values, f"{API}/state", lambda body, url: render.state(decode(body, State, url)))
+
+
+def engines(values: Values) -> int:
+    """`dp-coordinator engines`."""
+    return _show(values, f"{API}/engines", lambda body, url: render.engines(decode(body, EnginePage, url).engines))
+
+
+def waves(values: Values) -> int:
+    """`dp-coordinator waves`."""
+    return _show(values, f"{API}/waves", lambda body, url: render.waves(decode(body, WavePage, url).waves))
+
+
+def _show(values: Values, path: str, for_people: Callable[[bytes, str], str]) -> int:
+    rest = Rest(values["url"], values["token_file"] or values["token"])
+    body = rest.get(path)
+    if values["json"]:
+        _print_json(body)
+    else:
+        print(for_people(body, rest.url))
+    return 0
+
+
+def _print_json(body: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(body.rstrip(b"\n") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def events(values: Values) -> int:
+    """`dp-coordinator events`: what the log holds; with --follow also what comes."""
+    rest = Rest(values["url"], values["token_file"] or values["token"])
+    query = {"kind": values["kind"], "limit": values["limit"]}
+    since = values["since"]
+    body = rest.get(f"{API}/events", since=since, **query)
+    if values["json"] and not values["follow"]:
+        _print_json(body)
+        return 0
+    while True:
+        page = decode(body, EventPage, rest.url)
+        if since > page.last_seq:
+            _note("the coordinator was restarted: event numbers start again")
+            since = 0
+        else:
+            if page.truncated:
+                _note(f"some events after number {since} are no longer held")
+            for event in page.events:
+                _print_event(event, as_json=values["json"])
+            since = page.next_since
+            if not values["follow"]:
+                return 0
+            if not page.events:
+                time.sleep(FOLLOW)
+        body = rest.get(f"{API}/events", since=since, **query)
+
+
+def _print_event(event: Event, *, as_json: bool) -> None:
+    print(msgspec.json.encode(event).decode() if as_json else render.event(event), flush=True)
+
+
+def _note(sentence: str) -> None:
+    print(f"dp-coordinator events: {sentence}", file=sys.stderr, flush=True)
+
+
+def start_wave(values: Values) -> int:
+    """`dp-coordinator start-wave`: ask, then tell what was observed; exit code 1 unless every rank was."""
+    rest = Rest(values["url"], values["token_file"] or values["token"])
+    asked = {"reason": values["reason"], "expected_wave": values["expected_wave"], "wave": values["wave"]}
+    try:
+        body = rest.post(f"{API}/waves", asked, {"Idempotency-Key": str(uuid.uuid4())})
+        action = decode(body, Action, rest.url)
+        if not values["no_wait"]:
+            if not values["json"]:
+                print(f"wave {action.wave} asked for; waiting until every rank is seen stepping", flush=True)
+            body, action = _observed(rest, body, action)
+    except RefusedError as refusal:
+        return _refused(refusal, as_json=values["json"])
+    if values["json"]:
+        _print_json(body)
+    elif values["no_wait"] and action.state == "asked":
+        print(f"wave {action.wave} asked for; `GET {API}/actions/{action.id}` tells what comes of it")
+    else:
+        print(render.action(action))
+    return REFUSED if action.state == "timed_out" else 0
+
+
+def _observed(rest: Rest, body: bytes, action: Action) -> tuple[bytes, Action]:
+    """The action once it is over. The coordinator ends it after its own time limit."""
+    while action.state == "asked":
+        time.sleep(POLL)
+        body = rest.get(f"{API}/actions/{quote(action.id, safe='')}")
+        action = decode(body, Action, rest.url)
+    return body, action
+
+
+def _refused(refusal: RefusedError, *, as_json: bool) -> int:
+    if as_json:
+        _print_json(refusal.body)
+    print(f"dp-coordinator start-wave: refused: {render.clean(str(refusal))}", file=sys.stderr)
+    return REFUSED
