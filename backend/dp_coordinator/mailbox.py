@@ -10,7 +10,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -38,7 +38,7 @@ class LogEntry:
     at: float
     """Monotonic seconds."""
     kind: str
-    fields: dict[str, object]
+    fields: Mapping[str, object]
 
 
 class Histogram:
@@ -83,7 +83,7 @@ class EventLog:
         self._lock = threading.Lock()
         self.last_seq = 0
 
-    def append(self, at: float, kind: str, fields: dict[str, object]) -> None:
+    def append(self, at: float, kind: str, fields: Mapping[str, object]) -> None:
         """Add one entry with the next number."""
         with self._lock:
             self.last_seq += 1

@@ -206,7 +206,6 @@ class Coordinator:
     def _move(
         self, message: Message, cause: WaveCause, wave: int, engine_index: int | None, now: float
     ) -> Sequence[Effect]:
-        was_running = self.engines_running
         moved = self._waves.apply(message, wave, engine_index)
         if moved.outcome is Outcome.REJECT:
             return (Reject("notice_not_spoken", "front-ends of vLLM 0.33 and later send no new-request notices"),)
@@ -219,9 +218,8 @@ class Coordinator:
             effects.extend(self._completed(wave, engine_index, now))
         elif moved.engines_running and moved.announce:
             self._log.started(moved.current_wave, cause, engine_index, now)
-            if not was_running or message is Message.START_WAVE:
-                fields = {"wave": moved.current_wave, "cause": cause.value, "engine": engine_index}
-                effects.append(Record("wave_started", fields))
+            fields = {"wave": moved.current_wave, "cause": cause.value, "engine": engine_index}
+            effects.append(Record("wave_started", fields))
         if message is Message.START_WAVE and engine_index is not None and 0 <= engine_index < self.engine_count:
             effects.extend(self._saw_stepping((engine_index,), wave, now, collective=False))
         return effects

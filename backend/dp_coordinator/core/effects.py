@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -49,7 +50,7 @@ class Record:
     """Append to the event log. `fields` are JSON-like values; None is meaningful and kept."""
 
     kind: str
-    fields: dict[str, object]
+    fields: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,228 @@
+"""A coordinator as a process of its own, held from Python.
+
+```python
+with DPCoordinator(engine_count=2) as coordinator:
+    back_publish, back_output = coordinator.get_engine_socket_addresses()
+    front_publish = coordinator.get_stats_publish_address()
+    print(coordinator.http_url)
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dp_coordinator.process import Bound, ServeOptions, SettingsError, serve
+
+START_TIMEOUT = 30.0
+"""Seconds that the process gets to bind its sockets; it takes well under one on an idle machine."""
+TERMINATE_TIMEOUT = 5.0
+"""Seconds between SIGTERM and SIGKILL when `shutdown` is given no timeout."""
+
+
+class CoordinatorStartError(RuntimeError):
+    """The coordinator process could not start; the text says why."""
+
+
+class CoordinatorProcess:
+    """A running coordinator process, with the parts of `multiprocessing.Process` that vLLM uses of its own."""
+
+    def __init__(self, popen: subprocess.Popen[str], sentinel: int, name: str) -> None:
+        self._popen = popen
+        self.sentinel = sentinel
+        """A file descriptor that becomes readable when the process ends; works in zmq pollers and in `wait`."""
+        self.name = name
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._popen.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs; otherwise its exit code, or minus the signal that ended it."""
+        return self._popen.poll()
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._popen.poll() is None
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        self._popen.terminate()
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL)."""
+        self._popen.kill()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, at most `timeout` seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout)
+
+
+class DPCoordinator:
+    """Starts a coordinator process and waits until it is bound. It ends with `shutdown`, or when this process does."""
+
+    def __init__(self, engine_count: int, **options: Any) -> None:
+        """`options` are fields of `ServeOptions`; sockets default to ipc, the web server to a free port of 127.0.0.1.
+
+        Raises `SettingsError` for options that cannot be used and `CoordinatorStartError` when the process fails.
+        """
+        self._directory = tempfile.mkdtemp(prefix="dp-coordinator-")
+        addresses = {
+            f"{name}_address": f"ipc://{self._directory}/{name}"
+            for name in ("front_publish", "back_output", "back_publish")
+        }
+        settings: dict[str, Any] = addresses | {"http": "127.0.0.1:0", "parent_pid": os.getpid()} | options
+        self.proc: CoordinatorProcess
+        try:
+            ServeOptions(engine_count, **settings).checked()
+            self.proc, self._bound = _start({"engine_count": engine_count, **settings})
+        except TypeError as error:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise SettingsError(str(error)) from None
+        except BaseException:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
+        self._finalizer = weakref.finalize(self, _shut_down, self.proc, self._directory, None)
+
+    def get_stats_publish_address(self) -> str:
+        """Where front-ends connect: front_publish."""
+        return str(self._bound["front_publish"])
+
+    def get_engine_socket_addresses(self) -> tuple[str, str]:
+        """Where engines connect: (back_publish, back_output)."""
+        return str(self._bound["back_publish"]), str(self._bound["back_output"])
+
+    @property
+    def http_url(self) -> str | None:
+        """The page's address; None without a web server."""
+        url = self._bound["http_url"]
+        return None if url is None else str(url)
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        """End the process: SIGTERM, after `timeout` seconds (5 if None) SIGKILL. Further calls do nothing."""
+        if self._finalizer.detach() is not None:
+            _shut_down(self.proc, self._directory, timeout)
+
+    def close(self) -> None:
+        """`shutdown()`, under the name it has in vLLM through 0.16."""
+        self.shutdown()
+
+    def __enter__(self) -> DPCoordinator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+class DPCoordinatorProc:
+    """What runs in that process, for callers that bring a process of their own."""
+
+    @staticmethod
+    def run_coordinator(  # noqa: PLR0917  (vLLM's own signature)
+        engine_count: int,
+        front_publish_address: str,
+        back_output_address: str,
+        back_publish_address: str,
+        zmq_addr_pipe: Connection | None = None,
+        min_stats_update_interval_ms: int = 100,
+        enable_wave_coordination: bool = True,
+        **options: Any,
+    ) -> None:
+        """Serve until SIGTERM or SIGINT; the arguments are those of vLLM 0.20's method of the same name.
+
+        The real addresses (front_publish, back_output, back_publish) are sent through `zmq_addr_pipe` once bound.
+        `options` are further fields of `ServeOptions`; without `http` there is no web server. Raises `SystemExit` with
+        the exit code unless it ended cleanly.
+        """
+
+        def on_bound(bound: Bound) -> None:
+            if zmq_addr_pipe is not None:
+                ends = bound.endpoints
+                zmq_addr_pipe.send((ends.front_publish, ends.back_output, ends.back_publish))
+                zmq_addr_pipe.close()
+
+        settings = ServeOptions(
+            engine_count,
+            front_publish_address=front_publish_address,
+            back_output_address=back_output_address,
+            back_publish_address=back_publish_address,
+            min_stats_update_interval_ms=min_stats_update_interval_ms,
+            wave_coordination=enable_wave_coordination,
+            **({"http": None} | options),
+        )
+        code = serve(settings, on_bound)
+        if code:
+            raise SystemExit(code)
+
+
+def _start(settings: dict[str, Any]) -> tuple[CoordinatorProcess, dict[str, Any]]:
+    report_read, report_write = os.pipe()
+    alive_read, alive_write = os.pipe()  # the child holds the write end until it ends, however it ends
+    try:
+        popen = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "dp_coordinator.process", str(report_write)],
+            stdin=subprocess.PIPE,
+            pass_fds=(report_write, alive_write),
+            text=True,
+        )
+    except BaseException:
+        os.close(report_read)
+        os.close(alive_read)
+        raise
+    finally:
+        os.close(report_write)
+        os.close(alive_write)
+    proc = CoordinatorProcess(popen, alive_read, "DPCoordinator")
+    try:
+        bound = _await_report(popen, report_read, settings)
+    except BaseException:
+        proc.kill()
+        proc.join()
+        os.close(alive_read)
+        raise
+    weakref.finalize(proc, os.close, alive_read)
+    return proc, bound
+
+
+def _await_report(popen: subprocess.Popen[str], report_read: int, settings: dict[str, Any]) -> dict[str, Any]:
+    with os.fdopen(report_read) as report:
+        assert popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError), popen.stdin as stdin:
+            json.dump(settings, stdin)
+        if not select.select([report], [], [], START_TIMEOUT)[0]:
+            raise CoordinatorStartError(f"the coordinator process did not bind its sockets within {START_TIMEOUT:g} s")
+        text = report.read()
+    if not text:
+        raise CoordinatorStartError(f"the coordinator process ended with exit code {popen.wait()} before it was bound")
+    bound: dict[str, Any] = json.loads(text)
+    if "error" in bound:
+        raise CoordinatorStartError(bound["error"])
+    return bound
+
+
+def _shut_down(proc: CoordinatorProcess, directory: str, timeout: float | None) -> None:
+    if proc.is_alive():
+        proc.terminate()
+        proc.join(TERMINATE_TIMEOUT if timeout is None else timeout)
+    if proc.is_alive():
+        proc.kill()
+        proc.join()
+    if Path(directory).exists():
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,147 @@
+"""The frames of the three sockets, seen from the coordinator.
+
+Decoding is tolerant (missing trailing fields, unknown further fields and unknown map keys are normal between versions)
+and total: for any bytes it gives events or raises `BadFrameError`, nothing else. Encoding is exact.
+Layouts: `EngineCoreOutputs` in vllm/v1/engine/__init__.py, `SchedulerStats` in vllm/v1/metrics/stats.py, and
+vllm/v1/engine/coordinator.py, vLLM 0.10.2 to 0.33.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from dp_coordinator.core.dialect import Dialect
+from dp_coordinator.core.effects import EngineCounts
+from dp_coordinator.core.events import (
+    EngineCountChanged,
+    EngineStatsReported,
+    Event,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.wire.client import START_DP_WAVE
+
+MAX_FRAME = 1 << 20
+"""Bytes. Real reports have 500 to 800; a larger frame than this is a stranger's."""
+_MAX_COUNT = (1 << 53) - 1  # exact in every JSON reader, far beyond any wave or step
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
+
+
+class BadFrameError(ValueError):
+    """The frame is none that the protocol knows. `kind` names the fault for counters, the text says what was wrong."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class _SchedulerStats(msgspec.Struct, gc=False):
+    num_waiting_reqs: _Count = 0
+    num_running_reqs: _Count = 0
+    step_counter: _Count = 0
+    current_wave: _Count = 0
+    kv_cache_usage: float = 0.0
+
+
+class _EngineCoreOutputs(msgspec.Struct, array_like=True, gc=False):
+    engine_index: _Count
+    outputs: msgspec.Raw = msgspec.Raw()
+    scheduler_stats: _SchedulerStats | None = None
+    timestamp: msgspec.Raw = msgspec.Raw()
+    utility_output: msgspec.Raw = msgspec.Raw()
+    finished_requests: msgspec.Raw = msgspec.Raw()
+    wave_complete: _Count | None = None
+    start_wave: _Count | None = None
+
+
+_decode_outputs = msgspec.msgpack.Decoder(_EngineCoreOutputs).decode
+_decode_notice = msgspec.msgpack.Decoder(tuple[int | bytes, int]).decode
+_decode_scale = msgspec.msgpack.Decoder(tuple[Literal["SCALE_ELASTIC_EP"], int]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+# What msgspec can raise on hostile bytes: besides its own errors, deep nesting and broken text.
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
+
+
+def engine_events(frame: bytes) -> list[Event]:
+    """The events in one frame from back_output: counts first, then at most one wave event.
+
+    wave_complete wins over start_wave in the same frame. Raises `BadFrameError`.
+    """
+    if len(frame) > MAX_FRAME:
+        raise BadFrameError("oversize", f"{len(frame)} bytes; engine outputs have at most {MAX_FRAME}")
+    try:
+        outputs = _decode_outputs(frame)
+    except _DECODE_ERRORS as error:
+        raise BadFrameError("undecodable", f"not an EngineCoreOutputs array: {error}") from None
+    index = outputs.engine_index
+    events: list[Event] = []
+    stats = outputs.scheduler_stats
+    if stats is not None:
+        events.append(
+            EngineStatsReported(
+                index,
+                stats.num_waiting_reqs,
+                stats.num_running_reqs,
+                stats.kv_cache_usage,
+                stats.step_counter,
+                stats.current_wave,
+            )
+        )
+    if outputs.wave_complete is not None:
+        events.append(WaveCompleted(index, outputs.wave_complete))
+    elif outputs.start_wave is not None:
+        events.append(StartWaveRequested(index, outputs.start_wave))
+    return events
+
+
+def front_end_event(frame: bytes, engine_count: int) -> NewRequestNotified | EngineCountChanged:
+    """The event in one frame from front_publish that is no subscription. Raises `BadFrameError`.
+
+    The engine of a notice is an int, or its identity: two bytes, little-endian (Python front-ends as recorded from
+    vLLM 0.28 and 0.32). One that does not exist excludes nobody: the request it tells of is real all the same.
+    """
+    if len(frame) > MAX_FRAME:
+        raise BadFrameError("oversize", f"{len(frame)} bytes; front-end messages have at most {MAX_FRAME}")
+    try:
+        target, number = _front_end_fields(frame)
+    except _DECODE_ERRORS as error:
+        expected = 'expected (engine, wave) or ("SCALE_ELASTIC_EP", engine_count)'
+        raise BadFrameError("undecodable", f"{expected}: {error}") from None
+    if not 0 <= number <= _MAX_COUNT:
+        raise BadFrameError("undecodable", f"{number} is no wave and no engine count")
+    if isinstance(target, str):
+        return EngineCountChanged(number)
+    if isinstance(target, bytes):
+        if len(target) != 2:
+            raise BadFrameError("undecodable", f"an engine identity has 2 bytes, not {len(target)}")
+        target = int.from_bytes(target, "little")
+    return NewRequestNotified(target if 0 <= target < engine_count else None, number)
+
+
+def _front_end_fields(frame: bytes) -> tuple[int | bytes | str, int]:
+    if b"SCALE" in frame:
+        return _decode_scale(frame)
+    return _decode_notice(frame)
+
+
+def encode_start(wave: int, exclude_engine_index: int | None) -> list[bytes]:
+    """The two frames of START_DP_WAVE."""
+    return [START_DP_WAVE, _encode((wave, exclude_engine_index))]
+
+
+def encode_wave_state(current_wave: int, engines_running: bool) -> bytes:
+    """The announcement that the wave or the running state changed."""
+    return _encode((None, current_wave, engines_running))
+
+
+def encode_load(counts: Sequence[EngineCounts], current_wave: int, engines_running: bool, dialect: Dialect) -> bytes:
+    """The load publication, in the width that front-ends of this dialect unpack."""
+    if dialect.counts_carry_kv_cache_usage:
+        return _encode((counts, current_wave, engines_running))
+    return _encode(([(waiting, running) for waiting, running, _ in counts], current_wave, engines_running))
