@@ -19,5 +19,6 @@ with EngineClient(index, back_publish, back_output) as coordinator:
     coordinator.wave_complete(wave)  # nobody has unfinished requests: rank 0 says so
     wave += 1
     start = coordinator.receive_start(timeout=60)  # paused, until another engine has work (or a person says so)
-    if start.wakes(index, wave):
-        print(f"woken for wave {start.wave}", flush=True)
+    while not start.wakes(index, wave):  # such as the answer to our own start_wave, which excludes us
+        start = coordinator.receive_start(timeout=60)
+    print(f"woken for wave {start.wave}", flush=True)

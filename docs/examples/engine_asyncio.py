@@ -1,4 +1,4 @@
-"""An engine of your own behind a coordinator, with asyncio. Arguments: index, back_publish and back_output addresses."""
+"""An engine of your own behind a coordinator, asyncio. Arguments: index, back_publish and back_output addresses."""
 
 import asyncio
 import sys
@@ -18,8 +18,9 @@ async def main(index: int, back_publish: str, back_output: str) -> None:
         await coordinator.wave_complete(wave)  # nobody has unfinished requests: rank 0 says so
         wave += 1
         start = await coordinator.receive_start(timeout=60)
-        if start.wakes(index, wave):
-            print(f"woken for wave {start.wave}", flush=True)
+        while not start.wakes(index, wave):  # such as the answer to our own start_wave, which excludes us
+            start = await coordinator.receive_start(timeout=60)
+        print(f"woken for wave {start.wave}", flush=True)
 
 
 asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

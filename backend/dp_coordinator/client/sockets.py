@@ -16,24 +16,33 @@ Opened = TypeVar("Opened", bound="zmq.Socket[Any]")
 
 def open_all(context: zmq.Context[Opened], *wanted: tuple[int, str]) -> tuple[Opened, ...]:
     """Open sockets of (type, address). If an address cannot be used nothing stays open and `ValueError` names it."""
+    opened: list[Opened] = []
     try:
-        return tuple(connect(context, kind, address) for kind, address in wanted)
+        for kind, address in wanted:
+            opened.append(_open(context, kind))
+            _connect(opened[-1], address)
     except ValueError:
-        context.destroy(0)
+        for socket in opened:
+            socket.close(0)
+        context.term()
         raise
+    return tuple(opened)
 
 
-def connect(context: zmq.Context[Opened], kind: int, address: str) -> Opened:
-    """Open a socket as vLLM's ends do: no high-water mark, IPv6 where the address asks for it. Closing is bounded."""
+def _open(context: zmq.Context[Opened], kind: int) -> Opened:
+    """Open a socket as vLLM's ends do, without a high-water mark, but so that closing it is bounded."""
     socket = context.socket(kind)
     socket.set_hwm(0)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
+    return socket
+
+
+def _connect(socket: zmq.Socket[Any], address: str) -> None:
     socket.setsockopt(zmq.IPV6, int(address.startswith("tcp://[")))
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
         raise ValueError(f"cannot connect to {address!r}: {error.strerror}") from error
-    return socket
 
 
 class Deadline:
