@@ -1,0 +1,58 @@
+"""Drives a core through time as a host would: ticks at every deadline on the way to `now`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState, Record
+from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event
+
+
+class Driver:
+    def __init__(self, engine_count: int = 2, dialect: str = "0.33", *, ready: bool = True, **options: Any) -> None:
+        self.core = Coordinator(engine_count, Dialect.for_version(dialect), **options)
+        self.now = 0.0
+        self.effects: list[tuple[float, Effect]] = []
+        if ready:
+            for _ in range(engine_count):
+                self.feed(EngineSubscribed())
+            self.advance(0.05)
+            self.effects.clear()
+
+    def feed(self, event: Event, at: float | None = None) -> list[Effect]:
+        if at is not None:
+            self.advance_to(at)
+        effects = list(self.core.handle(event, self.now))
+        self.effects += [(self.now, effect) for effect in effects]
+        return effects
+
+    def advance(self, seconds: float) -> list[Effect]:
+        return self.advance_to(self.now + seconds)
+
+    def advance_to(self, at: float) -> list[Effect]:
+        done: list[Effect] = []
+        while (due := self.core.next_deadline()) is not None and due <= at:
+            self.now = max(self.now, due)
+            done += self.core.tick(self.now)
+        self.now = max(self.now, at)
+        self.effects += [(self.now, effect) for effect in done]
+        return done
+
+    def report(self, engine: int, waiting: int, running: int, *, wave: int = 0, step: int = 0, kv: float = 0.0) -> list[Effect]:
+        return self.feed(EngineStatsReported(engine, waiting, running, kv, step, wave))
+
+    def loads(self) -> list[PublishLoad]:
+        return [e for _, e in self.effects if isinstance(e, PublishLoad)]
+
+
+def starts(effects: list[Effect]) -> list[tuple[int, int | None]]:
+    return [(e.wave, e.exclude_engine_index) for e in effects if isinstance(e, BroadcastStartWave)]
+
+
+def announced(effects: list[Effect]) -> list[tuple[int, bool]]:
+    return [(e.current_wave, e.engines_running) for e in effects if isinstance(e, PublishWaveState)]
+
+
+def records(effects: list[Effect]) -> list[str]:
+    return [e.kind for e in effects if isinstance(e, Record)]

@@ -1,0 +1,174 @@
+"""Publication: what is published, and when."""
+
+from __future__ import annotations
+
+import pytest
+from dp_coordinator.core.effects import Reject
+from dp_coordinator.core.events import EngineCountChanged, EngineSubscribed
+
+from tests.core.driver import Driver, records
+
+A, B = 0, 1
+
+
+def published(driver):
+    return [tuple((w, r) for w, r, _ in load.counts) for load in driver.loads()]
+
+
+def test_nothing_is_published_before_all_engines_subscribed():
+    driver = Driver(ready=False)
+    driver.feed(EngineSubscribed())
+    driver.report(A, 1, 0)
+    assert driver.advance(60) == []
+
+
+@pytest.mark.parametrize(("coordination", "delay"), [(True, 0.05), (False, 0.0)])
+def test_the_first_load_comes_once_engines_are_ready(coordination, delay):
+    driver = Driver(ready=False, wave_coordination=coordination)
+    driver.feed(EngineSubscribed(), at=1.0)
+    driver.feed(EngineSubscribed(), at=2.0)
+    assert driver.core.next_deadline() == pytest.approx(2.0 + delay)
+
+
+def test_while_nothing_changes_load_is_repeated_every_five_seconds():
+    driver = Driver()
+    driver.advance(20)
+    assert len(driver.loads()) == 4
+
+
+def test_a_first_change_waits_for_the_rest_of_its_step():
+    driver = Driver()
+    driver.advance(1)
+    driver.report(A, 1, 0)
+    assert driver.core.next_deadline() == pytest.approx(driver.now + 0.05)
+
+
+def test_without_lockstep_a_change_is_published_at_once_then_at_the_interval():
+    driver = Driver(wave_coordination=False)
+    driver.advance(1)
+    driver.report(A, 1, 0)
+    assert driver.core.next_deadline() == driver.now
+    driver.advance(0)
+    began = driver.now
+    driver.report(A, 2, 0)
+    assert driver.core.next_deadline() == pytest.approx(began + 0.1)
+
+
+def test_a_later_step_publishes_the_step_before_it_whole():
+    driver = Driver()
+    driver.report(A, 1, 1, step=1)
+    driver.report(B, 2, 2, step=1)
+    driver.report(A, 9, 9, step=2)  # opens step 2: step 1 is whole now
+    driver.advance(0.11)
+    assert published(driver)[-1] == ((1, 1), (2, 2))
+    driver.advance(0.1)
+    assert published(driver)[-1] == ((9, 9), (2, 2))
+
+
+def test_an_engine_a_little_behind_changes_the_present_not_the_whole_step():
+    driver = Driver()
+    driver.report(A, 1, 1, step=1)
+    driver.report(A, 3, 3, step=2)
+    driver.report(B, 2, 2, step=1)
+    driver.advance(0.11)
+    assert published(driver)[-1] == ((1, 1), (0, 0))
+    driver.advance(0.1)
+    assert published(driver)[-1] == ((3, 3), (2, 2))
+
+
+def test_a_later_wave_is_a_later_step():
+    driver = Driver()
+    driver.report(A, 1, 0, wave=3, step=40)
+    driver.report(B, 5, 0, wave=4, step=0)
+    driver.advance(0.11)
+    assert published(driver)[-1] == ((1, 0), (0, 0))
+
+
+def test_without_lockstep_there_are_no_step_snapshots():
+    driver = Driver(wave_coordination=False)
+    driver.report(A, 1, 1, step=1)
+    driver.report(A, 9, 9, step=2)
+    driver.advance(0.11)
+    assert published(driver)[-1] == ((9, 9), (0, 0))
+
+
+def test_input_never_delays_a_publication_past_its_deadline():
+    driver = Driver()
+    step = 0
+    while driver.now < 3.0:  # a report every 7 ms, so that the loop never falls idle
+        driver.report(step % 2, step, 0, step=step // 2)
+        driver.advance(0.007)
+        step += 1
+    times = [at for at, effect in driver.effects if effect in driver.loads()]
+    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    assert max(gaps) <= 0.12
+
+
+def test_a_report_that_goes_back_means_that_its_engine_restarted():
+    driver = Driver()
+    driver.report(A, 4, 4, wave=7, step=9)
+    driver.report(B, 4, 4, wave=7, step=9)
+    effects = driver.report(A, 1, 0, wave=0, step=0)
+    assert records(effects) == ["engine_restarted"]
+    assert effects[-1].fields == {"engine": A, "from_wave": 7, "from_step": 9, "wave": 0, "step": 0}
+    columns = driver.core.snapshot(driver.now).engines
+    assert columns.waiting == (1, 4)
+    assert columns.restarts == (1, 0)
+
+
+def test_a_whole_fleet_that_restarted_gets_step_snapshots_again():
+    driver = Driver()
+    for engine in (A, B):
+        driver.report(engine, 4, 4, wave=7, step=9)
+    driver.advance(1)
+    for engine in (A, B):
+        driver.report(engine, 1, 0, wave=0, step=1)
+    driver.report(A, 9, 9, wave=0, step=2)
+    driver.advance(0)
+    assert published(driver)[-1] == ((1, 0), (1, 0))
+
+
+def test_never_reported_is_null_inside_and_zero_on_the_wire():
+    driver = Driver()
+    driver.report(B, 0, 0)
+    driver.advance(0.1)
+    assert published(driver)[-1] == ((0, 0), (0, 0))
+    snapshot = driver.core.snapshot(driver.now)
+    assert snapshot.engines.waiting == (None, 0)
+    assert snapshot.engines.step_counter == (None, 0)
+    assert (snapshot.waiting, snapshot.running) == (0, 0)
+    assert (Driver().core.snapshot(0).waiting, Driver().core.snapshot(0).running) == (None, None)
+
+
+@pytest.mark.parametrize("index", [2, 3, 10**9])
+def test_a_report_of_an_engine_that_does_not_exist_is_rejected(index):
+    effects = Driver().report(index, 1, 1)
+    assert [e.kind for e in effects if isinstance(e, Reject)] == ["index_out_of_range"]
+
+
+def test_growth_adds_engines_that_never_reported_and_publishes_the_new_width():
+    driver = Driver()
+    driver.report(A, 1, 0)
+    driver.feed(EngineCountChanged(4))
+    driver.advance(0.2)
+    assert published(driver)[-1] == ((1, 0), (0, 0), (0, 0), (0, 0))
+    assert driver.core.snapshot(driver.now).engines.waiting == (1, None, None, None)
+
+
+def test_shrinking_forgets_the_last_engines_also_in_a_waiting_step():
+    driver = Driver(engine_count=3)
+    for engine in range(3):
+        driver.report(engine, engine + 1, 0, step=1)
+    driver.report(A, 9, 0, step=2)
+    driver.feed(EngineCountChanged(2))
+    driver.advance(0.1)
+    assert published(driver)[-1] == ((1, 0), (2, 0))
+    assert driver.core.snapshot(driver.now).waiting == 11
+
+
+@pytest.mark.parametrize("count", [0, 16_385, 10**12])
+def test_an_absurd_scale_is_rejected_and_changes_nothing(count):
+    driver = Driver()
+    effects = driver.feed(EngineCountChanged(count))
+    assert [e.kind for e in effects if isinstance(e, Reject)] == ["engine_count_out_of_range"]
+    assert driver.core.engine_count == 2

@@ -1,0 +1,161 @@
+"""Waves started by hand: accepted or refused, and what was observed."""
+
+from __future__ import annotations
+
+import pytest
+from dp_coordinator.core.effects import Answer
+from dp_coordinator.core.events import (
+    EngineSubscribed,
+    ManualStartRequested,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.core.snapshot import ActionState, RefusalKind, StartAction, StartRefusal, WaveCause
+
+from tests.core.driver import Driver, announced, records, starts
+
+
+def ask(driver, **fields):
+    effects = driver.feed(ManualStartRequested("because", "test", **fields))
+    (answer,) = [e.value for e in effects if isinstance(e, Answer)]
+    return answer, effects
+
+
+def newest(driver):
+    return driver.core.snapshot(driver.now).actions[-1]
+
+
+@pytest.mark.parametrize("dialect", ["0.16", "0.28", "0.32", "0.33"])
+def test_a_manual_start_wakes_all_and_never_sets_running(dialect):
+    driver = Driver(dialect=dialect)
+    action, effects = ask(driver)
+    assert isinstance(action, StartAction)
+    assert starts(effects) == [(0, None)]
+    assert announced(effects) == []
+    assert not driver.core.engines_running
+    assert action.state is ActionState.ASKED
+    assert action.silent == (0, 1)
+
+
+def test_the_end_of_the_wave_proves_that_every_rank_stepped():
+    driver = Driver(engine_count=4)
+    ask(driver)
+    driver.advance(0.04)
+    effects = driver.feed(WaveCompleted(0, 0))
+    action = newest(driver)
+    assert (action.state, action.collective, action.silent) == (ActionState.OBSERVED, True, ())
+    assert [rank for rank, _ in action.seen] == [0, 1, 2, 3]
+    assert action.finished_at - action.asked_at == pytest.approx(0.04)
+    assert "manual_start_observed" in records(effects)
+    assert driver.core.snapshot(0).waves[-1].cause is WaveCause.MANUAL
+
+
+def test_ranks_are_seen_one_by_one():
+    driver = Driver()
+    ask(driver)
+    driver.report(1, 0, 1)
+    assert newest(driver).silent == (0,)
+    driver.report(0, 0, 1)
+    action = newest(driver)
+    assert (action.state, action.collective) == (ActionState.OBSERVED, False)
+
+
+def test_ranks_that_stay_silent_are_named_when_time_is_up():
+    driver = Driver(engine_count=3, manual_start_timeout=2.0)
+    ask(driver)
+    driver.report(1, 0, 1)
+    effects = driver.advance(2.0)
+    action = newest(driver)
+    assert (action.state, action.silent) == (ActionState.TIMED_OUT, (0, 2))
+    assert "manual_start_timed_out" in records(effects)
+    assert driver.core.start_blocked() is None
+
+
+def test_the_wave_after_the_current_one_may_be_named():
+    driver = Driver()
+    action, effects = ask(driver, wave=1)
+    assert starts(effects) == [(1, None)]
+    assert driver.core.current_wave == 0
+    driver.feed(WaveCompleted(0, 0))
+    assert newest(driver).state is ActionState.ASKED
+    driver.feed(WaveCompleted(0, 1))
+    assert newest(driver).state is ActionState.OBSERVED
+    assert action.wave == 1
+
+
+def running(driver):
+    driver.feed(StartWaveRequested(0, 0))
+
+
+REFUSALS = [
+    ({}, running, RefusalKind.RUNNING, "running already"),
+    ({}, ask, RefusalKind.PENDING, "still being watched"),
+    ({"expected_wave": 3}, None, RefusalKind.WAVE_MISMATCH, "current wave is 0, not 3"),
+    ({"wave": 2}, None, RefusalKind.WAVE_INVALID, "must be 0"),
+    ({"wave": -1}, None, RefusalKind.WAVE_INVALID, "must be 0"),
+]
+
+
+@pytest.mark.parametrize(("fields", "before", "kind", "text"), REFUSALS)
+def test_refusals_say_why_and_are_recorded(fields, before, kind, text):
+    driver = Driver()
+    if before:
+        before(driver)
+    refusal, effects = ask(driver, **fields)
+    assert isinstance(refusal, StartRefusal)
+    assert refusal.kind is kind
+    assert text in refusal.detail
+    assert starts(effects) == []
+    assert records(effects) == ["manual_start_refused"]
+
+
+def test_no_start_before_all_engines_subscribed():
+    driver = Driver(ready=False)
+    driver.feed(EngineSubscribed())
+    refusal, _ = ask(driver)
+    assert (refusal.kind, "1 of 2" in refusal.detail) == (RefusalKind.NOT_READY, True)
+
+
+def test_no_start_without_wave_coordination():
+    assert ask(Driver(wave_coordination=False))[0].kind is RefusalKind.COORDINATION_OFF
+
+
+def test_a_repeated_key_gives_the_same_action_and_no_second_start():
+    driver = Driver()
+    first, _ = ask(driver, idempotency_key="k")
+    again, effects = ask(driver, idempotency_key="k")
+    assert again.id == first.id
+    assert starts(effects) == []
+    driver.feed(WaveCompleted(0, 0))
+    assert ask(driver, idempotency_key="k")[0].state is ActionState.OBSERVED
+
+
+def test_a_key_used_for_something_else_is_refused():
+    driver = Driver()
+    ask(driver, idempotency_key="k")
+    refusal, _ = ask(driver, idempotency_key="k", wave=1)
+    assert refusal.kind is RefusalKind.KEY_REUSED
+
+
+def test_a_refused_request_does_not_use_up_its_key():
+    driver = Driver()
+    running(driver)
+    assert isinstance(ask(driver, idempotency_key="k")[0], StartRefusal)
+    driver.feed(WaveCompleted(0, 0))
+    assert isinstance(ask(driver, idempotency_key="k")[0], StartAction)
+
+
+def test_a_request_that_comes_while_a_manual_start_is_watched_works_as_ever():
+    driver = Driver(dialect="0.28")
+    ask(driver)
+    effects = driver.feed(NewRequestNotified(1, 0))
+    assert (starts(effects), announced(effects)) == ([(0, 1)], [(0, True)])
+
+
+def test_actions_kept_are_bounded():
+    driver = Driver()
+    for wave in range(400):
+        ask(driver, idempotency_key=str(wave))
+        driver.feed(WaveCompleted(0, wave))
+    assert len(driver.core.snapshot(0).actions) == 256

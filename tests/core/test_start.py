@@ -1,0 +1,170 @@
+"""Start-up, subscriptions, scaling, and what was observed of waves."""
+
+from __future__ import annotations
+
+import pytest
+from dp_coordinator.core.effects import Reject, SendReady
+from dp_coordinator.core.events import (
+    EngineCountChanged,
+    EngineSubscribed,
+    EngineUnsubscribed,
+    FrontEndSubscribed,
+    FrontEndUnsubscribed,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.core.snapshot import Phase, WaveCause
+
+from tests.core.driver import Driver, announced, records, starts
+
+
+def ready_count(effects):
+    return sum(isinstance(e, SendReady) for e in effects)
+
+
+@pytest.mark.parametrize("dialect", ["0.16", "0.18", "0.33"])
+def test_ready_goes_out_once_all_engines_subscribed(dialect):
+    driver = Driver(engine_count=3, dialect=dialect, ready=False)
+    assert ready_count(driver.feed(EngineSubscribed())) == 0
+    assert ready_count(driver.feed(EngineSubscribed())) == 0
+    assert ready_count(driver.feed(EngineSubscribed())) == 1
+
+
+def test_an_engine_that_left_again_before_ready_does_not_count():
+    driver = Driver(ready=False)
+    driver.feed(EngineSubscribed())
+    driver.feed(EngineUnsubscribed())
+    assert ready_count(driver.feed(EngineSubscribed())) == 0
+    assert ready_count(driver.feed(EngineSubscribed())) == 1
+
+
+@pytest.mark.parametrize(("dialect", "again"), [("0.16", 0), ("0.17", 0), ("0.18", 1), ("0.33", 1)])
+def test_later_subscribers_get_ready_only_where_a_second_one_kills_nobody(dialect, again):
+    driver = Driver(dialect=dialect)
+    assert ready_count(driver.feed(EngineSubscribed())) == again
+
+
+def test_a_notice_before_ready_is_kept_and_acted_on_after_it():
+    driver = Driver(dialect="0.32", ready=False)
+    assert driver.feed(NewRequestNotified(1, 0)) == []
+    driver.feed(EngineSubscribed())
+    effects = driver.feed(EngineSubscribed())
+    kinds = [type(e).__name__ for e in effects]
+    assert kinds.index("SendReady") < kinds.index("BroadcastStartWave")
+    assert starts(effects) == [(0, 1)]
+
+
+def test_what_is_kept_before_ready_is_bounded():
+    driver = Driver(dialect="0.32", ready=False)
+    rejected = [e for _ in range(1500) for e in driver.feed(NewRequestNotified(0, 0)) if isinstance(e, Reject)]
+    assert len(rejected) == 1500 - 1024
+
+
+@pytest.mark.parametrize("event", [EngineUnsubscribed(), FrontEndUnsubscribed()])
+def test_an_unsubscription_out_of_nowhere_is_rejected(event):
+    driver = Driver(ready=False)
+    assert [e.kind for e in driver.feed(event)] == ["unsubscribed_before_subscribed"]
+    assert (driver.core.engines_subscribed, driver.core.front_ends) == (0, 0)
+
+
+def test_front_ends_are_counted():
+    driver = Driver()
+    driver.feed(FrontEndSubscribed())
+    driver.feed(FrontEndSubscribed())
+    driver.feed(FrontEndUnsubscribed())
+    assert driver.core.snapshot(0).front_ends == 1
+
+
+@pytest.mark.parametrize(("dialect", "running"), [("0.16", False), ("0.17", False), ("0.18", True), ("0.33", True)])
+def test_growth_drops_the_running_flag_only_in_old_generations(dialect, running):
+    driver = Driver(dialect=dialect)
+    driver.feed(StartWaveRequested(0, 0))
+    effects = driver.feed(EngineCountChanged(4))
+    assert driver.core.engines_running is running
+    assert announced(effects) == []
+    driver.feed(EngineCountChanged(2))
+    assert driver.core.engines_running is running
+
+
+def test_scaling_down_while_engines_are_missing_can_complete_the_start():
+    driver = Driver(engine_count=3, ready=False)
+    driver.feed(EngineSubscribed())
+    driver.feed(EngineSubscribed())
+    assert ready_count(driver.feed(EngineCountChanged(2))) == 1
+
+
+# -- asked and observed --------------------------------------------------------------------------------------------
+
+
+def phase(driver):
+    return driver.core.snapshot(driver.now).phase
+
+
+def test_a_start_is_not_running_until_a_rank_is_seen_stepping():
+    driver = Driver(dialect="0.28")
+    assert phase(driver) is Phase.PAUSED
+    driver.feed(NewRequestNotified(1, 0))
+    assert phase(driver) is Phase.STARTING
+    driver.report(1, 1, 0, wave=0, step=0)  # it has a request, and has not stepped yet
+    assert phase(driver) is Phase.STARTING
+    driver.report(1, 0, 1, wave=0, step=0)
+    assert phase(driver) is Phase.RUNNING
+    assert driver.core.snapshot(0).stepping == (1,)
+    driver.report(1, 0, 2, wave=0, step=1)  # a step is collective: all ranks took it
+    assert driver.core.snapshot(0).stepping == (0, 1)
+    driver.feed(WaveCompleted(0, 0))
+    assert phase(driver) is Phase.PAUSED
+
+
+def test_a_report_from_an_earlier_wave_is_no_evidence():
+    driver = Driver()
+    driver.feed(WaveCompleted(0, 4))
+    driver.feed(StartWaveRequested(0, 5))
+    driver.report(1, 0, 1, wave=4, step=31)
+    assert driver.core.snapshot(0).stepping == (0,)
+
+
+def test_a_start_that_nobody_follows_is_recorded_as_unanswered():
+    driver = Driver(dialect="0.32")
+    driver.feed(NewRequestNotified(1, 0))
+    assert records(driver.advance(9.9)) == []
+    assert records(driver.advance(0.2)) == ["start_unanswered"]
+    assert phase(driver) is Phase.PAUSED
+
+
+def test_a_wave_is_recorded_with_cause_times_and_peak():
+    driver = Driver(dialect="0.32")
+    driver.feed(NewRequestNotified(1, 0), at=1.0)
+    driver.feed(StartWaveRequested(0, 0), at=1.5)
+    driver.report(0, 3, 1)
+    driver.report(1, 2, 2)
+    driver.report(0, 0, 1)
+    driver.feed(WaveCompleted(0, 0), at=4.0)
+    (wave,) = driver.core.snapshot(4.0).waves
+    assert (wave.number, wave.cause, wave.cause_engine) == (0, WaveCause.FRONT_END, 1)
+    assert (wave.asked_at, wave.started_at, wave.ended_at, wave.completed) == (1.0, 1.5, 4.0, True)
+    assert (wave.peak_waiting, wave.peak_running) == (5, 3)
+
+
+def test_a_wave_seen_only_when_it_ended_has_no_cause():
+    driver = Driver()
+    driver.feed(WaveCompleted(0, 3))
+    (wave,) = driver.core.snapshot(0).waves
+    assert (wave.number, wave.cause, wave.asked_at, wave.completed) == (3, WaveCause.UNKNOWN, None, True)
+
+
+def test_a_wave_that_was_overtaken_is_closed_as_not_completed():
+    driver = Driver()
+    driver.feed(StartWaveRequested(0, 0))
+    driver.feed(StartWaveRequested(0, 2))
+    overtaken, now_open = driver.core.snapshot(0).waves
+    assert (overtaken.number, overtaken.completed, overtaken.ended_at is None) == (0, False, False)
+    assert (now_open.number, now_open.ended_at) == (2, None)
+
+
+def test_waves_kept_are_bounded():
+    driver = Driver()
+    for number in range(1000):
+        driver.feed(WaveCompleted(0, number))
+    assert len(driver.core.snapshot(0).waves) == 512

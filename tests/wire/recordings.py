@@ -1,0 +1,88 @@
+"""Reads the recorded conversations of real vLLM."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+CAPTURES = Path(__file__).parent / "golden" / "captures.json"
+
+
+@dataclass(frozen=True)
+class Message:
+    t: float
+    role: str
+    dir: str
+    type: str
+    frames: tuple[bytes, ...]
+
+    @property
+    def sent(self) -> bool:
+        return self.dir == "send"
+
+
+@dataclass(frozen=True)
+class Recording:
+    name: str
+    messages: tuple[Message, ...]
+
+    @property
+    def version(self) -> str:
+        return self.name[1:].partition("_")[0]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments that vLLM gave its DPCoordinatorProc."""
+        text = self.messages[0].frames[0].decode()
+        return dict(eval(text, {"__builtins__": {}})[1])  # noqa: S307  (our own recorded literal)
+
+    def sent(self, kind: str) -> list[Message]:
+        return [m for m in self.messages if m.sent and m.type.startswith(kind)]
+
+    def starts(self) -> list[tuple[int, int | None]]:
+        """(wave, excluded engine) of each START_DP_WAVE; an identity (two bytes) as the int that it stands for."""
+        return [start_of(m.frames) for m in self.sent("START_DP_WAVE")]
+
+    def announcements(self) -> list[tuple[int, bool]]:
+        return [announcement_of(m.frames[0]) for m in self.sent("front_publish_wave_state")]
+
+    def loads(self) -> list[Any]:
+        return [msgspec.msgpack.decode(m.frames[0])[0] for m in self.sent("front_publish_counts")]
+
+
+def start_of(frames: tuple[bytes, ...] | list[bytes]) -> tuple[int, int | None]:
+    wave, excluded = msgspec.msgpack.decode(frames[1])
+    return wave, int.from_bytes(excluded, "little") if isinstance(excluded, bytes) else excluded
+
+
+def announcement_of(frame: bytes) -> tuple[int, bool]:
+    counts, wave, running = msgspec.msgpack.decode(frame)
+    assert counts is None
+    return wave, running
+
+
+@cache
+def _file() -> dict[str, Any]:
+    return dict(json.loads(CAPTURES.read_text()))
+
+
+def _message(raw: dict[str, Any]) -> Message:
+    frames = tuple(bytes.fromhex(frame) for frame in raw["frames"])
+    return Message(raw["t"], raw["role"], raw["dir"], raw["type"], frames)
+
+
+@cache
+def recordings() -> dict[str, Recording]:
+    return {
+        name: Recording(name, tuple(_message(m) for m in run["messages"])) for name, run in _file()["sequences"].items()
+    }
+
+
+def samples(kind: str) -> list[tuple[tuple[bytes, ...], Any]]:
+    """(frames, decoded) of each recorded sample of a message type."""
+    return [(tuple(bytes.fromhex(f) for f in s["frames"]), s["decoded"]) for s in _file()["samples"][kind]]
