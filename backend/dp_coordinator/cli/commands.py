@@ -16,7 +16,8 @@ class Command:
     name: str
     summary: str
     run: str
-    settings: tuple[Setting, ...]
+    settings: tuple[Setting, ...] | str
+    """The flags, or the module and function that give them when the command is really asked for."""
     epilog: str | None = None
 
 
@@ -174,4 +175,13 @@ TWINS = (
     ),
 )
 
-COMMANDS = (SERVE, *TWINS)
+DEMO = Command(
+    "demo",
+    "coordinator, simulated engines and front-ends on this machine, with the page",
+    "simulate:demo",
+    "simulate:demo_settings",
+)
+ENGINE = Command("engine", "one simulated engine", "simulate:engine", "simulate:engine_settings")
+FRONT_END = Command("front-end", "one simulated front-end", "simulate:front_end", "simulate:front_end_settings")
+
+COMMANDS = (SERVE, DEMO, *TWINS, ENGINE, FRONT_END)

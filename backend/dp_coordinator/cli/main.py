@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
-from typing import cast
+from typing import Any
 
 from dp_coordinator import __version__
 from dp_coordinator.cli.commands import COMMANDS, Command
-from dp_coordinator.cli.settings import Parser, UsageError, Values, add, fail, resolve
+from dp_coordinator.cli.settings import Parser, Setting, UsageError, add, fail, resolve
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -19,11 +20,12 @@ PIPE_CLOSED = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `dp-coordinator` with these arguments (the process's own if None) and return its exit code."""
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    given = _parser(_chosen(words)).parse_args(words)
     command: Command = given.command
     try:
-        values = resolve(command.settings, given)
-        code = _function(command)(values)
+        values = resolve(given.settings, given)
+        code: int = _named(command.run)(values)
         sys.stdout.flush()
     except UsageError as error:
         fail(f"{error}.", given.parser.prog)
@@ -35,12 +37,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _function(command: Command) -> Callable[[Values], int]:
-    module, name = command.run.split(":")
-    return cast(Callable[[Values], int], getattr(import_module(f"dp_coordinator.cli.{module}"), name))
+def _chosen(words: Sequence[str]) -> str | None:
+    """The command that is named, if any is; ends the process when that name is no command's."""
+    names = [command.name for command in COMMANDS]
+    if not words:
+        fail(f"say which command: {', '.join(names)} (see dp-coordinator --help).")
+    chosen = words[0]
+    if chosen.startswith("-"):
+        return None
+    if chosen not in names:
+        near = get_close_matches(chosen, names, n=1)
+        proposed = f"{near[0]} is near it" if near else f"there are {', '.join(names)}"
+        fail(f"there is no command {chosen!r}; {proposed} (see dp-coordinator --help).")
+    return chosen
 
 
-def _parser() -> Parser:
+def _named(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(f"dp_coordinator.cli.{module}"), name)
+
+
+def _settings(command: Command) -> tuple[Setting, ...]:
+    if isinstance(command.settings, str):
+        found: tuple[Setting, ...] = _named(command.settings)()
+        return found
+    return command.settings
+
+
+def _parser(chosen: str | None) -> Parser:
+    """A parser that knows all commands, and of the chosen one its flags too."""
     parser = Parser(
         prog="dp-coordinator",
         description="The DP coordinator for vLLM and other data-parallel engines, with a live dashboard.",
@@ -52,8 +77,10 @@ def _parser() -> Parser:
         sub = commands.add_parser(
             command.name, help=command.summary, description=_sentence(command.summary), epilog=command.epilog
         )
-        add(sub, command.settings)
-        sub.set_defaults(command=command, parser=sub)
+        if command.name == chosen:
+            settings = _settings(command)
+            add(sub, settings)
+            sub.set_defaults(command=command, parser=sub, settings=settings)
     return parser
 
 

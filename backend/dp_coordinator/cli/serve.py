@@ -27,9 +27,9 @@ def serve(values: Values) -> int:
     forget(file)  # of an earlier run: whoever waits for the file must not find that one
 
     def on_bound(bound: Bound) -> None:
-        announce(bound, options)
         if file is not None:
             write_atomically(file, bound)
+        announce(bound, options)
 
     try:
         return run_coordinator(options, on_bound)

@@ -64,19 +64,11 @@ def seconds(text: str) -> float:
     return value
 
 
-def seconds_or_zero(text: str) -> float:
-    """A finite number of seconds that is not negative."""
+def amount(text: str) -> float:
+    """A finite number that is not negative."""
     value = _finite(text)
     if value is None or value < 0:
-        raise BadValueError(f"{text!r} is not a number of seconds of at least 0, such as 30 or 2.5")
-    return value
-
-
-def rate(text: str) -> float:
-    """A finite number per second that is not negative."""
-    value = _finite(text)
-    if value is None or value < 0:
-        raise BadValueError(f"{text!r} is not a rate per second of at least 0, such as 5")
+        raise BadValueError(f"{text!r} is not a number of at least 0, such as 20 or 2.5")
     return value
 
 
