@@ -34,12 +34,15 @@ class Driver:
         done: list[Effect] = []
         while (due := self.core.next_deadline()) is not None and due <= at:
             self.now = max(self.now, due)
-            done += self.core.tick(self.now)
+            effects = list(self.core.tick(self.now))
+            self.effects += [(self.now, effect) for effect in effects]
+            done += effects
         self.now = max(self.now, at)
-        self.effects += [(self.now, effect) for effect in done]
         return done
 
-    def report(self, engine: int, waiting: int, running: int, *, wave: int = 0, step: int = 0, kv: float = 0.0) -> list[Effect]:
+    def report(
+        self, engine: int, waiting: int, running: int, *, wave: int = 0, step: int = 0, kv: float = 0.0
+    ) -> list[Effect]:
         return self.feed(EngineStatsReported(engine, waiting, running, kv, step, wave))
 
     def loads(self) -> list[PublishLoad]:

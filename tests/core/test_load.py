@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+
 from dp_coordinator.core.effects import Reject
 from dp_coordinator.core.events import EngineCountChanged, EngineSubscribed
-
 from tests.core.driver import Driver, records
 
 A, B = 0, 1
@@ -100,7 +102,7 @@ def test_input_never_delays_a_publication_past_its_deadline():
         driver.advance(0.007)
         step += 1
     times = [at for at, effect in driver.effects if effect in driver.loads()]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     assert max(gaps) <= 0.12
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dp_coordinator.core.effects import Answer
 from dp_coordinator.core.events import (
     EngineSubscribed,
@@ -12,7 +13,6 @@ from dp_coordinator.core.events import (
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import ActionState, RefusalKind, StartAction, StartRefusal, WaveCause
-
 from tests.core.driver import Driver, announced, records, starts
 
 

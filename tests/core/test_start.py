@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dp_coordinator.core.effects import Reject, SendReady
 from dp_coordinator.core.events import (
     EngineCountChanged,
@@ -15,7 +16,6 @@ from dp_coordinator.core.events import (
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import Phase, WaveCause
-
 from tests.core.driver import Driver, announced, records, starts
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.core.events import NewRequestNotified, StartWaveRequested, WaveCompleted
 from dp_coordinator.core.waves import Message, Relation, rules
-
 from tests.core.driver import Driver, announced, starts
 
 CURRENT = 5

@@ -39,7 +39,7 @@ class Recording:
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments that vLLM gave its DPCoordinatorProc."""
         text = self.messages[0].frames[0].decode()
-        return dict(eval(text, {"__builtins__": {}})[1])  # noqa: S307  (our own recorded literal)
+        return dict(eval(text, {"__builtins__": {}})[1])
 
     def sent(self, kind: str) -> list[Message]:
         return [m for m in self.messages if m.sent and m.type.startswith(kind)]

@@ -1,0 +1,195 @@
+"""Decoding is tolerant and total, encoding exact."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dp_coordinator.core.dialect import Dialect
+from dp_coordinator.core.events import (
+    EngineCountChanged,
+    EngineStatsReported,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.wire.coordinator import (
+    MAX_FRAME,
+    BadFrameError,
+    encode_load,
+    encode_start,
+    encode_wave_state,
+    engine_events,
+    front_end_event,
+)
+from tests.wire.recordings import samples
+
+pack = msgspec.msgpack.encode
+V28, V33, V16 = (Dialect.for_version(v) for v in ("0.28", "0.33", "0.16"))
+
+
+@pytest.mark.parametrize(("frames", "decoded"), samples("engine_stats"))
+def test_recorded_stats(frames, decoded):
+    (event,) = engine_events(frames[0])
+    stats = decoded[2]
+    assert event == EngineStatsReported(
+        decoded[0],
+        stats["num_waiting_reqs"],
+        stats["num_running_reqs"],
+        stats["kv_cache_usage"],
+        stats["step_counter"],
+        stats["current_wave"],
+    )
+
+
+@pytest.mark.parametrize(("frames", "decoded"), samples("engine_wave_complete"))
+def test_recorded_wave_complete(frames, decoded):
+    assert engine_events(frames[0]) == [WaveCompleted(decoded[0], decoded[6])]
+
+
+@pytest.mark.parametrize(("frames", "decoded"), samples("engine_start_wave"))
+def test_recorded_start_wave(frames, decoded):
+    assert engine_events(frames[0]) == [StartWaveRequested(decoded[0], decoded[7])]
+
+
+@pytest.mark.parametrize(("frames", "decoded"), samples("front_first_req:bytes") + samples("front_first_req:int"))
+def test_recorded_notices(frames, decoded):
+    engine = decoded[0]
+    if isinstance(engine, dict):
+        engine = int.from_bytes(bytes.fromhex(engine["__bytes__"]), "little")
+    assert front_end_event(frames[0], 4) == NewRequestNotified(engine, decoded[1])
+
+
+@pytest.mark.parametrize(("frames", "decoded"), samples("START_DP_WAVE:exclude_int"))
+def test_recorded_starts_are_encoded_to_the_byte(frames, decoded):
+    assert tuple(encode_start(*decoded[1])) == frames
+
+
+@pytest.mark.parametrize(("frames", "decoded"), samples("front_publish_wave_state"))
+def test_recorded_announcements_are_encoded_to_the_byte(frames, decoded):
+    assert encode_wave_state(*decoded[1:]) == frames[0]
+
+
+@pytest.mark.parametrize(("frames", "decoded"), samples("front_publish_counts"))
+def test_recorded_loads_are_encoded_to_the_byte(frames, decoded):
+    counts, wave, running = decoded
+    assert encode_load([tuple(c) for c in counts], wave, running, V28) == frames[0]
+
+
+def test_before_0_27_counts_have_two_numbers():
+    assert msgspec.msgpack.decode(encode_load([(1, 2, 0.5)], 3, True, V16)) == [[[1, 2]], 3, True]
+
+
+STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 3, "current_wave": 4, "kv_cache_usage": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("fields", "events"),
+    [
+        ([0], []),
+        ([0, [], None], []),
+        ([7, [], STATS], [EngineStatsReported(7, 1, 2, 0.5, 3, 4)]),
+        ([7, [], STATS | {"new_key": {"deep": [1]}}], [EngineStatsReported(7, 1, 2, 0.5, 3, 4)]),
+        ([7, [], {"num_waiting_reqs": 1}], [EngineStatsReported(7, 1, 0, 0.0, 0, 0)]),
+        ([7, [], {"kv_cache_usage": 1}], [EngineStatsReported(7, 0, 0, 1.0, 0, 0)]),
+        ([0, ["an output"], None, 1.0, {"a": 1}, ["r"], 3], [WaveCompleted(0, 3)]),
+        ([0, [], None, 1.0, None, None, None, 3, None, "future", {"x": 1}], [StartWaveRequested(0, 3)]),
+        ([0, [], None, 1.0, None, None, 2, 3], [WaveCompleted(0, 2)]),
+        ([1, [], STATS, 1.0, None, None, 2], [EngineStatsReported(1, 1, 2, 0.5, 3, 4), WaveCompleted(1, 2)]),
+    ],
+)
+def test_engine_outputs_are_decoded_tolerantly(fields, events):
+    assert engine_events(pack(fields)) == events
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x00",
+        b"junk",
+        b"\xc1",
+        pack([]),
+        pack({"engine_index": 0}),
+        pack([-1]),
+        pack(["0"]),
+        pack([0, [], [1, 2]]),
+        pack([0, [], {"num_waiting_reqs": -1}]),
+        pack([0, [], {"num_waiting_reqs": "many"}]),
+        pack([0, [], None, 1.0, None, None, -1]),
+        pack([0, [], None, 1.0, None, None, 2**53]),
+        pack([0, [], None, 1.0, None, None, None, 1.5]),
+        pack([0]) + b"trailing",
+        b"\x91" * 100_000,
+    ],
+)
+def test_what_is_no_engine_output_is_a_bad_frame(frame):
+    with pytest.raises(BadFrameError) as caught:
+        engine_events(frame)
+    assert caught.value.kind == "undecodable"
+
+
+def test_an_oversize_frame_is_not_even_decoded():
+    with pytest.raises(BadFrameError, match="at most") as caught:
+        engine_events(pack([0, ["x" * MAX_FRAME]]))
+    assert caught.value.kind == "oversize"
+    with pytest.raises(BadFrameError, match="at most"):
+        front_end_event(b"\x92" + bytes(MAX_FRAME), 2)
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        ((1, 5), NewRequestNotified(1, 5)),
+        ((b"\x01\x00", 5), NewRequestNotified(1, 5)),
+        ((b"\x00\x01", 5), NewRequestNotified(256, 5)),
+        ((999, 5), NewRequestNotified(None, 5)),
+        ((-1, 5), NewRequestNotified(None, 5)),
+        (("SCALE_ELASTIC_EP", 8), EngineCountChanged(8)),
+    ],
+)
+def test_front_end_messages(message, event):
+    assert front_end_event(pack(message), 300) == event
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        (),
+        (1,),
+        (1, 2, 3),
+        (1, -2),
+        (1, 2**60),
+        (1.5, 2),
+        (None, 2),
+        (b"\x01", 2),
+        (b"\x01\x00\x00", 2),
+        ("SCALE", 2),
+        ("SCALE_ELASTIC_EP", -1),
+        ("SCALE_ELASTIC_EP", "8"),
+        ("SCALE_ELASTIC_EP", 1.0),
+        {"a": 1},
+        7,
+    ],
+)
+def test_what_is_no_front_end_message_is_a_bad_frame(message):
+    with pytest.raises(BadFrameError):
+        front_end_event(pack(message), 2)
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.binary() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=200) | _values.map(pack))
+def test_any_bytes_give_events_or_a_bad_frame(frame):
+    for decode in (engine_events, lambda f: front_end_event(f, 2)):
+        with contextlib.suppress(BadFrameError):
+            decode(frame)
