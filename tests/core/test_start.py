@@ -11,6 +11,7 @@ from dp_coordinator.core.events import (
     EngineUnsubscribed,
     FrontEndSubscribed,
     FrontEndUnsubscribed,
+    ManualStartRequested,
     NewRequestNotified,
     StartWaveRequested,
     WaveCompleted,
@@ -115,6 +116,15 @@ def test_a_start_is_not_running_until_a_rank_is_seen_stepping():
     assert driver.core.snapshot(0).stepping == (0, 1)
     driver.feed(WaveCompleted(0, 0))
     assert phase(driver) is Phase.PAUSED
+
+
+def test_a_manual_start_that_only_some_ranks_follow_is_still_starting():
+    driver = Driver()
+    driver.feed(ManualStartRequested("why", "test"))
+    driver.report(1, 0, 1)
+    assert phase(driver) is Phase.STARTING
+    driver.report(0, 0, 1)
+    assert phase(driver) is Phase.RUNNING
 
 
 def test_a_report_from_an_earlier_wave_is_no_evidence():

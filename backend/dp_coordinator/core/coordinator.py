@@ -164,7 +164,7 @@ class Coordinator:
         if wave is not None:
             wave.peak_waiting = max(wave.peak_waiting, self._load.total_waiting)
             wave.peak_running = max(wave.peak_running, self._load.total_running)
-            if len(wave.stepping) >= self.engine_count and not self._manual.pending:
+            if wave.all_seen and not self._manual.pending:
                 return _NOTHING
         if event.step_counter >= 1:
             return self._saw_stepping(range(self.engine_count), event.current_wave, now, collective=True)
@@ -176,7 +176,7 @@ class Coordinator:
         self, ranks: range | tuple[int, ...], wave: int, now: float, *, collective: bool
     ) -> Sequence[Effect]:
         if self._log.open is not None and wave >= self._log.open.number:
-            self._log.saw_stepping(ranks, now)
+            self._log.saw_stepping(ranks, self.engine_count, now)
         observed = self._manual.saw_stepping(ranks, wave, now, collective=collective)
         return _NOTHING if observed is None else (_outcome_record(observed),)
 

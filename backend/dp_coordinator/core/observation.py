@@ -32,6 +32,7 @@ class OpenWave:
     peak_running: int = 0
     stepping: dict[int, float] = field(default_factory=dict)
     """Rank -> when it was first seen stepping."""
+    all_seen: bool = False
 
     def closed(self, now: float | None, *, completed: bool) -> Wave:
         """The record of this wave; `now` is None while it is open."""
@@ -76,11 +77,12 @@ class WaveLog:
             self.open.started_at = now
         self._update_phase(now)
 
-    def saw_stepping(self, ranks: range | tuple[int, ...], now: float) -> None:
-        """Ranks were seen stepping in the open wave."""
+    def saw_stepping(self, ranks: range | tuple[int, ...], engine_count: int, now: float) -> None:
+        """Ranks, of `engine_count` in all, were seen stepping in the open wave."""
         if self.open is not None:
             for rank in ranks:
                 self.open.stepping.setdefault(rank, now)
+            self.open.all_seen = len(self.open.stepping) >= engine_count
             self._update_phase(now)
 
     def completed(self, number: int, now: float) -> Wave:
@@ -137,9 +139,12 @@ class WaveLog:
         return record
 
     def _update_phase(self, now: float) -> None:
-        if self.open is None:
+        wave = self.open
+        if wave is None:
             phase = Phase.PAUSED
+        elif wave.all_seen or (wave.stepping and wave.started_at is not None):
+            phase = Phase.RUNNING
         else:
-            phase = Phase.RUNNING if self.open.stepping else Phase.STARTING
+            phase = Phase.STARTING
         if phase is not self.phase:
             self.phase, self.phase_since = phase, now

@@ -11,9 +11,9 @@ class Phase(str, Enum):
 
     PAUSED = "paused"
     STARTING = "starting"
-    """Asked for (START was broadcast, or engines_running was set) but no rank was seen stepping yet."""
+    """Asked for (START was broadcast, or engines_running was set), but the ranks were not seen to follow yet."""
     RUNNING = "running"
-    """engines_running is set and at least one rank was seen stepping in this wave."""
+    """engines_running is set and some rank was seen stepping in this wave, or all ranks were."""
 
 
 class WaveCause(str, Enum):

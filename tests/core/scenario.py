@@ -1,0 +1,129 @@
+"""Scenario files: a conversation a protocol expert can read, and what the core does at each line.
+
+    # comment
+    coordinator engines=2 dialect=0.33 [coordination=off]
+    at 1.0                         advance the clock to that second; deadlines on the way show what they do
+    engine 1 subscribes | unsubscribes
+    front-end subscribes | unsubscribes
+    front-end notifies engine=1 wave=0
+    front-end scales 4
+    engine 0 reports waiting=1 running=0 wave=0 step=0
+    engine 0 starts wave=0
+    engine 0 completes wave=0
+    operator starts [wave=1] [expected=0]
+
+Lines that begin with `  ->` are what the core did. `pytest --rewrite-scenarios` writes them anew.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dp_coordinator.core.effects import (
+    Answer,
+    BroadcastStartWave,
+    Effect,
+    PublishLoad,
+    PublishWaveState,
+    Record,
+    Reject,
+    SendReady,
+)
+from dp_coordinator.core.events import (
+    EngineCountChanged,
+    EngineStatsReported,
+    EngineSubscribed,
+    EngineUnsubscribed,
+    Event,
+    FrontEndSubscribed,
+    FrontEndUnsubscribed,
+    ManualStartRequested,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.core.snapshot import StartAction
+
+from tests.core.driver import Driver
+
+
+def run(text: str) -> str:
+    """The scenario with its outcome lines as the core gives them now."""
+    driver: Driver | None = None
+    out: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("  ->"):
+            continue
+        out.append(line)
+        words, options = _parse(line)
+        if not words:
+            continue
+        if words[0] == "coordinator":
+            driver = Driver(
+                int(options["engines"]),
+                options["dialect"],
+                ready=False,
+                wave_coordination=options.get("coordination") != "off",
+            )
+            continue
+        assert driver is not None, "a scenario begins with a coordinator line"
+        if words[0] == "at":
+            before = len(driver.effects)
+            driver.advance_to(float(words[1]))
+            out += [f"  -> {at:.2f} {_effect(e)}" for at, e in driver.effects[before:]]
+        else:
+            out += [f"  -> {_effect(e)}" for e in driver.feed(_event(words, options))]
+    return "\n".join(out) + "\n"
+
+
+def _parse(line: str) -> tuple[list[str], dict[str, str]]:
+    words = line.partition("#")[0].split()
+    options = dict(w.split("=", 1) for w in words if "=" in w)
+    return [w for w in words if "=" not in w], options
+
+
+def _event(words: list[str], options: dict[str, str]) -> Event:
+    number = {name: int(value) for name, value in options.items() if re.fullmatch(r"-?\d+", value)}
+    match words:
+        case ["engine", _, "subscribes"]:
+            return EngineSubscribed()
+        case ["engine", _, "unsubscribes"]:
+            return EngineUnsubscribed()
+        case ["front-end", "subscribes"]:
+            return FrontEndSubscribed()
+        case ["front-end", "unsubscribes"]:
+            return FrontEndUnsubscribed()
+        case ["front-end", "notifies"]:
+            return NewRequestNotified(number.get("engine"), number["wave"])
+        case ["front-end", "scales", count]:
+            return EngineCountChanged(int(count))
+        case ["engine", index, "reports"]:
+            counts = number["waiting"], number["running"]
+            return EngineStatsReported(int(index), *counts, 0.0, number.get("step", 0), number.get("wave", 0))
+        case ["engine", index, "starts"]:
+            return StartWaveRequested(int(index), number["wave"])
+        case ["engine", index, "completes"]:
+            return WaveCompleted(int(index), number["wave"])
+        case ["operator", "starts"]:
+            return ManualStartRequested("scenario", "operator", number.get("expected"), number.get("wave"))
+    raise ValueError(f"no such line in a scenario: {words}")
+
+
+def _effect(effect: Effect) -> str:
+    match effect:
+        case SendReady():
+            return "READY"
+        case BroadcastStartWave(wave, excluded, cause):
+            return f"START wave={wave} excluded={excluded} cause={cause.value}"
+        case PublishWaveState(wave, running):
+            return f"announce wave={wave} running={running}"
+        case PublishLoad(counts, wave, running):
+            return f"load {[list(c[:2]) for c in counts]} wave={wave} running={running}"
+        case Record(kind, fields):
+            shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in fields.items()}
+            return f"log {kind} " + " ".join(f"{k}={v}" for k, v in shown.items())
+        case Reject(kind, detail):
+            return f"reject {kind}: {detail}"
+        case Answer(value):
+            outcome = value.state.value if isinstance(value, StartAction) else f"refused, {value.kind.value}"
+            return f"answer {outcome}"
