@@ -1,0 +1,60 @@
+// The REST calls that the page makes. All same-origin; the token, when one is needed, travels in an HttpOnly cookie.
+import type { Action, History, Problem, Session, StartWave } from "./types.gen";
+
+/** A request that the server answered with a problem; `message` is fit for people. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+async function call(path: string, init: RequestInit = {}): Promise<unknown> {
+  const response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...init });
+  const text = await response.text();
+  const body = parse(text);
+  if (response.ok) return body;
+  const problem = (body ?? {}) as Partial<Problem>;
+  throw new ApiError(
+    response.status,
+    problem.title ?? `HTTP ${response.status}`,
+    problem.detail ?? problem.title ?? `The server answered ${response.status}.`,
+  );
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const json = (body: unknown, headers: Record<string, string> = {}): RequestInit => ({
+  method: "POST",
+  headers: { "Content-Type": "application/json", ...headers },
+  body: JSON.stringify(body),
+});
+
+export const session = (timeoutMs: number) =>
+  call("/api/v1/session", { signal: AbortSignal.timeout(timeoutMs) }) as Promise<Session>;
+
+export const login = (token: string) => call("/api/v1/login", json({ token }));
+
+export const history = (windowS: number) => call(`/api/v1/history?window_s=${windowS}`) as Promise<History>;
+
+/** Asks for a wave. The same key with the same body asks only once, however often it is sent. */
+export const startWave = (body: StartWave, key: string) =>
+  call("/api/v1/waves", {
+    ...json(body, { "Idempotency-Key": key }),
+    signal: AbortSignal.timeout(10_000),
+  }) as Promise<Action>;
+
+/** A key for one attempt. `crypto.randomUUID` exists on https and loopback only; this works on any origin. */
+export function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+}

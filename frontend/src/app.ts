@@ -1,0 +1,136 @@
+// The running page: live state, what is shown of it, and when. Messages are parsed on arrival and rendered once per
+// animation frame; a hidden tab, which gets no frames, is brought up to date once a second.
+import { batch, computed, signal } from "@preact/signals";
+import * as api from "./api";
+import { Connection, type Link } from "./connection";
+import { LoadHistory } from "./history";
+import { engineRows, meanLoad } from "./staleness";
+import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
+import type { StreamMessage } from "./types.gen";
+
+const TICK_MS = 200;
+const HISTORY_S = 3600;
+
+export const link = signal<Link>({ state: "connecting", attempt: 0 });
+
+/** Local monotonic milliseconds as shown: ages grow with it. Stands still while the view is frozen. */
+export const now = signal(performance.now());
+
+/** The same, never frozen: for countdowns and for what is said about the connection itself. */
+export const realNow = signal(performance.now());
+
+/** What is shown. */
+export const view = signal<Live>(EMPTY);
+
+/** Set while the viewer has frozen the display: when that was, on the local monotonic clock. */
+export const frozenAt = signal<number | null>(null);
+
+/** Counts up when the load history has changed. */
+export const historyVersion = signal(0);
+
+export const loadHistory = new LoadHistory();
+
+export const connected = computed(() => link.value.state === "open");
+
+export const rows = computed(() => {
+  const { snapshot, snapshotAt, hello } = view.value;
+  if (snapshot === null) return [];
+  return engineRows(snapshot, snapshotAt, now.value, hello?.stale_after_s ?? 5, connected.value);
+});
+
+export const mean = computed(() => meanLoad(rows.value));
+
+/** The server's wall clock as of now, in Unix seconds; null before anything was heard. */
+export const serverNow = computed(() => {
+  const { snapshot, snapshotAt } = view.value;
+  if (snapshot === null) return null;
+  return snapshot.at + snapshot.data_age_s + Math.max(0, now.value - snapshotAt) / 1000;
+});
+
+let live: Live = EMPTY;
+let pending: Arrival[] = [];
+let scheduled = false;
+
+function flush(): void {
+  scheduled = false;
+  settle();
+  const at = performance.now();
+  batch(() => {
+    realNow.value = at;
+    historyVersion.value += 1;
+    if (frozenAt.value === null) {
+      now.value = at;
+      view.value = live;
+    }
+  });
+}
+
+/** Applies what has arrived. Called by every flush, and before that when much has piled up. */
+function settle(): void {
+  if (pending.length === 0) return;
+  const arrived = pending;
+  pending = [];
+  live = applyAll(live, arrived);
+  if (live.mustReplay) {
+    live = { ...live, mustReplay: false };
+    connection.retryNow();
+  }
+}
+
+function schedule(): void {
+  if (scheduled) return;
+  scheduled = true;
+  if (document.hidden) window.setTimeout(flush, 1000);
+  else requestAnimationFrame(flush);
+}
+
+function onMessage(message: StreamMessage | null): void {
+  pending.push({ message, at: performance.now() });
+  if (message?.type === "hello") {
+    loadHistory.setEpoch(String(message.started_at));
+    settle();
+    void fetchHistory();
+  } else if (message?.type === "snapshot") {
+    loadHistory.push(message);
+  }
+  if (pending.length > LOG_SIZE) settle();
+  schedule();
+}
+
+async function fetchHistory(): Promise<void> {
+  try {
+    loadHistory.merge(await api.history(HISTORY_S));
+    historyVersion.value += 1;
+  } catch {
+    // The chart then begins now; the stream itself tells whether the coordinator is there.
+  }
+}
+
+const connection = new Connection({
+  onLink: (next) => {
+    link.value = next;
+    realNow.value = performance.now();
+  },
+  onMessage,
+  since: () => {
+    settle();
+    return live.lastSeq;
+  },
+});
+
+export const retryNow = () => connection.retryNow();
+
+export function toggleFrozen(): void {
+  frozenAt.value = frozenAt.value === null ? performance.now() : null;
+  if (frozenAt.value === null) flush();
+}
+
+export function start(): void {
+  window.setInterval(schedule, TICK_MS);
+  // A frame that was asked for just before the tab was hidden never comes; take stock when it is seen again.
+  document.addEventListener("visibilitychange", () => {
+    scheduled = false;
+    schedule();
+  });
+  void connection.connect();
+}

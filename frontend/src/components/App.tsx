@@ -1,0 +1,78 @@
+import { link, view } from "../app";
+import { count } from "../format";
+import { CoordinationOff, LostBanner, OutdatedBanner, StartingBanner, Waiting } from "./Banners";
+import { EnginePanel } from "./EngineTable";
+import { LogPanel } from "./EventLog";
+import { Announcer, FrozenBar, Hero, TopBar } from "./Header";
+import { Help } from "./Help";
+import { LoadPanel } from "./LoadChart";
+import { Login } from "./Login";
+import { StartWaveDialog } from "./StartWave";
+import { Guard } from "./ui";
+import { WavePanel } from "./WaveList";
+
+function Footer() {
+  const { hello, ignored, snapshot } = view.value;
+  return (
+    <footer class="footer">
+      {hello !== null && <span>dp-coordinator {hello.version}</span>}
+      {snapshot !== null && (
+        <span>
+          front_publish <code>{snapshot.endpoints.front_publish}</code>
+        </span>
+      )}
+      {ignored > 0 && (
+        <span data-testid="ignored">
+          {count(ignored)} {ignored === 1 ? "message" : "messages"} not understood
+        </span>
+      )}
+    </footer>
+  );
+}
+
+function Dashboard() {
+  const lost = link.value.state === "lost";
+  return (
+    <div class={lost ? "page page-lost" : "page"}>
+      <TopBar />
+      <main>
+        <Guard name="The connection's state">
+          <LostBanner />
+          <OutdatedBanner />
+          <FrozenBar />
+        </Guard>
+        <Guard name="The header">
+          <Hero />
+          <Announcer />
+        </Guard>
+        <Guard name="Notices">
+          <StartingBanner />
+          <CoordinationOff />
+          <Waiting />
+        </Guard>
+        <div class="panels">
+          <div class="column column-main">
+            <LoadPanel />
+            <EnginePanel />
+          </div>
+          <div class="column column-side">
+            <WavePanel />
+            <LogPanel />
+          </div>
+        </div>
+      </main>
+      <Footer />
+      <StartWaveDialog />
+      <Help />
+    </div>
+  );
+}
+
+export function App() {
+  if (link.value.state === "login") return <Login />;
+  return (
+    <Guard name="The page">
+      <Dashboard />
+    </Guard>
+  );
+}

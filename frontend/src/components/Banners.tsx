@@ -1,0 +1,130 @@
+// Strips and cards that stand above the panels, only when there is something to say.
+import { connected, link, now, realNow, retryNow, view } from "../app";
+import { duration, ranks } from "../format";
+import { elapsedSince } from "../staleness";
+import { CopyButton, Icon } from "./ui";
+
+/** A start is answered within milliseconds when all is well: before this it is no news. */
+const ASKED_QUIET_S = 1;
+
+export function LostBanner() {
+  const now_ = realNow.value;
+  const state = link.value;
+  const { snapshot, snapshotAt } = view.value;
+  if (state.state !== "lost") return null;
+  const wait = (state.retryAt - now_) / 1000;
+  const age = snapshot === null ? null : snapshot.data_age_s + elapsedSince(snapshotAt, now_);
+  return (
+    <div class="lost">
+      <div class="lost-words">
+        <p class="lost-title" role="alert">
+          <Icon name="link" />
+          Disconnected
+        </p>
+        <p>
+          {state.why}{" "}
+          {age === null ? "Nothing was heard so far." : <>All numbers below are {duration(age)} old.</>}
+        </p>
+      </div>
+      <div class="lost-next">
+        <p class="lost-countdown">{wait > 0 ? `Next try in ${Math.ceil(wait)} s` : "Trying now…"}</p>
+        <button type="button" class="button" onClick={retryNow}>
+          Try now
+        </button>
+      </div>
+    </div>
+  );
+}
+
+export function OutdatedBanner() {
+  const { outdated } = view.value;
+  if (!outdated) return null;
+  return (
+    <div class="banner banner-warn" role="alert">
+      <Icon name="warn" />
+      <strong>This page is older than the coordinator</strong>
+      <span>It speaks another version of the stream: load the page again.</span>
+      <button type="button" class="button" onClick={() => location.reload()}>
+        Reload
+      </button>
+    </div>
+  );
+}
+
+/** Asked and observed are kept apart: a start that nobody has followed yet is said so. */
+export function StartingBanner() {
+  const { snapshot, snapshotAt } = view.value;
+  if (snapshot === null || snapshot.phase !== "starting" || snapshot.asked_age_s === null) return null;
+  const age = snapshot.asked_age_s + elapsedSince(snapshotAt, now.value);
+  if (age < ASKED_QUIET_S || !connected.value) return null;
+  const stepping = new Set(snapshot.engines.stepping);
+  const silent = snapshot.engines.restarts.map((_, i) => i).filter((i) => !stepping.has(i));
+  const none = silent.length === snapshot.engine_count && silent.length > 1;
+  return (
+    <div class="banner banner-warn" role="status" data-testid="starting">
+      <Icon name="starting" />
+      <strong>Start asked {duration(age)} ago</strong>
+      <span>
+        {none ? `none of the ${silent.length} ranks seen stepping` : `${ranks(silent)} not seen stepping`}
+      </span>
+    </div>
+  );
+}
+
+function Address({ label, who, value }: { label: string; who: string; value: string }) {
+  return (
+    <li>
+      <div>
+        <strong>{label}</strong> <span class="muted">{who}</span>
+      </div>
+      <code>{value}</code>
+      <CopyButton label="Copy" what={`the ${label} address`} text={() => value} />
+    </li>
+  );
+}
+
+/** Teaches what to do while engines or front-ends are missing. */
+export function Waiting() {
+  const { snapshot } = view.value;
+  if (snapshot === null) return null;
+  const { endpoints, engine_count, engines_subscribed, ready, front_ends } = snapshot;
+  const enginesMissing = engines_subscribed < engine_count;
+  if (ready && !enginesMissing && front_ends > 0) return null;
+  const title = enginesMissing
+    ? `${ready ? "Engines missing" : "Waiting for engines"}: ${engines_subscribed} of ${engine_count} subscribed`
+    : "No front-end is subscribed yet";
+  const text = enginesMissing
+    ? ready
+      ? "An engine that was here is gone. It comes back by connecting to the same addresses:"
+      : "READY is sent once every engine has subscribed. Engines connect to these addresses:"
+    : "Load is aggregated all the same. A front-end subscribes here to learn it:";
+  return (
+    <section class="waiting" aria-label="Waiting for peers">
+      <h2>{title}</h2>
+      <p>{text}</p>
+      <ul>
+        {enginesMissing && (
+          <>
+            <Address label="back_publish" who="engines, XSUB" value={endpoints.back_publish} />
+            <Address label="back_output" who="engines, PUSH" value={endpoints.back_output} />
+          </>
+        )}
+        <Address label="front_publish" who="front-ends, XSUB" value={endpoints.front_publish} />
+      </ul>
+    </section>
+  );
+}
+
+export function CoordinationOff() {
+  const { snapshot } = view.value;
+  if (snapshot === null || snapshot.wave_coordination) return null;
+  return (
+    <div class="banner" role="note">
+      <Icon name="paused" />
+      <strong>Wave coordination is off</strong>
+      <span>
+        Engines step on their own (dense model): there are no waves to start, load is shown as usual.
+      </span>
+    </div>
+  );
+}

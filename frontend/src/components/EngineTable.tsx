@@ -1,0 +1,249 @@
+import { computed, signal } from "@preact/signals";
+import { mean, rows, view } from "../app";
+import { count, duration, NEVER, percent, ratio } from "../format";
+import type { EngineRow } from "../staleness";
+import { filterRows, nextSort, type Sort, type SortKey, sortRows } from "../table";
+import { Icon, Panel, Scroller } from "./ui";
+
+/** Up to here every row is in the page; beyond, only those in sight. */
+const ALL_ROWS = 64;
+const ROW_PX = 32;
+const OVERSCAN = 8;
+
+export const filterText = signal("");
+const sort = signal<Sort>({ key: "index", descending: false });
+const scrollTop = signal(0);
+const viewportPx = signal(640);
+
+const shown = computed(() => sortRows(filterRows(rows.value, filterText.value), sort.value));
+
+const maxLoad = computed(() => rows.value.reduce((max, row) => Math.max(max, row.load ?? 0), 0));
+
+interface Column {
+  key: SortKey;
+  label: string;
+  /** Left out on a phone. */
+  minor?: boolean;
+  text?: boolean;
+}
+
+const COLUMNS: readonly Column[] = [
+  { key: "index", label: "Rank" },
+  { key: "status", label: "Status", text: true },
+  { key: "waiting", label: "Waiting" },
+  { key: "running", label: "Running" },
+  { key: "load", label: "Load against mean", text: true },
+  { key: "kvCacheUsage", label: "KV cache", minor: true },
+  { key: "step", label: "Step", minor: true },
+  { key: "wave", label: "Wave", minor: true },
+  { key: "age", label: "Last report" },
+  { key: "restarts", label: "Restarts", minor: true },
+];
+
+const cellClass = (column: Column) =>
+  [column.text ? "text" : "number", column.minor ? "minor" : "", `col-${column.key}`].join(" ");
+
+function Head() {
+  const { key, descending } = sort.value;
+  return (
+    <thead>
+      <tr>
+        {COLUMNS.map((column) => (
+          <th
+            key={column.key}
+            scope="col"
+            class={cellClass(column)}
+            aria-sort={column.key === key ? (descending ? "descending" : "ascending") : undefined}
+          >
+            <button
+              type="button"
+              onClick={() => {
+                sort.value = nextSort(sort.value, column.key);
+              }}
+            >
+              {column.label}
+              <span class="sort-mark" aria-hidden="true">
+                {column.key === key ? (descending ? "▾" : "▴") : ""}
+              </span>
+            </button>
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
+}
+
+const STATUS_HELP = {
+  never: "No report has arrived from this rank",
+  fresh: "Reported within the limit, or the engines are paused and have nothing to report",
+  stale:
+    "No report while the wave runs. Engines report when their counts change: silent or steady, look at it",
+  unknown: "The page is not connected: what this rank does now is not known",
+} as const;
+
+function Status({ row }: { row: EngineRow }) {
+  return (
+    <span class={`status status-${row.status}`} title={STATUS_HELP[row.status]}>
+      <Icon name={row.status} />
+      {row.status}
+    </span>
+  );
+}
+
+/** waiting and running of one rank, to the scale of the busiest, with a mark at the mean. */
+function LoadBar({ row }: { row: EngineRow }) {
+  const scale = Math.max(1, maxLoad.value);
+  const average = mean.value;
+  const part = (n: number | null) => `${(100 * (n ?? 0)) / scale}%`;
+  return (
+    <span class="load">
+      <span class="bar" aria-hidden="true">
+        {row.load !== null && (
+          <>
+            <span class="bar-running" style={{ width: part(row.running) }} />
+            <span class="bar-waiting" style={{ width: part(row.waiting) }} />
+          </>
+        )}
+        {average !== null && average > 0 && <span class="bar-mean" style={{ left: part(average) }} />}
+      </span>
+      <span class="load-ratio">{ratio(row.load, average)}</span>
+    </span>
+  );
+}
+
+function Kv({ value }: { value: number | null }) {
+  if (value === null) return <>{NEVER}</>;
+  return (
+    <span class="kv">
+      {percent(value)}
+      <span class="kv-bar" aria-hidden="true">
+        <span style={{ width: `${Math.min(100, value * 100)}%` }} />
+      </span>
+    </span>
+  );
+}
+
+function Row({ row, position }: { row: EngineRow; position: number }) {
+  return (
+    <tr class={`row-${row.status}`} aria-rowindex={position + 2} data-rank={row.index}>
+      <th scope="row" class="number col-index">
+        {row.index}
+      </th>
+      <td class="text col-status">
+        <Status row={row} />
+      </td>
+      <td class="number col-waiting">{count(row.waiting)}</td>
+      <td class="number col-running">{count(row.running)}</td>
+      <td class="text col-load">
+        <LoadBar row={row} />
+      </td>
+      <td class="number minor col-kvCacheUsage">
+        <Kv value={row.kvCacheUsage} />
+      </td>
+      <td class="number minor col-step">{count(row.step)}</td>
+      <td class="number minor col-wave">{count(row.wave)}</td>
+      <td class="number col-age">{row.age === null ? NEVER : `${duration(row.age)} ago`}</td>
+      <td class="number minor col-restarts">{row.restarts === 0 ? "0" : <b>{row.restarts}</b>}</td>
+    </tr>
+  );
+}
+
+function Spacer({ rows: n }: { rows: number }) {
+  if (n <= 0) return null;
+  return (
+    <tr class="spacer">
+      <td colSpan={COLUMNS.length} style={{ height: `${n * ROW_PX}px` }} />
+    </tr>
+  );
+}
+
+/** The rows that are in the page: all of them, or those in sight and a few around. */
+function windowOf(total: number): [number, number] {
+  if (total <= ALL_ROWS) return [0, total];
+  const first = Math.max(0, Math.floor(scrollTop.value / ROW_PX) - OVERSCAN);
+  const visible = Math.ceil(viewportPx.value / ROW_PX) + 2 * OVERSCAN;
+  return [Math.min(first, Math.max(0, total - visible)), Math.min(total, first + visible)];
+}
+
+function onScroll(element: HTMLDivElement): void {
+  scrollTop.value = element.scrollTop;
+  viewportPx.value = element.clientHeight;
+}
+
+function Table() {
+  const all = shown.value;
+  const [from, to] = windowOf(all.length);
+  const table = (
+    <table class="engines" aria-rowcount={all.length + 1}>
+      <Head />
+      <tbody>
+        <Spacer rows={from} />
+        {all.slice(from, to).map((row, i) => (
+          <Row key={row.index} row={row} position={from + i} />
+        ))}
+        <Spacer rows={all.length - to} />
+      </tbody>
+    </table>
+  );
+  return (
+    <Scroller
+      class={all.length > ALL_ROWS ? "table-scroll table-windowed" : "table-scroll"}
+      label="Engines, scrollable"
+      onScroll={onScroll}
+    >
+      {table}
+    </Scroller>
+  );
+}
+
+function Filter() {
+  return (
+    <input
+      id="engine-filter"
+      class="input"
+      type="search"
+      placeholder="Filter: 8-15, stale"
+      aria-label="Filter engines by rank or status"
+      aria-keyshortcuts="/"
+      value={filterText.value}
+      onInput={(event) => {
+        filterText.value = event.currentTarget.value;
+      }}
+    />
+  );
+}
+
+function note(): string {
+  const all = rows.value;
+  const tally = { stale: 0, never: 0, unknown: 0, fresh: 0 };
+  for (const row of all) tally[row.status] += 1;
+  const parts = [`${count(all.length)} ${all.length === 1 ? "rank" : "ranks"}`];
+  if (shown.value.length !== all.length) parts.push(`${count(shown.value.length)} shown`);
+  if (tally.stale > 0) parts.push(`${tally.stale} stale`);
+  if (tally.never > 0) parts.push(`${tally.never} never reported`);
+  return parts.join(" · ");
+}
+
+export function EnginePanel() {
+  const { snapshot } = view.value;
+  if (snapshot === null) return null;
+  return (
+    <Panel id="engines" title="Engines" note={note()} tools={<Filter />}>
+      <Table />
+      {shown.value.length === 0 && rows.value.length > 0 && (
+        <p class="empty">
+          No rank matches “{filterText}”.{" "}
+          <button
+            type="button"
+            class="button button-small"
+            onClick={() => {
+              filterText.value = "";
+            }}
+          >
+            Clear
+          </button>
+        </p>
+      )}
+    </Panel>
+  );
+}

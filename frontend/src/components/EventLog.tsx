@@ -1,0 +1,113 @@
+import { computed, signal } from "@preact/signals";
+import { view } from "../app";
+import { asJson, describe, KIND_GROUPS, matches } from "../events";
+import { clockTime, count } from "../format";
+import { LOG_SIZE, type LogEntry } from "../store";
+import { CopyButton, Icon, Panel, Scroller } from "./ui";
+
+const STEP = 100;
+
+const filter = signal("");
+const limit = signal(STEP);
+
+const filtered = computed(() => view.value.log.filter((entry) => matches(entry, filter.value)));
+
+const kinds = computed(() => {
+  const known = new Set<string>();
+  for (const entry of view.value.log) if (entry.type === "event") known.add(entry.kind);
+  if (filter.value !== "" && !Object.hasOwn(KIND_GROUPS, filter.value)) known.add(filter.value);
+  return [...known].sort().join(" ");
+});
+
+function Tools() {
+  const list = kinds.value.split(" ").filter((kind) => kind !== "");
+  return (
+    <>
+      <select
+        class="input"
+        aria-label="Show events of kind"
+        value={filter.value}
+        onChange={(event) => {
+          filter.value = event.currentTarget.value;
+          limit.value = STEP;
+        }}
+      >
+        <option value="">All events</option>
+        <optgroup label="Groups">
+          {Object.keys(KIND_GROUPS).map((name) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </optgroup>
+        <optgroup label="Kinds seen">
+          {list.map((kind) => (
+            <option key={kind} value={kind}>
+              {kind}
+            </option>
+          ))}
+        </optgroup>
+      </select>
+      <CopyButton label="Copy JSON" what="the shown events as JSON" text={() => asJson(filtered.value)} />
+    </>
+  );
+}
+
+function Entry({ entry }: { entry: LogEntry }) {
+  if (entry.type === "marker") {
+    return (
+      <li class="log-marker">
+        <Icon name="warn" />
+        <span>{entry.text}</span>
+      </li>
+    );
+  }
+  const [text, tone] = describe(entry);
+  return (
+    <li class={`log-entry log-${tone}`} data-kind={entry.kind}>
+      <time title={`event ${entry.seq} · ${entry.kind} · ${new Date(entry.at * 1000).toISOString()}`}>
+        {clockTime(entry.at, true)}
+      </time>
+      <Icon name={tone === "good" || tone === "bad" || tone === "warn" ? tone : "plain"} />
+      <span>{text}</span>
+    </li>
+  );
+}
+
+export function LogPanel() {
+  const all = filtered.value;
+  const newest = all.slice(-limit.value).reverse();
+  const held = view.value.log.length;
+  const said = held >= LOG_SIZE ? `the newest ${count(LOG_SIZE)}` : count(held);
+  return (
+    <Panel
+      id="log"
+      title="Events"
+      note={filter.value === "" ? said : `${count(all.length)} of ${said}`}
+      tools={<Tools />}
+    >
+      {newest.length === 0 ? (
+        <p class="empty">{held === 0 ? "Nothing has happened yet." : "No event of this kind."}</p>
+      ) : (
+        <Scroller class="log-scroll" label="Events, newest first, scrollable">
+          <ol class="log" reversed>
+            {newest.map((entry) => (
+              <Entry key={entry.type === "marker" ? entry.key : entry.seq} entry={entry} />
+            ))}
+          </ol>
+          {all.length > newest.length && (
+            <button
+              type="button"
+              class="button button-small log-more"
+              onClick={() => {
+                limit.value += 4 * STEP;
+              }}
+            >
+              Show older ({count(all.length - newest.length)})
+            </button>
+          )}
+        </Scroller>
+      )}
+    </Panel>
+  );
+}

@@ -1,0 +1,167 @@
+import { useComputed } from "@preact/signals";
+import { frozenAt, link, mean, now, realNow, toggleFrozen, view } from "../app";
+import { clockTime, count, duration } from "../format";
+import { elapsedSince } from "../staleness";
+import { cycleTheme, theme } from "../theme";
+import { helpOpen } from "./Help";
+import { StartButton } from "./StartWave";
+import { Icon } from "./ui";
+
+/** Data older than this is no longer called live. */
+const LIVE_S = 2;
+
+const PHASES = { paused: "PAUSED", starting: "STARTING", running: "RUNNING" } as const;
+
+/** How old the numbers on the page are; it grows by itself when messages stop. */
+function DataAge() {
+  const { snapshot, snapshotAt } = view.value;
+  const state = link.value.state;
+  if (snapshot === null)
+    return <span class="age">{state === "open" ? "waiting for data" : "connecting…"}</span>;
+  const age = snapshot.data_age_s + elapsedSince(snapshotAt, realNow.value);
+  if (frozenAt.value !== null) return <span class="age age-old">view paused</span>;
+  if (state !== "open") return <span class="age age-old">data is {duration(age)} old</span>;
+  const old = age > LIVE_S;
+  return (
+    <span class={old ? "age age-old" : "age age-live"} title="Age of the newest state on this page">
+      <Icon name={old ? "stale" : "fresh"} />
+      {old ? `data is ${duration(age)} old` : <>live, {Math.round(age * 1000)} ms</>}
+    </span>
+  );
+}
+
+export function TopBar() {
+  const { snapshot } = view.value;
+  return (
+    <header class="topbar">
+      <div class="brand">
+        <img src="./favicon.svg" width="24" height="24" alt="" />
+        <h1>DP coordinator</h1>
+        {snapshot !== null && (
+          <span class="chip" title="The vLLM generation whose wire format is spoken">
+            dialect vLLM {snapshot.dialect}
+          </span>
+        )}
+      </div>
+      <div class="topbar-tools">
+        <DataAge />
+        <button
+          type="button"
+          class="button button-quiet"
+          onClick={cycleTheme}
+          aria-label={`Theme: ${theme.value}`}
+        >
+          <Icon name={theme.value} />
+          <span class="wide-only">{theme.value}</span>
+        </button>
+        <button
+          type="button"
+          class="button button-quiet"
+          aria-label="Help and keyboard shortcuts"
+          onClick={() => {
+            helpOpen.value = true;
+          }}
+        >
+          <span aria-hidden="true">?</span>
+        </button>
+      </div>
+    </header>
+  );
+}
+
+function Stat(props: {
+  label: string;
+  value: string;
+  sub?: string;
+  tone?: "warn" | undefined;
+  swatch?: string;
+}) {
+  return (
+    <div class={props.tone === "warn" ? "stat stat-warn" : "stat"}>
+      <dt>
+        {props.swatch !== undefined && <span class={`swatch swatch-${props.swatch}`} />}
+        {props.label}
+      </dt>
+      <dd>
+        {props.tone === "warn" && <Icon name="warn" />}
+        <span class="stat-value">{props.value}</span>
+        {props.sub !== undefined && <span class="stat-sub">{props.sub}</span>}
+      </dd>
+    </div>
+  );
+}
+
+function PhasePill() {
+  const { snapshot, snapshotAt } = view.value;
+  if (snapshot === null) return <div class="phase phase-none">NO DATA</div>;
+  const live = link.value.state === "open";
+  const age = snapshot.phase_age_s + elapsedSince(snapshotAt, now.value);
+  return (
+    <div class="phase-block">
+      <div class={`phase phase-${snapshot.phase}`} data-testid="phase">
+        <Icon name={snapshot.phase} />
+        {PHASES[snapshot.phase]}
+      </div>
+      <div class="phase-age">{live ? `for ${duration(age)}` : "when last heard"}</div>
+    </div>
+  );
+}
+
+/** The first thing seen: what state, which wave, how much load, who is there. */
+export function Hero() {
+  const { snapshot } = view.value;
+  const missing = snapshot !== null && snapshot.engines_subscribed < snapshot.engine_count;
+  const perRank = useComputed(() =>
+    mean.value === null ? "" : `mean load ${mean.value.toFixed(1)} per rank`,
+  );
+  return (
+    <section class="hero" aria-label="State">
+      <PhasePill />
+      <dl class="stats">
+        <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
+        <Stat label="Waiting" value={count(snapshot?.totals.waiting ?? null)} swatch="waiting" />
+        <Stat label="Running" value={count(snapshot?.totals.running ?? null)} swatch="running" />
+        <Stat
+          label="Engines subscribed"
+          value={count(snapshot?.engines_subscribed ?? null)}
+          sub={snapshot === null ? "" : `of ${count(snapshot.engine_count)}`}
+          tone={missing ? "warn" : undefined}
+        />
+        <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />
+      </dl>
+      <span class="visually-hidden">{perRank}</span>
+      <StartButton />
+    </section>
+  );
+}
+
+/** Said to screen readers when the state changes, and only then. */
+export function Announcer() {
+  const text = useComputed(() => {
+    const { snapshot } = view.value;
+    return snapshot === null ? "" : `${PHASES[snapshot.phase].toLowerCase()}, wave ${snapshot.current_wave}`;
+  });
+  return (
+    <div class="visually-hidden" aria-live="polite" data-testid="announcer">
+      {text}
+    </div>
+  );
+}
+
+export function FrozenBar() {
+  const since = frozenAt.value;
+  if (since === null) return null;
+  const { snapshot } = view.value;
+  return (
+    <div class="banner banner-frozen" role="status">
+      <Icon name="paused" />
+      <strong>PAUSED VIEW</strong>
+      <span>
+        as of {clockTime(snapshot?.at ?? null)}, {duration((realNow.value - since) / 1000)} ago
+      </span>
+      <button type="button" class="button" onClick={toggleFrozen}>
+        Back to live
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,86 @@
+import { signal } from "@preact/signals";
+import { view } from "../app";
+import { count } from "../format";
+import { PROTOCOL } from "../protocol";
+import { Icon, Modal } from "./ui";
+
+export const helpOpen = signal(false);
+
+const KEYS: readonly [string, string][] = [
+  ["/", "filter engines"],
+  ["s", "start a wave"],
+  ["p", "pause the view and return to live"],
+  ["t", "theme: system, light, dark"],
+  ["?", "this help"],
+  ["Esc", "close, or leave the filter"],
+];
+
+function Versions() {
+  const { hello, ignored } = view.value;
+  return (
+    <p class="muted">
+      {hello === null ? "Not connected yet." : `Coordinator ${hello.version}, stream protocol ${PROTOCOL}.`}{" "}
+      {ignored === 0
+        ? "Every message was understood."
+        : `${count(ignored)} ${ignored === 1 ? "message was" : "messages were"} not understood and left out.`}{" "}
+      API: <a href="/docs">/docs</a> · metrics: <a href="/metrics">/metrics</a>
+    </p>
+  );
+}
+
+export function Help() {
+  if (!helpOpen.value) return null;
+  const close = () => {
+    helpOpen.value = false;
+  };
+  return (
+    <Modal label="Help" onClose={close}>
+      <h2>Keyboard</h2>
+      <dl class="keys">
+        {KEYS.map(([key, text]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{text}</dd>
+          </div>
+        ))}
+      </dl>
+      <h2>What the words mean</h2>
+      <dl class="words">
+        <dt>
+          <Icon name="paused" /> paused
+        </dt>
+        <dd>Nothing was asked and no wave runs.</dd>
+        <dt>
+          <Icon name="starting" /> starting
+        </dt>
+        <dd>START was broadcast or a wave announced; no rank has been seen stepping yet.</dd>
+        <dt>
+          <Icon name="running" /> running
+        </dt>
+        <dd>A wave runs and at least one rank was seen stepping in it.</dd>
+        <dt>
+          <Icon name="fresh" /> fresh
+        </dt>
+        <dd>The rank reported lately, or the engines are paused.</dd>
+        <dt>
+          <Icon name="stale" /> stale
+        </dt>
+        <dd>
+          No report while a wave runs. Engines report when their counts change: it is silent, or very steady.
+        </dd>
+        <dt>
+          <Icon name="never" /> never
+        </dt>
+        <dd>The rank has not reported since the coordinator started. This is not zero.</dd>
+      </dl>
+      <Versions />
+      <div class="modal-buttons">
+        <button type="button" class="button button-primary" onClick={close}>
+          Close
+        </button>
+      </div>
+    </Modal>
+  );
+}

@@ -1,0 +1,168 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { connected, view } from "../app";
+import { outcome } from "../format";
+import { blocked, closeStart, dialog, followed, openStart, type StartDialog, submitStart } from "../start";
+import { Icon, Modal } from "./ui";
+
+export function StartButton() {
+  const why = blocked.value;
+  return (
+    <div class="start">
+      <button
+        type="button"
+        id="start-wave"
+        class="button button-primary"
+        aria-disabled={why !== null}
+        aria-describedby="start-why"
+        aria-keyshortcuts="s"
+        onClick={openStart}
+      >
+        Start wave…
+      </button>
+      <p id="start-why" class="start-why">
+        {why === null ? "wakes every rank" : sentence(why)}
+      </p>
+    </div>
+  );
+}
+
+const sentence = (text: string) => `Not now: ${text.replace(/\.$/, "")}`;
+
+type FormState = Extract<StartDialog, { step: "form" }>;
+
+function Form({ state }: { state: FormState }) {
+  const [reason, setReason] = useState(state.reason);
+  const field = useRef<HTMLTextAreaElement>(null);
+  const why = blocked.value;
+  const { snapshot } = view.value;
+  const moved = snapshot !== null && snapshot.current_wave !== state.expected;
+  useEffect(() => field.current?.focus(), []);
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        void submitStart(reason);
+      }}
+    >
+      <h2>Start wave {state.expected}</h2>
+      <p>
+        Broadcasts START for wave {state.expected} to {snapshot?.engine_count ?? "all"} ranks. For the case
+        that requests wait and nobody steps; ranks with nothing to do make dummy steps and the wave ends by
+        itself.
+      </p>
+      <label for="start-reason">
+        Reason <span class="muted">kept in the event log</span>
+      </label>
+      <textarea
+        id="start-reason"
+        ref={field}
+        rows={2}
+        maxLength={500}
+        required
+        value={reason}
+        onInput={(event) => setReason(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+            event.preventDefault();
+            event.currentTarget.form?.requestSubmit();
+          }
+        }}
+      />
+      {state.refusal !== null && (
+        <div class="notice notice-bad" role="alert">
+          <p>
+            <Icon name="bad" />
+            <strong>{state.refusal.title}</strong>
+          </p>
+          <p>{state.refusal.detail}</p>
+        </div>
+      )}
+      {moved && state.refusal === null && (
+        <p class="notice">
+          <Icon name="warn" />
+          The current wave has become {snapshot?.current_wave} since this was opened: it would be refused.
+        </p>
+      )}
+      {!moved && why !== null && state.refusal === null && (
+        <p class="notice">
+          <Icon name="warn" />
+          {sentence(why)}
+        </p>
+      )}
+      <div class="modal-buttons">
+        <button type="button" class="button" onClick={closeStart}>
+          Cancel
+        </button>
+        <button type="submit" class="button button-primary" disabled={state.sending || reason.trim() === ""}>
+          {state.sending ? "Asking…" : "Start wave"}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+/** What is observed of a start that was asked, as it happens. */
+function Follow() {
+  const now = followed.value;
+  if (now === null) return null;
+  const { action, age } = now;
+  const said = outcome(action, age);
+  const seen = new Map(action.seen.map((rank) => [rank.engine_index, rank.after_s]));
+  return (
+    <div>
+      <h2>Start of wave {action.wave}</h2>
+      <p class={`outcome outcome-${said.tone}`} role="status" data-testid="outcome">
+        <Icon name={said.tone === "waiting" ? "starting" : said.tone} />
+        {said.text}
+      </p>
+      {!connected.value && (
+        <p class="notice notice-bad">
+          Disconnected: what happens now is not seen. The outcome comes with the connection.
+        </p>
+      )}
+      {action.engine_count <= 64 && (
+        <ul class="rank-dots" aria-label="Ranks seen stepping">
+          {Array.from({ length: action.engine_count }, (_, index) => (
+            <RankDot
+              key={index}
+              index={index}
+              after={seen.get(index) ?? null}
+              collective={action.collective}
+            />
+          ))}
+        </ul>
+      )}
+      <p class="muted">
+        Reason: {action.reason}. Asked by {action.caller}.
+      </p>
+      <div class="modal-buttons">
+        <button type="button" class="button button-primary" onClick={closeStart}>
+          Close
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function RankDot({ index, after, collective }: { index: number; after: number | null; collective: boolean }) {
+  const stepping = after !== null || collective;
+  const when = after === null ? "" : ` after ${Math.round(after * 1000)} ms`;
+  const said = stepping ? `stepping${when}` : "not seen stepping";
+  return (
+    <li class={stepping ? "rank-dot rank-dot-on" : "rank-dot"} title={`rank ${index}: ${said}`}>
+      <Icon name={stepping ? "good" : "never"} />
+      {index}
+      <span class="visually-hidden">: {said}</span>
+    </li>
+  );
+}
+
+export function StartWaveDialog() {
+  const state = dialog.value;
+  if (state.step === "closed") return null;
+  return (
+    <Modal label="Start a wave by hand" onClose={closeStart}>
+      {state.step === "form" ? <Form key={state.expected} state={state} /> : <Follow />}
+    </Modal>
+  );
+}

@@ -1,0 +1,99 @@
+import { connected, now, view } from "../app";
+import { causeText, clockTime, count, duration, outcome } from "../format";
+import { elapsedSince } from "../staleness";
+import type { WaveInfo } from "../types.gen";
+import { Icon, Panel, Scroller } from "./ui";
+
+function Duration({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
+  if (wave.open) {
+    return (
+      <span class="wave-open">{duration(wave.duration_s === null ? null : wave.duration_s + elapsed)}</span>
+    );
+  }
+  return <>{duration(wave.duration_s)}</>;
+}
+
+function Row({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
+  const state = wave.open ? "open" : wave.completed ? null : "overtaken";
+  return (
+    <tr class={wave.open ? "row-open" : ""}>
+      <th scope="row" class="number">
+        {count(wave.number)}
+      </th>
+      <td class="text">
+        {causeText(wave.cause, wave.cause_engine)}
+        {state !== null && <span class="tag">{state}</span>}
+      </td>
+      <td class="number">{clockTime(wave.asked_at ?? wave.started_at)}</td>
+      <td class="number">
+        <Duration wave={wave} elapsed={elapsed} />
+      </td>
+      <td class="number">
+        {count(wave.peak_waiting)} / {count(wave.peak_running)}
+      </td>
+    </tr>
+  );
+}
+
+/** What came of the newest manual start: it stays in sight after the dialog is closed. */
+function LastManual({ elapsed }: { elapsed: number }) {
+  const action = view.value.snapshot?.actions[0];
+  if (action === undefined) return null;
+  const said = outcome(action, action.age_s + elapsed);
+  return (
+    <p class={`last-manual outcome-${said.tone}`}>
+      <Icon name={said.tone === "waiting" ? "starting" : said.tone} />
+      <span>
+        Manual start at {clockTime(action.asked_at)}: {said.text}
+      </span>
+    </p>
+  );
+}
+
+export function WavePanel() {
+  const { snapshot, snapshotAt } = view.value;
+  if (snapshot === null) return null;
+  const elapsed = connected.value ? elapsedSince(snapshotAt, now.value) : 0;
+  const { waves } = snapshot;
+  return (
+    <Panel id="waves" title="Waves" note={waves.length > 0 ? "newest first" : undefined}>
+      <LastManual elapsed={elapsed} />
+      {waves.length === 0 ? (
+        <p class="empty">
+          {snapshot.wave_coordination
+            ? "No wave yet. One starts when a request reaches a paused engine, or by hand."
+            : "Wave coordination is off: there are no waves."}
+        </p>
+      ) : (
+        <Scroller class="table-scroll waves-scroll" label="Waves, scrollable">
+          <table class="waves">
+            <thead>
+              <tr>
+                <th scope="col" class="number">
+                  Wave
+                </th>
+                <th scope="col" class="text">
+                  Cause
+                </th>
+                <th scope="col" class="number">
+                  Start
+                </th>
+                <th scope="col" class="number">
+                  Duration
+                </th>
+                <th scope="col" class="number">
+                  <abbr title="Peak waiting / peak running">Peak w / r</abbr>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {waves.map((wave) => (
+                <Row key={`${wave.number}-${wave.asked_at ?? wave.ended_at}`} wave={wave} elapsed={elapsed} />
+              ))}
+            </tbody>
+          </table>
+        </Scroller>
+      )}
+    </Panel>
+  );
+}

@@ -1,0 +1,180 @@
+// Small pieces that every panel uses.
+import { type ComponentChildren, toChildArray } from "preact";
+import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
+
+const PATHS = {
+  running: <path d="M4 2.5v11l9-5.5z" />,
+  paused: <path d="M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z" />,
+  starting: <path d="M8 1.5a6.5 6.5 0 1 0 6.5 6.5h-2.2A4.3 4.3 0 1 1 8 3.7z" />,
+  fresh: <circle cx="8" cy="8" r="4.5" />,
+  stale: <path d="M8 1 15.5 14.5H.5zM7.1 5.6v4.6h1.8V5.6zm0 5.7v1.8h1.8v-1.8z" fill-rule="evenodd" />,
+  never: (
+    <circle
+      cx="8"
+      cy="8"
+      r="4.6"
+      fill="none"
+      stroke="currentColor"
+      stroke-width="1.8"
+      stroke-dasharray="2.6 2.2"
+    />
+  ),
+  unknown: (
+    <path
+      d="M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1m.9 10.9H7.1v-1.8h1.8zm1-4.6c-.6.6-1 .9-1 1.7H7.1c0-1.4.6-2 1.2-2.6.5-.5.8-.7.8-1.3 0-.7-.5-1.1-1.1-1.1s-1.2.4-1.3 1.3H4.9c.1-1.8 1.4-2.9 3.1-2.9s3 1 3 2.6c0 1.1-.5 1.7-1.1 2.3"
+      fill-rule="evenodd"
+    />
+  ),
+  good: <path d="m6.4 13.2-5-5L3.2 6.4l3.2 3.2L12.8 3.2l1.8 1.8z" />,
+  bad: (
+    <path d="M3.3 1.8 8 6.5l4.7-4.7 1.5 1.5L9.5 8l4.7 4.7-1.5 1.5L8 9.5l-4.7 4.7-1.5-1.5L6.5 8 1.8 3.3z" />
+  ),
+  warn: <path d="M8 1 15.5 14.5H.5zM7.1 5.6v4.6h1.8V5.6zm0 5.7v1.8h1.8v-1.8z" fill-rule="evenodd" />,
+  plain: <circle cx="8" cy="8" r="2.4" />,
+  link: <path d="M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1M2.9 3.9l9.2 9.2 1-1-9.2-9.2z" fill-rule="evenodd" />,
+  system: (
+    <path d="M1.5 2.5h13v8.5h-5l.6 2h1.4v1.3h-7V13h1.4l.6-2h-5zm1.5 1.5v5.5h10V4z" fill-rule="evenodd" />
+  ),
+  light: (
+    <path d="M8 4.8a3.2 3.2 0 1 0 0 6.4 3.2 3.2 0 0 0 0-6.4M7.3.800h1.4V3H7.3zm0 12.2h1.4v2.2H7.3zM.8 7.3H3v1.4H.8zm12.2 0h2.2v1.4H13zM2.4 3.4l1-1L5 4 4 5zm8.6 8.6 1-1 1.6 1.6-1 1zM12.6 2.4l1 1L12 5l-1-1zM4 11l1 1-1.6 1.6-1-1z" />
+  ),
+  dark: <path d="M6.2 1.5a6.5 6.5 0 1 0 8.3 8.3A5.5 5.5 0 0 1 6.2 1.5" />,
+} as const;
+
+export type IconName = keyof typeof PATHS;
+
+export function Icon({ name }: { name: IconName }) {
+  return (
+    <svg
+      class={`icon icon-${name}`}
+      viewBox="0 0 16 16"
+      width="16"
+      height="16"
+      fill="currentColor"
+      aria-hidden="true"
+    >
+      {PATHS[name]}
+    </svg>
+  );
+}
+
+/** A part of the page that may fail without taking the rest with it. */
+export function Guard({ name, children }: { name: string; children: ComponentChildren }) {
+  const [error, reset] = useErrorBoundary();
+  if (error !== undefined && error !== null) {
+    return (
+      <div class="notice notice-bad" role="alert">
+        <p>
+          {name} could not be shown: {error instanceof Error ? error.message : String(error)}
+        </p>
+        <button type="button" class="button" onClick={reset}>
+          Try again
+        </button>
+      </div>
+    );
+  }
+  return <>{children}</>;
+}
+
+interface PanelProps {
+  id: string;
+  title: string;
+  /** Controls at the right of the title. */
+  tools?: ComponentChildren;
+  /** Said beside the title, quietly. */
+  note?: ComponentChildren;
+  children: ComponentChildren;
+}
+
+export function Panel({ id, title, tools, note, children }: PanelProps) {
+  return (
+    <section class="panel" id={id} aria-labelledby={`${id}-title`}>
+      <header class="panel-head">
+        <h2 id={`${id}-title`}>{title}</h2>
+        {note !== undefined && <span class="panel-note">{note}</span>}
+        {toChildArray(tools).length > 0 && <div class="panel-tools">{tools}</div>}
+      </header>
+      <Guard name={title}>{children}</Guard>
+    </section>
+  );
+}
+
+interface ScrollerProps {
+  class: string;
+  label: string;
+  onScroll?: ((element: HTMLDivElement) => void) | undefined;
+  children: ComponentChildren;
+}
+
+/** A part that scrolls by itself: reachable by keyboard, and named. */
+export function Scroller(props: ScrollerProps) {
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for form controls
+    <div
+      class={props.class}
+      role="group"
+      aria-label={props.label}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: without it the keyboard cannot scroll
+      tabIndex={0}
+      onScroll={(event) => props.onScroll?.(event.currentTarget)}
+    >
+      {props.children}
+    </div>
+  );
+}
+
+/** A native modal dialog: focus stays inside, Esc closes. */
+export function Modal(props: { label: string; onClose: () => void; children: ComponentChildren }) {
+  const ref = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    ref.current?.showModal();
+    return () => {
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, []);
+  return (
+    <dialog ref={ref} class="modal" aria-label={props.label} onClose={props.onClose}>
+      {props.children}
+    </dialog>
+  );
+}
+
+async function copyText(text: string): Promise<void> {
+  if (navigator.clipboard !== undefined) return navigator.clipboard.writeText(text);
+  // Plain http on another host has no clipboard API.
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "visually-hidden";
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("copying is not allowed here");
+}
+
+export function CopyButton({ text, label, what }: { text: () => string; label: string; what: string }) {
+  const [said, say] = useState<string | null>(null);
+  const timer = useRef(0);
+  useEffect(() => () => window.clearTimeout(timer.current), []);
+  const copy = async () => {
+    say(
+      await copyText(text()).then(
+        () => "Copied",
+        () => "Not allowed",
+      ),
+    );
+    window.clearTimeout(timer.current);
+    timer.current = window.setTimeout(() => say(null), 1600);
+  };
+  return (
+    <button
+      type="button"
+      class="button button-small"
+      aria-label={said ?? `Copy ${what}`}
+      onClick={() => void copy()}
+    >
+      {said ?? label}
+    </button>
+  );
+}

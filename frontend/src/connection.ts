@@ -1,0 +1,136 @@
+// The WebSocket and its return: tells its listener of every change, knows nothing of the page.
+import { ApiError, session } from "./api";
+import { parseMessage } from "./protocol";
+import { retryDelay } from "./reconnect";
+import type { StreamMessage } from "./types.gen";
+
+/** A server that has said nothing for this long is taken for gone, whatever the socket claims. */
+const SILENCE_MS = 15_000;
+/** A hello that does not come. */
+const OPEN_MS = 8_000;
+
+export type Link =
+  | { state: "connecting"; attempt: number }
+  | { state: "open" }
+  | { state: "lost"; since: number; retryAt: number; attempt: number; why: string }
+  | { state: "login" };
+
+export interface Listener {
+  onLink(link: Link): void;
+  onMessage(message: StreamMessage | null): void;
+  /** The number that `?since=` resumes from. */
+  since(): number;
+}
+
+const monotonic = () => performance.now();
+
+export class Connection {
+  private socket: WebSocket | null = null;
+  private timer = 0;
+  private watchdog = 0;
+  private attempt = 0;
+  private heardAt = 0;
+  private opened = false;
+  private lostSince: number | null = null;
+  private turn = 0;
+
+  constructor(private readonly listener: Listener) {}
+
+  /** Checks the session, then opens the stream; on failure it tries again by itself. */
+  async connect(): Promise<void> {
+    this.drop();
+    this.turn += 1;
+    const turn = this.turn;
+    if (this.lostSince === null) this.listener.onLink({ state: "connecting", attempt: this.attempt });
+    const answer = await askSession();
+    if (turn !== this.turn) return; // a later call took over
+    if (answer === "login") {
+      this.lostSince = null;
+      this.listener.onLink({ state: "login" });
+    } else if (answer === "silent") {
+      this.lost("The coordinator does not answer.");
+    } else {
+      this.open();
+    }
+  }
+
+  retryNow(): void {
+    this.attempt = 0;
+    void this.connect();
+  }
+
+  private open(): void {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const url = `${scheme}//${location.host}/api/v1/stream?since=${this.listener.since()}`;
+    const socket = new WebSocket(url);
+    this.socket = socket;
+    this.opened = false;
+    this.heardAt = monotonic();
+    socket.onmessage = (event) => {
+      if (this.socket !== socket) return;
+      this.heardAt = monotonic();
+      const message = parseMessage(event.data);
+      if (!this.opened && message?.type === "hello") this.established();
+      this.listener.onMessage(message);
+    };
+    socket.onclose = (event) => {
+      if (this.socket === socket) this.lost(closeReason(event, this.opened));
+    };
+    this.watchdog = window.setInterval(() => this.watch(), 1000);
+  }
+
+  private established(): void {
+    this.opened = true;
+    this.attempt = 0;
+    this.lostSince = null;
+    this.listener.onLink({ state: "open" });
+  }
+
+  private watch(): void {
+    const limit = this.opened ? SILENCE_MS : OPEN_MS;
+    const silent = monotonic() - this.heardAt;
+    if (silent > limit) this.lost(`Nothing was heard for ${Math.round(silent / 1000)} s.`);
+  }
+
+  private lost(why: string): void {
+    this.drop();
+    const now = monotonic();
+    this.lostSince ??= now;
+    const retryAt = now + retryDelay(this.attempt, Math.random());
+    this.listener.onLink({ state: "lost", since: this.lostSince, retryAt, attempt: this.attempt, why });
+    this.attempt += 1;
+    this.timer = window.setTimeout(() => void this.connect(), retryAt - now);
+  }
+
+  /** Lets go of the present socket and of every timer. */
+  private drop(): void {
+    window.clearTimeout(this.timer);
+    window.clearInterval(this.watchdog);
+    const socket = this.socket;
+    this.socket = null;
+    if (socket !== null) {
+      socket.onmessage = null;
+      socket.onclose = null;
+      socket.close();
+    }
+  }
+}
+
+/** Whether this page may listen: a stream that is refused closes without saying why, so it is asked before. */
+async function askSession(): Promise<"welcome" | "login" | "silent"> {
+  try {
+    const { token_required, authenticated } = await session(OPEN_MS);
+    return token_required && !authenticated ? "login" : "welcome";
+  } catch (error) {
+    // A server without this route may still stream; one that does not answer at all cannot.
+    return error instanceof ApiError && error.status < 500 ? "welcome" : "silent";
+  }
+}
+
+function closeReason(event: CloseEvent, opened: boolean): string {
+  if (event.reason !== "") return `The stream was closed: ${event.reason}`;
+  if (!opened) return "The coordinator answers, but refused the stream.";
+  return event.code === 1001 || event.code === 1012
+    ? "The coordinator shut down."
+    : "The connection to the coordinator broke.";
+}

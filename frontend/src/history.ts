@@ -1,0 +1,178 @@
+// Totals over time for the chart, in bounded memory: 10 Hz for the last minute, 1 Hz (the peaks) for an hour.
+import type { History, PhaseName, SnapshotMessage, WaveInfo } from "./types.gen";
+
+const FINE_S = 60;
+const KEEP_S = 3600;
+/** Samples further apart than this have a gap between them: the line breaks. */
+export const GAP_S = 3;
+const BANDS_KEPT = 4000;
+
+interface Sample {
+  /** Unix seconds by the server's clock. */
+  at: number;
+  waiting: number | null;
+  running: number | null;
+}
+
+export interface Band {
+  wave: number;
+  start: number;
+  /** null while the wave is open. */
+  end: number | null;
+}
+
+export type Columns = [number[], (number | null)[], (number | null)[]];
+
+const peak = (a: number | null, b: number | null) => (a === null ? b : b === null ? a : Math.max(a, b));
+
+function merged(into: Sample, other: Sample): Sample {
+  return {
+    at: into.at,
+    waiting: peak(into.waiting, other.waiting),
+    running: peak(into.running, other.running),
+  };
+}
+
+export class LoadHistory {
+  private coarse: Sample[] = [];
+  private fine: Sample[] = [];
+  private known = new Map<string, Band>();
+  private epoch = "";
+
+  /** Wave numbers belong to one coordinator process: `epoch` keeps those of a restarted one apart. */
+  setEpoch(epoch: string): void {
+    if (epoch === this.epoch) return;
+    // A wave that was open when its coordinator went away is known no further than the last sample.
+    for (const band of this.known.values()) band.end ??= this.newest ?? band.start;
+    this.epoch = epoch;
+  }
+
+  get newest(): number | null {
+    return this.fine.at(-1)?.at ?? this.coarse.at(-1)?.at ?? null;
+  }
+
+  push(snapshot: SnapshotMessage): void {
+    const at = snapshot.at;
+    const newest = this.newest;
+    if (newest !== null && at < newest - 1) this.dropAfter(at); // the server's clock was set back
+    if (newest === null || at > newest || at < newest - 1) {
+      this.fine.push({ at, waiting: snapshot.totals.waiting, running: snapshot.totals.running });
+    }
+    this.age(at);
+    for (const wave of snapshot.waves) this.noteWave(wave);
+  }
+
+  /** Adds the server's past where this page has none of its own. */
+  merge(history: History): void {
+    const mine = [...this.coarse, ...this.fine];
+    const added: Sample[] = [];
+    let i = 0;
+    history.at.forEach((at, k) => {
+      while (i < mine.length && (mine[i]?.at ?? 0) < at - 1) i += 1;
+      const near = mine[i];
+      if (near !== undefined && Math.abs(near.at - at) <= 1) return;
+      added.push({ at, waiting: history.waiting[k] ?? null, running: history.running[k] ?? null });
+    });
+    if (added.length > 0) {
+      this.coarse = [];
+      this.fine = [...mine, ...added].sort((a, b) => a.at - b.at);
+      this.age(this.newest ?? 0);
+    }
+    this.noteSampledWaves(history);
+  }
+
+  /** Columns for the chart from `from` on; one sample before it is kept so that the line enters from the left. */
+  columns(from: number): Columns {
+    const out: Columns = [[], [], []];
+    let previous: Sample | null = null;
+    const put = (at: number, waiting: number | null, running: number | null) => {
+      out[0].push(at);
+      out[1].push(waiting);
+      out[2].push(running);
+    };
+    for (const samples of [this.coarse, this.fine]) {
+      for (const sample of samples) {
+        if (sample.at < from) {
+          previous = sample;
+          continue;
+        }
+        if (out[0].length === 0 && previous !== null) put(previous.at, previous.waiting, previous.running);
+        if (previous !== null && sample.at - previous.at > GAP_S) put(previous.at + 0.001, null, null);
+        put(sample.at, sample.waiting, sample.running);
+        previous = sample;
+      }
+    }
+    return out;
+  }
+
+  /** Waves that overlap [from, to]. */
+  bands(from: number, to: number): Band[] {
+    const result: Band[] = [];
+    for (const band of this.known.values()) {
+      if (band.start <= to && (band.end === null || band.end >= from)) result.push(band);
+    }
+    return result;
+  }
+
+  private noteWave(wave: WaveInfo): void {
+    const start = wave.asked_at ?? wave.started_at;
+    if (start === null) return;
+    const end = wave.ended_at ?? (wave.open ? null : start);
+    this.note({ wave: wave.number, start, end });
+  }
+
+  private note(band: Band): void {
+    const key = `${this.epoch}/${band.wave}`;
+    this.known.set(key, band);
+    if (this.known.size > BANDS_KEPT) this.known.delete(this.known.keys().next().value ?? key);
+  }
+
+  /** Waves older than the list in the snapshots, as far as the samples caught them. */
+  private noteSampledWaves(history: History): void {
+    let open: Band | null = null;
+    history.at.forEach((at, k) => {
+      const active = isActive(history.phase[k]);
+      const wave = history.current_wave[k] ?? -1;
+      if (open !== null && (!active || open.wave !== wave)) {
+        open.end = at;
+        open = null;
+      }
+      if (active && open === null && !this.known.has(`${this.epoch}/${wave}`)) {
+        open = { wave, start: at, end: at };
+        this.note(open);
+      } else if (open !== null) {
+        open.end = at;
+      }
+    });
+  }
+
+  private dropAfter(at: number): void {
+    this.coarse = this.coarse.filter((s) => s.at < at);
+    this.fine = this.fine.filter((s) => s.at < at);
+  }
+
+  /** Folds what is older than a minute into one sample per second, and forgets what is older than an hour. */
+  private age(now: number): void {
+    let folded = 0;
+    for (const sample of this.fine) {
+      if (sample.at >= now - FINE_S) break;
+      const last = this.coarse.at(-1);
+      if (last !== undefined && Math.floor(last.at) === Math.floor(sample.at)) {
+        this.coarse[this.coarse.length - 1] = merged(last, sample);
+      } else {
+        this.coarse.push(sample);
+      }
+      folded += 1;
+    }
+    if (folded > 0) this.fine.splice(0, folded);
+    const oldest = this.coarse.findIndex((s) => s.at >= now - KEEP_S);
+    if (oldest > 0) this.coarse.splice(0, oldest);
+    for (const [key, band] of this.known) {
+      if (band.end !== null && band.end < now - KEEP_S) this.known.delete(key);
+    }
+  }
+}
+
+function isActive(phase: PhaseName | undefined): boolean {
+  return phase === "starting" || phase === "running";
+}

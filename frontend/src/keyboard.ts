@@ -1,0 +1,49 @@
+// Single keys, anywhere on the page except while text is being typed or a dialog is open.
+import { link, toggleFrozen } from "./app";
+import { filterText } from "./components/EngineTable";
+import { helpOpen } from "./components/Help";
+import { blocked, dialog, openStart } from "./start";
+import { cycleTheme } from "./theme";
+
+function typing(target: EventTarget | null): boolean {
+  return (
+    target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]") !== null
+  );
+}
+
+function focus(id: string): void {
+  document.getElementById(id)?.focus();
+}
+
+const KEYS: Record<string, () => void> = {
+  "/": () => focus("engine-filter"),
+  s: () => {
+    // A blocked button takes the focus, so that its reason is seen and read out.
+    if (blocked.value === null) openStart();
+    else focus("start-wave");
+  },
+  p: toggleFrozen,
+  t: cycleTheme,
+  "?": () => {
+    helpOpen.value = true;
+  },
+};
+
+function onKey(event: KeyboardEvent): void {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (link.value.state === "login" || helpOpen.value || dialog.value.step !== "closed") return;
+  if (event.key === "Escape" && document.activeElement?.id === "engine-filter") {
+    filterText.value = "";
+    (document.activeElement as HTMLElement).blur();
+    return;
+  }
+  if (typing(event.target)) return;
+  const act = Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : undefined;
+  if (act === undefined) return;
+  event.preventDefault();
+  act();
+}
+
+export function listenToKeys(): void {
+  document.addEventListener("keydown", onKey);
+}

@@ -1,0 +1,23 @@
+import { effect } from "@preact/signals";
+import { render } from "preact";
+import { link, start, view } from "./app";
+import { App } from "./components/App";
+import { listenToKeys } from "./keyboard";
+import "./styles/base.css";
+import "./styles/page.css";
+import "./styles/panels.css";
+
+const host = document.getElementById("app");
+if (host === null) throw new Error("the page has no #app");
+render(<App />, host);
+listenToKeys();
+start();
+
+// The tab's title says the state, so that a tab in the background does too.
+effect(() => {
+  const { snapshot } = view.value;
+  const name = "DP coordinator";
+  if (link.value.state === "lost") document.title = `Disconnected · ${name}`;
+  else if (snapshot === null) document.title = name;
+  else document.title = `${snapshot.phase} · wave ${snapshot.current_wave} · ${name}`;
+});

@@ -1,0 +1,147 @@
+// What the page knows, as one immutable value, and how each message changes it. No clock, no DOM, no socket.
+import { PROTOCOL } from "./protocol";
+import type { EventMessage, Hello, SnapshotMessage, StreamMessage } from "./types.gen";
+
+/** Entries of the event log that the page keeps. */
+export const LOG_SIZE = 2000;
+
+/** A line in the log that is no event of the coordinator: something about the log itself. */
+export interface Marker {
+  type: "marker";
+  /** Position in the list, unique together with the events' numbers. */
+  key: string;
+  kind: "gap" | "restarted";
+  text: string;
+  at: number;
+}
+
+export type LogEntry = EventMessage | Marker;
+
+export interface Live {
+  hello: Hello | null;
+  snapshot: SnapshotMessage | null;
+  /** Local monotonic milliseconds at which `snapshot` arrived: its ages grow from there. */
+  snapshotAt: number;
+  /** Local monotonic milliseconds at which the last message of any kind arrived. */
+  heardAt: number;
+  /** Oldest first, at most LOG_SIZE. */
+  log: readonly LogEntry[];
+  /** Number of the last event seen: what `?since=` resumes from. */
+  lastSeq: number;
+  /** Messages that were malformed or of an unknown type. */
+  ignored: number;
+  /** The server speaks another protocol: the page must be loaded again. */
+  outdated: boolean;
+  /** The event numbers began again and the start of the new list was not sent: reconnect with since=0. */
+  mustReplay: boolean;
+}
+
+export const EMPTY: Live = {
+  hello: null,
+  snapshot: null,
+  snapshotAt: 0,
+  heardAt: 0,
+  log: [],
+  lastSeq: 0,
+  ignored: 0,
+  outdated: false,
+  mustReplay: false,
+};
+
+/** A message with the local monotonic milliseconds of its arrival; null stands for one that was not understood. */
+export interface Arrival {
+  message: StreamMessage | null;
+  at: number;
+}
+
+/** Whether two `started_at` name the same coordinator process. */
+export function sameProcess(a: Hello, b: Hello): boolean {
+  return Math.abs(a.started_at - b.started_at) < 0.001;
+}
+
+function bounded(log: LogEntry[]): LogEntry[] {
+  return log.length > LOG_SIZE ? log.slice(log.length - LOG_SIZE) : log;
+}
+
+function onHello(live: Live, hello: Hello): Live {
+  if (hello.protocol !== PROTOCOL) return { ...live, outdated: true };
+  if (live.hello === null || sameProcess(live.hello, hello)) {
+    return { ...live, hello, outdated: false, mustReplay: false };
+  }
+  const marker: Marker = {
+    type: "marker",
+    key: `restarted-${hello.started_at}`,
+    kind: "restarted",
+    text: "Coordinator restarted: event numbers start again",
+    at: hello.started_at,
+  };
+  return {
+    ...live,
+    hello,
+    // The old process's numbers and waves mean nothing any more.
+    snapshot: null,
+    log: [marker],
+    lastSeq: 0,
+    outdated: false,
+    mustReplay: hello.replay_from > 1,
+  };
+}
+
+function gapMarker(first: number, last: number, at: number): Marker {
+  const text =
+    first === last
+      ? `Event ${first} is no longer held`
+      : `Events ${first}–${last} are no longer held (${last - first + 1} missing)`;
+  return { type: "marker", key: `gap-${first}-${last}`, kind: "gap", text, at };
+}
+
+/** The newest wall-clock time that the log knows; what a gap, which carries no time, is filed under. */
+function lastAt(live: Live): number {
+  return live.log.at(-1)?.at ?? live.snapshot?.at ?? live.hello?.now ?? 0;
+}
+
+/** Applies a batch in order. The log is copied once per batch, however many events are in it. */
+export function applyAll(live: Live, arrivals: readonly Arrival[]): Live {
+  let next = live;
+  let log: LogEntry[] | null = null;
+  const append = (entry: LogEntry) => {
+    log ??= [...next.log];
+    log.push(entry);
+  };
+  const settle = () => {
+    if (log !== null) next = { ...next, log: bounded(log) };
+    log = null;
+  };
+  for (const { message, at } of arrivals) {
+    if (message === null) {
+      next = { ...next, ignored: next.ignored + 1, heardAt: at };
+      continue;
+    }
+    next = { ...next, heardAt: at };
+    switch (message.type) {
+      case "hello":
+        settle();
+        next = onHello(next, message);
+        break;
+      case "snapshot":
+        next = { ...next, snapshot: message, snapshotAt: at };
+        break;
+      case "event":
+        // A number seen before is a replayed one; numbers that were jumped are shown as missing.
+        if (message.seq <= next.lastSeq) break;
+        if (next.lastSeq > 0 && message.seq > next.lastSeq + 1) {
+          append(gapMarker(next.lastSeq + 1, message.seq - 1, message.at));
+        }
+        append(message);
+        next = { ...next, lastSeq: message.seq };
+        break;
+      case "gap":
+        if (message.last <= next.lastSeq) break;
+        append(gapMarker(message.first, message.last, lastAt(next)));
+        next = { ...next, lastSeq: message.last };
+        break;
+    }
+  }
+  settle();
+  return next;
+}

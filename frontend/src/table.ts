@@ -1,0 +1,69 @@
+// Sorting and filtering of the engine table. Pure.
+import type { EngineRow } from "./staleness";
+
+export type SortKey =
+  | "index"
+  | "status"
+  | "waiting"
+  | "running"
+  | "load"
+  | "kvCacheUsage"
+  | "step"
+  | "wave"
+  | "age"
+  | "restarts";
+
+export interface Sort {
+  key: SortKey;
+  descending: boolean;
+}
+
+/** Worst first, so that one click brings trouble to the top. */
+const STATUS_ORDER = { stale: 0, unknown: 1, never: 2, fresh: 3 } as const;
+
+const value = (row: EngineRow, key: SortKey): number | null =>
+  key === "status" ? STATUS_ORDER[row.status] : row[key];
+
+/** Rows in the wished order; ties by rank; what was never reported comes last either way. */
+export function sortRows(rows: readonly EngineRow[], { key, descending }: Sort): EngineRow[] {
+  return [...rows].sort((a, b) => {
+    const x = value(a, key);
+    const y = value(b, key);
+    if (x === y) return a.index - b.index;
+    if (x === null) return 1;
+    if (y === null) return -1;
+    return descending ? y - x : x - y;
+  });
+}
+
+/** The next order when a column's head is pressed: numbers largest first, rank and status in their own order. */
+export function nextSort(sort: Sort, key: SortKey): Sort {
+  if (sort.key === key) return { key, descending: !sort.descending };
+  return { key, descending: key !== "index" && key !== "status" };
+}
+
+/**
+ * Rows that a filter keeps: ranks ("3", "8-15"; any of those named) and the beginning of a status ("stale").
+
+ */
+export function filterRows(rows: readonly EngineRow[], text: string): EngineRow[] {
+  const words = text
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .filter((word) => word !== "");
+  if (words.length === 0) return [...rows];
+  const ranges = words.map(rangeOf).filter((range) => range !== null);
+  const statuses = words.filter((word) => rangeOf(word) === null);
+  return rows.filter(
+    (row) =>
+      (ranges.length === 0 || ranges.some(([from, to]) => row.index >= from && row.index <= to)) &&
+      statuses.every((word) => row.status.startsWith(word)),
+  );
+}
+
+function rangeOf(word: string): [number, number] | null {
+  const match = /^(\d+)(?:[-–](\d+))?$/.exec(word);
+  if (match === null) return null;
+  const from = Number(match[1]);
+  return [from, match[2] === undefined ? from : Number(match[2])];
+}

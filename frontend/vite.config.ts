@@ -1,0 +1,27 @@
+import { defineConfig } from "vitest/config";
+
+const backend = "http://127.0.0.1:8080";
+
+export default defineConfig({
+  base: "./",
+  build: {
+    outDir: "../backend/dp_coordinator/web/static",
+    emptyOutDir: true,
+    target: "es2022",
+    // The coordinator's CSP allows 'self' only: nothing may be inlined as a data: URL.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: {
+    proxy: {
+      "/api": {
+        target: backend,
+        changeOrigin: true,
+        ws: true,
+        // The coordinator checks Origin on the WebSocket and on every mutating route.
+        headers: { origin: backend },
+      },
+    },
+  },
+  test: { include: ["tests/**/*.test.ts"], environment: "node" },
+});
