@@ -62,16 +62,16 @@ class FrontEndOptions:
     """The vLLM version whose front-ends are simulated."""
     no_traffic: bool = False
     """Send no requests: subscribe and listen only."""
-    rate: float = 10.0
+    rate: float = 16.0
     """Requests a second within a burst, of this front-end."""
+    cycle_s: float = 12.0
+    """Seconds from the start of one burst to the start of the next; what a burst leaves of it is a pause."""
     burst_min_s: float = 4.0
     """Shortest burst, in seconds."""
-    burst_max_s: float = 8.0
-    """Longest burst, in seconds."""
-    pause_min_s: float = 4.0
-    """Shortest pause between bursts, in seconds; all front-ends with one seed pause together."""
-    pause_max_s: float = 6.0
-    """Longest pause between bursts, in seconds."""
+    burst_max_s: float = 7.0
+    """Longest burst, in seconds; drawn by seed and cycle, so front-ends of one seed pause together."""
+    epoch: float = 0.0
+    """Unix time at which a cycle started."""
     min_steps: int = 10
     """Fewest steps that a request takes."""
     max_steps: int = 80
@@ -102,7 +102,7 @@ class DemoOptions:
     """Send no requests: the stack stays paused, to try a manual start on."""
     step_ms: float = 20.0
     """Milliseconds that one step takes."""
-    rate: float = 10.0
+    rate: float = 16.0
     """Requests a second of each front-end within a burst."""
     seed: int = 1
     """Makes the traffic repeatable."""
