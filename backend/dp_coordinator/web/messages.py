@@ -6,6 +6,7 @@ monotonic clock. Numbers that were never reported are null.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -74,7 +75,7 @@ class State(msgspec.Struct, frozen=True):
     """Why a manual start would be refused now; null when it would be accepted."""
     uptime_s: float
     data_age_s: float
-    """Seconds since the loop made this state."""
+    """Seconds since the loop last vouched for this state; it does so at least once a second."""
     version: str
     """dp-coordinator's own version."""
 
@@ -102,7 +103,7 @@ class Event(msgspec.Struct, frozen=True):
     seq: int
     at: float
     kind: str
-    fields: dict[str, object]
+    fields: Mapping[str, object]
 
 
 class EventPage(msgspec.Struct, frozen=True):
@@ -159,7 +160,7 @@ class Action(msgspec.Struct, frozen=True):
     seen: list[RankSeen]
     silent: list[int]
     collective: bool
-    """True when the end of the wave was the evidence: its all-reduce takes every rank."""
+    """True when something collective was the evidence: a finished step, or the wave's end, takes every rank."""
     took_s: float | None
     """Seconds from the ask until all ranks were seen, or until it timed out; null while waiting."""
     engine_count: int
@@ -280,7 +281,7 @@ class EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
     seq: int
     at: float
     kind: str
-    fields: dict[str, object]
+    fields: Mapping[str, object]
 
 
 class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap"):

@@ -1,0 +1,137 @@
+"""Puts the web layer together: `create_app(mailbox, settings)`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.websockets import WebSocket
+
+from dp_coordinator import __version__
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.web import problems, reference, rest
+from dp_coordinator.web.commands import Starter
+from dp_coordinator.web.history import Recorder
+from dp_coordinator.web.metrics import Metrics
+from dp_coordinator.web.pages import Pages
+from dp_coordinator.web.problems import ProblemError
+from dp_coordinator.web.refusals import RefusalLog
+from dp_coordinator.web.security import Gate
+from dp_coordinator.web.sessions import Sessions
+from dp_coordinator.web.settings import WebSettings, check_exposure
+from dp_coordinator.web.stream import Hub
+from dp_coordinator.web.views import WallClock
+
+_ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
+_SINCE_DIGITS = 16
+
+
+class Application(FastAPI):
+    """FastAPI, with the schemas of our own message types in its description."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            from dp_coordinator.web.schema import components  # noqa: PLC0415  (also run with -m: not imported before)
+
+            described = super().openapi()
+            described["components"] = {
+                "schemas": components(),
+                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            }
+            described["security"] = [{}, {"token": []}]
+        return super().openapi()
+
+
+def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
+    """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
+    check_exposure(settings)
+    clock, recorder = WallClock(), Recorder()
+    sessions, refusals = Sessions(settings), RefusalLog(mailbox.log)
+    hub = Hub(mailbox, settings, clock, recorder)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sampler = asyncio.create_task(hub.run(refusals.flush))
+        yield
+        await hub.stop()
+        sampler.cancel()
+        await asyncio.gather(sampler, return_exceptions=True)
+
+    app = Application(
+        title="dp-coordinator",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals)],
+    )
+    app.state.sessions, app.state.hub = sessions, hub
+    metrics = Metrics(mailbox, lambda: (len(hub.viewers), hub.stalled))
+    routers = [
+        rest.state_routes(mailbox, settings, clock, recorder),
+        rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
+        rest.session_routes(sessions, settings),
+        rest.operating_routes(mailbox, settings, metrics),
+        reference.router(),
+    ]
+    for router in routers:
+        app.include_router(router)
+    _add_stream(app, hub)
+    _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
+    return app
+
+
+def _add_stream(app: FastAPI, hub: Hub) -> None:
+    @app.websocket("/api/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        given = websocket.query_params.get("since")
+        if given is not None and not (given.isascii() and given.isdecimal() and len(given) < _SINCE_DIGITS):
+            detail = f"query parameter 'since': an event number from 0 on, not {given[:80]!r}"
+            refused = problems.response(ProblemError("invalid-parameter", detail), websocket.url.path)
+            await refused(websocket.scope, websocket.receive, websocket.send)
+            return
+        await hub.serve(websocket, None if given is None else int(given))
+
+
+def _add_problems(app: FastAPI, pages: Pages, routes: Sequence[BaseRoute]) -> None:
+    @app.exception_handler(ProblemError)
+    async def on_problem(request: Request, error: ProblemError) -> Response:
+        return problems.response(error, request.url.path)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation(request: Request, error: RequestValidationError) -> Response:
+        return problems.response(problems.of_validation(error), request.url.path)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        """What no route takes: a file of the page, or a problem."""
+        path, method = request.url.path, request.method
+        if error.status_code == 404:
+            page = pages.find(path, request.headers) if method == "GET" else None
+            detail = "no such path; the routes are listed at /docs"
+            return page or problems.http_error(404, detail, path, error.headers)
+        if error.status_code == 405:
+            allowed = ", ".join(_methods(routes, request))
+            return problems.http_error(405, f"{method} does not work here; {allowed} does", path, {"Allow": allowed})
+        return problems.http_error(error.status_code, str(error.detail), path, error.headers)
+
+
+def _methods(routes: Sequence[BaseRoute], request: Request) -> list[str]:
+    """All methods that work on a request's path: the framework names those of one route only."""
+    found: set[str] = set()
+    for route in routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)

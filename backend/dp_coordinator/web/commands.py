@@ -1,0 +1,140 @@
+"""`POST /api/v1/waves`: from a request to a command for the loop, and from its answer to a response.
+
+Every attempt is in the event log. The core records what reaches it; what is refused before is recorded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import unicodedata
+from concurrent.futures import Future
+
+import msgspec
+from starlette.requests import Request
+
+from dp_coordinator.core.events import ManualStartRequested
+from dp_coordinator.core.snapshot import StartAction, StartRefusal
+from dp_coordinator.mailbox import InboxFullError, Mailbox, Reply
+from dp_coordinator.web.limits import TokenBucket
+from dp_coordinator.web.messages import StartWave
+from dp_coordinator.web.problems import ProblemError
+from dp_coordinator.web.refusals import RefusalLog
+from dp_coordinator.web.security import caller_of
+from dp_coordinator.web.settings import WebSettings
+
+REASON_AT_MOST = 500
+KEY_AT_MOST = 200
+_WAVE_AT_MOST = 2**53 - 1  # beyond it a browser cannot hold the number
+_STARTS_PER_SECOND = 10
+_EXPECTED = 'expected {"reason": text, "expected_wave": number or null, "wave": number or null}'
+
+
+class Starter:
+    """Takes start requests to the loop."""
+
+    def __init__(self, mailbox: Mailbox, settings: WebSettings, refusals: RefusalLog) -> None:
+        self._mailbox = mailbox
+        self._settings = settings
+        self._refusals = refusals
+        self._rate = TokenBucket(_STARTS_PER_SECOND, settings.start_burst, time.monotonic())
+
+    async def start(self, request: Request) -> StartAction:
+        """Ask for a start. Raises `ProblemError` when it was refused, which the event log then tells too."""
+        reason: str | None = None
+        try:
+            body = await read_json(request, self._settings.body_timeout_s)
+            reason = _reason_within(body)
+            self._check_rate()
+            command = _command(body, _idempotency_key(request), caller_of(request.scope))
+            reply = self._post(command)
+            answer = await self._answer(reply)
+        except ProblemError as problem:
+            self._refusals.add(problem.kind, problem.detail, reason=reason, caller=caller_of(request.scope))
+            raise
+        if isinstance(answer, StartRefusal):  # the core has recorded it
+            raise ProblemError(answer.kind.value, answer.detail, more={"current_wave": answer.current_wave})
+        return answer
+
+    def _check_rate(self) -> None:
+        if not self._rate.take(time.monotonic()):
+            raise ProblemError(
+                "too-many-attempts",
+                f"more than {_STARTS_PER_SECOND} start requests a second; wait a second and look at the state first",
+                headers={"Retry-After": "1"},
+            )
+
+    def _post(self, command: ManualStartRequested) -> Future[Reply]:
+        try:
+            return self._mailbox.inbox.post(command)
+        except InboxFullError as error:
+            raise ProblemError("inbox-full", str(error), headers={"Retry-After": "1"}) from None
+
+    async def _answer(self, reply: Future[Reply]) -> Reply:
+        waited = asyncio.wrap_future(reply)
+        done, _ = await asyncio.wait({waited}, timeout=self._settings.answer_timeout_s)
+        if not done:  # `wait_for` would cancel the future that the loop is about to answer
+            raise ProblemError(
+                "no-answer",
+                f"the coordinator's loop did not answer within {self._settings.answer_timeout_s:g} s; it may still "
+                "make this start when it comes back: look at the event log, or repeat with the same Idempotency-Key",
+                headers={"Retry-After": "2"},
+            )
+        try:
+            return waited.result()
+        except asyncio.CancelledError:
+            raise ProblemError("no-answer", "the coordinator is stopping; nothing was started") from None
+
+
+async def read_json(request: Request, within: float) -> bytes:
+    """The body of a request that must be JSON. Raises `ProblemError` for another content type or one too slow."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # Forms and plain text are what a page elsewhere can send without asking first.
+        raise ProblemError("not-json", f"send Content-Type: application/json, not {kind[:100] or 'none'!r}")
+    try:
+        async with asyncio.timeout(within):
+            return await request.body()
+    except TimeoutError:
+        raise ProblemError("too-slow", f"the whole body must arrive within {within:g} s") from None
+
+
+def _reason_within(body: bytes) -> str | None:
+    """The reason for the event log, even when the rest of the body cannot be used."""
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    reason = given.get("reason") if isinstance(given, dict) else None
+    return reason[:REASON_AT_MOST] if isinstance(reason, str) else None
+
+
+def _command(body: bytes, key: str | None, caller: str) -> ManualStartRequested:
+    try:
+        wanted = msgspec.json.decode(body, type=StartWave)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProblemError("invalid-body", f"{error}; {_EXPECTED}") from None
+    reason = wanted.reason.strip()
+    if not 1 <= len(reason) <= REASON_AT_MOST:
+        raise ProblemError(
+            "invalid-body", f"`reason` must be 1 to {REASON_AT_MOST} characters, not {len(reason)}: say why"
+        )
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in reason):
+        raise ProblemError("invalid-body", "`reason` must be one line of text without control characters")
+    for name in ("expected_wave", "wave"):
+        number = getattr(wanted, name)
+        if number is not None and not 0 <= number <= _WAVE_AT_MOST:
+            raise ProblemError("invalid-body", f"`{name}` must be null or 0 to {_WAVE_AT_MOST}, not {number}")
+    return ManualStartRequested(reason, caller, wanted.expected_wave, wanted.wave, key)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    key = given[0]
+    if len(given) > 1 or not 1 <= len(key) <= KEY_AT_MOST or not all(" " <= c <= "~" for c in key):
+        raise ProblemError(
+            "invalid-parameter", f"give one Idempotency-Key of 1 to {KEY_AT_MOST} visible ASCII characters"
+        )
+    return key

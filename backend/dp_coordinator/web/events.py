@@ -1,0 +1,34 @@
+"""Pages of the event log for `GET /api/v1/events`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from dp_coordinator.mailbox import EventLog
+from dp_coordinator.web import views
+from dp_coordinator.web.messages import EventPage
+
+
+def page(log: EventLog, clock: views.WallClock, *, since: int | None, kinds: Collection[str], limit: int) -> EventPage:
+    """Entries after number `since`, oldest first, at most `limit`; without `since` the newest `limit` ones.
+
+    Only entries of `kinds` are given when any are named. Whoever asks again with `since=next_since` misses nothing and
+    sees nothing twice, whatever the filter. A `since` beyond the newest number is from an earlier life of the
+    coordinator: it counts as 0, and the page says that something was lost.
+    """
+    held = log.since(0)
+    last = held[-1].seq if held else 0
+    first = held[0].seq if held else 1
+    earlier_life = since is not None and since > last
+    after = 0 if since is None or earlier_life else since
+    wanted = [entry for entry in held if entry.seq > after and (not kinds or entry.kind in kinds)]
+    if since is None:
+        wanted, rest = wanted[-limit:], []
+    else:
+        wanted, rest = wanted[:limit], wanted[limit:]
+    return EventPage(
+        events=[views.event(entry, clock) for entry in wanted],
+        next_since=wanted[-1].seq if rest else last,
+        last_seq=last,
+        truncated=earlier_life or (since is not None and first > after + 1),
+    )

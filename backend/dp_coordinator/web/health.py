@@ -1,0 +1,32 @@
+"""`/livez` and `/readyz`: whether the loop turns, and whether the deployment is complete."""
+
+from __future__ import annotations
+
+import time
+
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.web.messages import Check, Health
+from dp_coordinator.web.problems import ProblemError
+from dp_coordinator.web.views import duration
+
+
+def live(mailbox: Mailbox, loop_timeout: float) -> list[Check]:
+    """A restart would help when one of these is not ok. `loop_timeout`: seconds that a turn may take."""
+    silent_for = time.monotonic() - mailbox.loop_alive_at
+    return [Check("loop", silent_for <= loop_timeout, f"the loop last turned {duration(silent_for)} ago")]
+
+
+def ready(mailbox: Mailbox, loop_timeout: float) -> list[Check]:
+    """Requests can be served when all of these are ok."""
+    snapshot = mailbox.snapshot
+    subscribed = f"{snapshot.engines_subscribed} of {snapshot.engine_count} engines have subscribed"
+    said = f"READY was sent; {subscribed}" if snapshot.ready else f"READY was not sent yet: {subscribed}"
+    return [*live(mailbox, loop_timeout), Check("engines", snapshot.ready, said)]
+
+
+def told(checks: list[Check], kind: str, *, verbose: bool) -> Health:
+    """The answer for these checks. Raises `ProblemError` of `kind`, with every check, when one is not ok."""
+    wrong = [check for check in checks if not check.ok]
+    if wrong:
+        raise ProblemError(kind, "; ".join(check.detail for check in wrong), more={"checks": checks})
+    return Health(ok=True, checks=checks if verbose else [])

@@ -1,0 +1,51 @@
+"""Bounds on how often something may happen."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class TokenBucket:
+    """Lets `burst` things happen at once and `rate` a second in the long run. Time is passed in (monotonic seconds)."""
+
+    __slots__ = ("_at", "_burst", "_left", "_rate")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._left = burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Use one up; False when there is none left."""
+        if self.wait(now) > 0:
+            return False
+        self._left -= 1
+        return True
+
+    def wait(self, now: float) -> float:
+        """Seconds until one is there; 0 when one is there now."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        return max(0.0, (1 - self._left) / self._rate)
+
+
+class Throttle:
+    """One bucket for each of the newest 1,024 keys: a crowd of keys cannot take memory without bound."""
+
+    KEYS = 1024
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def bucket(self, key: str, now: float) -> TokenBucket:
+        """The bucket of a key, made full when the key is new."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now)
+            while len(self._buckets) > self.KEYS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(key)
+        return bucket

@@ -1,0 +1,103 @@
+"""Errors as RFC 9457 problem details: what was wrong, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+KINDS: dict[str, tuple[int, str]] = {
+    "invalid-parameter": (422, "A parameter is not acceptable"),
+    "invalid-body": (422, "The body is not acceptable"),
+    "not-found": (404, "There is nothing here"),
+    "method-not-allowed": (405, "This method does not work here"),
+    "unauthorized": (401, "A token is needed"),
+    "bad-origin": (403, "This page may not do that"),
+    "bad-host": (421, "The server is not known under this name"),
+    "too-large": (413, "The body is too large"),
+    "too-slow": (408, "The body did not arrive in time"),
+    "not-json": (415, "The body must be JSON"),
+    "too-many-attempts": (429, "Too many attempts"),
+    "inbox-full": (503, "Too many commands are waiting"),
+    "no-answer": (503, "The coordinator's loop did not answer"),
+    "not-alive": (503, "The coordinator's loop does not turn"),
+    "not-ready": (503, "The coordinator is not ready"),
+    "internal": (500, "Something went wrong inside"),
+    # refusals of a manual start, named as in the event log
+    "running": (409, "A wave is running"),
+    "pending": (409, "Another manual start is being watched"),
+    "wave_mismatch": (409, "The current wave is another one"),
+    "not_ready": (409, "Engines are missing"),
+    "coordination_off": (409, "Wave coordination is off"),
+    "wave_invalid": (422, "That wave cannot be started"),
+    "key_reused": (422, "This Idempotency-Key belongs to another request"),
+}
+"""Slug -> (status, title)."""
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem; `kind` is a slug of `KINDS`, `more` are extension members."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers
+        self.more = more or {}
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return KINDS[self.kind][0]
+
+
+def response(error: ProblemError, path: str) -> Response:
+    """The response that tells of a problem met at `path`."""
+    status, title = KINDS[error.kind]
+    body = {"type": f"/problems/{error.kind}", "title": title, "status": status, "detail": error.detail}
+    return _encoded(body | {"instance": path} | dict(error.more), status, error.headers)
+
+
+def http_error(status: int, detail: str, path: str, headers: Mapping[str, str] | None) -> Response:
+    """A problem for a status that the framework chose."""
+    kind = {404: "not-found", 405: "method-not-allowed"}.get(status)
+    if kind is not None:
+        return response(ProblemError(kind, detail, headers=headers), path)
+    title = HTTPStatus(status).phrase
+    return _encoded(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": path}, status, headers
+    )
+
+
+def _encoded(body: Mapping[str, object], status: int, headers: Mapping[str, str] | None) -> Response:
+    return Response(msgspec.json.encode(body), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def of_validation(error: RequestValidationError) -> ProblemError:
+    """What was wrong with path, query or header parameters, one clause for each."""
+    return ProblemError("invalid-parameter", "; ".join(_clause(found) for found in _found(error)[:10]))
+
+
+def _found(error: RequestValidationError) -> Sequence[Mapping[str, Any]]:
+    return list(error.errors())
+
+
+def _clause(found: Mapping[str, Any]) -> str:
+    where, *path = [str(part) for part in found["loc"]]
+    said = str(found["msg"])
+    given = found.get("input")
+    shown = f", not {str(given)[:80]!r}" if isinstance(given, str | int | float) else ""
+    return f"{where} parameter {'.'.join(path)!r}: {said[:1].lower()}{said[1:]}{shown}"

@@ -1,0 +1,39 @@
+"""Start attempts that never reach the core, in the event log all the same, without letting an attacker flood it."""
+
+from __future__ import annotations
+
+import time
+
+from dp_coordinator.mailbox import EventLog
+from dp_coordinator.web.limits import TokenBucket
+
+PER_SECOND = 10
+
+
+class RefusalLog:
+    """Appends `manual_start_refused` entries, at most ten a second; the rest are counted and told with the next one."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._bucket = TokenBucket(PER_SECOND, PER_SECOND, time.monotonic())
+        self._suppressed = 0
+
+    def add(self, refusal: str, detail: str, *, reason: str | None, caller: str) -> None:
+        """Record one refused attempt. `reason` is None where it was not or could not be read."""
+        now = time.monotonic()
+        if not self._bucket.take(now):
+            self._suppressed += 1
+            return
+        self._append(now, {"refusal": refusal, "detail": detail, "reason": reason, "caller": caller})
+
+    def flush(self, now: float) -> None:
+        """Tell of attempts that were only counted, once there is room for an entry."""
+        if self._suppressed and self._bucket.take(now):
+            detail = "further attempts were refused in a short time"
+            self._append(now, {"refusal": "suppressed", "detail": detail, "reason": None, "caller": None})
+
+    def _append(self, now: float, fields: dict[str, object]) -> None:
+        if self._suppressed:
+            fields["suppressed"] = self._suppressed
+            self._suppressed = 0
+        self._log.append(now, "manual_start_refused", fields)

@@ -1,0 +1,193 @@
+"""The gate in front of everything: Host, Origin, token, body size, response headers. Plain ASGI, HTTP and WebSocket.
+
+Order of the questions: may the server be called by this name; may this page act here; who is asking. Only the page's
+own files, the health checks, the API's description and the login itself are answered without a token where one is set.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dp_coordinator.web.origins import Hosts
+from dp_coordinator.web.problems import ProblemError, response
+from dp_coordinator.web.refusals import RefusalLog
+from dp_coordinator.web.sessions import NOBODY, Identity, Sessions
+from dp_coordinator.web.settings import WebSettings
+
+log = logging.getLogger("dp_coordinator.web")
+
+HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/health"})
+OPEN_API_PATHS = frozenset({"/api/v1/session", "/api/v1/login", "/api/v1/logout"})
+START_PATH = "/api/v1/waves"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _CSP,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+IDENTITY = "dp_coordinator.identity"
+"""Where a request's scope holds who is asking."""
+CONNECTION = "dp_coordinator.connection"
+"""Where a WebSocket's scope holds its `Connection`."""
+
+
+def address_of(scope: Scope) -> str:
+    """The address that a request came from."""
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
+def caller_of(scope: Scope) -> str:
+    """Who made a request, for the event log: the address, and how it proved itself if it had to."""
+    identity: Identity = scope.get(IDENTITY, NOBODY)
+    how = {"token": " with the token", "session": " logged in", "nobody": " without a token", "open": ""}
+    return address_of(scope) + how[identity.how]
+
+
+class Gate:
+    """ASGI middleware; answers what may not pass, and marks what passes with who is asking."""
+
+    def __init__(self, app: ASGIApp, *, settings: WebSettings, sessions: Sessions, refusals: RefusalLog) -> None:
+        self._app = app
+        self._hosts = Hosts(settings)
+        self._sessions = sessions
+        self._refusals = refusals
+        self._max_body = settings.max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or WebSocket."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        sender = _with_headers(send)
+        headers = Headers(scope=scope)
+        identity = self._sessions.identify(headers)
+        scope[IDENTITY] = identity
+        if scope["type"] == "websocket":
+            scope[CONNECTION] = Connection(send)
+        try:
+            self._check(scope, headers, identity)
+        except ProblemError as problem:
+            self._record(scope, problem)
+            await response(problem, scope["path"])(scope, receive, sender)
+            return
+        if scope["type"] == "http":
+            await self._http(scope, _limited(receive, self._max_body), sender)
+        else:
+            await self._app(scope, receive, sender)
+
+    def _check(self, scope: Scope, headers: Headers, identity: Identity) -> None:
+        path, host = scope["path"], headers.get("host", "")
+        if path not in HEALTH_PATHS and not self._hosts.known(host):
+            raise ProblemError(
+                "bad-host",
+                f"this server does not answer to the name {host[:200]!r}; use its address or localhost, or have the "
+                "name allowed with --allowed-host",
+            )
+        origin = headers.get("origin")
+        acts = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
+        if acts and origin is not None and not self._hosts.same_origin(origin, host):
+            raise ProblemError(
+                "bad-origin",
+                f"a page from {origin[:200]!r} may not act on {host[:200]!r}; open the coordinator's own page, or have "
+                "that origin allowed with --allowed-origin",
+            )
+        protected = scope["type"] == "websocket" or path == "/metrics" or path.startswith("/api/")
+        if protected and path not in OPEN_API_PATHS and not identity.allowed:
+            raise ProblemError(
+                "unauthorized",
+                "this needs the coordinator's token: send `Authorization: Bearer TOKEN`, or log in on the page",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        length = headers.get("content-length", "0")
+        if scope["type"] == "http" and length.isdecimal() and int(length[:20]) > self._max_body:
+            raise _too_large(self._max_body)
+
+    def _record(self, scope: Scope, problem: ProblemError) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == START_PATH:
+            self._refusals.add(problem.kind, problem.detail, reason=None, caller=caller_of(scope))
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        if scope["method"] == "HEAD":  # uvicorn leaves the body out by itself
+            scope = {**scope, "method": "GET"}
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if started:
+                raise
+            log.exception("%s %s met a defect in dp-coordinator; please report it", scope["method"], scope["path"])
+            detail = "this request met a defect in dp-coordinator; its log says more"
+            await response(ProblemError("internal", detail), scope["path"])(scope, receive, watched)
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError("too-large", f"the body must be at most {limit} bytes")
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """`receive`, ending in a problem once the body exceeds its bound, whatever Content-Length said."""
+    taken = 0
+
+    async def receive_some() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise _too_large(limit)
+        return message
+
+    return receive_some
+
+
+def _with_headers(send: Send) -> Send:
+    """`send`, adding to every response what keeps browsers from doing more with it than they must."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return send_with_headers
+
+
+class Connection:
+    """The connection below a WebSocket, for what ASGI has no words for.
+
+    uvicorn's `send` is a method of the object that owns the transport. Under another server nothing is done here, and
+    its keep-alive has to notice a dead peer.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._transport = getattr(getattr(send, "__self__", None), "transport", None)
+
+    def abort(self) -> None:
+        """Cut it at once: an orderly close would wait for a peer who reads nothing."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def bound_buffer(self, size: int) -> None:
+        """Let the kernel hold about `size` bytes that the peer has not taken; by itself it takes megabytes."""
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)

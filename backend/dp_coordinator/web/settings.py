@@ -1,0 +1,92 @@
+"""What the web layer can be told, and what it refuses to be told."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+STATIC_DIR = Path(__file__).parent / "static"
+TOKEN_AT_LEAST = 16
+"""Characters of a token that guards an address which others can reach: guessing it must stay hopeless."""
+
+
+class ConfigurationError(ValueError):
+    """The settings cannot be served as they stand; the text says what to change."""
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """Everything the web layer is told. Names ending in `_s` are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = None
+    """Whoever presents it may read and start waves; None lets everyone who can reach the address."""
+    trusted_network: bool = False
+    """The user's word that whoever can reach the address may use it: beyond loopback, it replaces the token."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names under which the server may be addressed (the Host header), without port."""
+    allowed_origins: tuple[str, ...] = ()
+    """Further pages that may open the stream and start waves, such as `https://ops.example.com`."""
+    stale_after_s: float = 5.0
+    """A rank that did not report for this long while a wave runs is stale."""
+    static_dir: Path = STATIC_DIR
+    """Where the built page lies."""
+    sample_interval_s: float = 0.1
+    heartbeat_s: float = 1.0
+    """A snapshot is sent at least this often, changed or not."""
+    stall_timeout_s: float = 10.0
+    """A viewer that takes nothing for this long is disconnected."""
+    max_viewers: int = 2000
+    send_buffer_bytes: int = 256 * 1024
+    """What the kernel may hold for one viewer."""
+    answer_timeout_s: float = 2.0
+    """How long the loop may take to answer a command."""
+    loop_timeout_s: float = 10.0
+    """A loop that did not turn for this long is not alive."""
+    max_body_bytes: int = 16 * 1024
+    body_timeout_s: float = 10.0
+    session_s: float = 12 * 3600.0
+    """How long a login lasts."""
+    login_burst: int = 5
+    """Wrong tokens that one address may present at once; then one every five seconds."""
+    start_burst: int = 20
+    """Start requests taken at once; then ten a second."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind can be reached from this machine only. A name other than localhost counts as no."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def check_exposure(settings: WebSettings) -> None:
+    """Raise `ConfigurationError` when strangers could start waves, or the token cannot work."""
+    token = settings.token
+    if token is not None and (not token or not all("!" <= c <= "~" for c in token)):
+        raise ConfigurationError(
+            "the token must be one or more visible ASCII characters without spaces; it is empty or has others "
+            "(make one with `openssl rand -hex 32`)"
+        )
+    if is_loopback(settings.host):
+        return
+    where = f"{settings.host or '0.0.0.0'}:{settings.port}"
+    if token is None and not settings.trusted_network:
+        raise ConfigurationError(
+            f"refusing to serve {where} without a token: everyone who can reach that address could start waves. "
+            "Give a token (--token-file FILE, or DP_COORDINATOR_TOKEN), bind 127.0.0.1, or, if everyone who can reach "
+            "it may do so, say so with --trust-network-without-token "
+            "(DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN=1)"
+        )
+    if token is not None and len(token) < TOKEN_AT_LEAST:
+        raise ConfigurationError(
+            f"refusing to serve {where} with a token of {len(token)} characters: others can reach that address and "
+            f"guess; take at least {TOKEN_AT_LEAST} (make one with `openssl rand -hex 32`)"
+        )

@@ -1,0 +1,288 @@
+"""`WS /api/v1/stream`: the state as it changes, and every event.
+
+Each text frame is one JSON object; `type` says which. In order:
+
+1. `hello`, once: protocol number, when the coordinator started, the newest event number, and `replay_from`, the first
+   event number that will follow.
+2. `snapshot`, at once and then whenever something changed, at most ten a second, and at least one a second as a sign of
+   life. Only the newest matters: a viewer that is slow is sent fewer, and never an old one after a newer one.
+3. `event`, one for each event-log entry, with numbers that count up without gaps. Instead of entries that are not held
+   any more comes one `gap` with the first and last number lost.
+
+`?since=N` asks for the events after number N; without it they begin with the next one. A number beyond the newest
+belongs to an earlier life of the coordinator and means 0. What a viewer sends is ignored; one that sends a lot is
+disconnected.
+
+The server closes with 1001 when it stops, 1008 when the login that the stream was opened with has ended (or the viewer
+talks too much), 1013 when too many viewers are connected. A viewer that takes nothing for ten seconds is cut off.
+
+Cost: each snapshot and event is encoded once and the same text is handed to every viewer. A viewer is one place in the
+shared event log and one slot for the newest snapshot, so that a stalled one takes no more memory than any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from dp_coordinator import __version__
+from dp_coordinator.core.snapshot import Snapshot
+from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
+from dp_coordinator.web import views
+from dp_coordinator.web.history import Recorder
+from dp_coordinator.web.limits import TokenBucket
+from dp_coordinator.web.messages import GapMessage, Hello
+from dp_coordinator.web.security import CONNECTION, IDENTITY
+from dp_coordinator.web.sessions import Identity
+from dp_coordinator.web.settings import WebSettings
+
+log = logging.getLogger("dp_coordinator.web")
+
+PROTOCOL = 1
+GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
+_GOODBYE_S = 1.0
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+_COMPARED = tuple(field.name for field in fields(Snapshot) if field.name != "at")
+
+
+def encode(message: object) -> str:
+    """One frame's text."""
+    return _encoder.encode(message).decode()
+
+
+def _same(a: Snapshot, b: Snapshot) -> bool:
+    return a is b or all(getattr(a, name) == getattr(b, name) for name in _COMPARED)
+
+
+class Viewer:
+    """One WebSocket's place in the stream."""
+
+    def __init__(self, seen: int) -> None:
+        self.seen = seen
+        """The newest event number that was sent."""
+        self.snapshot: str | None = None
+        """The newest snapshot that was not sent yet."""
+        self.wake = asyncio.Event()
+        self.ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        self.still_allowed: Callable[[], bool] = lambda: True
+
+    def end(self, code: int, reason: str) -> None:
+        """Ask that the viewer be disconnected."""
+        if not self.ending.done():
+            self.ending.set_result((code, reason))
+
+
+class Hub:
+    """Samples the mailbox, encodes once, and lets every viewer take what is new to it."""
+
+    def __init__(self, mailbox: Mailbox, settings: WebSettings, clock: views.WallClock, recorder: Recorder) -> None:
+        self._mailbox = mailbox
+        self._settings = settings
+        self._clock = clock
+        self._recorder = recorder
+        self.viewers: set[Viewer] = set()
+        self.stalled = 0
+        """Viewers cut off so far because they took nothing."""
+        self._events: deque[str] = deque(maxlen=EVENT_LOG_SIZE)
+        self._last_seq = self._told_seq = 0
+        self._sampled: Snapshot | None = None
+        self._sent_at = float("-inf")
+        self._stopping = False
+        self._deserted = asyncio.Event()
+
+    # -- the sampler -----------------------------------------------------------------------------------------------
+
+    async def run(self, every_tick: Callable[[float], None]) -> None:
+        """Sample until cancelled. A fault in one sample is logged and the next one is made."""
+        while True:
+            began = time.monotonic()
+            try:
+                self.sample(began)
+                every_tick(began)
+            except Exception:
+                log.exception("the sampler met a defect in dp-coordinator; please report it")
+            await asyncio.sleep(max(0.0, began + self._settings.sample_interval_s - time.monotonic()))
+
+    def sample(self, now: float) -> None:
+        """Record history, take up new events, and hand out a snapshot if there is news or it is time for one."""
+        snapshot = self._mailbox.snapshot
+        self._recorder.add(snapshot, now)
+        self._take_events()
+        news = self._last_seq != self._told_seq
+        changed = self._sampled is None or not _same(snapshot, self._sampled)
+        if changed or news or now - self._sent_at >= self._settings.heartbeat_s:
+            self._sampled, self._sent_at, self._told_seq = snapshot, now, self._last_seq
+            self._hand_out(snapshot, now)
+
+    def _take_events(self) -> None:
+        entries = self._mailbox.log.since(self._last_seq)
+        if entries and entries[0].seq != self._last_seq + 1:
+            self._events.clear()  # a flood went past us: what is held must be without gaps
+        for entry in entries:
+            self._events.append(encode(views.event_message(entry, self._clock)))
+            self._last_seq = entry.seq
+
+    def _hand_out(self, snapshot: Snapshot, now: float) -> None:
+        if not self.viewers:
+            return
+        text = self._encoded(snapshot, now)
+        for viewer in self.viewers:
+            if viewer.still_allowed():
+                viewer.snapshot = text
+                viewer.wake.set()
+            else:
+                viewer.end(POLICY, "the login has ended")
+
+    def _encoded(self, snapshot: Snapshot, now: float) -> str:
+        return encode(views.snapshot_message(self._mailbox, snapshot, now, self._clock))
+
+    # -- viewers ---------------------------------------------------------------------------------------------------
+
+    def join(self, since: int | None) -> tuple[Viewer, Hello]:
+        """A new viewer, and what it is told first."""
+        now = time.monotonic()
+        self._take_events()
+        last = self._last_seq
+        if since is None:
+            seen = last
+        else:
+            seen = since if since <= last else 0
+        seen = max(seen, last - len(self._events))
+        viewer = Viewer(seen)
+        viewer.snapshot = self._encoded(self._mailbox.snapshot, now)
+        viewer.wake.set()
+        self.viewers.add(viewer)
+        return viewer, Hello(
+            protocol=PROTOCOL,
+            version=__version__,
+            started_at=self._clock.of(self._mailbox.started_at),
+            now=self._clock.of(now),
+            last_seq=last,
+            replay_from=seen + 1,
+            stale_after_s=self._settings.stale_after_s,
+        )
+
+    def next(self, viewer: Viewer) -> str | None:
+        """What this viewer is to be sent next: the newest snapshot, else the next event, else nothing."""
+        if viewer.snapshot is not None:
+            text, viewer.snapshot = viewer.snapshot, None
+            return text
+        behind = self._last_seq - viewer.seen
+        if behind <= 0:
+            return None
+        lost = behind - len(self._events)
+        if lost > 0:
+            first = viewer.seen + 1
+            viewer.seen += lost
+            return encode(GapMessage(first, viewer.seen))
+        viewer.seen += 1
+        return self._events[-behind]
+
+    @property
+    def full(self) -> bool:
+        """Whether no further viewer is taken."""
+        return self._stopping or len(self.viewers) >= self._settings.max_viewers
+
+    async def stop(self) -> None:
+        """Say goodbye to every viewer, and wait until they are gone, a second at most."""
+        self._stopping = True
+        if not self.viewers:
+            return
+        for viewer in self.viewers:
+            viewer.end(GOING_AWAY, "the coordinator is stopping")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._deserted.wait(), _GOODBYE_S)
+
+    # -- one connection --------------------------------------------------------------------------------------------
+
+    async def serve(self, websocket: WebSocket, since: int | None) -> None:
+        """Talk to one viewer until either side has enough."""
+        try:
+            await websocket.accept()
+            if self.full:
+                await websocket.close(TRY_LATER, "too many viewers, or stopping; try again later")
+                return
+        except (WebSocketDisconnect, OSError):
+            return
+        websocket.scope[CONNECTION].bound_buffer(self._settings.send_buffer_bytes)
+        viewer, hello = self.join(since)
+        try:
+            await self._converse(websocket, viewer, encode(hello))
+        finally:
+            self.viewers.discard(viewer)
+            if self._stopping and not self.viewers:
+                self._deserted.set()
+
+    async def _converse(self, websocket: WebSocket, viewer: Viewer, hello: str) -> None:
+        identity: Identity = websocket.scope[IDENTITY]
+        if identity.session is not None:
+            viewer.still_allowed = _session_check(websocket, identity.session)
+        talk = asyncio.create_task(self._talk(websocket, viewer, hello))
+        listen = asyncio.create_task(_listen(websocket, viewer))
+        endings: set[asyncio.Future[Any]] = {talk, listen, viewer.ending}
+        try:
+            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(talk, listen)
+        await self._part(websocket, viewer)
+
+    async def _talk(self, websocket: WebSocket, viewer: Viewer, hello: str) -> None:
+        text: str | None = hello
+        try:
+            while True:
+                while text is not None:
+                    async with asyncio.timeout(self._settings.stall_timeout_s):
+                        await websocket.send_text(text)
+                    text = self.next(viewer)
+                await viewer.wake.wait()
+                viewer.wake.clear()
+                text = self.next(viewer)
+        except TimeoutError:
+            self.stalled += 1
+            websocket.scope[CONNECTION].abort()
+        except (WebSocketDisconnect, OSError, RuntimeError):
+            return  # it has gone; older uvicorn says so with a RuntimeError
+
+    async def _part(self, websocket: WebSocket, viewer: Viewer) -> None:
+        if not viewer.ending.done():
+            return
+        code, reason = viewer.ending.result()
+        try:
+            async with asyncio.timeout(_GOODBYE_S / 2):
+                await websocket.close(code, reason)
+        except (TimeoutError, OSError, RuntimeError, WebSocketDisconnect):
+            websocket.scope[CONNECTION].abort()  # it takes nothing, not even a goodbye
+
+
+def _session_check(websocket: WebSocket, session: str) -> Callable[[], bool]:
+    sessions = websocket.app.state.sessions
+    return lambda: bool(sessions.holds(session))
+
+
+async def _listen(websocket: WebSocket, viewer: Viewer) -> None:
+    """Read until the viewer goes. What it says does not matter, how much does."""
+    patience = TokenBucket(rate=10, burst=100, now=time.monotonic())
+    while True:
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        if not patience.take(time.monotonic()):
+            viewer.end(POLICY, "this stream takes no messages")
+            return
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            log.error("a viewer's connection met a defect in dp-coordinator; please report it", exc_info=result)
