@@ -12,7 +12,7 @@ from typing import Any
 
 from dp_coordinator import __version__
 from dp_coordinator.cli.commands import COMMANDS, Command
-from dp_coordinator.cli.settings import Parser, Setting, UsageError, add, fail, resolve
+from dp_coordinator.cli.settings import REFUSED, Parser, RefusedError, Setting, UsageError, add, fail, resolve
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UsageError as error:
         fail(f"{error}.", given.parser.prog)
+    except RefusedError as refusal:
+        if values["json"]:
+            print(refusal.body.decode())
+        fail(f"refused: {refusal}.", given.parser.prog, REFUSED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

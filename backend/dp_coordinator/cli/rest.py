@@ -10,21 +10,13 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from dp_coordinator.cli.settings import UsageError
+from dp_coordinator.cli.render import clean
+from dp_coordinator.cli.settings import RefusedError, UsageError
 
 TIMEOUT = 10.0
 """Seconds until a coordinator that does not answer counts as not reachable."""
 _MAX_ANSWER = 64 * 1024 * 1024
 T = TypeVar("T")
-
-
-class RefusedError(Exception):
-    """The coordinator answered no. `body` is its problem document; the message is one sentence."""
-
-    def __init__(self, message: str, body: bytes, status: int) -> None:
-        super().__init__(message)
-        self.body = body
-        self.status = status
 
 
 class Rest:
@@ -82,7 +74,7 @@ class Rest:
             said = str(problem["detail"] or problem["title"])
         except (ValueError, KeyError, TypeError):
             return UsageError(f"{self.url} answered HTTP {status}: is that the address of a coordinator?")
-        return RefusedError(said.rstrip("."), body, status)
+        return RefusedError(clean(said).rstrip("."), body)
 
 
 def decode(body: bytes, shape: type[T], url: str) -> T:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 from dp_coordinator.cli.values import BadValueError, boolean, names
 
 PREFIX = "DP_COORDINATOR_"
+REFUSED = 1
 USAGE_ERROR = 2
 
 Values: TypeAlias = dict[str, Any]
@@ -24,6 +25,14 @@ Values: TypeAlias = dict[str, Any]
 
 class UsageError(Exception):
     """What was asked cannot be done as it stands; the message is one sentence for a person. Exit code 2."""
+
+
+class RefusedError(Exception):
+    """The coordinator answered no. `body` is its problem document; the message is one sentence. Exit code 1."""
+
+    def __init__(self, message: str, body: bytes) -> None:
+        super().__init__(message)
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,10 @@ from urllib.parse import quote
 import msgspec
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.rest import RefusedError, Rest, decode
-from dp_coordinator.cli.settings import Values
+from dp_coordinator.cli.rest import Rest, decode
+from dp_coordinator.cli.settings import REFUSED, Values
 from dp_coordinator.web.messages import Action, EnginePage, Event, EventPage, State, WavePage
 
-REFUSED = 1
-"""Exit code when the coordinator says no, or a manual start was not observed."""
 POLL = 0.1
 """Seconds between looks at a manual start that is under way."""
 FOLLOW = 0.5
@@ -94,15 +92,12 @@ def start_wave(values: Values) -> int:
     """`dp-coordinator start-wave`: ask, then tell what was observed; exit code 1 unless every rank was."""
     rest = Rest(values["url"], values["token_file"] or values["token"])
     asked = {"reason": values["reason"], "expected_wave": values["expected_wave"], "wave": values["wave"]}
-    try:
-        body = rest.post(f"{API}/waves", asked, {"Idempotency-Key": str(uuid.uuid4())})
-        action = decode(body, Action, rest.url)
-        if not values["no_wait"]:
-            if not values["json"]:
-                print(f"wave {action.wave} asked for; waiting until every rank is seen stepping", flush=True)
-            body, action = _observed(rest, body, action)
-    except RefusedError as refusal:
-        return _refused(refusal, as_json=values["json"])
+    body = rest.post(f"{API}/waves", asked, {"Idempotency-Key": str(uuid.uuid4())})
+    action = decode(body, Action, rest.url)
+    if not values["no_wait"]:
+        if not values["json"]:
+            print(f"wave {action.wave} asked for; waiting until every rank is seen stepping", flush=True)
+        body, action = _observed(rest, body, action)
     if values["json"]:
         _print_json(body)
     elif values["no_wait"] and action.state == "asked":
@@ -119,10 +114,3 @@ def _observed(rest: Rest, body: bytes, action: Action) -> tuple[bytes, Action]:
         body = rest.get(f"{API}/actions/{quote(action.id, safe='')}")
         action = decode(body, Action, rest.url)
     return body, action
-
-
-def _refused(refusal: RefusedError, *, as_json: bool) -> int:
-    if as_json:
-        _print_json(refusal.body)
-    print(f"dp-coordinator start-wave: refused: {render.clean(str(refusal))}", file=sys.stderr)
-    return REFUSED
