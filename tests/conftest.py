@@ -6,4 +6,6 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rewrite-scenarios", action="store_true", help="write tests/scenarios anew from what the core does")
+    parser.addoption(
+        "--rewrite-scenarios", action="store_true", help="write tests/scenarios anew"
+    )

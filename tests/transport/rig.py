@@ -1,0 +1,119 @@
+"""A loop on a thread, with its sockets on ipc and its mailbox in reach; and raw peers that speak bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import zmq
+
+from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.transport import Loop, Sockets
+
+PATIENCE = 20.0
+pack = msgspec.msgpack.encode
+unpack = msgspec.msgpack.decode
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> None:
+    """Wait for something that another thread makes true."""
+    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"did not come: {what}"
+        pause.wait(0.002)
+
+
+class Peer:
+    """One socket of an engine or front-end, as real vLLM opens it."""
+
+    def __init__(self, context: zmq.Context[Any], kind: int, address: str) -> None:
+        self.socket = context.socket(kind)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RCVTIMEO, int(PATIENCE * 1000))
+        self.socket.connect(address)
+        if kind == zmq.XSUB:
+            self.socket.send(b"\x01")
+
+    def send(self, *frames: bytes) -> None:
+        self.socket.send_multipart(frames)
+
+    def receive(self) -> list[bytes]:
+        return self.socket.recv_multipart()
+
+    def receive_start(self) -> list[Any]:
+        """The next START; engines since vLLM 0.18 pass over a READY after their first."""
+        while (frames := self.receive()) == [b"READY"]:
+            pass
+        kind, body = frames
+        assert kind == b"\x02"
+        return list(unpack(body))
+
+    def receive_load(self) -> list[Any]:
+        while (message := unpack(self.receive()[0]))[0] is None:
+            pass
+        return list(message)
+
+    def receive_wave_state(self) -> list[Any]:
+        while (message := unpack(self.receive()[0]))[0] is not None:
+            pass
+        return list(message[1:])
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Rig:
+    def __init__(self, mailbox: Mailbox, context: zmq.Context[Any]) -> None:
+        self.mailbox = mailbox
+        self.context = context
+        self._peers: list[Peer] = []
+
+    def _peer(self, kind: int, address: str) -> Peer:
+        self._peers.append(Peer(self.context, kind, address))
+        return self._peers[-1]
+
+    def engine(self) -> Peer:
+        return self._peer(zmq.XSUB, self.mailbox.endpoints.back_publish)
+
+    def output(self) -> Peer:
+        return self._peer(zmq.PUSH, self.mailbox.endpoints.back_output)
+
+    def front_end(self) -> Peer:
+        return self._peer(zmq.XSUB, self.mailbox.endpoints.front_publish)
+
+    def ready_engines(self, count: int = 2) -> list[Peer]:
+        engines = [self.engine() for _ in range(count)]
+        for engine in engines:
+            assert engine.receive() == [b"READY"]
+        return engines
+
+    def frames(self, kind: str, verdict: str) -> int:
+        return self.mailbox.counters.frames.get((kind, verdict), 0)
+
+    def kinds(self) -> list[str]:
+        return [entry.kind for entry in self.mailbox.log.since(0)]
+
+
+@contextmanager
+def rig(tmp_path: Any, engine_count: int = 2, dialect: str = "0.32", **options: Any) -> Iterator[Rig]:
+    addresses = [f"ipc://{tmp_path}/{name}" for name in ("front", "output", "back")]
+    core = Coordinator(engine_count, Dialect.for_version(dialect), now=time.monotonic(), **options)
+    context: zmq.Context[Any] = zmq.Context()
+    with Sockets(*addresses) as sockets:
+        mailbox = Mailbox(core.snapshot(time.monotonic()), sockets.endpoints(), min_stats_update_interval=0.1)
+        loop = Loop(core, sockets, mailbox)
+        thread = threading.Thread(target=loop.run, name="loop")
+        thread.start()
+        try:
+            yield Rig(mailbox, context)
+        finally:
+            context.destroy(linger=0)
+            loop.stop()
+            thread.join(PATIENCE)
+            loop.close()
+            assert not thread.is_alive()

@@ -1,0 +1,167 @@
+"""The loop on real sockets: what goes in and comes out, and that nothing that arrives ends or bloats it."""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+import pytest
+import zmq
+
+from dp_coordinator.core.events import ManualStartRequested
+from dp_coordinator.core.snapshot import StartAction
+from dp_coordinator.mailbox import INBOX_SIZE, InboxFullError
+from dp_coordinator.transport import BindError, Sockets
+from dp_coordinator.wire.coordinator import MAX_FRAME
+from tests.transport.rig import pack, rig, wait_until
+
+STATS = {"num_waiting_reqs": 3, "num_running_reqs": 1, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.25}
+
+
+def test_a_wave_from_notice_to_completion(tmp_path):
+    with rig(tmp_path) as r:
+        one, two = r.ready_engines()
+        front, output = r.front_end(), r.output()
+        assert front.receive_load() == [[[0, 0, 0.0], [0, 0, 0.0]], 0, False]
+        front.send(pack((b"\x01\x00", 0)))
+        assert one.receive_start() == two.receive_start() == [0, 1]
+        output.send(pack([1, [], STATS]))
+        output.send(pack([0, [], None, 1.0, None, None, None, 0]))
+        assert one.receive_start() == [0, 0]
+        assert front.receive_wave_state() == [0, True]
+        assert front.receive_load() == [[[0, 0, 0.0], [3, 1, 0.25]], 0, True]
+        output.send(pack([0, [], None, 1.0, None, None, 0]))
+        assert front.receive_wave_state() == [1, False]
+        wait_until(lambda: "wave_completed" in r.kinds(), "the log entry")
+        assert r.mailbox.counters.starts == {"front-end": 1, "engine": 1}
+        assert sum(r.mailbox.counters.wave_seconds.counts) == 1
+
+
+def test_nobody_gets_ready_before_all_have_subscribed(tmp_path):
+    with rig(tmp_path) as r:
+        first = r.engine()
+        wait_until(lambda: r.mailbox.snapshot.engines_subscribed == 1, "the first engine")
+        assert first.socket.poll(0) == 0
+        r.engine()
+        assert first.receive() == [b"READY"]
+
+
+BAD_FRAMES = [
+    ("back_output", [b"junk"], "undecodable"),
+    ("back_output", [b""], "undecodable"),
+    ("back_output", [pack([0, [], {"num_waiting_reqs": -4}])], "undecodable"),
+    ("back_output", [b"\x91" * 5000], "undecodable"),
+    ("back_output", [bytes(MAX_FRAME + 1)], "oversize"),
+    ("back_output", [pack([2, [], STATS])], "index_out_of_range"),
+    ("back_output", [pack([0]), b"another part"], "undecodable"),
+    ("front_publish", [b"junk"], "undecodable"),
+    ("front_publish", [pack(("SCALE_ELASTIC_EP", 0))], "engine_count_out_of_range"),
+    ("front_publish", [pack(("SCALE_ELASTIC_EP", 10**9))], "engine_count_out_of_range"),
+    ("front_publish", [bytes([0x92]) * (MAX_FRAME + 1)], "oversize"),
+    ("back_publish", [b"hello"], "unexpected"),
+    ("back_publish", [b"\x01topic"], "unexpected"),
+]
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["starting", "ready"])
+def test_bad_frames_are_counted_by_kind_and_change_nothing(tmp_path, ready):
+    with rig(tmp_path) as r:
+        engines = r.ready_engines() if ready else []
+        peers = {"back_output": r.output(), "front_publish": r.front_end(), "back_publish": r.engine()}
+        for channel, frames, verdict in BAD_FRAMES:
+            before = r.frames(channel, verdict)
+            peers[channel].send(*frames)
+            wait_until(
+                lambda c=channel, v=verdict, n=before: r.frames(c, v) > n, f"{verdict} on {channel}: {frames[0][:20]!r}"
+            )
+        assert "bad_frame" in r.kinds()
+        engines = engines or [peers["back_publish"], r.engine()]
+        if not ready:
+            assert [engine.receive() for engine in engines] == [[b"READY"]] * 2
+        peers["front_publish"].send(pack((0, 0)))
+        assert engines[0].receive_start() == [0, 0]
+
+
+def test_a_flood_of_bad_frames_does_not_flood_the_log(tmp_path):
+    with rig(tmp_path) as r:
+        output = r.output()
+        for _ in range(5000):
+            output.send(b"junk")
+        wait_until(lambda: r.frames("back_output", "undecodable") == 5000, "all of them counted")
+        assert r.kinds().count("bad_frame") < 100
+
+
+def test_a_tap_with_a_topic_is_no_front_end(tmp_path):
+    with rig(tmp_path) as r:
+        tap = r.context.socket(zmq.SUB)
+        tap.connect(r.mailbox.endpoints.front_publish)
+        tap.setsockopt(zmq.SUBSCRIBE, b"\x93")
+        wait_until(lambda: r.frames("topic_subscription", "accepted") == 1, "the tap")
+        assert r.mailbox.snapshot.front_ends == 0
+        r.ready_engines()
+        assert msgspec.msgpack.decode(tap.recv())[1:] == [0, False]
+
+
+def test_peers_that_go_away_are_missed(tmp_path):
+    with rig(tmp_path) as r:
+        engines = r.ready_engines()
+        front_ends = [r.front_end(), r.front_end()]
+        wait_until(lambda: r.mailbox.snapshot.front_ends == 2, "two front-ends")
+        engines[0].close()
+        front_ends[0].close()
+        wait_until(lambda: r.mailbox.snapshot.engines_subscribed == 1, "one engine less")
+        wait_until(lambda: r.mailbox.snapshot.front_ends == 1, "one front-end less")
+        again = r.engine()
+        assert again.receive() == [b"READY"]
+        wait_until(lambda: r.mailbox.snapshot.engines_subscribed == 2, "the engine is back")
+
+
+def test_load_is_published_while_reports_pour_in(tmp_path):
+    """Upstream publishes only when nothing arrives. Here a flood must not stop it: five loads while it lasts."""
+    with rig(tmp_path) as r:
+        r.ready_engines()
+        front, stop = r.front_end(), threading.Event()
+        report = pack([0, [], STATS])
+
+        def flood() -> None:
+            output = r.output()
+            while not stop.is_set():
+                output.send(report)
+
+        sender = threading.Thread(target=flood)
+        sender.start()
+        try:
+            wait_until(lambda: r.frames("stats", "accepted") > 0, "the flood")
+            waves = [front.receive_load() for _ in range(5)]
+        finally:
+            stop.set()
+            sender.join()
+        assert waves[-1][0][0] == [3, 1, 0.25]
+
+
+def test_a_command_is_answered_and_found_in_the_state(tmp_path):
+    with rig(tmp_path) as r:
+        engine, _ = r.ready_engines()
+        answer = r.mailbox.inbox.post(ManualStartRequested("why", "test")).result(timeout=20)
+        assert isinstance(answer, StartAction)
+        assert r.mailbox.snapshot.actions[-1].id == answer.id
+        assert engine.receive_start() == [0, None]
+
+
+def test_the_inbox_is_bounded(tmp_path):
+    with rig(tmp_path) as r:
+        inbox = r.mailbox.inbox
+        inbox.connect(None)  # nobody takes anything out
+        for _ in range(INBOX_SIZE):
+            inbox.post(ManualStartRequested("why", "test"))
+        with pytest.raises(InboxFullError):
+            inbox.post(ManualStartRequested("why", "test"))
+
+
+def test_free_ports_are_found_and_taken_ones_named(tmp_path):
+    with Sockets("tcp://127.0.0.1:*", "tcp://127.0.0.1:0", f"ipc://{tmp_path}/x") as sockets:
+        ends = sockets.endpoints()
+        assert not ends.front_publish.endswith(("*", ":0"))
+        assert not ends.back_output.endswith(":0")
+        with pytest.raises(BindError, match="cannot bind back_output to tcp"):
+            Sockets("tcp://127.0.0.1:*", ends.front_publish, "tcp://127.0.0.1:*")
