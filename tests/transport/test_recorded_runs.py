@@ -1,0 +1,47 @@
+"""Real vLLM's recorded runs, played over real sockets into a live coordinator, bring out what was recorded."""
+
+from __future__ import annotations
+
+import pytest
+import zmq
+
+from dp_coordinator.handle import DPCoordinator
+from tests.transport.player import Player
+from tests.wire.recordings import recordings
+
+
+@pytest.mark.parametrize("name", recordings())
+def test_recorded_run(name):
+    recording = recordings()[name]
+    arguments = recording.arguments
+    options = {
+        "engine_count": arguments["engine_count"],
+        "wave_coordination": arguments["enable_wave_coordination"],
+        "dialect": recording.version,
+    }
+    with DPCoordinator(**options) as coordinator, zmq.Context() as context:
+        player = Player(coordinator, context)
+        try:
+            player.play(recording)
+            announcements, loads = player.publications()
+            assert player.starts() == recording.starts()
+            assert announcements == recording.announcements()
+            types = {m.type for m in recording.messages}
+            if "engine_stats" in types and "front_unsubscribe" not in types:
+                assert loads[-1][0] == recording.loads()[-1]
+            check_rest(player, recording)
+        finally:
+            player.close()
+
+
+def check_rest(player, recording):
+    state = player.get("state")
+    announcements = recording.announcements() or [(0, False)]
+    assert (state["current_wave"], state["engines_running"]) == announcements[-1]
+    assert state["dialect"] == recording.version
+    rows = [[e["waiting"] or 0, e["running"] or 0, e["kv_cache_usage"] or 0.0] for e in state["engines"]]
+    assert rows == recording.loads()[-1]
+    reported = any(m.type == "engine_stats" for m in recording.messages)
+    assert (state["totals"]["waiting"] is not None) is reported
+    completed = [w["number"] for w in player.get("waves")["waves"] if w["completed"]]
+    assert completed == sorted({wave - 1 for wave, running in announcements if wave and not running}, reverse=True)
