@@ -1,0 +1,37 @@
+"""`python -m benchmarks`: everything that the README's figures come from, as one Markdown table."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import ingestion, publication_gaps, start_latency, start_up
+from benchmarks.report import Figure, options, settings_from, table
+from benchmarks.soak import soak
+
+BENCHMARKS = {
+    "ingestion": ingestion.measure,
+    "publication_gaps": publication_gaps.measure,
+    "start_latency": start_latency.measure,
+    "start_up": start_up.measure,
+}
+
+
+def main() -> None:
+    """Run what was asked for, tell progress on stderr, print the table."""
+    parser = options(__doc__)
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this one only; may be repeated")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="the demo's memory over so many minutes instead")
+    arguments = parser.parse_args()
+    if arguments.soak is not None:
+        print(soak(arguments.soak))
+        return
+    settings = settings_from(arguments)
+    figures: list[Figure] = []
+    for name in arguments.only or BENCHMARKS:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        figures += BENCHMARKS[name](settings)
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Time from spawning the process until every engine has READY, and memory then, with the web server in ours."""
+
+from __future__ import annotations
+
+import urllib.request
+
+from benchmarks.procfs import resident_mb
+from benchmarks.report import Figure, Settings, options, settings_from, table
+from benchmarks.subjects import coordinator
+
+
+def measure(settings: Settings) -> list[Figure]:
+    """Two rows."""
+    ready = Figure(f"start to READY, {settings.engines} engines", "s", "≤ 1 s", 2)
+    memory = Figure("resident memory after start-up, with the web server", "MB", "≤ 80 MB", 0)
+    for _ in range(settings.runs):
+        for subject in settings.subjects():
+            with coordinator(subject, settings.engines) as running:
+                ready.add(subject, running.ready_after_s)
+                if running.http_url is not None:
+                    _use_the_page(running.http_url)
+                memory.add(subject, resident_mb(running.pid))
+    return [ready, memory]
+
+
+def _use_the_page(http_url: str) -> None:
+    for path in ("/api/v1/state", "/metrics", "/readyz"):
+        with urllib.request.urlopen(http_url + path, timeout=10) as response:
+            response.read()
+
+
+if __name__ == "__main__":
+    print(table(measure(settings_from(options(__doc__).parse_args()))))

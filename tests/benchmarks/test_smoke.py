@@ -1,0 +1,46 @@
+"""Each benchmark runs, in tiny sizes and without vLLM, and gives its rows."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROWS = {
+    "ingestion": 4,
+    "publication_gaps": 2,
+    "start_latency": 5,
+    "start_up": 2,
+}
+
+
+def run(*arguments: str, **environment: str) -> str:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_benchmark_gives_a_value_in_every_row(name: str) -> None:
+    printed = run("--smoke", "--only", name, DP_COORDINATOR_BENCH_VLLM_PYTHON="")
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == ROWS[name]
+    for _, ours, vllm, ratio, _ in rows:
+        assert ours[0].isdigit()
+        assert (vllm, ratio) == ("not installed", "-")
+
+
+def test_soak_names_first_and_last_memory() -> None:
+    row = run("--soak", "0.02").splitlines()[-1].split(" | ")
+    assert all(float(cell) > 1 for cell in row[1:5])
