@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dp_coordinator.simulation.collective import Collective, Contribution, Deliveries, Outcome
+from dp_coordinator.simulation.collective import Collective, Contribution, Delivery, Outcome
 
 SIZE = 3
 
@@ -18,43 +18,55 @@ def formed(size: int = 2) -> Collective:
     return group
 
 
+def told(outcome: Outcome, **ranks: bool) -> list[Delivery]:
+    """`r1=True`: rank 1 is answered; `r1=False`: it hears the news."""
+    return [Delivery(int(name[1:]), outcome, answer) for name, answer in ranks.items()]
+
+
 def test_a_rank_that_steps_alone_waits_for_all_others() -> None:
     group = formed(3)
     assert group.contribute(0, Contribution(True, 4, 1)) == []
     assert group.contribute(2, Contribution(False, 4, 1)) == []
-    outcome = Outcome(True, 4, 1)
-    assert group.contribute(1, Contribution(False, 4, 1)) == [(0, outcome), (1, outcome), (2, outcome)]
+    assert group.contribute(1, Contribution(False, 4, 1)) == told(Outcome(True, 4, 1), r0=True, r1=True, r2=True)
 
 
 def test_nobody_steps_before_all_were_there_once() -> None:
     group = Collective(2)
     group.join(0)
     assert group.contribute(0, Contribution(True, 0, 1)) == []
-    outcome = Outcome(True, 0, 1)
     # rank 1 is new and idle, rank 0 was in the middle of a step: it is told, not waited for
-    assert group.join(1) == [(0, outcome), (1, outcome)]
+    assert group.join(1) == told(Outcome(True, 0, 1), r0=True, r1=False)
     assert group.taking_part == {0}
 
 
 def test_the_others_go_on_when_a_rank_dies() -> None:
     group = formed(2)
     group.contribute(0, Contribution(True, 0, 5))
-    assert group.leave(1) == [(0, Outcome(True, 0, 5))]
-    assert group.contribute(0, Contribution(False, 0, 6)) == [(0, Outcome(False, 0, 6))]
+    assert group.leave(1) == told(Outcome(True, 0, 5), r0=True)
+    assert group.contribute(0, Contribution(False, 0, 6)) == told(Outcome(False, 0, 6), r0=True)
 
 
-def test_one_that_comes_back_is_told_every_outcome_and_waited_for_once_it_contributes() -> None:
+def test_one_that_comes_back_hears_the_news_and_is_waited_for_once_it_contributes() -> None:
     group = formed(2)
     group.leave(1)
     group.contribute(0, Contribution(True, 3, 1))
     assert group.join(1) == []
     assert group.last == Outcome(True, 3, 1)
-    outcome = Outcome(True, 3, 2)
-    assert group.contribute(0, Contribution(True, 3, 2)) == [(0, outcome), (1, outcome)]
-    assert group.contribute(1, Contribution(False, 3, 2)) == []  # a step behind: the furthest one counts
-    outcome = Outcome(True, 3, 3)
-    assert group.contribute(0, Contribution(True, 3, 3)) == [(0, outcome), (1, outcome)]
+    assert group.contribute(0, Contribution(True, 3, 2)) == told(Outcome(True, 3, 2), r0=True, r1=False)
+    assert group.contribute(1, Contribution(False, 3, 3)) == []
+    assert group.contribute(0, Contribution(True, 3, 3)) == told(Outcome(True, 3, 3), r0=True, r1=True)
     assert group.contribute(0, Contribution(True, 3, 4)) == []
+
+
+def test_one_that_comes_too_late_for_a_step_is_told_what_became_of_it() -> None:
+    group = formed(2)
+    group.leave(1)
+    group.contribute(0, Contribution(True, 3, 31))
+    group.join(1)
+    group.contribute(0, Contribution(False, 3, 32))
+    assert group.contribute(1, Contribution(True, 3, 32)) == told(Outcome(False, 3, 32), r1=True)
+    assert group.contributions == {}
+    assert group.taking_part == {0, 1}
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -65,12 +77,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.group = Collective(SIZE)
         self.brought: dict[int, Contribution] = {}
 
-    def check(self, deliveries: Deliveries) -> None:
+    def check(self, deliveries: list[Delivery]) -> None:
         if not deliveries:
             return
         assert self.group.formed
-        assert [rank for rank, _ in deliveries] == sorted(self.group.connected)
-        (outcome,) = {outcome for _, outcome in deliveries}
+        assert [each.rank for each in deliveries] == sorted(self.group.connected)
+        assert {each.rank for each in deliveries if each.answer} == self.brought.keys()
+        (outcome,) = {each.outcome for each in deliveries}
         assert outcome.unfinished == any(each.unfinished for each in self.brought.values())
         assert outcome[1:] == max(each[1:] for each in self.brought.values())
         assert self.group.taking_part <= self.brought.keys()
@@ -95,8 +108,15 @@ class AnyOrder(RuleBasedStateMachine):
         if not idle:
             return
         rank = data.draw(st.sampled_from(idle))
-        self.brought[rank] = Contribution(unfinished, wave, step)
-        self.check(self.group.contribute(rank, self.brought[rank]))
+        contribution, last = Contribution(unfinished, wave, step), self.group.last
+        waited_for = rank in self.group.taking_part
+        deliveries = self.group.contribute(rank, contribution)
+        if self.group.formed and not waited_for and last is not None and (wave, step) <= last[1:]:
+            assert deliveries == [Delivery(rank, last, True)]
+            assert rank in self.group.taking_part
+            return
+        self.brought[rank] = contribution
+        self.check(deliveries)
 
     @invariant()
     def nobody_waits_for_the_gone_or_for_everyone_present(self) -> None:

@@ -195,5 +195,24 @@ def test_every_rank_stands_where_the_furthest_one_does() -> None:
 def test_an_engine_that_came_back_catches_up(outcome: Outcome, then: tuple[int, int, bool]) -> None:
     loop = engine("0.33", rank=1)
     assert loop.come_back() == [ReportStats(0, 0, 0.0, 0, 0)]
-    loop.catch_up(outcome)
+    assert loop.catch_up(outcome) == []
     assert (loop.wave, loop.step_counter, loop.running) == then
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_that_came_back_starts_a_wave_for_what_the_others_ended_theirs_without(rank: int) -> None:
+    loop = engine("0.33", rank=rank, wave=6, running=True)
+    give(loop, wave=6, steps=5)
+    assert loop.begin_step() is not None
+    effects = loop.end_step(Outcome(False, 6, 32))
+    assert [effect for effect in effects if not isinstance(effect, ReportStats)] == [
+        *([SendWaveComplete(6)] if rank == 0 else []),
+        SendStartWave(7),
+    ]
+    assert (loop.wave, loop.step_counter, loop.running) == (7, 0, True)
+
+
+def test_rank_0_says_when_it_comes_back_that_the_wave_ended_without_it() -> None:
+    loop = engine("0.33", rank=0)
+    assert loop.catch_up(Outcome(False, 6, 32)) == [SendWaveComplete(6)]
+    assert loop.catch_up(Outcome(True, 7, 5)) == []

@@ -5,8 +5,8 @@ until the others step too. Here a step begins when every rank that takes part ha
 told the outcome. What differs from a real process group, so that a demo survives the death of a rank:
 
 - a rank whose connection is gone is left out, and the others go on;
-- one that comes back hears what it missed. It is waited for from its first contribution on, and until then it is told
-  every outcome: if the others run, it joins in with the next step.
+- one that comes back is told of every step, as news, and joins in if the others run. From its first contribution on it
+  is waited for; if the step that this was meant for has begun already, the answer is what has become of it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,13 @@ class Outcome(NamedTuple):
     step: int
 
 
-Deliveries = list[tuple[int, Outcome]]
-"""(rank, what it is to be told)."""
+class Delivery(NamedTuple):
+    """What a rank is to be told."""
+
+    rank: int
+    outcome: Outcome
+    answer: bool
+    """Whether it answers the rank's own contribution; otherwise it is news of a step without it."""
 
 
 class Collective:
@@ -49,7 +54,7 @@ class Collective:
         """The ranks that a step waits for."""
         self.contributions: dict[int, Contribution] = {}
 
-    def join(self, rank: int) -> Deliveries:
+    def join(self, rank: int) -> list[Delivery]:
         """Connect a rank. Tell it `last`, if there is one."""
         self.connected.add(rank)
         if not self.formed and len(self.connected) == self.size:
@@ -59,26 +64,29 @@ class Collective:
             self.taking_part = set(self.contributions or self.connected)
         return self._begin_step()
 
-    def leave(self, rank: int) -> Deliveries:
+    def leave(self, rank: int) -> list[Delivery]:
         """Disconnect a rank: the others go on without it."""
         self.connected.discard(rank)
         self.taking_part.discard(rank)
         self.contributions.pop(rank, None)
         return self._begin_step()
 
-    def contribute(self, rank: int, contribution: Contribution) -> Deliveries:
+    def contribute(self, rank: int, contribution: Contribution) -> list[Delivery]:
         """Take a connected rank's contribution to the next step."""
+        newcomer = self.formed and rank not in self.taking_part
+        if newcomer and self.last is not None and contribution[1:] <= self.last[1:]:
+            self.taking_part.add(rank)
+            return [Delivery(rank, self.last, True)]
         self.contributions[rank] = contribution
-        if self.formed:
+        if newcomer:
             self.taking_part.add(rank)
         return self._begin_step()
 
-    def _begin_step(self) -> Deliveries:
+    def _begin_step(self) -> list[Delivery]:
         """If nobody is missing, begin the step and tell every connected rank."""
         if not self.formed or not self.contributions or not self.taking_part <= self.contributions.keys():
             return []
-        brought = list(self.contributions.values())
-        wave, step = max((each.wave, each.step) for each in brought)
-        self.last = Outcome(any(each.unfinished for each in brought), wave, step)
-        self.contributions.clear()
-        return [(rank, self.last) for rank in sorted(self.connected)]
+        brought, self.contributions = self.contributions, {}
+        wave, step = max((each.wave, each.step) for each in brought.values())
+        self.last = Outcome(any(each.unfinished for each in brought.values()), wave, step)
+        return [Delivery(rank, self.last, rank in brought) for rank in sorted(self.connected)]

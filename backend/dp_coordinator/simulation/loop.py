@@ -134,16 +134,24 @@ class EngineLoop:
             if self._rank == 0:
                 effects.append(SendWaveComplete(self.wave))
             self._next_wave()
+            if self._scheduler.unfinished:
+                # Never so in a real deployment: this rank came back in the middle of a wave, and the others ended it
+                # before they knew of its requests.
+                self.running = True
+                effects.append(SendStartWave(self.wave))
         elif not self._was_running and self._rank == 0 and self._rules.rank_0_reports_idle_to_running:
             effects.append(SendStartWave(self.wave))
         return effects
 
-    def catch_up(self, outcome: Outcome) -> None:
+    def catch_up(self, outcome: Outcome) -> list[Effect]:
         """Learn of a step in which this rank took no part: of the present wave, or the last one of an earlier wave."""
         self.wave, self.step_counter = outcome.wave, outcome.step
         self.running = not self._ends_wave(outcome)
-        if not self.running:
-            self._next_wave()
+        if self.running:
+            return []
+        self._next_wave()
+        # Perhaps nobody said so, because this rank was dead; saying it twice does no harm.
+        return [SendWaveComplete(outcome.wave)] if self._rank == 0 else []
 
     def come_back(self) -> list[Effect]:
         """Report that nothing is left of an earlier process of this rank. Call it first: at wave 0, step 0."""

@@ -108,3 +108,5 @@ class DemoOptions:
     """Makes the traffic repeatable."""
     respawn_after_s: float = 3.0
     """Seconds until an engine or front-end that died is started again."""
+    parent_pid: int | None = None
+    """Exit when this process is not the parent any more."""

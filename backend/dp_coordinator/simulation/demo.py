@@ -1,0 +1,121 @@
+"""A whole deployment on this machine: coordinator and dashboard, simulated engines and front-ends, kept running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
+from dp_coordinator.process import SettingsError
+from dp_coordinator.simulation.children import Children
+from dp_coordinator.simulation.flags import to_arguments
+from dp_coordinator.simulation.hub import CollectiveHub
+from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
+from dp_coordinator.simulation.stopping import Stop
+
+LOOK_S = 0.1
+"""Seconds between two looks at the children."""
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run the demo until SIGINT or SIGTERM.
+
+    Returns the exit code: 0, 1 when the coordinator ended by itself, 2 when something cannot be used or bound.
+    """
+    with Stop(options.parent_pid) as stop, ExitStack() as stack:
+        try:
+            coordinator = stack.enter_context(
+                DPCoordinator(options.engines, http=options.http, dialect=options.dialect, log_level="warning")
+            )
+        except (CoordinatorStartError, SettingsError) as error:
+            _complain(f"{error}. Choose another address with --http, for example --http 127.0.0.1:0 for any free port.")
+            return 2
+        hub = stack.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))
+        children = stack.enter_context(contextlib.closing(Children(options.respawn_after_s, _say)))
+        for name, arguments in _commands(options, coordinator, hub.address, directory):
+            children.add(name, arguments)
+        _greet(options, coordinator, children)
+        return _supervise(stop, coordinator, hub, children)
+
+
+def _commands(
+    options: DemoOptions, coordinator: DPCoordinator, collective: str, directory: str
+) -> list[tuple[str, list[str]]]:
+    """Name and arguments of every child."""
+    back_publish, back_output = coordinator.get_engine_socket_addresses()
+    addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(options.engines))
+    engines = [
+        EngineOptions(
+            index=index,
+            engine_count=options.engines,
+            back_publish_address=back_publish,
+            back_output_address=back_output,
+            request_address=address,
+            collective=collective,
+            dialect=options.dialect,
+            step_ms=options.step_ms,
+            parent_pid=os.getpid(),
+        )
+        for index, address in enumerate(addresses)
+    ]
+    front_ends = [
+        FrontEndOptions(
+            front_publish_address=coordinator.get_stats_publish_address(),
+            engine_address=addresses,
+            index=index,
+            front_end_count=options.front_ends,
+            dialect=options.dialect,
+            no_traffic=options.no_traffic,
+            rate=options.rate,
+            seed=options.seed,
+            epoch=time.time(),
+            parent_pid=os.getpid(),
+        )
+        for index in range(options.front_ends)
+    ]
+    return [
+        *((f"engine {each.index}", ["engine", *to_arguments(each)]) for each in engines),
+        *((f"front-end {each.index}", ["front-end", *to_arguments(each)]) for each in front_ends),
+    ]
+
+
+def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children) -> None:
+    _say(f"dashboard: {coordinator.http_url}")
+    _say(
+        f"vLLM {options.dialect} dialect, {options.engines} engines, {options.front_ends} front-ends, "
+        + ("no traffic" if options.no_traffic else "bursts and pauses of traffic")
+    )
+    _say(f"coordinator: pid {coordinator.proc.pid}")
+    for name, pid in children.pids.items():
+        _say(f"{name}: pid {pid}")
+    _say("kill any of them and watch the page; Ctrl-C ends the demo")
+
+
+def _supervise(stop: Stop, coordinator: DPCoordinator, hub: CollectiveHub, children: Children) -> int:
+    watched: list[Any] = [stop, hub, coordinator.proc.sentinel]
+    while not stop.asked:
+        select.select(watched, [], [], LOOK_S)
+        hub.turn()
+        if stop.asked:
+            break
+        if not coordinator.proc.is_alive():
+            _complain(f"the coordinator ended with exit code {coordinator.proc.exitcode}")
+            return 1
+        children.look(time.monotonic())
+    _say("stopping")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _complain(text: str) -> None:
+    print(f"dp-coordinator demo: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,250 @@
+"""A simulated engine as a process: sockets and time around `EngineLoop`.
+
+One thread and one poller. While the engine is in a step it goes on reading its sockets, as the input thread of a real
+engine does, but what it reads is handled between two steps only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from contextlib import ExitStack
+from enum import Enum
+
+import msgspec
+import zmq
+
+from dp_coordinator.client import EngineClient, NotReadyError, ProtocolError, StartWave
+from dp_coordinator.core.dialect import Dialect
+from dp_coordinator.simulation.collective import Outcome
+from dp_coordinator.simulation.hub import CollectiveHub
+from dp_coordinator.simulation.loop import Effect, EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
+from dp_coordinator.simulation.member import RETRY_S, CollectiveMember
+from dp_coordinator.simulation.messages import Finished, Request, decode_request, encode
+from dp_coordinator.simulation.options import EngineOptions
+from dp_coordinator.simulation.scheduler import Job, Scheduler
+from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop
+
+log = logging.getLogger(__name__)
+
+LATE_READY_S = 2.0
+"""How long an engine that comes back waits for a READY that a coordinator before 0.18 does not send again."""
+
+
+class State(Enum):
+    """Where the engine stands."""
+
+    JOINING = "connecting to the collective"
+    SUBSCRIBED = "waiting for READY"
+    BETWEEN_STEPS = "taking input, idle if there is nothing to do"
+    BLOCKED = "in a step, until all others are too"
+    STEPPING = "in a step, until its time has passed"
+
+
+def run_engine(options: EngineOptions) -> int:
+    """Run one engine until SIGINT or SIGTERM and return the exit code: 0, or 1 when it could not start."""
+    try:
+        with Stop(options.parent_pid) as stop, ExitStack() as stack:
+            SimulatedEngine(options, stop, stack).run()
+    except (NotReadyError, ProtocolError, OSError, ValueError) as error:
+        log.error("engine %d: %s", options.index, error)
+        return 1
+    return 0
+
+
+class SimulatedEngine:
+    """The engine's sockets, its loop and where it stands."""
+
+    def __init__(self, options: EngineOptions, stop: Stop, stack: ExitStack) -> None:
+        if not 0 <= options.index < options.engine_count:
+            raise ValueError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
+        self._options, self._stop, self._stack = options, stop, stack
+        self._dialect = Dialect.for_version(options.dialect)
+        self._loop = EngineLoop(options.index, self._dialect, Scheduler(options.max_num_seqs, options.kv_cache_tokens))
+        self._poller = zmq.Poller()
+        self._poller.register(stop.fileno(), zmq.POLLIN)
+        self._hub = self._bind_hub()
+        self._member = stack.enter_context(
+            contextlib.closing(CollectiveMember(options.collective, options.index, options.engine_count))
+        )
+        self._poller.register(self._member.fileno(), zmq.POLLIN)
+        self._requests = self._bind_requests()
+        self._client: EngineClient | None = None
+        self._inputs: deque[tuple[bytes, Request] | StartWave] = deque()
+        self._outcome: Outcome | None = None
+        self._news: Outcome | None = None
+        self._state = State.JOINING
+        self._until = 0.0
+
+    def _bind_hub(self) -> CollectiveHub | None:
+        if not self._options.host_collective:
+            return None
+        hub = CollectiveHub(self._options.collective, self._options.engine_count)
+        self._poller.register(hub.fileno(), zmq.POLLIN)
+        return self._stack.enter_context(contextlib.closing(hub))
+
+    def _bind_requests(self) -> zmq.Socket[bytes]:
+        context: zmq.Context[zmq.Socket[bytes]] = self._stack.enter_context(zmq.Context())
+        requests = self._stack.enter_context(context.socket(zmq.ROUTER))
+        requests.set_hwm(0)
+        requests.setsockopt(zmq.LINGER, 200)
+        try:
+            requests.bind(self._options.request_address)
+        except zmq.ZMQError as error:
+            raise ValueError(f"cannot bind --request-address {self._options.request_address}: {error}") from error
+        self._poller.register(requests, zmq.POLLIN)
+        return requests
+
+    # -- turns -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Turn until asked to stop."""
+        while not self._stop.asked:
+            self._poller.poll(self._timeout_ms())
+            self._read()
+            while self._advance():
+                pass
+
+    def _timeout_ms(self) -> int:
+        timeout = PARENT_CHECK_S if self._member.welcomed else RETRY_S
+        if self._state in {State.STEPPING, State.SUBSCRIBED}:
+            timeout = min(timeout, max(0.0, self._until - time.monotonic()))
+        return -int(-timeout * 1000 // 1)  # rounded up: waking early would only mean to wait again
+
+    def _read(self) -> None:
+        """Take in all that has arrived, whatever the engine is doing."""
+        if self._hub is not None:
+            self._hub.turn()
+        for outcome in self._member.turn():
+            self._take_outcome(outcome)
+        self._read_requests()
+        if self._client is not None and self._client.ready:
+            while (start := self._poll_start(self._client)) is not None:
+                self._inputs.append(start)
+
+    def _read_requests(self) -> None:
+        while True:
+            try:
+                client, body = self._requests.recv_multipart(zmq.NOBLOCK)
+                self._inputs.append((client, decode_request(body)))
+            except zmq.Again:
+                return
+            except (msgspec.MsgspecError, ValueError) as error:
+                log.warning("engine %d: dropped what is no request: %s", self._options.index, error)
+
+    def _poll_start(self, client: EngineClient) -> StartWave | None:
+        try:
+            return client.poll_start()
+        except ProtocolError as error:
+            log.warning("engine %d: dropped a message: %s", self._options.index, error)
+            return None
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        match self._state:
+            case State.BLOCKED:
+                self._outcome = outcome
+            case State.BETWEEN_STEPS:
+                self._perform(self._loop.catch_up(outcome))
+            case State.JOINING | State.SUBSCRIBED:
+                self._news = outcome
+            case State.STEPPING:
+                pass  # connected anew in the middle of a step; the answer to the next contribution says where all are
+
+    def _advance(self) -> bool:
+        """Move to the next state if it is time; whether it was."""
+        match self._state:
+            case State.JOINING:
+                return self._member.welcomed and self._subscribe()
+            case State.SUBSCRIBED:
+                return self._await_ready()
+            case State.BETWEEN_STEPS:
+                return self._begin_step()
+            case State.BLOCKED:
+                return self._outcome is not None and self._enter(State.STEPPING, self._options.step_ms / 1000)
+            case State.STEPPING:
+                return time.monotonic() >= self._until and self._end_step()
+
+    def _enter(self, state: State, seconds: float = 0.0) -> bool:
+        self._state = state
+        self._until = time.monotonic() + seconds
+        return True
+
+    # -- start-up ----------------------------------------------------------------------------------------------
+
+    def _subscribe(self) -> bool:
+        """Subscribe only now: once all have subscribed there is traffic, and that needs the collective."""
+        options = self._options
+        self._client = self._stack.enter_context(
+            EngineClient(
+                options.index, options.back_publish_address, options.back_output_address, dialect=self._dialect
+            )
+        )
+        self._poller.register(self._client.socket, zmq.POLLIN)
+        seconds = options.ready_timeout_s if self._ready_is_certain else LATE_READY_S
+        return self._enter(State.SUBSCRIBED, seconds)
+
+    @property
+    def _ready_is_certain(self) -> bool:
+        return self._dialect.ready_to_late_subscribers or self._member.last_before is None
+
+    def _await_ready(self) -> bool:
+        assert self._client is not None
+        while not self._client.ready and self._client.socket.poll(0):
+            self._client.wait_ready(0)
+        if not self._client.ready:
+            if time.monotonic() < self._until:
+                return False
+            if self._ready_is_certain:
+                raise NotReadyError(f"no READY from {self._options.back_publish_address} in time")
+        log.info("engine %d: in", self._options.index)
+        news = self._news or self._member.last_before
+        if news is not None:
+            self._perform([*self._loop.come_back(), *self._loop.catch_up(news)])
+        return self._enter(State.BETWEEN_STEPS)
+
+    # -- steps -------------------------------------------------------------------------------------------------
+
+    def _begin_step(self) -> bool:
+        self._loop.open_turn()
+        while self._inputs:
+            match self._inputs.popleft():
+                case StartWave() as start:
+                    self._loop.start(start)
+                case client, request:
+                    job = Job(client, request.id, request.prompt_tokens, request.steps)
+                    self._perform(self._loop.request(job, request.wave))
+        self._perform(self._loop.close_turn())
+        contribution = self._loop.begin_step()
+        if contribution is None:
+            return False
+        self._outcome = None
+        self._member.contribute(contribution)
+        return self._enter(State.BLOCKED)
+
+    def _end_step(self) -> bool:
+        assert self._outcome is not None
+        self._perform(self._loop.end_step(self._outcome))
+        self._read()  # what came during the step belongs to the next turn
+        return self._enter(State.BETWEEN_STEPS)
+
+    def _perform(self, effects: list[Effect]) -> None:
+        client = self._client
+        assert client is not None
+        for effect in effects:
+            match effect:
+                case ReportStats(waiting, running, kv_cache_usage, step_counter, current_wave):
+                    client.report_stats(
+                        waiting=waiting,
+                        running=running,
+                        kv_cache_usage=kv_cache_usage,
+                        step_counter=step_counter,
+                        current_wave=current_wave,
+                    )
+                case SendWaveComplete(wave):
+                    client.wave_complete(wave)
+                case SendStartWave(wave):
+                    client.start_wave(wave)
+                case Finish(job):
+                    self._requests.send_multipart([job.client, encode(Finished(job.id))])

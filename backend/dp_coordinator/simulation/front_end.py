@@ -1,0 +1,171 @@
+"""A simulated front-end as a process: traffic, routed by the load that the coordinator publishes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import asdict
+
+import msgspec
+import zmq
+
+from dp_coordinator.client import FrontendClient, NoEngineError, ProtocolError
+from dp_coordinator.simulation.messages import Request, decode_finished, encode
+from dp_coordinator.simulation.options import FrontEndOptions
+from dp_coordinator.simulation.outstanding import Outstanding, Sent, Totals
+from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop
+from dp_coordinator.simulation.traffic import Size, Traffic
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.1
+"""Seconds until a request that no engine could take is tried again."""
+
+
+def run_front_end(options: FrontEndOptions) -> int:
+    """Run one front-end until SIGINT, SIGTERM or `requests` answers; return the exit code: 0, or 1 if it cannot start.
+
+    At the end what became of its requests is printed as one line of JSON.
+    """
+    try:
+        with Stop(options.parent_pid) as stop, ExitStack() as stack:
+            front_end = SimulatedFrontEnd(options, stop, stack)
+            front_end.run()
+    except ValueError as error:
+        log.error("front-end %d: %s", options.index, error)
+        return 1
+    print(json.dumps(asdict(front_end.totals)), flush=True)
+    return 0
+
+
+class SimulatedFrontEnd:
+    """The front-end's sockets, its traffic and its requests in flight."""
+
+    def __init__(self, options: FrontEndOptions, stop: Stop, stack: ExitStack) -> None:
+        self._options, self._stop = options, stop
+        self._traffic = None if options.no_traffic else Traffic(options, time.time())
+        self._outstanding = Outstanding(options.request_timeout_s)
+        self._unsent: deque[tuple[int, Size, int | None]] = deque()
+        self._client = stack.enter_context(
+            FrontendClient(
+                options.front_publish_address,
+                dialect=options.dialect,
+                engine_count=len(options.engine_address),
+                client_index=options.index,
+                client_count=options.front_end_count,
+            )
+        )
+        context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
+        self._engines = [stack.enter_context(_dealer(context, address)) for address in options.engine_address]
+        self._poller = zmq.Poller()
+        self._poller.register(stop.fileno(), zmq.POLLIN)
+        for socket in (self._client.socket, *self._engines):
+            self._poller.register(socket, zmq.POLLIN)
+
+    @property
+    def totals(self) -> Totals:
+        """What became of all requests so far."""
+        return self._outstanding.totals
+
+    def run(self) -> None:
+        """Turn until asked to stop, or until all requests that were wanted are answered."""
+        wanted = self._options.requests
+        while not self._stop.asked and not (wanted and self.totals.finished >= wanted):
+            self._poller.poll(self._timeout_ms())
+            self._hear()
+            self._read_answers()
+            self._take_overdue()
+            self._take_traffic()
+            self._send_all()
+
+    def _timeout_ms(self) -> int:
+        times = [PARENT_CHECK_S]
+        if self._unsent:
+            times.append(RETRY_S)
+        if self._traffic is not None and not self._all_taken:
+            times.append(self._traffic.next_at - time.time())
+        if (overdue_at := self._outstanding.next_overdue_at()) is not None:
+            times.append(overdue_at - time.monotonic())
+        return max(0, -int(-min(times) * 1000 // 1))
+
+    @property
+    def _all_taken(self) -> bool:
+        return bool(self._options.requests) and self.totals.sent >= self._options.requests
+
+    def _hear(self) -> None:
+        try:
+            self._client.update()
+        except ProtocolError as error:
+            log.warning("front-end %d: dropped a message: %s", self._options.index, error)
+
+    def _read_answers(self) -> None:
+        for socket in self._engines:
+            while True:
+                try:
+                    number = decode_finished(socket.recv(zmq.NOBLOCK)).id
+                except zmq.Again:
+                    break
+                except (msgspec.MsgspecError, ValueError) as error:
+                    log.warning("front-end %d: dropped an answer: %s", self._options.index, error)
+                    continue
+                if (sent := self._outstanding.finish(number)) is not None:
+                    self._client.request_finished(sent.engine)
+
+    def _take_overdue(self) -> None:
+        for sent in self._outstanding.overdue(time.monotonic()):
+            log.info("front-end %d: engine %d does not answer request %d", self._options.index, sent.engine, sent.id)
+            self._client.request_finished(sent.engine)
+            self.totals.resent += 1
+            self._unsent.append((sent.id, sent.size, sent.engine))
+
+    def _take_traffic(self) -> None:
+        if self._traffic is None:
+            return
+        for size in self._traffic.due(time.time()):
+            if not self._all_taken:
+                self.totals.sent += 1
+                self._unsent.append((self.totals.sent, size, None))
+
+    def _send_all(self) -> None:
+        while self._unsent:
+            number, size, avoid = self._unsent[0]
+            if not self._send(number, size, avoid):
+                return
+            self._unsent.popleft()
+
+    def _send(self, number: int, size: Size, avoid: int | None) -> bool:
+        """Send a request to the least loaded engine that is there; False when none is."""
+        there = [index for index, socket in enumerate(self._engines) if socket.poll(0, zmq.POLLOUT)]
+        exclude = {index for index in range(self._client.engine_count) if index not in there}
+        if len(there) > 1 and avoid is not None:
+            exclude.add(avoid)
+        try:
+            engine = self._client.pick_engine(exclude)
+        except NoEngineError:
+            return False
+        request = Request(number, self._client.current_wave, size.prompt_tokens, size.steps)
+        try:
+            self._engines[engine].send(encode(request), zmq.NOBLOCK)
+        except zmq.Again:  # it died just now
+            self._client.request_finished(engine)
+            return False
+        self._outstanding.add(Sent(number, size, engine, time.monotonic()))
+        self._client.notify_new_request(engine)
+        return True
+
+
+def _dealer(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
+    """Connect to an engine; sends go through only while it is there, so that nothing queues up for a dead one."""
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise ValueError(f"cannot connect to --engine-address {address}: {error}") from error
+    return socket
