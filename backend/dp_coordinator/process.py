@@ -27,7 +27,7 @@ from dp_coordinator.mailbox import Endpoints, Mailbox
 from dp_coordinator.transport import BindError, Loop, Sockets, StartTimeoutError
 
 if TYPE_CHECKING:
-    import uvicorn
+    from dp_coordinator.web import WebServer
 
 log = logging.getLogger("dp_coordinator")
 
@@ -210,10 +210,9 @@ def _listen(address: str) -> Iterator[socket.socket]:
 @contextmanager
 def _web(options: ServeOptions, mailbox: Mailbox, listener: socket.socket) -> Iterator[str]:
     """The web server on its own thread; gives its URL."""
-    import uvicorn  # noqa: PLC0415  (without a web server none of this is loaded)
-
-    from dp_coordinator.web import WebSettings, create_app  # noqa: PLC0415
-    from dp_coordinator.web.settings import ConfigurationError, check_exposure  # noqa: PLC0415
+    # Imported here: without a web server none of it is loaded.
+    from dp_coordinator.web import WebServer, WebSettings, check_exposure, create_app  # noqa: PLC0415
+    from dp_coordinator.web.settings import ConfigurationError  # noqa: PLC0415
 
     host, port = listener.getsockname()[:2]
     settings = WebSettings(
@@ -229,18 +228,7 @@ def _web(options: ServeOptions, mailbox: Mailbox, listener: socket.socket) -> It
         check_exposure(settings)
     except ConfigurationError as error:
         raise SettingsError(str(error)) from None
-    config = uvicorn.Config(
-        create_app(mailbox, settings),
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        ws="websockets-sansio" if "websockets-sansio" in uvicorn.config.WS_PROTOCOLS else "websockets",
-        ws_max_size=64 * 1024,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
+    server = WebServer(create_app(mailbox, settings), max_viewers=settings.max_viewers)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()
     try:
@@ -251,7 +239,7 @@ def _web(options: ServeOptions, mailbox: Mailbox, listener: socket.socket) -> It
         thread.join(WEB_STOP_TIMEOUT)
 
 
-def _wait_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+def _wait_started(server: WebServer, thread: threading.Thread) -> None:
     while not server.started:
         thread.join(0.005)
         if not thread.is_alive():

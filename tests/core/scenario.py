@@ -43,7 +43,6 @@ from dp_coordinator.core.events import (
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import StartAction
-
 from tests.core.driver import Driver
 
 
