@@ -19,7 +19,7 @@ export interface Action {
   age_s: number;
   seen: RankSeen[];
   silent: number[];
-  /** True when the end of the wave was the evidence: its all-reduce takes every rank. */
+  /** True when something collective was the evidence: a finished step, or the wave's end, takes every rank. */
   collective: boolean;
   /** Seconds from the ask until all ranks were seen, or until it timed out; null while waiting. */
   took_s: number | null;
@@ -227,7 +227,7 @@ export interface State {
   /** Why a manual start would be refused now; null when it would be accepted. */
   start_blocked: string | null;
   uptime_s: number;
-  /** Seconds since the loop made this state. */
+  /** Seconds since the loop last vouched for this state; it does so at least once a second. */
   data_age_s: number;
   /** dp-coordinator's own version. */
   version: string;

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dp_coordinator.mailbox import EventLog
+from dp_coordinator.web import events
+from dp_coordinator.web.views import WallClock
+
+CLOCK = WallClock()
+KINDS = ["wave_started", "wave_completed", "bad_frame"]
+
+
+def filled(kinds: list[str], size: int) -> EventLog:
+    log = EventLog(size)
+    for kind in kinds:
+        log.append(1.0, kind, {})
+    return log
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(KINDS), max_size=40),
+    size=st.integers(1, 50),
+    since=st.integers(0, 60),
+    limit=st.integers(1, 20),
+    wanted=st.sets(st.sampled_from([*KINDS, "nothing"])),
+)
+def test_walking_the_pages_gives_each_held_entry_once(
+    kinds: list[str], size: int, since: int, limit: int, wanted: set[str]
+) -> None:
+    log = filled(kinds, size)
+    after = since if since <= len(kinds) else 0
+    expected = [e.seq for e in log.since(after) if not wanted or e.kind in wanted]
+    walked: list[int] = []
+    position, pages = since, 0
+    while True:
+        page = events.page(log, CLOCK, since=position, kinds=wanted, limit=limit)
+        assert len(page.events) <= limit
+        walked += [e.seq for e in page.events]
+        lost_some = after + 1 < log.oldest_seq or since > len(kinds)
+        assert page.truncated == (lost_some if pages == 0 else page.truncated)
+        pages += 1
+        if page.next_since == page.last_seq:
+            break
+        assert page.next_since > position or pages == 1
+        position = page.next_since
+    assert walked == expected
+    assert page.last_seq == len(kinds)
+
+
+@given(kinds=st.lists(st.sampled_from(KINDS), max_size=20), limit=st.integers(1, 10))
+def test_without_since_come_the_newest(kinds: list[str], limit: int) -> None:
+    page = events.page(filled(kinds, 50), CLOCK, since=None, kinds=(), limit=limit)
+    assert [e.seq for e in page.events] == list(range(1, len(kinds) + 1))[-limit:]
+    assert page.next_since == len(kinds)
+    assert not page.truncated
+
+
+def test_a_number_from_an_earlier_life_starts_over_and_says_so() -> None:
+    page = events.page(filled(["bad_frame"] * 3, 50), CLOCK, since=900, kinds=(), limit=10)
+    assert [e.seq for e in page.events] == [1, 2, 3]
+    assert page.truncated

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dp_coordinator.web import schema
+from tests.web.rig import Site
+
+GENERATED = Path(__file__).parents[2] / "frontend" / "src" / "types.gen.ts"
+
+
+def test_the_pages_types_are_those_of_the_messages() -> None:
+    assert GENERATED.read_text() == schema.typescript(), (
+        "stale: run `python -m dp_coordinator.web.schema --typescript > frontend/src/types.gen.ts`"
+    )
+
+
+def test_the_module_prints_json_schema_and_typescript() -> None:
+    command = [sys.executable, "-W", "error", "-m", "dp_coordinator.web.schema"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert json.loads(printed.stdout) == json.loads(json.dumps(schema.document()))
+    printed = subprocess.run([*command, "--typescript"], check=True, capture_output=True, text=True, timeout=60)
+    assert printed.stdout == schema.typescript()
+
+
+def test_typescript_of_each_shape() -> None:
+    class Odd(msgspec.Struct):
+        a: list[int | None]
+        b: dict[str, list[str]]
+        c: bool = True
+
+    described = msgspec.json.schema_components([Odd])[1]["Odd"]
+    made = schema._interface("Odd", described)
+    assert made == (
+        "export interface Odd {\n  a: (number | null)[];\n  b: Record<string, string[]>;\n  c?: boolean;\n}\n"
+    )
+    with pytest.raises(ValueError, match="no TypeScript"):
+        schema._type({"type": "strange"})
+
+
+def test_field_docstrings_reach_the_schema() -> None:
+    assert "at least once a second" in schema.components()["State"]["properties"]["data_age_s"]["description"]
+
+
+def test_openapi_describes_every_route_with_our_types(shared: Site) -> None:
+    described = shared.get("/openapi.json").json()
+    text = json.dumps(described)
+    names = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert names <= set(described["components"]["schemas"])
+    assert "HTTPValidationError" not in text
+    assert set(described["paths"]) == {
+        "/api/v1/state",
+        "/api/v1/engines",
+        "/api/v1/engines/{index}",
+        "/api/v1/waves",
+        "/api/v1/events",
+        "/api/v1/history",
+        "/api/v1/actions/{action_id}",
+        "/api/v1/session",
+        "/api/v1/login",
+        "/api/v1/logout",
+        "/livez",
+        "/readyz",
+        "/metrics",
+    }
+    posted = described["paths"]["/api/v1/waves"]["post"]
+    assert posted["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/StartWave")
+    assert set(posted["responses"]) == {"202", "default"}
+
+
+def test_the_reference_needs_nothing_from_elsewhere(shared: Site) -> None:
+    page = shared.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    assert "<script" not in page.text
+    assert "POST /api/v1/waves" in page.text
+    assert 'id="SnapshotMessage"' in page.text
+    assert shared.get("/docs.css").headers["content-type"].startswith("text/css")
