@@ -10,6 +10,7 @@ from tests.cli.run import run
 
 SERVE = ("serve", "--engine-count", "2")
 START = ("start-wave", "--reason", "why not")
+ADDRESSES = tuple(f"--{name}-address=ipc:///tmp/never" for name in ("back-publish", "back-output", "request"))
 ON_THE_LINE = [
     ((), "say which command: serve, demo, state"),
     (("serv",), "there is no command 'serv'; serve is near it"),
@@ -45,6 +46,10 @@ ON_THE_LINE = [
     ((*SERVE, "--token", "secret"), "there is no --token"),
     (("engine",), "--index is needed (or DP_COORDINATOR_INDEX)"),
     (("engine", "--index", "x"), "--index: 'x' is not a whole number of at least 0"),
+    (
+        ("engine", "--index=2", "--engine-count=2", "--collective=127.0.0.1:1", *ADDRESSES),
+        "--index must be 0 to 1, not 2",
+    ),
     (("front-end",), "--front-publish-address is needed (or DP_COORDINATOR_FRONT_PUBLISH_ADDRESS)"),
     (("demo", "--engines", "none"), "--engines: 'none' is not a whole number of at least 1"),
     (("demo", "--http", "here"), "--http: 'here' is not HOST:PORT"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.cli import simulate
+from dp_coordinator.cli import simulated_flags
 from dp_coordinator.cli.commands import SERVE, TWINS
 from dp_coordinator.cli.serve import options_from
 from dp_coordinator.cli.settings import Parser, Setting, UsageError, add, resolve
@@ -20,9 +20,9 @@ from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontE
 COMMANDS = {
     "serve": SERVE.settings,
     **{command.name: command.settings for command in TWINS},
-    "demo": simulate.demo_settings(),
-    "engine": simulate.engine_settings(),
-    "front-end": simulate.front_end_settings(),
+    "demo": simulated_flags.demo_settings(),
+    "engine": simulated_flags.engine_settings(),
+    "front-end": simulated_flags.front_end_settings(),
 }
 EXAMPLES = {
     "amount": ("2.5", 2.5),
@@ -146,9 +146,9 @@ def test_serve_has_a_flag_for_every_option_and_the_same_defaults() -> None:
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
-        (EngineOptions, simulate.engine_settings()),
-        (FrontEndOptions, simulate.front_end_settings()),
-        (DemoOptions, simulate.demo_settings()),
+        (EngineOptions, simulated_flags.engine_settings()),
+        (FrontEndOptions, simulated_flags.front_end_settings()),
+        (DemoOptions, simulated_flags.demo_settings()),
     ],
 )
 def test_the_simulation_has_a_flag_for_every_option_with_its_default(
@@ -156,7 +156,7 @@ def test_the_simulation_has_a_flag_for_every_option_with_its_default(
 ) -> None:
     by_name = {setting.name: setting for setting in settings}
     for field in fields(options):
-        if field.name in simulate.NOT_FOR_PEOPLE:
+        if field.name in simulated_flags.NOT_FOR_PEOPLE:
             assert field.name not in by_name
             continue
         setting = by_name[field.name]

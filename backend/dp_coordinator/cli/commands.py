@@ -148,7 +148,9 @@ TWINS = (
             *CONNECTION,
             Setting("--follow", "go on with what comes; with --json one event a line", v.boolean, False),
             Setting("--since", "only events numbered above this", v.index, 0, "SEQ"),
-            Setting("--kind", "only events of this kind", v.text, metavar="KIND"),
+            Setting(
+                "--kind", "only events of this kind; again for more", v.text, many=True, default=(), metavar="KIND"
+            ),
             Setting("--limit", "at most this many at a time", v.count, metavar="N"),
         ),
         _CODES,
@@ -178,10 +180,10 @@ TWINS = (
 DEMO = Command(
     "demo",
     "coordinator, simulated engines and front-ends on this machine, with the page",
-    "simulate:demo",
-    "simulate:demo_settings",
+    "simulated:demo",
+    "simulated_flags:demo_settings",
 )
-ENGINE = Command("engine", "one simulated engine", "simulate:engine", "simulate:engine_settings")
-FRONT_END = Command("front-end", "one simulated front-end", "simulate:front_end", "simulate:front_end_settings")
+ENGINE = Command("engine", "one simulated engine", "simulated:engine", "simulated_flags:engine_settings")
+FRONT_END = Command("front-end", "one simulated front-end", "simulated:front_end", "simulated_flags:front_end_settings")
 
 COMMANDS = (SERVE, DEMO, *TWINS, ENGINE, FRONT_END)

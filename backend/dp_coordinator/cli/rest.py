@@ -38,8 +38,8 @@ class Rest:
 
     def get(self, path: str, **query: object) -> bytes:
         """The body of a GET. Raises `UsageError` when unreachable, `RefusedError` when the answer is no."""
-        asked = {key: value for key, value in query.items() if value is not None}
-        return self._request("GET", f"{path}?{urlencode(asked)}" if asked else path)
+        asked = {key: value for key, value in query.items() if value not in (None, ())}
+        return self._request("GET", f"{path}?{urlencode(asked, doseq=True)}" if asked else path)
 
     def post(self, path: str, body: dict[str, object], headers: dict[str, str]) -> bytes:
         """The body that answers a POST of JSON. Raises as `get` does."""

@@ -54,30 +54,34 @@ def _print_json(body: bytes) -> None:
 
 
 def events(values: Values) -> int:
-    """`dp-coordinator events`: what the log holds; with --follow also what comes."""
+    """`dp-coordinator events`: what the log holds, page by page; with --follow also what comes."""
     rest = Rest(values["url"], values["token_file"] or values["token"])
     query = {"kind": values["kind"], "limit": values["limit"]}
-    since = values["since"]
+    since, follow = values["since"], values["follow"]
     body = rest.get(f"{API}/events", since=since, **query)
-    if values["json"] and not values["follow"]:
+    if values["json"] and not follow:
         _print_json(body)
         return 0
     while True:
         page = decode(body, EventPage, rest.url)
         if since > page.last_seq:
-            _note("the coordinator was restarted: event numbers start again")
+            _note(f"event {since} is not of this run of the coordinator, whose newest is {page.last_seq}")
             since = 0
         else:
-            if page.truncated:
-                _note(f"some events after number {since} are no longer held")
-            for event in page.events:
-                _print_event(event, as_json=values["json"])
+            _print_page(page, since, as_json=values["json"])
             since = page.next_since
-            if not values["follow"]:
-                return 0
-            if not page.events:
+            if since >= page.last_seq or (values["limit"] is not None and not follow):
+                if not follow:
+                    return 0
                 time.sleep(FOLLOW)
         body = rest.get(f"{API}/events", since=since, **query)
+
+
+def _print_page(page: EventPage, since: int, *, as_json: bool) -> None:
+    if page.truncated:
+        _note(f"some events after number {since} are no longer held")
+    for event in page.events:
+        _print_event(event, as_json=as_json)
 
 
 def _print_event(event: Event, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`dp-coordinator demo`, `engine` and `front-end`: their flags are the fields of the simulation's options classes."""
+"""The flags of `demo`, `engine` and `front-end`: the fields of the simulation's options classes."""
 
 from __future__ import annotations
 
