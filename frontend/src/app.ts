@@ -44,7 +44,7 @@ export const mean = computed(() => meanLoad(rows.value));
 export const serverNow = computed(() => {
   const { snapshot, snapshotAt } = view.value;
   if (snapshot === null) return null;
-  return snapshot.at + snapshot.data_age_s + Math.max(0, now.value - snapshotAt) / 1000;
+  return snapshot.at + Math.max(0, now.value - snapshotAt) / 1000;
 });
 
 let live: Live = EMPTY;

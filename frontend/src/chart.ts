@@ -134,7 +134,8 @@ export class LoadChart {
     ctx.save();
     ctx.font = FONT.replace("11px", `${11 * scale}px`);
     ctx.textBaseline = "bottom";
-    for (const band of frame.bands) {
+    let labelled = Number.NEGATIVE_INFINITY;
+    for (const band of [...frame.bands].sort((a, b) => a.start - b.start)) {
       const x0 = Math.max(left, plot.valToPos(band.start, "x", true));
       const x1 = Math.min(left + width, plot.valToPos(band.end ?? frame.newest, "x", true));
       if (x1 < left || x0 > left + width) continue;
@@ -143,10 +144,13 @@ export class LoadChart {
       ctx.fillRect(x0, top, span, height);
       ctx.fillStyle = colours["band-edge"];
       ctx.fillRect(x0, top, span, 2 * scale);
+      // Numbers stand above their bands as far as they do not run into each other.
       const label = String(band.wave);
-      if (span > ctx.measureText(label).width + 6 * scale) {
+      const wide = ctx.measureText(label).width + 6 * scale;
+      if (span > wide && x0 > labelled) {
         ctx.fillStyle = colours["text-muted"];
         ctx.fillText(label, x0 + 2 * scale, top - 2 * scale);
+        labelled = x0 + wide;
       }
     }
     ctx.restore();

@@ -4,8 +4,8 @@ import { parseMessage } from "./protocol";
 import { retryDelay } from "./reconnect";
 import type { StreamMessage } from "./types.gen";
 
-/** A server that has said nothing for this long is taken for gone, whatever the socket claims. */
-const SILENCE_MS = 15_000;
+/** The server says something every second: when silent for this long it is gone, whatever the socket claims. */
+const SILENCE_MS = 10_000;
 /** A hello that does not come. */
 const OPEN_MS = 8_000;
 
@@ -130,7 +130,5 @@ async function askSession(): Promise<"welcome" | "login" | "silent"> {
 function closeReason(event: CloseEvent, opened: boolean): string {
   if (event.reason !== "") return `The stream was closed: ${event.reason}`;
   if (!opened) return "The coordinator answers, but refused the stream.";
-  return event.code === 1001 || event.code === 1012
-    ? "The coordinator shut down."
-    : "The connection to the coordinator broke.";
+  return "The connection to the coordinator broke.";
 }

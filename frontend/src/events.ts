@@ -31,6 +31,11 @@ const by = (f: Fields): string => {
 const quoted = (f: Fields): string => (str(f, "reason") === "" ? "" : ` “${str(f, "reason")}”`);
 const from = (f: Fields): string => (str(f, "caller") === "" ? "" : `, from ${str(f, "caller")}`);
 
+const unlogged = (f: Fields): string => {
+  const suppressed = num(f, "suppressed") ?? 0;
+  return suppressed > 0 ? ` (and ${suppressed} more not logged)` : "";
+};
+
 function asked(f: Fields): string {
   const excluded = num(f, "excluded");
   return `START for ${wave(f)} broadcast${by(f)}${excluded === null ? "" : `, all but rank ${excluded}`}`;
@@ -40,7 +45,8 @@ function observed(f: Fields): string {
   const took = num(f, "took_s");
   const seen = list(f, "seen").length || num(f, "seen");
   const after = took === null ? "" : ` after ${latency(took)}`;
-  if (f.collective === true) return `Manual start observed: ${wave(f)} ended${after}, which takes every rank`;
+  if (f.collective === true)
+    return `Manual start observed: all ranks stepping${after}, told by the end of ${wave(f)}`;
   return `Manual start observed: ${seen === null ? "all" : seen} ranks stepping${after}`;
 }
 
@@ -69,7 +75,7 @@ const SENTENCES: Record<string, (f: Fields) => [string, Tone]> = {
   start_unanswered: (f) => [`START for ${wave(f)} was not answered: no rank was seen stepping`, "warn"],
   manual_start_asked: (f) => [`Manual start of ${wave(f)} asked${quoted(f)}${from(f)}`, "plain"],
   manual_start_refused: (f) => [
-    `Manual start refused: ${str(f, "detail") || str(f, "refusal")}${from(f)}`,
+    `Manual start refused: ${str(f, "detail") || str(f, "refusal")}${quoted(f)}${from(f)}${unlogged(f)}`,
     "warn",
   ],
   manual_start_observed: (f) => [observed(f), "good"],
@@ -88,8 +94,9 @@ const SENTENCES: Record<string, (f: Fields) => [string, Tone]> = {
 };
 
 function subscribed(f: Fields): string {
-  const n = num(f, "engines_subscribed") ?? num(f, "subscribed") ?? num(f, "front_ends");
-  return n === null ? "" : `, ${n} now`;
+  const n = num(f, "subscribed") ?? num(f, "front_ends");
+  const of = num(f, "of");
+  return n === null ? "" : `: ${n}${of === null ? "" : ` of ${of}`} now`;
 }
 
 const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);

@@ -47,6 +47,16 @@ export function clockTime(at: number | null, millis = false): string {
   return millis ? `${base}.${String(d.getMilliseconds()).padStart(3, "0")}` : base;
 }
 
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** A moment for lists: the time of day, and the day before it unless it is today's (`today` in Unix seconds). */
+export function moment(at: number | null, today: number | null, millis = false): string {
+  if (at === null || today === null) return clockTime(at, millis);
+  const day = new Date(at * 1000);
+  if (day.toDateString() === new Date(today * 1000).toDateString()) return clockTime(at, millis);
+  return `${day.getDate()} ${MONTHS[day.getMonth()]} ${clockTime(at)}`;
+}
+
 /** "rank 3", "ranks 3 and 5", "ranks 0–3 and 7", "ranks 0–3, 7 and 9 more". Runs of three or more are joined. */
 export function ranks(indexes: readonly number[], shown = 6): string {
   const sorted = [...indexes].sort((a, b) => a - b);
@@ -106,11 +116,7 @@ export function outcome(action: Action, ageNow: number): Outcome {
     };
   }
   const took = latency(action.took_s ?? ageNow);
-  if (action.collective) {
-    return {
-      tone: "good",
-      text: `All ${total} ranks stepped: the wave ended after ${took}, which takes every rank`,
-    };
-  }
-  return { tone: "good", text: `${seen.length} of ${total} ranks stepping after ${took}` };
+  // The end of a wave is an all-reduce: it cannot come unless every rank stepped.
+  const how = action.collective ? " (told by the end of the wave, which takes every rank)" : "";
+  return { tone: "good", text: `${total - silent.length} of ${total} ranks stepping after ${took}${how}` };
 }

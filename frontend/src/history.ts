@@ -51,6 +51,13 @@ export class LoadHistory {
     return this.fine.at(-1)?.at ?? this.coarse.at(-1)?.at ?? null;
   }
 
+  /** Nothing but "never reported" so far. */
+  get empty(): boolean {
+    return [...this.coarse, ...this.fine].every(
+      (sample) => sample.running === null && sample.waiting === null,
+    );
+  }
+
   push(snapshot: SnapshotMessage): void {
     const at = snapshot.at;
     const newest = this.newest;

@@ -50,7 +50,7 @@ export function engineRows(
   const elapsed = elapsedSince(receivedAt, nowMs);
   const columns = snapshot.engines;
   const phaseAge = snapshot.phase_age_s + elapsed;
-  const running = snapshot.engines_running && snapshot.phase === "running";
+  const running = snapshot.phase === "running" || (snapshot.phase === "starting" && snapshot.engines_running);
   return columns.restarts.map((restarts, index) => {
     const waiting = columns.waiting[index] ?? null;
     const active = columns.running[index] ?? null;

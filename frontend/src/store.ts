@@ -19,6 +19,8 @@ export type LogEntry = EventMessage | Marker;
 
 export interface Live {
   hello: Hello | null;
+  /** Local monotonic milliseconds at which `hello` arrived. */
+  helloAt: number;
   snapshot: SnapshotMessage | null;
   /** Local monotonic milliseconds at which `snapshot` arrived: its ages grow from there. */
   snapshotAt: number;
@@ -38,6 +40,7 @@ export interface Live {
 
 export const EMPTY: Live = {
   hello: null,
+  helloAt: 0,
   snapshot: null,
   snapshotAt: 0,
   heardAt: 0,
@@ -54,20 +57,24 @@ export interface Arrival {
   at: number;
 }
 
-/** Whether two `started_at` name the same coordinator process. */
-export function sameProcess(a: Hello, b: Hello): boolean {
-  return Math.abs(a.started_at - b.started_at) < 0.001;
+/**
+ * Whether two hellos come from the same coordinator process: it started at the same time, or (its wall clock was set
+ * meanwhile, which moves `started_at`) it has run on for as long as passed here. `elapsed` is in seconds.
+ */
+export function sameProcess(a: Hello, b: Hello, elapsed: number): boolean {
+  if (Math.abs(a.started_at - b.started_at) < 0.002) return true;
+  const grown = b.now - b.started_at - (a.now - a.started_at);
+  return Math.abs(grown - elapsed) < 0.5;
 }
 
 function bounded(log: LogEntry[]): LogEntry[] {
   return log.length > LOG_SIZE ? log.slice(log.length - LOG_SIZE) : log;
 }
 
-function onHello(live: Live, hello: Hello): Live {
+function onHello(live: Live, hello: Hello, at: number): Live {
   if (hello.protocol !== PROTOCOL) return { ...live, outdated: true };
-  if (live.hello === null || sameProcess(live.hello, hello)) {
-    return { ...live, hello, outdated: false, mustReplay: false };
-  }
+  const known = { ...live, hello, helloAt: at, outdated: false, mustReplay: false };
+  if (live.hello === null || sameProcess(live.hello, hello, (at - live.helloAt) / 1000)) return known;
   const marker: Marker = {
     type: "marker",
     key: `restarted-${hello.started_at}`,
@@ -76,13 +83,11 @@ function onHello(live: Live, hello: Hello): Live {
     at: hello.started_at,
   };
   return {
-    ...live,
-    hello,
+    ...known,
     // The old process's numbers and waves mean nothing any more.
     snapshot: null,
     log: [marker],
     lastSeq: 0,
-    outdated: false,
     mustReplay: hello.replay_from > 1,
   };
 }
@@ -121,7 +126,7 @@ export function applyAll(live: Live, arrivals: readonly Arrival[]): Live {
     switch (message.type) {
       case "hello":
         settle();
-        next = onHello(next, message);
+        next = onHello(next, message, at);
         break;
       case "snapshot":
         next = { ...next, snapshot: message, snapshotAt: at };

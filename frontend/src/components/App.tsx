@@ -11,16 +11,19 @@ import { StartWaveDialog } from "./StartWave";
 import { Guard } from "./ui";
 import { WavePanel } from "./WaveList";
 
+const FEW_ENGINES = 8;
+
 function Footer() {
   const { hello, ignored, snapshot } = view.value;
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
-      {snapshot !== null && (
-        <span>
-          front_publish <code>{snapshot.endpoints.front_publish}</code>
-        </span>
-      )}
+      {snapshot !== null &&
+        (["front_publish", "back_output", "back_publish"] as const).map((name) => (
+          <span key={name}>
+            {name} <code>{snapshot.endpoints[name]}</code>
+          </span>
+        ))}
       {ignored > 0 && (
         <span data-testid="ignored">
           {count(ignored)} {ignored === 1 ? "message" : "messages"} not understood
@@ -32,6 +35,8 @@ function Footer() {
 
 function Dashboard() {
   const lost = link.value.state === "lost";
+  // The two columns keep about the same length: few engines leave room for the log below them.
+  const few = (view.value.snapshot?.engine_count ?? 0) <= FEW_ENGINES;
   return (
     <div class={lost ? "page page-lost" : "page"}>
       <TopBar />
@@ -54,10 +59,11 @@ function Dashboard() {
           <div class="column column-main">
             <LoadPanel />
             <EnginePanel />
+            {few && <LogPanel />}
           </div>
           <div class="column column-side">
             <WavePanel />
-            <LogPanel />
+            {!few && <LogPanel />}
           </div>
         </div>
       </main>

@@ -123,6 +123,15 @@ function Kv({ value }: { value: number | null }) {
   );
 }
 
+function Ago({ age }: { age: number }) {
+  return (
+    <>
+      {duration(age)}
+      <span class="ago"> ago</span>
+    </>
+  );
+}
+
 function Row({ row, position }: { row: EngineRow; position: number }) {
   return (
     <tr class={`row-${row.status}`} aria-rowindex={position + 2} data-rank={row.index}>
@@ -142,7 +151,7 @@ function Row({ row, position }: { row: EngineRow; position: number }) {
       </td>
       <td class="number minor col-step">{count(row.step)}</td>
       <td class="number minor col-wave">{count(row.wave)}</td>
-      <td class="number col-age">{row.age === null ? NEVER : `${duration(row.age)} ago`}</td>
+      <td class="number col-age">{row.age === null ? NEVER : <Ago age={row.age} />}</td>
       <td class="number minor col-restarts">{row.restarts === 0 ? "0" : <b>{row.restarts}</b>}</td>
     </tr>
   );

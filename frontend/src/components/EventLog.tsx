@@ -1,7 +1,7 @@
 import { computed, signal } from "@preact/signals";
 import { view } from "../app";
 import { asJson, describe, KIND_GROUPS, matches } from "../events";
-import { clockTime, count } from "../format";
+import { count, moment } from "../format";
 import { LOG_SIZE, type LogEntry } from "../store";
 import { CopyButton, Icon, Panel, Scroller } from "./ui";
 
@@ -66,7 +66,7 @@ function Entry({ entry }: { entry: LogEntry }) {
   return (
     <li class={`log-entry log-${tone}`} data-kind={entry.kind}>
       <time title={`event ${entry.seq} · ${entry.kind} · ${new Date(entry.at * 1000).toISOString()}`}>
-        {clockTime(entry.at, true)}
+        {moment(entry.at, view.value.snapshot?.at ?? null, true)}
       </time>
       <Icon name={tone === "good" || tone === "bad" || tone === "warn" ? tone : "plain"} />
       <span>{text}</span>

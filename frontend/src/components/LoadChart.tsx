@@ -1,6 +1,6 @@
 import { signal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { historyVersion, loadHistory, serverNow, view } from "../app";
+import { connected, historyVersion, loadHistory, serverNow, view } from "../app";
 import { type Hover, LoadChart as Plot } from "../chart";
 import { clockTime, count } from "../format";
 import { paletteVersion } from "../theme";
@@ -91,10 +91,17 @@ function Canvas() {
 
   useSignalEffect(() => {
     paletteVersion.value;
-    plot.current?.recolour();
+    connected.value; // without a connection the page turns grey, and so does the chart
+    requestAnimationFrame(() => plot.current?.recolour());
   });
 
-  return <div ref={host} class="chart" role="img" aria-label={summary()} />;
+  const nothing = view.value.snapshot?.totals.running === null && loadHistory.empty;
+  return (
+    <div class="chart-frame">
+      <div ref={host} class="chart" role="img" aria-label={summary()} />
+      {nothing && <p class="chart-empty">No rank has reported its load yet</p>}
+    </div>
+  );
 }
 
 /** The chart in words: what it shows. Its numbers stand in the header and the legend. */

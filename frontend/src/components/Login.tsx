@@ -38,6 +38,8 @@ export function Login() {
         <img src="./favicon.svg" width="40" height="40" alt="" />
         <h1>DP coordinator</h1>
         <p>This coordinator asks for a token: the one it was started with.</p>
+        {/* Password managers file the token under this name. */}
+        <input type="text" autocomplete="username" value="dp-coordinator" hidden readOnly />
         <label for="token">Token</label>
         <input
           id="token"

@@ -1,5 +1,5 @@
 import { connected, now, view } from "../app";
-import { causeText, clockTime, count, duration, outcome } from "../format";
+import { causeText, count, duration, moment, outcome } from "../format";
 import { elapsedSince } from "../staleness";
 import type { WaveInfo } from "../types.gen";
 import { Icon, Panel, Scroller } from "./ui";
@@ -13,7 +13,7 @@ function Duration({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
   return <>{duration(wave.duration_s)}</>;
 }
 
-function Row({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
+function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today: number }) {
   const state = wave.open ? "open" : wave.completed ? null : "overtaken";
   return (
     <tr class={wave.open ? "row-open" : ""}>
@@ -24,7 +24,7 @@ function Row({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
         {causeText(wave.cause, wave.cause_engine)}
         {state !== null && <span class="tag">{state}</span>}
       </td>
-      <td class="number">{clockTime(wave.asked_at ?? wave.started_at)}</td>
+      <td class="number">{moment(wave.asked_at ?? wave.started_at, today)}</td>
       <td class="number">
         <Duration wave={wave} elapsed={elapsed} />
       </td>
@@ -44,7 +44,7 @@ function LastManual({ elapsed }: { elapsed: number }) {
     <p class={`last-manual outcome-${said.tone}`}>
       <Icon name={said.tone === "waiting" ? "starting" : said.tone} />
       <span>
-        Manual start at {clockTime(action.asked_at)}: {said.text}
+        Manual start at {moment(action.asked_at, view.value.snapshot?.at ?? null)}: {said.text}
       </span>
     </p>
   );
@@ -88,7 +88,12 @@ export function WavePanel() {
             </thead>
             <tbody>
               {waves.map((wave) => (
-                <Row key={`${wave.number}-${wave.asked_at ?? wave.ended_at}`} wave={wave} elapsed={elapsed} />
+                <Row
+                  key={`${wave.number}-${wave.asked_at ?? wave.ended_at}`}
+                  wave={wave}
+                  elapsed={elapsed}
+                  today={snapshot.at}
+                />
               ))}
             </tbody>
           </table>
