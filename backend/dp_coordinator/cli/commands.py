@@ -147,7 +147,7 @@ TWINS = (
         (
             *CONNECTION,
             Setting("--follow", "go on with what comes; with --json one event a line", v.boolean, False),
-            Setting("--since", "only events numbered above this", v.index, 0, "SEQ"),
+            Setting("--since", "events numbered above this; default the newest 100", v.index, metavar="SEQ"),
             Setting(
                 "--kind", "only events of this kind; again for more", v.text, many=True, default=(), metavar="KIND"
             ),

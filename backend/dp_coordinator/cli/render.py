@@ -26,9 +26,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: frozenset[i
 
 
 def duration(seconds: float | None) -> str:
-    """`0.12 s`, `34.5 s`, `12 min 5 s`, `3 h 20 min`; "-" when not known."""
+    """`120 ms`, `4.12 s`, `34.5 s`, `12 min 5 s`, `3 h 20 min`; "-" when not known."""
     if seconds is None:
         return UNKNOWN
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 60:

@@ -54,31 +54,31 @@ def _print_json(body: bytes) -> None:
 
 
 def events(values: Values) -> int:
-    """`dp-coordinator events`: what the log holds, page by page; with --follow also what comes."""
+    """`dp-coordinator events`: the newest, or page by page all since a number; with --follow also what comes."""
     rest = Rest(values["url"], values["token_file"] or values["token"])
     query = {"kind": values["kind"], "limit": values["limit"]}
-    since, follow = values["since"], values["follow"]
-    body = rest.get(f"{API}/events", since=since, **query)
-    if values["json"] and not follow:
-        _print_json(body)
-        return 0
+    since: int | None = values["since"]
+    follow = values["follow"]
+    one_page = since is None or values["limit"] is not None
     while True:
-        page = decode(body, EventPage, rest.url)
-        if since > page.last_seq:
-            _note(f"event {since} is not of this run of the coordinator, whose newest is {page.last_seq}")
-            since = 0
-        else:
-            _print_page(page, since, as_json=values["json"])
-            since = page.next_since
-            if since >= page.last_seq or (values["limit"] is not None and not follow):
-                if not follow:
-                    return 0
-                time.sleep(FOLLOW)
         body = rest.get(f"{API}/events", since=since, **query)
+        if values["json"] and not follow:
+            _print_json(body)
+            return 0
+        page = decode(body, EventPage, rest.url)
+        _print_page(page, since, as_json=values["json"])
+        since = page.next_since
+        at_end = since >= page.last_seq
+        if not follow and (at_end or one_page):
+            return 0
+        if at_end:
+            time.sleep(FOLLOW)
 
 
-def _print_page(page: EventPage, since: int, *, as_json: bool) -> None:
-    if page.truncated:
+def _print_page(page: EventPage, since: int | None, *, as_json: bool) -> None:
+    if since is not None and since > page.last_seq:
+        _note(f"event {since} is not of this run of the coordinator, whose newest is {page.last_seq}")
+    elif page.truncated:
         _note(f"some events after number {since} are no longer held")
     for event in page.events:
         _print_event(event, as_json=as_json)
