@@ -56,7 +56,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
     check_exposure(settings)
     clock, recorder = WallClock(), Recorder()
-    sessions, refusals = Sessions(settings), RefusalLog(mailbox.log)
+    sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     hub = Hub(mailbox, settings, clock, recorder)
 
     @contextlib.asynccontextmanager
@@ -99,8 +99,8 @@ def _add_stream(app: FastAPI, hub: Hub) -> None:
         given = websocket.query_params.get("since")
         if given is not None and not (given.isascii() and given.isdecimal() and len(given) < _SINCE_DIGITS):
             detail = f"query parameter 'since': an event number from 0 on, not {given[:80]!r}"
-            refused = problems.response(ProblemError("invalid-parameter", detail), websocket.url.path)
-            await refused(websocket.scope, websocket.receive, websocket.send)
+            refusal = ProblemError("invalid-parameter", detail)
+            await problems.refuse_websocket(refusal, websocket.scope, websocket.receive, websocket.send)
             return
         await hub.serve(websocket, None if given is None else int(given))
 

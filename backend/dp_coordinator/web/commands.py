@@ -16,6 +16,7 @@ from starlette.requests import Request
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import StartAction, StartRefusal
 from dp_coordinator.mailbox import InboxFullError, Mailbox, Reply
+from dp_coordinator.web.bodies import decode, read_json
 from dp_coordinator.web.limits import TokenBucket
 from dp_coordinator.web.messages import StartWave
 from dp_coordinator.web.problems import ProblemError
@@ -27,7 +28,7 @@ REASON_AT_MOST = 500
 KEY_AT_MOST = 200
 _WAVE_AT_MOST = 2**53 - 1  # beyond it a browser cannot hold the number
 _STARTS_PER_SECOND = 10
-_EXPECTED = 'expected {"reason": text, "expected_wave": number or null, "wave": number or null}'
+_EXPECTED = '{"reason": text, "expected_wave": number or null, "wave": number or null}'
 
 
 class Starter:
@@ -86,34 +87,20 @@ class Starter:
             raise ProblemError("no-answer", "the coordinator is stopping; nothing was started") from None
 
 
-async def read_json(request: Request, within: float) -> bytes:
-    """The body of a request that must be JSON. Raises `ProblemError` for another content type or one too slow."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        # Forms and plain text are what a page elsewhere can send without asking first.
-        raise ProblemError("not-json", f"send Content-Type: application/json, not {kind[:100] or 'none'!r}")
-    try:
-        async with asyncio.timeout(within):
-            return await request.body()
-    except TimeoutError:
-        raise ProblemError("too-slow", f"the whole body must arrive within {within:g} s") from None
-
-
 def _reason_within(body: bytes) -> str | None:
     """The reason for the event log, even when the rest of the body cannot be used."""
     try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode(body, _OnlyReason, "").reason[:REASON_AT_MOST]
+    except ProblemError:
         return None
-    reason = given.get("reason") if isinstance(given, dict) else None
-    return reason[:REASON_AT_MOST] if isinstance(reason, str) else None
+
+
+class _OnlyReason(msgspec.Struct):
+    reason: str
 
 
 def _command(body: bytes, key: str | None, caller: str) -> ManualStartRequested:
-    try:
-        wanted = msgspec.json.decode(body, type=StartWave)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProblemError("invalid-body", f"{error}; {_EXPECTED}") from None
+    wanted = decode(body, StartWave, _EXPECTED)
     reason = wanted.reason.strip()
     if not 1 <= len(reason) <= REASON_AT_MOST:
         raise ProblemError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -69,6 +71,13 @@ def response(error: ProblemError, path: str) -> Response:
     status, title = KINDS[error.kind]
     body = {"type": f"/problems/{error.kind}", "title": title, "status": status, "detail": error.detail}
     return _encoded(body | {"instance": path} | dict(error.more), status, error.headers)
+
+
+async def refuse_websocket(error: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a WebSocket's handshake with a problem instead of accepting it."""
+    await response(error, scope["path"])(scope, receive, send)
+    # uvicorn takes a handler that returns before the connection was let go for one that forgot to answer, and logs so.
+    await asyncio.sleep(0)
 
 
 def http_error(status: int, detail: str, path: str, headers: Mapping[str, str] | None) -> Response:

@@ -7,15 +7,13 @@ import time
 from dp_coordinator.mailbox import EventLog
 from dp_coordinator.web.limits import TokenBucket
 
-PER_SECOND = 10
-
 
 class RefusalLog:
-    """Appends `manual_start_refused` entries, at most ten a second; the rest are counted and told with the next one."""
+    """Appends `manual_start_refused` entries at a limited rate; the rest are counted and told with the next one."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, per_second: float) -> None:
         self._log = log
-        self._bucket = TokenBucket(PER_SECOND, PER_SECOND, time.monotonic())
+        self._bucket = TokenBucket(per_second, per_second, time.monotonic())
         self._suppressed = 0
 
     def add(self, refusal: str, detail: str, *, reason: str | None, caller: str) -> None:

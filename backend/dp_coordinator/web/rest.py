@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import events, health, views
-from dp_coordinator.web.commands import Starter, read_json
+from dp_coordinator.web.bodies import decode, read_json
+from dp_coordinator.web.commands import Starter
 from dp_coordinator.web.history import LONGEST_S, Recorder
 from dp_coordinator.web.messages import EnginePage, Login, Session, WavePage
 from dp_coordinator.web.metrics import Metrics
@@ -156,10 +157,7 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
     )
     async def login(request: Request) -> Response:
         body = await read_json(request, settings.body_timeout_s)
-        try:
-            given = msgspec.json.decode(body, type=Login)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProblemError("invalid-body", f'{error}; expected {{"token": text}}') from None
+        given = decode(body, Login, '{"token": text}')
         made = sessions.login(given.token, address_of(request.scope))
         if made is None:
             return tell(Identity("open"))

@@ -6,14 +6,16 @@ own files, the health checks, the API's description and the login itself are ans
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import struct
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dp_coordinator.web.origins import Hosts
-from dp_coordinator.web.problems import ProblemError, response
+from dp_coordinator.web.problems import ProblemError, refuse_websocket, response
 from dp_coordinator.web.refusals import RefusalLog
 from dp_coordinator.web.sessions import NOBODY, Identity, Sessions
 from dp_coordinator.web.settings import WebSettings
@@ -80,7 +82,10 @@ class Gate:
             self._check(scope, headers, identity)
         except ProblemError as problem:
             self._record(scope, problem)
-            await response(problem, scope["path"])(scope, receive, sender)
+            if scope["type"] == "http":
+                await response(problem, scope["path"])(scope, receive, sender)
+            else:
+                await refuse_websocket(problem, scope, receive, sender)
             return
         if scope["type"] == "http":
             await self._http(scope, _limited(receive, self._max_body), sender)
@@ -182,12 +187,17 @@ class Connection:
         self._transport = getattr(getattr(send, "__self__", None), "transport", None)
 
     def abort(self) -> None:
-        """Cut it at once: an orderly close would wait for a peer who reads nothing."""
+        """Cut it at once: an orderly close, and then the kernel, would wait for a peer who reads nothing."""
+        self._set_option(socket.SO_LINGER, struct.pack("ii", 1, 0))
         if self._transport is not None:
             self._transport.abort()
 
     def bound_buffer(self, size: int) -> None:
         """Let the kernel hold about `size` bytes that the peer has not taken; by itself it takes megabytes."""
+        self._set_option(socket.SO_SNDBUF, size)
+
+    def _set_option(self, option: int, value: int | bytes) -> None:
         sock = self._transport.get_extra_info("socket") if self._transport is not None else None
         if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+            with contextlib.suppress(OSError):  # it has gone
+                sock.setsockopt(socket.SOL_SOCKET, option, value)

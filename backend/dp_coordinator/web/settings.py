@@ -51,6 +51,8 @@ class WebSettings:
     """How long a login lasts."""
     login_burst: int = 5
     """Wrong tokens that one address may present at once; then one every five seconds."""
+    refusals_logged_per_s: float = 10.0
+    """Refused starts that get an event-log entry of their own; more than these are only counted there."""
     start_burst: int = 20
     """Start requests taken at once; then ten a second."""
 

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from dp_coordinator.web import messages as m
+from dp_coordinator.web.sessions import Identity
+from tests.web.builders import snapshot
+from tests.web.rig import Site, site, start_wave
+from tests.web.test_security import handshake_status
+from tests.web.watching import decode, hub_over, received, until
+
+
+class StuckSocket:
+    """A WebSocket whose first `takes` sends are taken, and no more."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+        self.aborted = False
+        self.scope: dict[str, Any] = {
+            "dp_coordinator.identity": Identity("open"),
+            "dp_coordinator.connection": self,
+        }
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def bound_buffer(self, size: int) -> None:
+        self.buffer = size
+
+    async def accept(self) -> None:
+        return
+
+    async def receive(self) -> Any:
+        await asyncio.Event().wait()
+
+    async def send_text(self, text: str) -> None:
+        self.takes -= 1
+        if self.takes < 0:
+            await asyncio.Event().wait()
+
+    async def close(self, code: int, reason: str) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
+    times: tuple[float | None, ...] = tuple(float(i) for i in range(2000))
+    hub, mailbox = hub_over(snapshot(times), stall_timeout_s=0.5)
+    stuck = StuckSocket(takes=1)
+    serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
+    while not hub.viewers or stuck.takes >= 0:
+        await asyncio.wait({serving}, timeout=0.001)
+    [viewer] = hub.viewers
+
+    def sample_often(rounds: int) -> int:
+        for tick in range(rounds):
+            mailbox.snapshot = snapshot(times, current_wave=tick)
+            hub.sample(float(tick))
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        few = sample_often(3)
+        many = sample_often(40)
+    finally:
+        tracemalloc.stop()
+    assert viewer.snapshot is not None
+    assert many - few < len(viewer.snapshot)  # forty more states, and not even one more is held
+    await asyncio.wait_for(serving, 5)
+    assert stuck.aborted
+    assert hub.stalled == 1
+    assert not hub.viewers
+
+
+def test_a_client_that_stops_reading_is_cut_off_and_others_go_on() -> None:
+    settings = {"stall_timeout_s": 0.2, "sample_interval_s": 0.005, "heartbeat_s": 0.005, "send_buffer_bytes": 4096}
+    with site(2048, **settings) as running, socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.settimeout(10)
+        stuck.connect(("127.0.0.1", running.port))
+        stuck.sendall(
+            b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert stuck.recv(12) == b"HTTP/1.1 101"
+        with running.stream() as well:
+            for message in received(well):
+                assert not isinstance(message, m.GapMessage)
+                if running.app.state.hub.stalled:
+                    break
+            assert isinstance(decode(well.recv(5)), m.SnapshotMessage)
+        with pytest.raises(ConnectionResetError):  # cut, not closed: it would not have read a goodbye
+            list(iter(lambda: stuck.recv(65536), b""))
+
+
+def test_what_viewers_say_is_ignored(fresh: Site) -> None:
+    with fresh.stream() as viewer:
+        for said in ("hello?", b"\x00\xff", "{", ""):
+            viewer.send(said)
+        fresh.loop.feed(start_wave())
+        until(viewer, lambda x: isinstance(x, m.EventMessage))
+
+
+def test_a_viewer_that_talks_too_much_is_sent_away(fresh: Site) -> None:
+    with fresh.stream() as viewer:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1000):
+                viewer.send("blah")
+        with pytest.raises(ConnectionClosed):
+            list(received(viewer))
+        assert viewer.close_code == 1008
+
+
+def test_a_viewer_that_says_something_large_is_sent_away(fresh: Site) -> None:
+    with fresh.stream() as viewer:
+        viewer.send("x" * 100_000)
+        with pytest.raises(ConnectionClosed):
+            list(received(viewer))
+        assert viewer.close_code == 1009
+    assert fresh.get("/livez").status_code == 200
+
+
+def test_one_viewer_too_many() -> None:
+    with site(max_viewers=2) as running, running.stream() as first, running.stream() as second:
+        first.recv(5)
+        second.recv(5)
+        with running.stream() as third:
+            with pytest.raises(ConnectionClosed):
+                third.recv(5)
+            assert third.close_code == 1013
+        first.recv(5)
+
+
+@pytest.mark.parametrize("since", ["", "-1", "x", "1.5", "1" * 17, "٣", "1%20"])
+def test_a_since_that_is_no_number(shared: Site, since: str) -> None:
+    assert handshake_status(shared, f"?since={since}") == 422
+
+
+def test_there_is_no_other_stream(shared: Site) -> None:
+    with pytest.raises(Exception, match="403"), shared.stream("x"):
+        pass
+
+
+async def test_a_stopping_hub_takes_nobody_and_does_not_wait_for_the_deaf() -> None:
+    hub, _ = hub_over()
+    stuck = StuckSocket(takes=10**6)
+    serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
+    while not hub.viewers:
+        await asyncio.wait({serving}, timeout=0.001)
+    began = time.monotonic()
+    await hub.stop()
+    assert time.monotonic() - began < 2
+    assert stuck.aborted
+    await serving
+    assert hub.full

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from dp_coordinator import __version__
+from dp_coordinator.mailbox import EVENT_LOG_SIZE
+from dp_coordinator.web import messages as m
+from tests.web.builders import snapshot
+from tests.web.rig import Site, complete, site, start_wave, stats
+from tests.web.watching import decode, drained, events_in, hub_over, received, until
+
+
+def test_hello_then_the_state_as_it_is(fresh: Site) -> None:
+    with fresh.stream() as viewer:
+        hello, first = decode(viewer.recv(5)), decode(viewer.recv(5))
+    assert isinstance(hello, m.Hello)
+    assert (hello.protocol, hello.version, hello.stale_after_s) == (1, __version__, 5.0)
+    assert hello.last_seq == fresh.mailbox.log.last_seq
+    assert hello.replay_from == hello.last_seq + 1
+    assert abs(hello.now - time.time()) < 60
+    assert hello.started_at <= hello.now
+    assert isinstance(first, m.SnapshotMessage)
+    assert (first.phase, first.engine_count, first.engines.waiting) == ("paused", 4, [None] * 4)
+    assert first.last_seq == hello.last_seq
+
+
+def test_events_and_states_follow_as_they_happen(fresh: Site) -> None:
+    with fresh.stream() as viewer:
+        hello = decode(viewer.recv(5))
+        fresh.loop.feed(start_wave(engine=1), stats(1, running=2))
+        seen = until(viewer, lambda x: isinstance(x, m.SnapshotMessage) and x.phase == "running")
+        assert seen[-1].engines.running == [None, 2, None, None]
+        assert seen[-1].engines.stepping == [1]
+        fresh.loop.feed(complete())
+        seen += until(viewer, lambda x: isinstance(x, m.EventMessage) and x.kind == "wave_completed")
+    events = events_in(seen)
+    assert [e.seq for e in events] == list(range(hello.replay_from, hello.replay_from + len(events)))
+    assert [e.kind for e in events] == ["wave_asked", "wave_started", "engine_first_report", "wave_completed"]
+    assert events[0].fields["engine"] == 1
+
+
+def test_a_heartbeat_comes_without_any_change() -> None:
+    with site(heartbeat_s=0.05, sample_interval_s=0.01) as running, running.stream() as viewer:
+        seen = [decode(viewer.recv(5)) for _ in range(4)]
+    assert [type(x) for x in seen] == [m.Hello] + [m.SnapshotMessage] * 3
+    assert seen[1].at < seen[2].at < seen[3].at
+
+
+def test_resuming_gives_exactly_what_was_missed(fresh: Site) -> None:
+    with fresh.stream("?since=0") as viewer:
+        before = events_in(until(viewer, lambda x: isinstance(x, m.EventMessage) and x.kind == "ready_sent"))
+    for number in range(20):
+        fresh.loop.feed(start_wave(number), complete(number))
+    with fresh.stream(f"?since={before[-1].seq}") as viewer:
+        last = fresh.mailbox.log.last_seq
+        after = events_in(until(viewer, lambda x: isinstance(x, m.EventMessage) and x.seq == last))
+    assert [e.seq for e in before + after] == list(range(1, last + 1))
+    listed = fresh.get("/api/v1/events?since=0&limit=1000").json()["events"]
+    assert [msgspec.to_builtins(e) for e in before + after] == [{"type": "event", **e} for e in listed]
+
+
+def test_a_number_from_an_earlier_life_starts_over(fresh: Site) -> None:
+    with fresh.stream("?since=999999") as viewer:
+        assert decode(viewer.recv(5)).replay_from == 1
+        assert events_in(until(viewer, lambda x: isinstance(x, m.EventMessage)))[0].seq == 1
+
+
+def test_what_is_not_held_any_more_is_said_by_hello(fresh: Site) -> None:
+    for _ in range(EVENT_LOG_SIZE + 100):
+        fresh.mailbox.log.append(time.monotonic(), "bad_frame", {})
+    last = fresh.mailbox.log.last_seq
+    with fresh.stream("?since=5") as viewer:
+        hello = decode(viewer.recv(5))
+        assert hello.replay_from == last - EVENT_LOG_SIZE + 1
+        events = events_in(until(viewer, lambda x: isinstance(x, m.EventMessage) and x.seq == last))
+    assert [e.seq for e in events] == list(range(hello.replay_from, last + 1))
+
+
+async def test_a_viewer_that_fell_behind_is_told_what_it_lost() -> None:
+    hub, mailbox = hub_over()
+    viewer, _ = hub.join(0)
+    for count in (10, EVENT_LOG_SIZE):  # the second takes the first ones out of reach
+        for _ in range(count):
+            mailbox.log.append(1.0, "bad_frame", {})
+        hub.sample(float(count))
+    first, gap, *events = drained(hub, viewer)
+    assert isinstance(first, m.SnapshotMessage)
+    assert gap == m.GapMessage(1, 10)
+    assert [e.seq for e in events] == list(range(11, mailbox.log.last_seq + 1))
+
+
+async def test_a_flood_between_two_samples_leaves_one_gap() -> None:
+    hub, mailbox = hub_over()
+    viewer, _ = hub.join(None)
+    mailbox.log.append(1.0, "bad_frame", {})
+    hub.sample(1.0)
+    for _ in range(EVENT_LOG_SIZE + 7):
+        mailbox.log.append(1.0, "bad_frame", {})
+    hub.sample(2.0)
+    _, gap, *events = drained(hub, viewer)
+    assert gap == m.GapMessage(1, 8)  # entry 1 was sampled, but what is held must have no hole
+    assert [e.seq for e in events] == list(range(9, EVENT_LOG_SIZE + 9))
+
+
+async def test_a_slow_viewer_skips_states_but_no_events() -> None:
+    hub, mailbox = hub_over()
+    viewer, _ = hub.join(None)
+    for tick in range(50):
+        mailbox.snapshot = snapshot(current_wave=tick)
+        mailbox.log.append(1.0, "wave_completed", {"wave": tick})
+        hub.sample(float(tick))
+    state, *events = drained(hub, viewer)
+    assert state.current_wave == 49
+    assert [e.fields["wave"] for e in events] == list(range(50))
+
+
+async def test_every_viewer_gets_the_same_text_encoded_once() -> None:
+    hub, mailbox = hub_over()
+    viewers = [hub.join(None)[0] for _ in range(3)]
+    mailbox.snapshot = snapshot(current_wave=8)
+    mailbox.log.append(1.0, "ready_sent", {})
+    hub.sample(1.0)
+    texts = [[hub.next(viewer), hub.next(viewer)] for viewer in viewers]
+    assert texts[0][0] is texts[1][0] is texts[2][0]
+    assert texts[0][1] is texts[1][1] is texts[2][1]
+
+
+async def test_an_event_taken_up_by_one_that_joins_reaches_the_others_at_the_next_sample() -> None:
+    hub, mailbox = hub_over(heartbeat_s=1000)
+    early, _ = hub.join(None)
+    hub.sample(1.0)
+    drained(hub, early)
+    early.wake.clear()
+    mailbox.log.append(1.0, "ready_sent", {})
+    hub.join(None)
+    hub.sample(1.1)
+    assert early.wake.is_set()
+    assert [e.kind for e in events_in(drained(hub, early))] == ["ready_sent"]
+
+
+async def test_nothing_is_sent_while_nothing_changes() -> None:
+    hub, mailbox = hub_over()
+    viewer, _ = hub.join(None)
+    hub.sample(1.0)
+    drained(hub, viewer)
+    for tenth in range(1, 9):
+        mailbox.snapshot = snapshot(at=100.0 + tenth)  # made anew, the same but for its time
+        hub.sample(1.0 + tenth / 10)
+    assert drained(hub, viewer) == []
+    hub.sample(2.0)
+    assert len(drained(hub, viewer)) == 1
+
+
+async def test_fields_that_json_does_not_know_do_not_stop_the_stream() -> None:
+    hub, mailbox = hub_over()
+    viewer, _ = hub.join(None)
+    mailbox.log.append(1.0, "bad_frame", {"detail": object(), "n": float("nan")})
+    hub.sample(1.0)
+    _, event = drained(hub, viewer)
+    assert event.fields["n"] is None
+    assert "object" in event.fields["detail"]
+
+
+def test_all_viewers_of_a_live_server_receive_the_same_frames(fresh: Site) -> None:
+    def watch(_: int) -> list[str]:
+        with fresh.stream() as viewer:
+            viewer.recv(5)
+            joined.wait(10)
+            frames = []
+            while "wave_completed" not in (frames[-1] if frames else ""):
+                frames.append(str(viewer.recv(10)))
+            return [f for f in frames if '"type":"event"' in f]
+
+    joined = threading.Barrier(6)
+    with ThreadPoolExecutor(5) as pool:
+        watching = [pool.submit(watch, n) for n in range(5)]
+        joined.wait(10)
+        fresh.loop.feed(start_wave(), complete())
+        first, *others = [w.result(20) for w in watching]
+    assert len(first) == 3
+    assert all(other == first for other in others)
+
+
+def test_stopping_says_goodbye() -> None:
+    with site() as running, running.stream() as viewer:
+        viewer.recv(5)
+        running.server.should_exit = True
+        with pytest.raises(ConnectionClosed):
+            list(received(viewer))
+        assert viewer.close_code == 1001
+        assert "stopping" in (viewer.close_reason or "")
+
+
+async def test_the_sampler_survives_a_defect(caplog: pytest.LogCaptureFixture) -> None:
+    hub, mailbox = hub_over(sample_interval_s=0.001)
+    good = mailbox.snapshot
+    again = asyncio.Event()
+
+    def every_tick(_: float) -> None:
+        again.set()
+
+    mailbox.snapshot = None  # type: ignore[assignment]
+    sampler = asyncio.create_task(hub.run(every_tick))
+    while "sampler met a defect" not in caplog.text:
+        await asyncio.wait({sampler}, timeout=0.001)
+    mailbox.snapshot = good
+    await asyncio.wait_for(again.wait(), 5)
+    sampler.cancel()
+    await asyncio.gather(sampler, return_exceptions=True)
+
+
+def test_a_stream_is_plain_json_text(fresh: Site) -> None:
+    with fresh.stream() as viewer:
+        frame = viewer.recv(5)
+    assert isinstance(frame, str)
+    assert json.loads(frame)["type"] == "hello"

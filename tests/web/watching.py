@@ -1,0 +1,49 @@
+"""Reading streams in tests, and hubs without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from websockets.sync.client import ClientConnection
+
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.web import WebSettings
+from dp_coordinator.web import messages as m
+from dp_coordinator.web.history import Recorder
+from dp_coordinator.web.stream import Hub, Viewer
+from dp_coordinator.web.views import WallClock
+from tests.web.builders import snapshot
+from tests.web.rig import ENDPOINTS
+
+decode = msgspec.json.Decoder(m.StreamMessage).decode
+
+
+def received(viewer: ClientConnection) -> Iterator[Any]:
+    while True:
+        yield decode(viewer.recv(10))
+
+
+def until(viewer: ClientConnection, wanted: Callable[[Any], bool]) -> list[Any]:
+    """Messages up to and with the first that is wanted."""
+    seen = []
+    for message in received(viewer):
+        seen.append(message)
+        if wanted(message):
+            return seen
+    raise AssertionError
+
+
+def events_in(messages: list[Any]) -> list[Any]:
+    return [message for message in messages if isinstance(message, m.EventMessage)]
+
+
+def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Hub, Mailbox]:
+    mailbox = Mailbox(snapshot_now or snapshot(), ENDPOINTS, min_stats_update_interval=0.1)
+    return Hub(mailbox, WebSettings(**settings), WallClock(), Recorder()), mailbox
+
+
+def drained(hub: Hub, viewer: Viewer) -> list[Any]:
+    texts = iter(lambda: hub.next(viewer), None)
+    return [decode(text) for text in texts]
