@@ -1,7 +1,7 @@
 // The only file that knows uPlot. Draws two lines over time with the waves as bands behind them.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { clockTime } from "./format";
+import { clockTime, count } from "./format";
 import type { Band, Columns } from "./history";
 
 export interface Frame {
@@ -99,12 +99,13 @@ export class LoadChart {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, Math.max(4, (max ?? 0) * 1.08)] } },
       axes: [
-        { ...axis, size: 28, gap: 6, space: 84, values: (_u, ticks) => timeLabels(ticks) },
+        { ...axis, size: 28, gap: 6, space: 56, values: (_u, ticks) => timeLabels(ticks) },
         {
           ...axis,
           size: 40,
           gap: 6,
           space: 36,
+          values: (_u, ticks) => ticks.map(count),
           incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 5e4, 1e5],
         },
       ],

@@ -26,6 +26,7 @@ const by = (f: Fields): string => {
   const cause = str(f, "cause");
   const who = rank(f);
   if (cause === "" || cause === "unknown") return who === "" ? "" : `, ${who}`;
+  if (cause === "manual") return ", by hand";
   return `, by ${cause}${who === "" ? "" : ` (${who})`}`;
 };
 const quoted = (f: Fields): string => (str(f, "reason") === "" ? "" : ` “${str(f, "reason")}”`);
@@ -45,8 +46,6 @@ function observed(f: Fields): string {
   const took = num(f, "took_s");
   const seen = list(f, "seen").length || num(f, "seen");
   const after = took === null ? "" : ` after ${latency(took)}`;
-  if (f.collective === true)
-    return `Manual start observed: all ranks stepping${after}, told by the end of ${wave(f)}`;
   return `Manual start observed: ${seen === null ? "all" : seen} ranks stepping${after}`;
 }
 

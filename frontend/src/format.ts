@@ -116,7 +116,5 @@ export function outcome(action: Action, ageNow: number): Outcome {
     };
   }
   const took = latency(action.took_s ?? ageNow);
-  // The end of a wave is an all-reduce: it cannot come unless every rank stepped.
-  const how = action.collective ? " (told by the end of the wave, which takes every rank)" : "";
-  return { tone: "good", text: `${total - silent.length} of ${total} ranks stepping after ${took}${how}` };
+  return { tone: "good", text: `${total - silent.length} of ${total} ranks stepping after ${took}` };
 }

@@ -51,6 +51,10 @@ export class LoadHistory {
     return this.fine.at(-1)?.at ?? this.coarse.at(-1)?.at ?? null;
   }
 
+  get oldest(): number | null {
+    return this.coarse[0]?.at ?? this.fine[0]?.at ?? null;
+  }
+
   /** Nothing but "never reported" so far. */
   get empty(): boolean {
     return [...this.coarse, ...this.fine].every(

@@ -63,7 +63,7 @@ export function StartingBanner() {
   return (
     <div class="banner banner-warn" role="status" data-testid="starting">
       <Icon name="starting" />
-      <strong>Start asked {duration(age)} ago</strong>
+      <strong>Start asked {duration(age)} ago,</strong>
       <span>
         {none ? `none of the ${silent.length} ranks seen stepping` : `${ranks(silent)} not seen stepping`}
       </span>

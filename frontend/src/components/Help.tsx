@@ -77,7 +77,7 @@ export function Help() {
       </dl>
       <Versions />
       <div class="modal-buttons">
-        <button type="button" class="button button-primary" onClick={close}>
+        <button type="button" class="button button-primary" autofocus onClick={close}>
           Close
         </button>
       </div>

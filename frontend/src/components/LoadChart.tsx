@@ -79,7 +79,8 @@ function Canvas() {
     if (minutes === drawnMin.current && at - drawnAt.current < every) return;
     drawnAt.current = at;
     drawnMin.current = minutes;
-    const from = to - minutes * 60;
+    // A coordinator younger than the window does not leave most of the chart empty.
+    const from = Math.max(to - minutes * 60, Math.min(loadHistory.oldest ?? to, to - 60));
     plot.current.draw({
       columns: loadHistory.columns(from),
       bands: loadHistory.bands(from, to),

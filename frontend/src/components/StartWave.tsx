@@ -132,6 +132,9 @@ function Follow() {
           ))}
         </ul>
       )}
+      {action.collective && (
+        <p class="muted">No rank can make a step without all the others: one that steps speaks for all.</p>
+      )}
       <p class="muted">
         Reason: {action.reason}. Asked by {action.caller}.
       </p>

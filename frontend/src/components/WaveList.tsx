@@ -82,7 +82,7 @@ export function WavePanel() {
                   Duration
                 </th>
                 <th scope="col" class="number">
-                  <abbr title="Peak waiting / peak running">Peak w / r</abbr>
+                  <abbr title="Peak waiting / peak running">Peak w/r</abbr>
                 </th>
               </tr>
             </thead>

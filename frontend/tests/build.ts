@@ -1,0 +1,76 @@
+// Messages for tests, with only what matters spelled out.
+import type { Action, EventMessage, Hello, SnapshotMessage } from "../src/types.gen";
+
+export function hello(over: Partial<Hello> = {}): Hello {
+  return {
+    type: "hello",
+    protocol: 1,
+    version: "0.1.0",
+    started_at: 1000,
+    now: 1060,
+    last_seq: 0,
+    replay_from: 1,
+    stale_after_s: 5,
+    ...over,
+  };
+}
+
+export function event(seq: number, kind = "wave_started", fields: EventMessage["fields"] = {}): EventMessage {
+  return { type: "event", seq, at: 1000 + seq, kind, fields };
+}
+
+export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): SnapshotMessage {
+  const column = <T>(value: T): T[] => Array.from({ length: engines }, () => value);
+  return {
+    type: "snapshot",
+    at: 1060,
+    data_age_s: 0,
+    current_wave: 3,
+    engines_running: true,
+    phase: "running",
+    phase_age_s: 60,
+    asked_age_s: 60,
+    ready: true,
+    engine_count: engines,
+    engines_subscribed: engines,
+    front_ends: 1,
+    totals: { waiting: 0, running: 0 },
+    engines: {
+      waiting: column(0),
+      running: column(1),
+      kv_cache_usage: column(0.5),
+      step_counter: column(32),
+      current_wave: column(3),
+      age_s: column(0.1),
+      restarts: column(0),
+      stepping: [],
+    },
+    wave_coordination: true,
+    dialect: "0.33",
+    endpoints: { front_publish: "ipc://f", back_output: "ipc://o", back_publish: "ipc://p" },
+    start_blocked: null,
+    waves: [],
+    actions: [],
+    last_seq: 0,
+    ...over,
+  };
+}
+
+export function action(over: Partial<Action> = {}): Action {
+  return {
+    id: "a1",
+    wave: 3,
+    reason: "a test",
+    caller: "127.0.0.1",
+    state: "asked",
+    asked_at: 1000,
+    age_s: 0.4,
+    seen: [],
+    silent: [0, 1, 2, 3],
+    collective: false,
+    took_s: null,
+    engine_count: 4,
+    summary: "",
+    ...over,
+  };
+}

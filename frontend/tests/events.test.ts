@@ -1,0 +1,55 @@
+import { expect, it } from "vitest";
+import { asJson, matches, describe as say } from "../src/events";
+import { event } from "./build";
+
+it.each([
+  ["wave_started", { wave: 3, cause: "engine", engine: 1 }, "Wave 3 started, by engine (rank 1)"],
+  [
+    "wave_asked",
+    { wave: 3, cause: "manual", engine: null, excluded: null },
+    "START for wave 3 broadcast, by hand",
+  ],
+  ["wave_completed", { wave: 3, engine: 0, duration_s: 4.2 }, "Wave 3 completed after 4.2 s"],
+  ["engine_subscribed", { subscribed: 2, of: 4 }, "An engine subscribed: 2 of 4 now"],
+  [
+    "manual_start_timed_out",
+    { wave: 3, silent: [1, 3] },
+    "Manual start of wave 3 timed out: ranks 1 and 3 silent",
+  ],
+  [
+    "bad_frame",
+    { channel: "back_output", verdict: "undecodable", detail: "37 bytes", suppressed: 3 },
+    "Bad frame on back_output: 37 bytes (and 3 more not logged)",
+  ],
+  ["a_new_kind", { a: 1 }, "a new kind · a 1"],
+  ["constructor", {}, "constructor"],
+])("%s in words", (kind, fields, text) => {
+  expect(say(event(1, kind, fields))[0]).toBe(text);
+});
+
+it("says something about every kind even when fields are missing or of another type", () => {
+  for (const kind of [
+    "wave_asked",
+    "wave_started",
+    "engine_restarted",
+    "manual_start_observed",
+    "bad_frame",
+  ]) {
+    expect(say(event(1, kind, { wave: "x", engine: {}, silent: 3 }))[0]).not.toContain("undefined");
+  }
+});
+
+it("filters by kind and by group; markers always stay", () => {
+  const marker = { type: "marker", key: "k", kind: "gap", text: "", at: 0 } as const;
+  expect(matches(event(1, "wave_started"), "waves")).toBe(true);
+  expect(matches(event(1, "wave_started"), "engines")).toBe(false);
+  expect(matches(event(1, "wave_started"), "wave_started")).toBe(true);
+  expect(matches(event(1, "wave_started"), "toString")).toBe(false);
+  expect(matches(marker, "engines")).toBe(true);
+});
+
+it("copies as JSON", () => {
+  expect(JSON.parse(asJson([event(4, "ready_sent", { engines: 2 })]))).toEqual([
+    { seq: 4, at: 1004, kind: "ready_sent", engines: 2 },
+  ]);
+});

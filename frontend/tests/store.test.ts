@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import { type Arrival, applyAll, EMPTY, LOG_SIZE, sameProcess } from "../src/store";
+import type { StreamMessage } from "../src/types.gen";
+import { event, hello, snapshot } from "./build";
+
+const arrive = (...messages: (StreamMessage | null)[]): Arrival[] =>
+  messages.map((message) => ({ message, at: 5000 }));
+
+const texts = (log: readonly { type: string }[]) =>
+  log.map((entry) => ("seq" in entry ? entry.seq : (entry as { kind?: string }).kind));
+
+describe("the store", () => {
+  it("takes a hello, a snapshot and events", () => {
+    const live = applyAll(EMPTY, arrive(hello(), snapshot({ current_wave: 7 }), event(1), event(2)));
+    expect(live.snapshot?.current_wave).toBe(7);
+    expect(live.snapshotAt).toBe(5000);
+    expect(live.lastSeq).toBe(2);
+    expect(texts(live.log)).toEqual([1, 2]);
+  });
+
+  it("shows only the newest snapshot of a batch", () => {
+    const live = applyAll(EMPTY, arrive(snapshot({ current_wave: 1 }), snapshot({ current_wave: 2 })));
+    expect(live.snapshot?.current_wave).toBe(2);
+  });
+
+  it("leaves out events that it has already", () => {
+    const live = applyAll(EMPTY, arrive(hello(), event(1), event(2), event(2), event(1), event(3)));
+    expect(texts(live.log)).toEqual([1, 2, 3]);
+  });
+
+  it("marks numbers that were jumped, told or not", () => {
+    const live = applyAll(EMPTY, arrive(event(1), { type: "gap", first: 2, last: 9 }, event(10), event(14)));
+    expect(texts(live.log)).toEqual([1, "gap", 10, "gap", 14]);
+    const [, told, , untold] = live.log;
+    expect(told).toMatchObject({ text: "Events 2–9 are no longer held (8 missing)" });
+    expect(untold).toMatchObject({ text: "Events 11–13 are no longer held (3 missing)" });
+  });
+
+  it("does not call the first event it ever sees a gap", () => {
+    expect(texts(applyAll(EMPTY, arrive(hello({ replay_from: 90 }), event(90))).log)).toEqual([90]);
+  });
+
+  it("keeps a bounded log", () => {
+    const events = Array.from({ length: LOG_SIZE + 50 }, (_, i) => event(i + 1));
+    const live = applyAll(applyAll(EMPTY, arrive(...events.slice(0, 1000))), arrive(...events.slice(1000)));
+    expect(live.log).toHaveLength(LOG_SIZE);
+    expect(live.log[0]).toMatchObject({ seq: 51 });
+    expect(live.lastSeq).toBe(LOG_SIZE + 50);
+  });
+
+  it("counts what it does not understand and stays as it was", () => {
+    const before = applyAll(EMPTY, arrive(hello(), snapshot(), event(1)));
+    const after = applyAll(before, arrive(null, null));
+    expect(after.ignored).toBe(2);
+    expect(after.snapshot).toBe(before.snapshot);
+    expect(after.log).toBe(before.log);
+  });
+
+  it("keeps log and state when the same coordinator is met again", () => {
+    const before = applyAll(EMPTY, arrive(hello(), snapshot(), event(1), event(2)));
+    const after = applyAll(before, arrive(hello({ now: 1090, replay_from: 3 }), event(3)));
+    expect(texts(after.log)).toEqual([1, 2, 3]);
+    expect(after.mustReplay).toBe(false);
+  });
+
+  it("begins anew, and says so, when the coordinator restarted", () => {
+    const before = applyAll(EMPTY, arrive(hello(), snapshot(), event(1), event(2), event(3)));
+    const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071 }), event(1)));
+    expect(texts(after.log)).toEqual(["restarted", 1]);
+    expect(after.snapshot).toBeNull();
+    expect(after.lastSeq).toBe(1);
+    expect(after.mustReplay).toBe(false);
+  });
+
+  it("asks for a replay when the restarted coordinator counted past the old numbers", () => {
+    const before = applyAll(EMPTY, arrive(hello(), event(1), event(2)));
+    const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071, replay_from: 3 })));
+    expect(after.mustReplay).toBe(true);
+    expect(after.lastSeq).toBe(0);
+  });
+
+  it("is outdated under another protocol, and changes nothing else", () => {
+    const before = applyAll(EMPTY, arrive(hello(), snapshot()));
+    const after = applyAll(before, arrive(hello({ protocol: 2 })));
+    expect(after.outdated).toBe(true);
+    expect(after.snapshot).toBe(before.snapshot);
+  });
+});
+
+describe("whose hello it is", () => {
+  it("tells a restart from a clock that was set", () => {
+    const first = hello({ started_at: 1000, now: 1060 });
+    expect(sameProcess(first, hello({ started_at: 1000, now: 1100 }), 40)).toBe(true);
+    expect(sameProcess(first, hello({ started_at: 4600, now: 4700 }), 40)).toBe(true);
+    expect(sameProcess(first, hello({ started_at: 1095, now: 1100 }), 40)).toBe(false);
+  });
+});

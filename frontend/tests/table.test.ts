@@ -1,0 +1,53 @@
+import { describe, expect, it } from "vitest";
+import type { EngineRow } from "../src/staleness";
+import { filterRows, nextSort, sortRows } from "../src/table";
+
+const row = (index: number, load: number | null, status: EngineRow["status"] = "fresh"): EngineRow => ({
+  index,
+  waiting: 0,
+  running: load,
+  load,
+  kvCacheUsage: 0,
+  step: 0,
+  wave: 0,
+  age: 0,
+  restarts: 0,
+  status,
+});
+
+const ROWS = [row(0, 3), row(1, null, "never"), row(2, 9, "stale"), row(3, 3), row(10, 1)];
+const order = (rows: EngineRow[]) => rows.map((r) => r.index);
+
+describe("sorting", () => {
+  it("puts never-reported last either way, and ties by rank", () => {
+    expect(order(sortRows(ROWS, { key: "load", descending: true }))).toEqual([2, 0, 3, 10, 1]);
+    expect(order(sortRows(ROWS, { key: "load", descending: false }))).toEqual([10, 0, 3, 2, 1]);
+  });
+
+  it("brings trouble to the top by status", () => {
+    expect(order(sortRows(ROWS, nextSort({ key: "index", descending: false }, "status")))).toEqual([
+      2, 1, 0, 3, 10,
+    ]);
+  });
+
+  it("begins with the largest, and turns round when pressed again", () => {
+    const once = nextSort({ key: "index", descending: false }, "waiting");
+    expect(once).toEqual({ key: "waiting", descending: true });
+    expect(nextSort(once, "waiting")).toEqual({ key: "waiting", descending: false });
+  });
+});
+
+it.each([
+  ["", [0, 1, 2, 3, 10]],
+  ["3", [3]],
+  ["1", [1]],
+  ["2-10", [2, 3, 10]],
+  ["0, 3", [0, 3]],
+  ["stale", [2]],
+  ["STA 0-5", [2]],
+  ["nev", [1]],
+  ["nothing", []],
+  ["(", []],
+])("filter %j", (text, expected) => {
+  expect(order(filterRows(ROWS, text))).toEqual(expected);
+});
