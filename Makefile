@@ -52,7 +52,7 @@ dev: install ## the demo behind Vite's server, which reloads the page as its sou
 	@$(BIN)/dp-coordinator demo $(ARGS) & demo=$$!; trap "kill $$demo" EXIT; cd frontend && npm run dev
 
 test: setup ## all tests but the compose ones: page, Python, browser (under 10 minutes)
-	cd frontend && npm run build && npm test
+	cd frontend && npm test
 	$(BIN)/pytest $(ARGS)
 
 test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside, take it down (needs a Docker engine)
