@@ -79,6 +79,14 @@ def test_a_stranger_on_the_other_end(coordinator: FakeCoordinator) -> None:
             client.wait_ready(timeout=5)
 
 
+def test_an_engine_that_came_back_hears_a_start_without_ready(coordinator: FakeCoordinator) -> None:
+    with engine(coordinator) as client:
+        client.assume_ready()
+        coordinator.publish.recv()
+        coordinator.publish.send_multipart([b"\x02", encode((4, 0))])
+        assert client.receive_start(timeout=5) == StartWave(4, 0)
+
+
 def test_poller_and_select_see_a_start(coordinator: FakeCoordinator) -> None:
     with engine(coordinator) as client:
         coordinator.publish.recv()

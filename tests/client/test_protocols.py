@@ -39,6 +39,13 @@ def test_anything_else_first_is_an_error(frames: list[bytes]) -> None:
     assert not protocol.ready
 
 
+def test_an_engine_that_came_back_needs_no_ready() -> None:
+    protocol = EngineProtocol(1, "0.16")
+    protocol.ready = True
+    assert protocol.receive(start(4, 0)) == StartWave(4, 0)
+    assert protocol.receive(READY) is None
+
+
 def test_an_unknown_message_after_ready_is_an_error() -> None:
     protocol = EngineProtocol(1)
     protocol.receive(READY)

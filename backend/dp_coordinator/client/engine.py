@@ -75,7 +75,7 @@ class EngineClient:
 
     @property
     def ready(self) -> bool:
-        """Whether READY was seen."""
+        """Whether READY was seen, or need not be."""
         return self._protocol.ready
 
     @property
@@ -98,6 +98,13 @@ class EngineClient:
             if not self._back.poll(deadline.poll_ms()):
                 raise _not_ready(self._protocol, self._address, timeout)
             self._protocol.receive(self._back.recv_multipart())
+
+    def assume_ready(self) -> None:
+        """Do not expect READY: this engine was started again while the others went on.
+
+        A START may overtake its READY then, and coordinators before 0.18 do not send one.
+        """
+        self._protocol.ready = True
 
     def poll_start(self) -> StartWave | None:
         """Give the next START that has arrived, or None at once. Raises `ProtocolError`."""
@@ -201,7 +208,7 @@ class AsyncEngineClient:
 
     @property
     def ready(self) -> bool:
-        """Whether READY was seen."""
+        """Whether READY was seen, or need not be."""
         return self._protocol.ready
 
     async def _receive(self, deadline: Deadline) -> StartWave | None:
@@ -218,6 +225,10 @@ class AsyncEngineClient:
                 await self._receive(deadline)
             except TimeoutError:
                 raise _not_ready(self._protocol, self._address, timeout) from None
+
+    def assume_ready(self) -> None:
+        """Do not expect READY: this engine was started again while the others went on."""
+        self._protocol.ready = True
 
     async def receive_start(self, timeout: float | None = None) -> StartWave:  # noqa: ASYNC109
         """Wait for the next START. Raises `TimeoutError` after `timeout` seconds, or `ProtocolError`."""

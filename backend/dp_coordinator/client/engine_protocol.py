@@ -26,7 +26,9 @@ class StartWave:
 class EngineProtocol:
     """Knows whether READY was seen, and makes and reads this engine's frames.
 
-    The first message from the coordinator must be READY; later READYs mean other engines and are ignored.
+    The first message from the coordinator must be READY; later READYs mean other engines and are ignored. An engine
+    that comes back while the others go on sets `ready` itself: a START may overtake its READY, and before 0.18 it gets
+    none.
     """
 
     def __init__(self, engine_index: int, dialect: Dialect | str = DEFAULT_VERSION) -> None:
@@ -35,6 +37,7 @@ class EngineProtocol:
         self.engine_index = engine_index
         self.dialect = dialect if isinstance(dialect, Dialect) else Dialect.for_version(dialect)
         self.ready = False
+        """Whether READY was seen or need not be."""
 
     def receive(self, frames: Sequence[bytes]) -> StartWave | None:
         """Take one message from the coordinator; None for READY. Raises `ProtocolError`."""

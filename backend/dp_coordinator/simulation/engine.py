@@ -29,9 +29,6 @@ from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop
 
 log = logging.getLogger(__name__)
 
-LATE_READY_S = 2.0
-"""How long an engine that comes back waits for a READY that a coordinator before 0.18 does not send again."""
-
 
 class State(Enum):
     """Where the engine stands."""
@@ -181,28 +178,35 @@ class SimulatedEngine:
                 options.index, options.back_publish_address, options.back_output_address, dialect=self._dialect
             )
         )
+        if self._member.last_before is not None:
+            self._client.assume_ready()
         self._poller.register(self._client.socket, zmq.POLLIN)
-        seconds = options.ready_timeout_s if self._ready_is_certain else LATE_READY_S
-        return self._enter(State.SUBSCRIBED, seconds)
-
-    @property
-    def _ready_is_certain(self) -> bool:
-        return self._dialect.ready_to_late_subscribers or self._member.last_before is None
+        return self._enter(State.SUBSCRIBED, options.ready_timeout_s)
 
     def _await_ready(self) -> bool:
         assert self._client is not None
-        while not self._client.ready and self._client.socket.poll(0):
-            self._client.wait_ready(0)
-        if not self._client.ready:
-            if time.monotonic() < self._until:
+        while not self._client.ready:
+            if self._client.socket.poll(0):
+                self._read_ready(self._client)
+            elif time.monotonic() < self._until:
                 return False
-            if self._ready_is_certain:
+            else:
                 raise NotReadyError(f"no READY from {self._options.back_publish_address} in time")
         log.info("engine %d: in", self._options.index)
         news = self._news or self._member.last_before
         if news is not None:
             self._perform([*self._loop.come_back(), *self._loop.catch_up(news)])
         return self._enter(State.BETWEEN_STEPS)
+
+    def _read_ready(self, client: EngineClient) -> None:
+        try:
+            client.wait_ready(0)
+        except ProtocolError as error:
+            if not self._options.host_collective:
+                raise
+            # The collective's memory died with this engine's last process: it could not know that it comes back.
+            log.info("engine %d: %s", self._options.index, error)
+            client.assume_ready()
 
     # -- steps -------------------------------------------------------------------------------------------------
 
