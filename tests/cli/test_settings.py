@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from dp_coordinator.cli import simulated_flags
-from dp_coordinator.cli.commands import SERVE, TWINS
+from dp_coordinator.cli.commands import SERVE_SETTINGS, TWINS
 from dp_coordinator.cli.serve import options_from
 from dp_coordinator.cli.settings import Parser, Setting, UsageError, add, resolve
 from dp_coordinator.cli.values import BadValueError, base_url, boolean, host_port, names, zmq_address
 from dp_coordinator.process import ServeOptions
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
 
-COMMANDS = {
-    "serve": SERVE.settings,
-    **{command.name: command.settings for command in TWINS},
+COMMANDS: dict[str, tuple[Setting, ...]] = {
+    "serve": SERVE_SETTINGS,
+    **{command.name: command.settings for command in TWINS if not isinstance(command.settings, str)},
     "demo": simulated_flags.demo_settings(),
     "engine": simulated_flags.engine_settings(),
     "front-end": simulated_flags.front_end_settings(),
@@ -133,9 +133,9 @@ def test_opposites_of_one_rank_are_refused(words: tuple[str, ...], variables: di
 
 
 def test_serve_has_a_flag_for_every_option_and_the_same_defaults() -> None:
-    values = resolve(SERVE.settings, parsed(SERVE.settings, "--engine-count", "3"), {})
+    values = resolve(SERVE_SETTINGS, parsed(SERVE_SETTINGS, "--engine-count", "3"), {})
     assert options_from(values) == ServeOptions(engine_count=3)
-    names_of_flags = {setting.name for setting in SERVE.settings}
+    names_of_flags = {setting.name for setting in SERVE_SETTINGS}
     renamed = {"wave_coordination": "no_wave_coordination", "allowed_hosts": "allowed_host"}
     renamed |= {"allowed_origins": "allowed_origin"}
     wanted = {renamed.get(field.name, field.name) for field in fields(ServeOptions)} - {"parent_pid"}

@@ -75,54 +75,53 @@ HTTP = (
     ),
 )
 
+SERVE_SETTINGS = (
+    ENGINE_COUNT,
+    *(
+        Setting(f"--{name}-address", f"{what}; default a free TCP port of 127.0.0.1", v.zmq_address, metavar="ADDRESS")
+        for name, what in (
+            ("front-publish", "where front-ends connect, tcp://HOST:PORT or ipc://PATH"),
+            ("back-output", "where engines send their outputs"),
+            ("back-publish", "where engines hear READY and START_DP_WAVE"),
+        )
+    ),
+    *HTTP,
+    Setting(
+        "--dialect",
+        f"vLLM version whose frames are spoken; default {DEFAULT_VERSION}",
+        v.version,
+        DEFAULT_VERSION,
+        "VERSION",
+    ),
+    Setting(
+        "--min-stats-update-interval-ms",
+        "milliseconds between load publications; default 100",
+        v.milliseconds,
+        100,
+        "MS",
+    ),
+    Setting("--no-wave-coordination", "no waves, only load: for dense models", v.boolean, False),
+    Setting(
+        "--start-timeout",
+        "end with exit code 3 when engines are still missing after this",
+        v.seconds,
+        metavar="SECONDS",
+    ),
+    Setting(
+        "--manual-start-timeout",
+        "time in which a manual start must be seen to be followed; default 5",
+        v.seconds,
+        5.0,
+        "SECONDS",
+    ),
+    Setting("--endpoints-file", "write the real addresses there as JSON once bound", v.output_file, metavar="FILE"),
+    LOG_LEVEL,
+)
 SERVE = Command(
     "serve",
     "run a coordinator",
     "serve:serve",
-    (
-        ENGINE_COUNT,
-        *(
-            Setting(
-                f"--{name}-address", f"{what}; default a free TCP port of 127.0.0.1", v.zmq_address, metavar="ADDRESS"
-            )
-            for name, what in (
-                ("front-publish", "where front-ends connect, tcp://HOST:PORT or ipc://PATH"),
-                ("back-output", "where engines send their outputs"),
-                ("back-publish", "where engines hear READY and START_DP_WAVE"),
-            )
-        ),
-        *HTTP,
-        Setting(
-            "--dialect",
-            f"vLLM version whose frames are spoken; default {DEFAULT_VERSION}",
-            v.version,
-            DEFAULT_VERSION,
-            "VERSION",
-        ),
-        Setting(
-            "--min-stats-update-interval-ms",
-            "milliseconds between load publications; default 100",
-            v.milliseconds,
-            100,
-            "MS",
-        ),
-        Setting("--no-wave-coordination", "no waves, only load: for dense models", v.boolean, False),
-        Setting(
-            "--start-timeout",
-            "end with exit code 3 when engines are still missing after this",
-            v.seconds,
-            metavar="SECONDS",
-        ),
-        Setting(
-            "--manual-start-timeout",
-            "time in which a manual start must be seen to be followed; default 5",
-            v.seconds,
-            5.0,
-            "SECONDS",
-        ),
-        Setting("--endpoints-file", "write the real addresses there as JSON once bound", v.output_file, metavar="FILE"),
-        LOG_LEVEL,
-    ),
+    SERVE_SETTINGS,
     epilog="Exit codes: 0 ended by a signal, 2 a setting is wrong or an address is taken, 3 engines are missing.",
 )
 
