@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -79,9 +80,12 @@ def test_prometheus_has_the_metrics(stack: Stack) -> None:
 
 def test_coordinator_and_prometheus_are_healthy(stack: Stack) -> None:
     for service in ("coordinator", "prometheus"):
-        until(
-            lambda name=service: stack.inspect(name)["State"]["Health"]["Status"] == "healthy", f"{service} is healthy"
-        )
+        until(partial(is_healthy, stack, service), f"{service} is healthy")
+
+
+def is_healthy(stack: Stack, service: str) -> bool:
+    """What Docker's health check says of a service."""
+    return bool(stack.inspect(service)["State"]["Health"]["Status"] == "healthy")
 
 
 @pytest.mark.parametrize("service", SERVICES)
