@@ -65,6 +65,13 @@ def wave_complete(engine: int, wave: int) -> bytes:
     return msgspec.msgpack.encode(outputs)
 
 
+def start_wave(engine: int, wave: int) -> bytes:
+    """What tells that an engine runs a wave which the others must join."""
+    outputs = list(_captured("engine_start_wave"))
+    outputs[0], outputs[7] = engine, wave
+    return msgspec.msgpack.encode(outputs)
+
+
 def notice(engine: int, wave: int) -> bytes:
     """A front-end's new-request notice."""
     return msgspec.msgpack.encode((engine, wave))

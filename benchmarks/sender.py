@@ -20,7 +20,7 @@ ANSWER_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Load:
-    """Put `steps` lockstep steps into the sockets' queues, whether the coordinator takes them or not."""
+    """Put `steps` lockstep steps of a running wave into the sockets' queues, whether they are taken or not."""
 
     steps: int
     full: bool
@@ -28,10 +28,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Pace:
-    """Send reports at `rate` a second for `seconds`, evenly spread over time; rate None means as fast as possible."""
+    """Send reports at `rate` a second for `seconds`, evenly spread over time; rate None means as fast as possible.
+
+    `start` says whether rank 0 first reports the wave as started, as it does in every real one.
+    """
 
     rate: int | None
     seconds: float
+    start: bool = True
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ class _Peers:
 
     def _load(self, order: Load) -> Sent:
         began = time.monotonic()
+        self.engines[0].send(frames.start_wave(0, self.wave))
         for step in islice(frames.steps(len(self.engines), self.wave, full=order.full), order.steps):
             for socket, frame in zip(self.engines, step, strict=True):
                 socket.send(frame)
@@ -155,6 +160,8 @@ class _Peers:
         )
         next(reports)  # compiles the templates before the clock runs
         chunk = len(self.engines) if order.rate is None else max(1, order.rate // 1000)
+        if order.start:
+            self.engines[0].send(frames.start_wave(0, self.wave))
         sent, began = 0, time.monotonic()
         end = began + order.seconds
         while (now := time.monotonic()) < end:

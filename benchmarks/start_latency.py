@@ -121,7 +121,7 @@ def _idle(running: Running, notices: Notices, settings: Settings) -> list[float]
 
 def _under_load(running: Running, notices: Notices, settings: Settings) -> list[float]:
     with sender(running.back_output, running.front_publish, settings.engines) as peers:
-        peers.begin(Pace(RATE_UNDER_LOAD, 0.5 + settings.notices * LOAD_S_PER_NOTICE))
+        peers.begin(Pace(RATE_UNDER_LOAD, 0.5 + settings.notices * LOAD_S_PER_NOTICE, start=False))
         took = notices.latencies(settings.notices)
         finished = time.monotonic()
         if peers.result().ended < finished:

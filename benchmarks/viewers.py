@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -33,6 +34,7 @@ def viewers(http_url: str, count: int) -> Iterator[None]:
 
 
 def _main(pipe: Connection[int, None], http_url: str, count: int) -> None:
+    os.nice(19)  # viewers sit at machines of their own: here they must not take the CPU that the coordinator needs
     asyncio.run(_watch(pipe, http_url.replace("http", "ws", 1) + "/api/v1/stream", count))
 
 
