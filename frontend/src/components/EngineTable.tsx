@@ -228,8 +228,8 @@ function note(): string {
   for (const row of all) tally[row.status] += 1;
   const parts = [`${count(all.length)} ${all.length === 1 ? "rank" : "ranks"}`];
   if (shown.value.length !== all.length) parts.push(`${count(shown.value.length)} shown`);
-  if (tally.stale > 0) parts.push(`${tally.stale} stale`);
-  if (tally.never > 0) parts.push(`${tally.never} never reported`);
+  if (tally.stale > 0) parts.push(`${count(tally.stale)} stale`);
+  if (tally.never > 0) parts.push(`${count(tally.never)} never reported`);
   return parts.join(" · ");
 }
 

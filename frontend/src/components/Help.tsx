@@ -55,11 +55,11 @@ export function Help() {
         <dt>
           <Icon name="starting" /> starting
         </dt>
-        <dd>START was broadcast or a wave announced; no rank has been seen stepping yet.</dd>
+        <dd>START was broadcast or a wave announced, but ranks were not seen to follow yet.</dd>
         <dt>
           <Icon name="running" /> running
         </dt>
-        <dd>A wave runs and at least one rank was seen stepping in it.</dd>
+        <dd>A wave runs and ranks were seen stepping in it.</dd>
         <dt>
           <Icon name="fresh" /> fresh
         </dt>

@@ -1,0 +1,152 @@
+"""What the page shows in each state of the coordinator, as a person sees it."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Browser, expect
+
+from tests.browser.rig import PHONE, assert_accessible, eventually, page, phase, rank, stack, stat
+
+
+def test_an_empty_coordinator_teaches_how_to_connect(browser: Browser) -> None:
+    with stack(4, connected=False) as made, page(browser, made.url) as tab:
+        expect(tab.get_by_role("heading", name="Waiting for engines: 0 of 4 subscribed")).to_be_visible()
+        made.connect(2)
+        expect(tab.get_by_role("heading", name="Waiting for engines: 2 of 4 subscribed")).to_be_visible()
+        teaching = tab.get_by_label("Waiting for peers")
+        back_publish, back_output = made.coordinator.get_engine_socket_addresses()
+        for address in (back_publish, back_output, made.coordinator.get_stats_publish_address()):
+            expect(teaching).to_contain_text(address)
+        start = tab.get_by_role("button", name="Start wave")
+        expect(start).to_be_disabled()
+        expect(tab.locator("#start-why")).to_contain_text("2 of 4 engines have subscribed")
+        expect(tab.get_by_text("No wave yet.")).to_be_visible()
+        assert_accessible(tab)
+        made.connect()
+        expect(teaching).to_be_hidden()
+        expect(start).to_be_enabled()
+
+
+def test_never_reported_is_never_and_not_zero(browser: Browser) -> None:
+    with stack() as made, page(browser, made.url) as tab:
+        expect(stat(tab, "Waiting")).to_have_text("—")
+        expect(rank(tab, 1)).to_contain_text("never")
+        expect(rank(tab, 1)).not_to_contain_text("fresh")
+        made.engines[0].report_stats(waiting=0, running=0)
+        expect(rank(tab, 0).locator(".col-waiting")).to_have_text("0")
+        expect(rank(tab, 0).locator(".col-status")).to_have_text("fresh")
+        expect(rank(tab, 1).locator(".col-waiting")).to_have_text("—")
+        expect(rank(tab, 1).locator(".col-age")).to_have_text("—")
+        expect(stat(tab, "Waiting")).to_have_text("0")
+        expect(tab.locator("#engines")).to_contain_text("1 never reported")
+
+
+def test_a_wave_is_shown_as_it_happens(browser: Browser) -> None:
+    with stack() as made, page(browser, made.url) as tab:
+        phase(tab, "PAUSED")
+        made.run(0)
+        phase(tab, "RUNNING")
+        expect(stat(tab, "Waiting")).to_have_text("4")
+        expect(stat(tab, "Running")).to_have_text("3")
+        expect(stat(tab, "Engines subscribed")).to_have_text("2of 2")
+        expect(stat(tab, "Front-ends")).to_have_text("1")
+        expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
+        expect(rank(tab, 1).locator(".col-load")).to_contain_text("1.1×")  # noqa: RUF001
+        expect(rank(tab, 1).locator(".col-kvCacheUsage")).to_contain_text("25 %")
+        expect(tab.get_by_test_id("announcer")).to_have_text("running, wave 0")
+        expect(tab.locator("#start-why")).to_contain_text("wave 0 is running already")
+        open_wave = tab.locator("#waves .row-open")
+        expect(open_wave).to_contain_text("engine · rank 0")
+        expect(open_wave.locator("td").last).to_have_text("4 / 3")
+        expect(tab.locator(".age-live")).to_contain_text("live, ")
+        made.complete(0)
+        phase(tab, "PAUSED")
+        expect(stat(tab, "Wave")).to_have_text("1")
+        expect(open_wave).to_have_count(0)
+        log = tab.locator("#log li")
+        expect(log.filter(has_text="Wave 0 started, by engine (rank 0)")).to_have_count(1)
+        expect(log.filter(has_text="Wave 0 completed after")).to_have_count(1)
+        expect(log.last).to_contain_text("Coordinator started")
+
+
+def test_a_rank_that_falls_silent_turns_stale_before_the_viewer_s_eyes(browser: Browser) -> None:
+    with stack() as made, page(browser, made.url) as tab:
+        made.run(0)
+        phase(tab, "RUNNING")
+        silent = rank(tab, 1).locator(".col-status")
+        expect(silent).to_have_text("fresh")
+        step = iter(range(2, 1000))
+
+        def go_on() -> None:
+            made.engines[0].report_stats(waiting=2, running=1, step_counter=next(step), current_wave=0)
+
+        eventually(lambda: expect(silent).to_have_text("stale", timeout=200), go_on)
+        expect(rank(tab, 0).locator(".col-status")).to_have_text("fresh")
+        expect(silent.locator("svg.icon-stale")).to_be_visible()
+        expect(tab.locator("#engines")).to_contain_text("1 stale")
+        made.engines[1].report_stats(waiting=2, running=1, step_counter=500, current_wave=0)
+        expect(silent).to_have_text("fresh")
+
+
+def test_a_start_that_nobody_follows_is_said_so(browser: Browser) -> None:
+    with stack(manual_start_timeout=30.0) as made, page(browser, made.url) as tab:
+        tab.keyboard.press("s")
+        tab.keyboard.type("nobody listens")
+        tab.keyboard.press("Enter")
+        expect(tab.get_by_test_id("outcome")).to_contain_text("no rank seen stepping yet")
+        tab.keyboard.press("Escape")
+        phase(tab, "STARTING")
+        expect(tab.get_by_test_id("starting")).to_contain_text("none of the 2 ranks seen stepping")
+        made.engines[0].report_stats(waiting=0, running=1, step_counter=0, current_wave=0)
+        expect(tab.get_by_test_id("starting")).to_contain_text("rank 1 not seen stepping")
+        phase(tab, "STARTING")
+        made.engines[0].report_stats(waiting=0, running=1, step_counter=1, current_wave=0)
+        phase(tab, "RUNNING")
+        expect(tab.get_by_test_id("starting")).to_be_hidden()
+
+
+def test_without_wave_coordination_there_is_nothing_to_start(browser: Browser) -> None:
+    with stack(wave_coordination=False) as made, page(browser, made.url) as tab:
+        expect(tab.get_by_text("Wave coordination is off", exact=True)).to_be_visible()
+        expect(tab.get_by_role("button", name="Start wave")).to_be_disabled()
+        expect(tab.locator("#start-why")).to_contain_text("wave coordination is off")
+
+
+def test_a_page_opened_later_shows_what_was_before(browser: Browser) -> None:
+    with stack() as made:
+        with page(browser, made.url) as first:
+            made.run(0)
+            phase(first, "RUNNING")
+            made.complete(0)
+            phase(first, "PAUSED")
+        with page(browser, made.url) as tab:
+            expect(tab.locator("#waves tbody tr")).to_have_count(1)
+            expect(tab.locator("#log li").filter(has_text="Wave 0 completed")).to_have_count(1)
+
+
+def test_every_theme_and_width_is_accessible_and_fits(browser: Browser) -> None:
+    with stack() as made:
+        made.run(0)
+        for scheme in ("light", "dark"):
+            with page(browser, made.url, viewport=PHONE, color_scheme=scheme) as tab:
+                phase(tab, "RUNNING")
+                expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
+                assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                engines, load = tab.locator("#engines").bounding_box(), tab.locator("#load").bounding_box()
+                assert engines is not None
+                assert load is not None
+                assert engines["y"] < load["y"], "on a phone the engines come first"
+                assert_accessible(tab)
+                tab.set_viewport_size({"width": 1440, "height": 900})
+                assert_accessible(tab)
+
+
+def test_a_thousand_engines(browser: Browser) -> None:
+    with stack(1024, connected=False) as made, page(browser, made.url) as tab:
+        expect(tab.locator("#engines")).to_contain_text("1 024 ranks · 1 024 never reported")
+        assert tab.locator("tr[data-rank]").count() < 100, "rows out of sight are not in the page"
+        tab.get_by_label("Engines, scrollable").evaluate("e => { e.scrollTop = e.scrollHeight }")
+        expect(rank(tab, 1023)).to_be_visible()
+        tab.keyboard.press("/")
+        tab.keyboard.type("500-501")
+        expect(tab.locator("tr[data-rank]")).to_have_count(2)
+        expect(rank(tab, 501)).to_be_visible()
