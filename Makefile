@@ -27,7 +27,7 @@ install: $(INSTALLED) $(PAGE)
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing dp-coordinator and its development tools into .venv"
 	@python="$$(scripts/find-python)"; [[ -x $(PY) ]] || "$$python" -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 $(MODULES): frontend/package.json frontend/package-lock.json

@@ -47,8 +47,8 @@ def build_page(frontend: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeError(NODE_NEEDED)
-    steps = [["run", "build"]] if modules_are_current(frontend) else [["ci", "--no-audit", "--no-fund"], ["run", "build"]]
-    for arguments in steps:
+    install = [] if modules_are_current(frontend) else [["ci", "--no-audit", "--no-fund"]]
+    for arguments in [*install, ["run", "build"]]:
         try:
             subprocess.run([npm, *arguments], cwd=frontend, check=True)  # noqa: S603 (npm itself, found above)
         except subprocess.CalledProcessError as error:
