@@ -6,6 +6,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--rewrite-scenarios", action="store_true", help="write tests/scenarios anew"
-    )
+    parser.addoption("--rewrite-scenarios", action="store_true", help="write tests/scenarios anew")
