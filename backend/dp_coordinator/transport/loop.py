@@ -138,10 +138,11 @@ class Loop:
         sockets = self._sockets
         if self._wake_read in readable:
             self._take_commands(now)
+        if sockets.back_publish in readable:
+            # Before anything that may broadcast START: a new engine's first message must be READY.
+            self._drain(sockets.back_publish, self._on_engine_subscription, "back_publish", now)
         if sockets.front_publish in readable:
             self._drain(sockets.front_publish, self._on_front_end, "front_publish", now)
-        if sockets.back_publish in readable:
-            self._drain(sockets.back_publish, self._on_engine_subscription, "back_publish", now)
         if sockets.back_output in readable:
             self._drain_engines(now)
         now = self._clock()
