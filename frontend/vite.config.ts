@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-const backend = "http://127.0.0.1:8080";
+declare const process: { env: Record<string, string | undefined> };
+
+/** The coordinator that `npm run dev` shows. */
+const backend = process.env.DP_COORDINATOR_URL ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
   base: "./",

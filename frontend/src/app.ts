@@ -2,6 +2,7 @@
 // animation frame; a hidden tab, which gets no frames, is brought up to date once a second.
 import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api";
+import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { LoadHistory } from "./history";
 import { engineRows, meanLoad } from "./staleness";
@@ -14,10 +15,10 @@ const HISTORY_S = 3600;
 export const link = signal<Link>({ state: "connecting", attempt: 0 });
 
 /** Local monotonic milliseconds as shown: ages grow with it. Stands still while the view is frozen. */
-export const now = signal(performance.now());
+export const now = signal(localMs());
 
 /** The same, never frozen: for countdowns and for what is said about the connection itself. */
-export const realNow = signal(performance.now());
+export const realNow = signal(localMs());
 
 /** What is shown. */
 export const view = signal<Live>(EMPTY);
@@ -49,12 +50,14 @@ export const serverNow = computed(() => {
 
 let live: Live = EMPTY;
 let pending: Arrival[] = [];
+/** Apart from the rest: only the newest counts, and a hidden tab must not pile up the others. */
+let pendingSnapshot: Arrival | null = null;
 let scheduled = false;
 
 function flush(): void {
   scheduled = false;
   settle();
-  const at = performance.now();
+  const at = localMs();
   batch(() => {
     realNow.value = at;
     historyVersion.value += 1;
@@ -67,9 +70,10 @@ function flush(): void {
 
 /** Applies what has arrived. Called by every flush, and before that when much has piled up. */
 function settle(): void {
-  if (pending.length === 0) return;
-  const arrived = pending;
+  const arrived = pendingSnapshot === null ? pending : [...pending, pendingSnapshot];
+  if (arrived.length === 0) return;
   pending = [];
+  pendingSnapshot = null;
   live = applyAll(live, arrived);
   if (live.mustReplay) {
     live = { ...live, mustReplay: false };
@@ -85,15 +89,20 @@ function schedule(): void {
 }
 
 function onMessage(message: StreamMessage | null): void {
-  pending.push({ message, at: performance.now() });
-  if (message?.type === "hello") {
-    loadHistory.setEpoch(String(message.started_at));
-    settle();
-    void fetchHistory();
-  } else if (message?.type === "snapshot") {
+  const arrival = { message, at: localMs() };
+  if (message?.type === "snapshot") {
+    pendingSnapshot = arrival;
     loadHistory.push(message);
+  } else if (message?.type === "hello") {
+    settle();
+    pending.push(arrival);
+    settle();
+    loadHistory.setEpoch(String(message.started_at));
+    void fetchHistory();
+  } else {
+    pending.push(arrival);
+    if (pending.length > LOG_SIZE) settle();
   }
-  if (pending.length > LOG_SIZE) settle();
   schedule();
 }
 
@@ -109,7 +118,7 @@ async function fetchHistory(): Promise<void> {
 const connection = new Connection({
   onLink: (next) => {
     link.value = next;
-    realNow.value = performance.now();
+    realNow.value = localMs();
   },
   onMessage,
   since: () => {
@@ -121,7 +130,7 @@ const connection = new Connection({
 export const retryNow = () => connection.retryNow();
 
 export function toggleFrozen(): void {
-  frozenAt.value = frozenAt.value === null ? performance.now() : null;
+  frozenAt.value = frozenAt.value === null ? localMs() : null;
   if (frozenAt.value === null) flush();
 }
 

@@ -94,7 +94,7 @@ export class LoadChart {
     return {
       width: this.host.clientWidth || 600,
       height: HEIGHT,
-      padding: [20, 8, 0, 0],
+      padding: [20, 22, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, Math.max(4, (max ?? 0) * 1.08)] } },

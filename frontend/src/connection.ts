@@ -1,5 +1,6 @@
 // The WebSocket and its return: tells its listener of every change, knows nothing of the page.
 import { ApiError, session } from "./api";
+import { localMs } from "./clock";
 import { parseMessage } from "./protocol";
 import { retryDelay } from "./reconnect";
 import type { StreamMessage } from "./types.gen";
@@ -21,8 +22,6 @@ export interface Listener {
   /** The number that `?since=` resumes from. */
   since(): number;
 }
-
-const monotonic = () => performance.now();
 
 export class Connection {
   private socket: WebSocket | null = null;
@@ -65,10 +64,10 @@ export class Connection {
     const socket = new WebSocket(url);
     this.socket = socket;
     this.opened = false;
-    this.heardAt = monotonic();
+    this.heardAt = localMs();
     socket.onmessage = (event) => {
       if (this.socket !== socket) return;
-      this.heardAt = monotonic();
+      this.heardAt = localMs();
       const message = parseMessage(event.data);
       if (!this.opened && message?.type === "hello") this.established();
       this.listener.onMessage(message);
@@ -88,13 +87,13 @@ export class Connection {
 
   private watch(): void {
     const limit = this.opened ? SILENCE_MS : OPEN_MS;
-    const silent = monotonic() - this.heardAt;
+    const silent = localMs() - this.heardAt;
     if (silent > limit) this.lost(`Nothing was heard for ${Math.round(silent / 1000)} s.`);
   }
 
   private lost(why: string): void {
     this.drop();
-    const now = monotonic();
+    const now = localMs();
     this.lostSince ??= now;
     const retryAt = now + retryDelay(this.attempt, Math.random());
     this.listener.onLink({ state: "lost", since: this.lostSince, retryAt, attempt: this.attempt, why });

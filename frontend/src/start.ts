@@ -1,7 +1,9 @@
 // The start-wave dialog's logic: what was asked, with which key, and what came of it.
+
 import { computed, signal } from "@preact/signals";
 import * as api from "./api";
 import { connected, frozenAt, now, toggleFrozen, view } from "./app";
+import { localMs } from "./clock";
 import type { Action } from "./types.gen";
 
 export interface Refusal {
@@ -60,7 +62,7 @@ export async function submitStart(reason: string): Promise<void> {
   dialog.value = { ...d, reason, sending: true, refusal: null };
   try {
     const action = await api.startWave(body, attempt.key);
-    if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: performance.now() };
+    if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: localMs() };
   } catch (error) {
     if (dialog.value.step !== "form") return;
     dialog.value = { ...d, reason, ...refused(error, d.expected), sending: false };

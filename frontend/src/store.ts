@@ -123,6 +123,8 @@ export function applyAll(live: Live, arrivals: readonly Arrival[]): Live {
       continue;
     }
     next = { ...next, heardAt: at };
+    // What another protocol means by a snapshot is anyone's guess: the last state that was understood stays.
+    if (next.outdated && message.type !== "hello") continue;
     switch (message.type) {
       case "hello":
         settle();

@@ -28,6 +28,8 @@ ARGUMENTS = [
 WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
+expect.set_options(timeout=15_000)  # a busy machine is slow, not wrong
+
 
 def launch(playwright: Playwright) -> Browser:
     """Chromium as named by DP_COORDINATOR_CHROMIUM, the distribution's, or Playwright's own."""
@@ -95,7 +97,7 @@ def stack(engine_count: int = 2, *, connected: bool = True, **options: Any) -> I
 def page(browser: Browser, url: str, *, viewport: dict[str, int] = WIDE, **options: Any) -> Iterator[Page]:
     """The dashboard, opened. Afterwards: nothing was thrown on it and its CSP blocked nothing."""
     context = browser.new_context(viewport=viewport, **options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(15_000)
     tab = context.new_page()
     faults: list[str] = []
     tab.on("pageerror", lambda error: faults.append(str(error)))
@@ -120,7 +122,7 @@ def rank(tab: Page, index: int) -> Locator:
 
 def phase(tab: Page, name: str) -> None:
     """Wait until the page says that phase."""
-    expect(tab.get_by_test_id("phase")).to_have_text(name, timeout=10_000)
+    expect(tab.get_by_test_id("phase")).to_have_text(name)
 
 
 def eventually(check: Callable[[], None], meanwhile: Callable[[], None]) -> None:

@@ -150,3 +150,14 @@ def test_a_thousand_engines(browser: Browser) -> None:
         tab.keyboard.type("500-501")
         expect(tab.locator("tr[data-rank]")).to_have_count(2)
         expect(rank(tab, 501)).to_be_visible()
+
+
+def test_an_engine_that_goes_away_is_missed(browser: Browser) -> None:
+    with stack() as made, page(browser, made.url) as tab:
+        expect(stat(tab, "Engines subscribed")).to_have_text("2of 2")
+        made.engines.pop().close()
+        expect(stat(tab, "Engines subscribed")).to_have_text("1of 2")
+        expect(tab.get_by_role("status").filter(has_text="Engines missing: 1 of 2 subscribed")).to_be_visible()
+        expect(tab.locator("#log")).to_contain_text("An engine's subscription ended: 1 of 2 now")
+        made.front_ends.pop().close()
+        expect(tab.get_by_role("heading", name="No front-end is subscribed")).to_be_visible()

@@ -1,6 +1,13 @@
 import { link, view } from "../app";
 import { count } from "../format";
-import { CoordinationOff, LostBanner, OutdatedBanner, StartingBanner, Waiting } from "./Banners";
+import {
+  CoordinationOff,
+  EnginesMissing,
+  LostBanner,
+  OutdatedBanner,
+  StartingBanner,
+  Waiting,
+} from "./Banners";
 import { EnginePanel } from "./EngineTable";
 import { LogPanel } from "./EventLog";
 import { Announcer, FrozenBar, Hero, TopBar } from "./Header";
@@ -53,6 +60,7 @@ function Dashboard() {
         <Guard name="Notices">
           <StartingBanner />
           <CoordinationOff />
+          <EnginesMissing />
           <Waiting />
         </Guard>
         <div class="panels">

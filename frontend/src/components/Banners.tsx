@@ -1,6 +1,6 @@
 // Strips and cards that stand above the panels, only when there is something to say.
 import { connected, link, now, realNow, retryNow, view } from "../app";
-import { duration, ranks } from "../format";
+import { count, duration, ranks } from "../format";
 import { elapsedSince } from "../staleness";
 import { CopyButton, Icon } from "./ui";
 
@@ -83,27 +83,44 @@ function Address({ label, who, value }: { label: string; who: string; value: str
   );
 }
 
-/** Teaches what to do while engines or front-ends are missing. */
+/** An engine that was here is gone: said in one line, for it mostly comes back within seconds. */
+export function EnginesMissing() {
+  const { snapshot } = view.value;
+  if (snapshot === null || !snapshot.ready || snapshot.engines_subscribed >= snapshot.engine_count)
+    return null;
+  return (
+    <div class="banner banner-warn" role="status">
+      <Icon name="warn" />
+      <strong>
+        Engines missing: {count(snapshot.engines_subscribed)} of {count(snapshot.engine_count)} subscribed.
+      </strong>
+      <span>
+        One that was here is gone; it comes back by connecting to the addresses at the foot of the page.
+      </span>
+    </div>
+  );
+}
+
+/** Teaches what to do while engines or front-ends were never there. */
 export function Waiting() {
   const { snapshot } = view.value;
   if (snapshot === null) return null;
   const { endpoints, engine_count, engines_subscribed, ready, front_ends } = snapshot;
-  const enginesMissing = engines_subscribed < engine_count;
-  if (ready && !enginesMissing && front_ends > 0) return null;
-  const title = enginesMissing
-    ? `${ready ? "Engines missing" : "Waiting for engines"}: ${engines_subscribed} of ${engine_count} subscribed`
-    : "No front-end is subscribed yet";
-  const text = enginesMissing
-    ? ready
-      ? "An engine that was here is gone. It comes back by connecting to the same addresses:"
-      : "READY is sent once every engine has subscribed. Engines connect to these addresses:"
-    : "Load is aggregated all the same. A front-end subscribes here to learn it:";
+  if (ready && front_ends > 0) return null;
   return (
     <section class="waiting" aria-label="Waiting for peers">
-      <h2>{title}</h2>
-      <p>{text}</p>
+      <h2>
+        {ready
+          ? "No front-end is subscribed"
+          : `Waiting for engines: ${count(engines_subscribed)} of ${count(engine_count)} subscribed`}
+      </h2>
+      <p>
+        {ready
+          ? "Load is gathered all the same. A front-end subscribes here to learn it:"
+          : "READY is sent once every engine has subscribed. Engines connect to these addresses:"}
+      </p>
       <ul>
-        {enginesMissing && (
+        {!ready && (
           <>
             <Address label="back_publish" who="engines, XSUB" value={endpoints.back_publish} />
             <Address label="back_output" who="engines, PUSH" value={endpoints.back_output} />

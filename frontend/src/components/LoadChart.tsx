@@ -2,6 +2,7 @@ import { signal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { connected, historyVersion, loadHistory, serverNow, view } from "../app";
 import { type Hover, LoadChart as Plot } from "../chart";
+import { localMs } from "../clock";
 import { clockTime, count } from "../format";
 import { paletteVersion } from "../theme";
 import { Panel } from "./ui";
@@ -75,7 +76,7 @@ function Canvas() {
     if (plot.current === null || to === null) return;
     // No more often than one pixel's worth of time, and at least once a second.
     const every = Math.min(1000, (minutes * 60_000) / Math.max(200, host.current?.clientWidth ?? 600));
-    const at = performance.now();
+    const at = localMs();
     if (minutes === drawnMin.current && at - drawnAt.current < every) return;
     drawnAt.current = at;
     drawnMin.current = minutes;
