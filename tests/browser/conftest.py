@@ -20,8 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-# By package: Playwright's event loop must be gone before another package's asyncio tests run.
-@pytest.fixture(scope="package")
+# By module: Playwright's event loop must be gone before asyncio tests run. A package scope lasts until the session's end
+# where folders have no __init__.py.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not (STATIC_DIR / "index.html").is_file():
         pytest.fail("the page is not built: run `make setup`, or `npm ci && npm run build` in frontend/")
