@@ -20,8 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-# By module: Playwright's event loop must be gone before asyncio tests run. A package scope lasts until the session's end
-# where folders have no __init__.py.
+# By module: Playwright's event loop must be gone before asyncio tests run. Where folders have no __init__.py, a package
+# scope lasts until the session's end.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not (STATIC_DIR / "index.html").is_file():
