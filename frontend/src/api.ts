@@ -1,5 +1,5 @@
 // The REST calls that the page makes. All same-origin; the token, when one is needed, travels in an HttpOnly cookie.
-import type { Action, History, Problem, Session, StartWave } from "./types.gen";
+import type { Action, History, Problem, Session, StartWave, WavePage } from "./types.gen";
 
 /** A request that the server answered with a problem; `message` is fit for people. */
 export class ApiError extends Error {
@@ -45,6 +45,9 @@ export const session = (timeoutMs: number) =>
 export const login = (token: string) => call("/api/v1/login", json({ token }));
 
 export const history = (windowS: number) => call(`/api/v1/history?window_s=${windowS}`) as Promise<History>;
+
+/** The newest `limit` waves, newest first. */
+export const waves = (limit: number) => call(`/api/v1/waves?limit=${limit}`) as Promise<WavePage>;
 
 /** Asks for a wave. The same key with the same body asks only once, however often it is sent. */
 export const startWave = (body: StartWave, key: string) =>

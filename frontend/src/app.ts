@@ -11,6 +11,7 @@ import type { StreamMessage } from "./types.gen";
 
 const TICK_MS = 200;
 const HISTORY_S = 3600;
+const WAVES = 1000;
 
 export const link = signal<Link>({ state: "connecting", attempt: 0 });
 
@@ -106,13 +107,13 @@ function onMessage(message: StreamMessage | null): void {
   schedule();
 }
 
+/** The past that the server holds: load for the lines, waves for the bands behind them. */
 async function fetchHistory(): Promise<void> {
-  try {
-    loadHistory.merge(await api.history(HISTORY_S));
-    historyVersion.value += 1;
-  } catch {
-    // The chart then begins now; the stream itself tells whether the coordinator is there.
-  }
+  const [load, waves] = await Promise.allSettled([api.history(HISTORY_S), api.waves(WAVES)]);
+  // Where one is missing the chart begins now; the stream itself tells whether the coordinator is there.
+  if (load.status === "fulfilled") loadHistory.merge(load.value);
+  if (waves.status === "fulfilled") loadHistory.noteWaves([...waves.value.waves].reverse());
+  historyVersion.value += 1;
 }
 
 const connection = new Connection({

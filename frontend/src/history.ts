@@ -1,5 +1,5 @@
 // Totals over time for the chart, in bounded memory: 10 Hz for the last minute, 1 Hz (the peaks) for an hour.
-import type { History, PhaseName, SnapshotMessage, WaveInfo } from "./types.gen";
+import type { History, SnapshotMessage, WaveInfo } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
@@ -70,7 +70,17 @@ export class LoadHistory {
       this.fine.push({ at, waiting: snapshot.totals.waiting, running: snapshot.totals.running });
     }
     this.age(at);
-    for (const wave of snapshot.waves) this.noteWave(wave);
+    this.noteWaves(snapshot.waves);
+  }
+
+  /** Waves of the process that `setEpoch` named last; a later word on a wave replaces an earlier one. */
+  noteWaves(waves: readonly WaveInfo[]): void {
+    for (const wave of waves) {
+      const start = wave.asked_at ?? wave.started_at;
+      if (start === null) continue;
+      const end = wave.ended_at ?? (wave.open ? null : start);
+      this.note({ wave: wave.number, start, end });
+    }
   }
 
   /** Adds the server's past where this page has none of its own. */
@@ -89,7 +99,6 @@ export class LoadHistory {
       this.fine = [...mine, ...added].sort((a, b) => a.at - b.at);
       this.age(this.newest ?? 0);
     }
-    this.noteSampledWaves(history);
   }
 
   /** Columns for the chart from `from` on; one sample before it is kept so that the line enters from the left. */
@@ -125,36 +134,10 @@ export class LoadHistory {
     return result;
   }
 
-  private noteWave(wave: WaveInfo): void {
-    const start = wave.asked_at ?? wave.started_at;
-    if (start === null) return;
-    const end = wave.ended_at ?? (wave.open ? null : start);
-    this.note({ wave: wave.number, start, end });
-  }
-
   private note(band: Band): void {
     const key = `${this.epoch}/${band.wave}`;
     this.known.set(key, band);
     if (this.known.size > BANDS_KEPT) this.known.delete(this.known.keys().next().value ?? key);
-  }
-
-  /** Waves older than the list in the snapshots, as far as the samples caught them. */
-  private noteSampledWaves(history: History): void {
-    let open: Band | null = null;
-    history.at.forEach((at, k) => {
-      const active = isActive(history.phase[k]);
-      const wave = history.current_wave[k] ?? -1;
-      if (open !== null && (!active || open.wave !== wave)) {
-        open.end = at;
-        open = null;
-      }
-      if (active && open === null && !this.known.has(`${this.epoch}/${wave}`)) {
-        open = { wave, start: at, end: at };
-        this.note(open);
-      } else if (open !== null) {
-        open.end = at;
-      }
-    });
   }
 
   private dropAfter(at: number): void {
@@ -182,8 +165,4 @@ export class LoadHistory {
       if (band.end !== null && band.end < now - KEEP_S) this.known.delete(key);
     }
   }
-}
-
-function isActive(phase: PhaseName | undefined): boolean {
-  return phase === "starting" || phase === "running";
 }

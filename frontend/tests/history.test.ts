@@ -78,22 +78,17 @@ describe("load history", () => {
     expect(history.columns(0)[0]).toEqual([500, 501]);
   });
 
-  it("knows waves from snapshots and, before those, from samples", () => {
+  it("knows waves from snapshots and from what it asked for, the newest word last", () => {
     const history = new LoadHistory();
     history.setEpoch("a");
-    history.push(load(200, 1, [wave(5, 190, null)]));
-    history.merge(
-      server({
-        at: [100, 101, 102, 103, 199],
-        phase: ["paused", "running", "running", "paused", "running"],
-        current_wave: [4, 4, 4, 5, 5],
-      }),
-    );
+    history.noteWaves([wave(4, 101, 103), wave(5, 190, null)]);
+    history.push(load(200, 1, [wave(5, 190, 199)]));
     expect(history.bands(0, 300)).toEqual([
-      { wave: 5, start: 190, end: null },
       { wave: 4, start: 101, end: 103 },
+      { wave: 5, start: 190, end: 199 },
     ]);
     expect(history.bands(150, 300)).toHaveLength(1);
+    expect(history.bands(0, 150)).toHaveLength(1);
   });
 
   it("ends a wave whose coordinator went away at the last sample", () => {
