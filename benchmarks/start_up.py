@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import urllib.request
 
-from benchmarks.procfs import resident_mb
+from benchmarks.procfs import cpu_seconds, resident_mb
 from benchmarks.report import Figure, Settings, options, settings_from, table
 from benchmarks.subjects import coordinator
 
 
 def measure(settings: Settings) -> list[Figure]:
-    """Two rows."""
+    """Rows for time, CPU time (which a busy machine changes less) and memory."""
     ready = Figure(f"start to READY, {settings.engines} engines", "s", "≤ 1 s", 2)
+    cpu = Figure("CPU time from start to READY", "s", "", 2)
     memory = Figure("resident memory after start-up, with the web server", "MB", "≤ 80 MB", 0)
     for _ in range(settings.runs):
         for subject in settings.subjects():
             with coordinator(subject, settings.engines) as running:
                 ready.add(subject, running.ready_after_s)
+                cpu.add(subject, cpu_seconds(running.pid))
                 if running.http_url is not None:
                     _use_the_page(running.http_url)
                 memory.add(subject, resident_mb(running.pid))
-    return [ready, memory]
+    return [ready, cpu, memory]
 
 
 def _use_the_page(http_url: str) -> None:

@@ -12,7 +12,7 @@ ROWS = {
     "ingestion": 4,
     "publication_gaps": 2,
     "start_latency": 5,
-    "start_up": 2,
+    "start_up": 3,
 }
 
 
