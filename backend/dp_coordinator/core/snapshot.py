@@ -66,7 +66,7 @@ class StartAction:
     seen: tuple[tuple[int, float], ...]
     """(engine_index, seconds after the ask) of each rank seen stepping, in that order."""
     collective: bool
-    """True when wave_complete was the evidence: its all-reduce takes every rank."""
+    """True when a finished step, or wave_complete, was the evidence: both take every rank."""
     finished_at: float | None
     idempotency_key: str | None
 
