@@ -24,12 +24,17 @@ TOKEN = "a-token-of-decent-length"
 ENDPOINTS = Endpoints("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3")
 
 
+def _nothing() -> None:
+    """What the loop does when it is idle."""
+
+
 class FakeLoop:
     """Feeds a core from a queue on a thread of its own, and keeps the mailbox as the real loop does."""
 
     def __init__(self, core: Coordinator, mailbox: Mailbox) -> None:
         self.core = core
         self.mailbox = mailbox
+        self.turning = True
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="fake loop")
         mailbox.inbox.connect(self.wake)
@@ -52,6 +57,11 @@ class FakeLoop:
         """Let `later` seconds pass for the core's deadlines."""
         self._on_loop(lambda: self._perform(self.core.tick(time.monotonic() + later)))
 
+    def seem_stuck(self, seconds: float) -> None:
+        """Look as if the loop had not turned for so long."""
+        self.turning = False
+        self._on_loop(lambda: setattr(self.mailbox, "loop_alive_at", time.monotonic() - seconds))
+
     def subscribe_all(self) -> None:
         self.feed(*[EngineSubscribed() for _ in range(self.core.engine_count)])
 
@@ -71,8 +81,15 @@ class FakeLoop:
         done.result(10)
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            self.mailbox.loop_alive_at = time.monotonic()
+        while True:
+            try:
+                job = self._jobs.get(timeout=0.5)
+            except queue.Empty:
+                job = _nothing
+            if job is None:
+                return
+            if self.turning:
+                self.mailbox.loop_alive_at = time.monotonic()
             job()
 
     def _take_commands(self) -> None:

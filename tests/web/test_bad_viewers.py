@@ -24,6 +24,7 @@ class StuckSocket:
     def __init__(self, takes: int) -> None:
         self.takes = takes
         self.aborted = False
+        self.blocked = asyncio.Event()
         self.scope: dict[str, Any] = {
             "dp_coordinator.identity": Identity("open"),
             "dp_coordinator.connection": self,
@@ -44,6 +45,7 @@ class StuckSocket:
     async def send_text(self, text: str) -> None:
         self.takes -= 1
         if self.takes < 0:
+            self.blocked.set()
             await asyncio.Event().wait()
 
     async def close(self, code: int, reason: str) -> None:
@@ -55,8 +57,7 @@ async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
     hub, mailbox = hub_over(snapshot(times), stall_timeout_s=0.5)
     stuck = StuckSocket(takes=1)
     serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
-    while not hub.viewers or stuck.takes >= 0:
-        await asyncio.wait({serving}, timeout=0.001)
+    await asyncio.wait_for(stuck.blocked.wait(), 10)
     [viewer] = hub.viewers
 
     def sample_often(rounds: int) -> int:
@@ -102,6 +103,7 @@ def test_a_client_that_stops_reading_is_cut_off_and_others_go_on() -> None:
 
 def test_what_viewers_say_is_ignored(fresh: Site) -> None:
     with fresh.stream() as viewer:
+        viewer.recv(5)  # hello: from here on events follow
         for said in ("hello?", b"\x00\xff", "{", ""):
             viewer.send(said)
         fresh.loop.feed(start_wave())
@@ -150,10 +152,9 @@ def test_there_is_no_other_stream(shared: Site) -> None:
 
 async def test_a_stopping_hub_takes_nobody_and_does_not_wait_for_the_deaf() -> None:
     hub, _ = hub_over()
-    stuck = StuckSocket(takes=10**6)
+    stuck = StuckSocket(takes=0)
     serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
-    while not hub.viewers:
-        await asyncio.wait({serving}, timeout=0.001)
+    await asyncio.wait_for(stuck.blocked.wait(), 10)
     began = time.monotonic()
     await hub.stop()
     assert time.monotonic() - began < 2

@@ -51,7 +51,7 @@ def test_a_heartbeat_comes_without_any_change() -> None:
     with site(heartbeat_s=0.05, sample_interval_s=0.01) as running, running.stream() as viewer:
         seen = [decode(viewer.recv(5)) for _ in range(4)]
     assert [type(x) for x in seen] == [m.Hello] + [m.SnapshotMessage] * 3
-    assert seen[1].at < seen[2].at < seen[3].at
+    assert seen[1].at <= seen[2].at <= seen[3].at
 
 
 def test_resuming_gives_exactly_what_was_missed(fresh: Site) -> None:
@@ -174,8 +174,9 @@ def test_all_viewers_of_a_live_server_receive_the_same_frames(fresh: Site) -> No
         with fresh.stream() as viewer:
             viewer.recv(5)
             joined.wait(10)
-            frames = []
-            while "wave_completed" not in (frames[-1] if frames else ""):
+            frames: list[str] = []
+            deadline = time.monotonic() + 20
+            while not (frames and "wave_completed" in frames[-1]) and time.monotonic() < deadline:
                 frames.append(str(viewer.recv(10)))
             return [f for f in frames if '"type":"event"' in f]
 
@@ -209,8 +210,9 @@ async def test_the_sampler_survives_a_defect(caplog: pytest.LogCaptureFixture) -
 
     mailbox.snapshot = None  # type: ignore[assignment]
     sampler = asyncio.create_task(hub.run(every_tick))
-    while "sampler met a defect" not in caplog.text:
-        await asyncio.wait({sampler}, timeout=0.001)
+    async with asyncio.timeout(10):
+        while "sampler met a defect" not in caplog.text:
+            await asyncio.wait({sampler}, timeout=0.001)
     mailbox.snapshot = good
     await asyncio.wait_for(again.wait(), 5)
     sampler.cancel()

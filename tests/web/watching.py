@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,8 +22,11 @@ decode = msgspec.json.Decoder(m.StreamMessage).decode
 
 
 def received(viewer: ClientConnection) -> Iterator[Any]:
-    while True:
+    """Messages as they come; an error after 20 seconds, for heartbeats never end."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         yield decode(viewer.recv(10))
+    raise TimeoutError
 
 
 def until(viewer: ClientConnection, wanted: Callable[[Any], bool]) -> list[Any]:

@@ -27,7 +27,6 @@ from dp_coordinator.web.settings import WebSettings
 REASON_AT_MOST = 500
 KEY_AT_MOST = 200
 _WAVE_AT_MOST = 2**53 - 1  # beyond it a browser cannot hold the number
-_STARTS_PER_SECOND = 10
 _EXPECTED = '{"reason": text, "expected_wave": number or null, "wave": number or null}'
 
 
@@ -38,7 +37,7 @@ class Starter:
         self._mailbox = mailbox
         self._settings = settings
         self._refusals = refusals
-        self._rate = TokenBucket(_STARTS_PER_SECOND, settings.start_burst, time.monotonic())
+        self._rate = TokenBucket(settings.starts_per_s, settings.start_burst, time.monotonic())
 
     async def start(self, request: Request) -> StartAction:
         """Ask for a start. Raises `ProblemError` when it was refused, which the event log then tells too."""
@@ -61,7 +60,7 @@ class Starter:
         if not self._rate.take(time.monotonic()):
             raise ProblemError(
                 "too-many-attempts",
-                f"more than {_STARTS_PER_SECOND} start requests a second; wait a second and look at the state first",
+                f"more than {self._settings.starts_per_s:g} start requests a second; look at the state first",
                 headers={"Retry-After": "1"},
             )
 

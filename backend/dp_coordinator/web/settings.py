@@ -54,7 +54,8 @@ class WebSettings:
     refusals_logged_per_s: float = 10.0
     """Refused starts that get an event-log entry of their own; more than these are only counted there."""
     start_burst: int = 20
-    """Start requests taken at once; then ten a second."""
+    """Start requests taken at once; then as many a second as `starts_per_s` says."""
+    starts_per_s: float = 10.0
 
 
 def is_loopback(host: str) -> bool:
