@@ -33,7 +33,7 @@ def _captured(message_type: str) -> list[Any]:
 
 
 def report(engine: int, wave: int, step: int, *, full: bool = False) -> bytes:
-    """One engine's stats report: 496 bytes as captured from an idle tiny model, about 800 when `full`.
+    """One engine's stats report: about 500 bytes as captured from tiny models, about 800 when `full`.
 
     A `full` one has what a busy engine adds: LoRA adapters in use and a KV connector's own figures.
     """
