@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -37,6 +38,7 @@ EXIT_SETTINGS = 2
 """A setting is wrong or an address cannot be bound."""
 EXIT_START_TIMEOUT = 3
 """Not every engine subscribed within --start-timeout."""
+FILES_WANTED = 16_384
 WEB_STOP_TIMEOUT = 5.0
 """Seconds that the web thread gets to say goodbye to its viewers."""
 
@@ -137,6 +139,7 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
         log.warning(
             "vLLM %s is newer than any that was tested (0.10.2 to 0.33); speaking as 0.33 does", dialect.version
         )
+    _allow_many_files()
     sys.setswitchinterval(0.0005)  # a busy web thread may hold the loop up for half a millisecond, not five
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(options.http)) if options.http is not None else None
@@ -155,6 +158,14 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
         gc.freeze()  # what start-up made lives as long as the process: collections need not walk it
         loop.run()
         log.info("stopping")
+
+
+def _allow_many_files() -> None:
+    """Every viewer and every ZeroMQ peer is a file; the usual soft limit of 1,024 is below what is allowed anyway."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _assemble(options: ServeOptions, dialect: Dialect, sockets: Sockets) -> tuple[Mailbox, Loop]:

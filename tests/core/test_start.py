@@ -178,3 +178,15 @@ def test_waves_kept_are_bounded():
     for number in range(1000):
         driver.feed(WaveCompleted(0, number))
     assert len(driver.core.snapshot(0).waves) == 512
+
+
+def test_a_wave_complete_that_a_later_start_overtook_still_completes_its_wave():
+    driver = Driver()
+    driver.feed(StartWaveRequested(0, 0), at=1.0)
+    driver.feed(StartWaveRequested(1, 1), at=3.0)  # rank 1 was told of the end, and got a request, before we were
+    effects = driver.feed(WaveCompleted(0, 0), at=3.1)
+    assert announced(effects) == []
+    assert [(e.kind, e.fields["duration_s"]) for e in effects] == [("wave_completed", 2.0)]
+    first, second = driver.core.snapshot(0).waves
+    assert (first.completed, first.ended_at, second.ended_at) == (True, 3.0, None)
+    assert driver.feed(WaveCompleted(0, 0)) == []

@@ -68,8 +68,9 @@ class Peer:
 
 
 class Rig:
-    def __init__(self, mailbox: Mailbox, context: zmq.Context[Any]) -> None:
+    def __init__(self, mailbox: Mailbox, context: zmq.Context[Any], wake: Callable[[], None]) -> None:
         self.mailbox = mailbox
+        self.wake = wake
         self.context = context
         self._peers: list[Peer] = []
 
@@ -110,7 +111,7 @@ def rig(tmp_path: Any, engine_count: int = 2, dialect: str = "0.32", **options: 
         thread = threading.Thread(target=loop.run, name="loop")
         thread.start()
         try:
-            yield Rig(mailbox, context)
+            yield Rig(mailbox, context, loop.wake)
         finally:
             context.destroy(linger=0)
             loop.stop()

@@ -165,3 +165,15 @@ def test_free_ports_are_found_and_taken_ones_named(tmp_path):
         assert not ends.back_output.endswith(":0")
         with pytest.raises(BindError, match="cannot bind back_output to tcp"):
             Sockets("tcp://127.0.0.1:*", ends.front_publish, "tcp://127.0.0.1:*")
+
+
+def test_a_command_that_was_taken_back_is_passed_over(tmp_path):
+    with rig(tmp_path) as r:
+        r.ready_engines()
+        inbox = r.mailbox.inbox
+        inbox.connect(None)  # keeps the loop from hearing of it yet
+        given_up = inbox.post(ManualStartRequested("first", "test"))
+        assert given_up.cancel()
+        inbox.connect(r.wake)
+        assert inbox.post(ManualStartRequested("second", "test")).result(timeout=20).reason == "second"
+        assert [a.reason for a in r.mailbox.snapshot.actions] == ["second"]

@@ -155,7 +155,7 @@ def test_a_loop_that_does_not_answer() -> None:
         response = running.start({"reason": "hello?"})
         told = problem(response, 503, "no-answer")
         assert response.headers["retry-after"]
-        assert "may still make this start" in told["detail"]
+        assert "nothing was started" in told["detail"]
         assert [r["reason"] for r in running.refusals()] == ["hello?"]
         [(command, reply)] = running.mailbox.inbox.take()
         assert command.reason == "hello?"

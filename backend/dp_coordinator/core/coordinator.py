@@ -32,7 +32,7 @@ from dp_coordinator.core.events import (
 from dp_coordinator.core.load import LoadTable
 from dp_coordinator.core.manual import ManualStarts
 from dp_coordinator.core.observation import WaveLog
-from dp_coordinator.core.snapshot import ActionState, RefusalKind, Snapshot, StartAction, StartRefusal, WaveCause
+from dp_coordinator.core.snapshot import ActionState, RefusalKind, Snapshot, StartAction, StartRefusal, Wave, WaveCause
 from dp_coordinator.core.waves import Message, Outcome, WaveState
 
 MAX_ENGINES = 16_384
@@ -216,6 +216,9 @@ class Coordinator:
             effects.append(PublishWaveState(moved.current_wave, moved.engines_running))
         if moved.outcome is Outcome.COMPLETE:
             effects.extend(self._completed(wave, engine_index, now))
+        elif message is Message.WAVE_COMPLETE:
+            late = self._log.completed_late(wave)
+            effects.extend(() if late is None else (_completion_record(late, engine_index),))
         elif moved.engines_running and moved.announce:
             self._log.started(moved.current_wave, cause, engine_index, now)
             fields = {"wave": moved.current_wave, "cause": cause.value, "engine": engine_index}
@@ -235,11 +238,7 @@ class Coordinator:
 
     def _completed(self, wave: int, engine_index: int | None, now: float) -> Sequence[Effect]:
         observed = self._saw_stepping(range(self.engine_count), wave, now, collective=True)
-        record = self._log.completed(wave, now)
-        began = record.asked_at if record.asked_at is not None else record.started_at
-        fields: dict[str, object] = {"wave": wave, "engine": engine_index, "cause": record.cause.value}
-        fields["duration_s"] = None if began is None else now - began
-        return (*observed, Record("wave_completed", fields))
+        return (*observed, _completion_record(self._log.completed(wave, now), engine_index))
 
     # -- who is there ----------------------------------------------------------------------------------------------
 
@@ -362,6 +361,13 @@ class Coordinator:
             waves=self._log.records(),
             actions=self._manual.records(),
         )
+
+
+def _completion_record(wave: Wave, engine_index: int | None) -> Record:
+    began = wave.asked_at if wave.asked_at is not None else wave.started_at
+    fields: dict[str, object] = {"wave": wave.number, "engine": engine_index, "cause": wave.cause.value}
+    fields["duration_s"] = None if began is None or wave.ended_at is None else wave.ended_at - began
+    return Record("wave_completed", fields)
 
 
 def _outcome_record(action: StartAction) -> Record:

@@ -10,7 +10,7 @@ Evidence that a rank steps in a wave:
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dp_coordinator.core.snapshot import Phase, Wave, WaveCause
 
@@ -92,6 +92,17 @@ class WaveLog:
         if self.open is None:
             self.open = OpenWave(number, WaveCause.UNKNOWN, None)
         return self._close(now, completed=True)
+
+    def completed_late(self, number: int) -> Wave | None:
+        """wave_complete for a wave that a later one had overtaken: channels of different engines have no order.
+
+        Returns its record, which ends where the later wave began; None when that wave was not the one overtaken.
+        """
+        if not self._closed or self._closed[-1].number != number or self._closed[-1].completed:
+            return None
+        self._closed[-1] = replace(self._closed[-1], completed=True)
+        self._closed_tuple = tuple(self._closed)
+        return self._closed[-1]
 
     def stopped(self, now: float) -> None:
         """engines_running was dropped without wave_complete (growth before vLLM 0.18), or nobody answered a START."""

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 
 import zmq
 
@@ -230,11 +230,13 @@ class Loop:
         except BlockingIOError:
             pass
         for command, reply in self._mailbox.inbox.take():
+            if not reply.set_running_or_notify_cancel():
+                continue  # whoever asked has given up, and said so
             try:
                 self._answer(command, reply, now)
             except Exception as error:
                 self._defect("inbox", error, now)
-                _settle(reply, error)
+                reply.set_exception(error)
 
     def _answer(self, command: Command, reply: Future[Reply], now: float) -> None:
         effects = self._core.handle(command, now)
@@ -242,7 +244,7 @@ class Loop:
         self._mailbox.snapshot = self._core.snapshot(now)  # whoever reads the answer must find it in the state too
         for effect in effects:
             if isinstance(effect, Answer):
-                _settle(reply, effect.value)
+                reply.set_result(effect.value)
 
     # -- effects ---------------------------------------------------------------------------------------------------
 
@@ -318,14 +320,3 @@ class Loop:
         if now >= self._next_waiting_notice:
             self._next_waiting_notice = now + WAITING_NOTICE_INTERVAL
             log.info("waiting for engines: %s", missing)
-
-
-def _settle(reply: Future[Reply], outcome: Reply | Exception) -> None:
-    """Answer a command; whoever asked may have given up already."""
-    try:
-        if isinstance(outcome, Exception):
-            reply.set_exception(outcome)
-        else:
-            reply.set_result(outcome)
-    except InvalidStateError:
-        return

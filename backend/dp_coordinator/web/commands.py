@@ -73,16 +73,18 @@ class Starter:
     async def _answer(self, reply: Future[Reply]) -> Reply:
         waited = asyncio.wrap_future(reply)
         done, _ = await asyncio.wait({waited}, timeout=self._settings.answer_timeout_s)
-        if not done:  # `wait_for` would cancel the future that the loop is about to answer
+        if not done and reply.cancel():  # the loop passes over a command that was taken back
             raise ProblemError(
                 "no-answer",
-                f"the coordinator's loop did not answer within {self._settings.answer_timeout_s:g} s; it may still "
-                "make this start when it comes back: look at the event log, or repeat with the same Idempotency-Key",
+                f"the coordinator's loop did not answer within {self._settings.answer_timeout_s:g} s; nothing was "
+                "started, try again",
                 headers={"Retry-After": "2"},
             )
         try:
-            return waited.result()
+            return await waited
         except asyncio.CancelledError:
+            if not reply.cancelled():
+                raise  # this request was cancelled, not the command
             raise ProblemError("no-answer", "the coordinator is stopping; nothing was started") from None
 
 
