@@ -75,7 +75,7 @@ types.gen: $(INSTALLED) ## write the page's types anew from the backend's messag
 	$(PY) -m dp_coordinator.web.schema --typescript > frontend/src/types.gen.ts
 
 bench: install ## what the README's figures come from
-	$(PY) benchmarks/run.py $(ARGS)
+	$(PY) -m benchmarks $(ARGS)
 
 build: $(INSTALLED) ## dist/: an sdist, and the wheel made from it; both carry the built page
 	@scripts/need-node
