@@ -103,3 +103,16 @@ def test_help_loads_nothing_heavy() -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "argparse" in loaded
     assert not loaded & {"zmq", "fastapi", "uvicorn", "msgspec", "asyncio", "http.client"}
+
+
+def test_beyond_this_machine_it_wants_a_token_or_a_word_that_the_network_is_trusted(tmp_path: Path) -> None:
+    exposed = ("serve", "--engine-count", "2", "--http", "0.0.0.0:0")
+    done = run(*exposed)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "without a token" in done.stderr
+    assert "--trust-network-without-token" in done.stderr
+    (tmp_path / "token").write_text("0123456789abcdef0123456789abcdef\n")
+    for more in (("--token-file", str(tmp_path / "token")), ("--trust-network-without-token",)):
+        with running(*exposed, *more) as process:
+            assert announced(process)["dashboard"].startswith("http://0.0.0.0:")
