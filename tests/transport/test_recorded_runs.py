@@ -6,6 +6,7 @@ import pytest
 import zmq
 
 from dp_coordinator.handle import DPCoordinator
+from dp_coordinator.wire.coordinator import engine_events
 from tests.transport.player import Player
 from tests.wire.recordings import recordings
 
@@ -43,5 +44,6 @@ def check_rest(player, recording):
     assert rows == recording.loads()[-1]
     reported = any(m.type == "engine_stats" for m in recording.messages)
     assert (state["totals"]["waiting"] is not None) is reported
+    ended = {e.wave for m in recording.messages if m.type == "engine_wave_complete" for e in engine_events(m.frames[0])}
     completed = [w["number"] for w in player.get("waves")["waves"] if w["completed"]]
-    assert completed == sorted({wave - 1 for wave, running in announcements if wave and not running}, reverse=True)
+    assert completed == sorted(ended, reverse=True)
