@@ -1,7 +1,7 @@
 // The WebSocket and its return: tells its listener of every change, knows nothing of the page.
 import { ApiError, session } from "./api";
 import { localMs } from "./clock";
-import { parseMessage } from "./protocol";
+import { parseFrame } from "./protocol";
 import { retryDelay } from "./reconnect";
 import type { StreamMessage } from "./types.gen";
 
@@ -68,9 +68,10 @@ export class Connection {
     socket.onmessage = (event) => {
       if (this.socket !== socket) return;
       this.heardAt = localMs();
-      const message = parseMessage(event.data);
-      if (!this.opened && message?.type === "hello") this.established();
-      this.listener.onMessage(message);
+      for (const message of parseFrame(event.data)) {
+        if (!this.opened && message?.type === "hello") this.established();
+        this.listener.onMessage(message);
+      }
     };
     socket.onclose = (event) => {
       if (this.socket === socket) this.lost(closeReason(event, this.opened));

@@ -89,15 +89,19 @@ function isForeignHello(x: Json): boolean {
   return isNumber(x.protocol) && x.protocol !== PROTOCOL;
 }
 
-/** One text frame -> a message, or null when it is malformed or of an unknown type. */
-export function parseMessage(text: unknown): StreamMessage | null {
-  if (!isText(text)) return null;
+/** One text frame -> its messages: one, or several events. Null for each that is malformed or of an unknown type. */
+export function parseFrame(text: unknown): (StreamMessage | null)[] {
+  if (!isText(text)) return [null];
   let x: unknown;
   try {
     x = JSON.parse(text);
   } catch {
-    return null;
+    return [null];
   }
+  return Array.isArray(x) ? x.map(toMessage) : [toMessage(x)];
+}
+
+function toMessage(x: unknown): StreamMessage | null {
   if (!isObject(x)) return null;
   switch (x.type) {
     case "hello":

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { parseMessage } from "../src/protocol";
+import { parseFrame } from "../src/protocol";
 import { action, event, hello, snapshot } from "./build";
 
-const parse = (value: unknown) => parseMessage(JSON.stringify(value));
+const parse = (value: unknown) => parseFrame(JSON.stringify(value))[0];
 
 describe("parsing", () => {
   it("takes each kind of message", () => {
@@ -29,6 +29,11 @@ describe("parsing", () => {
     }
   });
 
+  it("takes several events in one frame", () => {
+    expect(parseFrame(JSON.stringify([event(1), event(2)]))).toEqual([event(1), event(2)]);
+    expect(parseFrame(JSON.stringify([event(1), { type: "event" }]))).toEqual([event(1), null]);
+  });
+
   it("takes nulls for what was never reported, and fields it does not know", () => {
     const message = snapshot({ totals: { waiting: null, running: null } });
     message.engines.waiting = [null, null];
@@ -43,7 +48,7 @@ describe("parsing", () => {
     ["no JSON", "{nonsense"],
     ["no text", new ArrayBuffer(3)],
     ["nothing", ""],
-    ["a list", "[]"],
+    ["a list of nothing known", "[7]"],
     ["null", "null"],
     ["no type", "{}"],
     ["an unknown type", '{"type":"alarm"}'],
@@ -54,7 +59,7 @@ describe("parsing", () => {
     ["a gap without end", '{"type":"gap","first":1}'],
     ["an empty snapshot", '{"type":"snapshot"}'],
   ])("refuses %s", (_, text) => {
-    expect(parseMessage(text)).toBeNull();
+    expect(parseFrame(text)).toEqual([null]);
   });
 
   it("refuses snapshots that would break a panel", () => {

@@ -18,14 +18,26 @@ from dp_coordinator.web.views import WallClock
 from tests.web.builders import snapshot
 from tests.web.rig import ENDPOINTS
 
-decode = msgspec.json.Decoder(m.StreamMessage).decode
+_decode = msgspec.json.Decoder(m.StreamMessage | list[m.EventMessage]).decode
+
+
+def messages_in(frame: str | bytes) -> list[Any]:
+    """The messages of one text frame: one, or several events."""
+    decoded = _decode(frame)
+    return decoded if isinstance(decoded, list) else [decoded]
+
+
+def decode(frame: str | bytes) -> Any:
+    """The message of a frame that holds one."""
+    (message,) = messages_in(frame)
+    return message
 
 
 def received(viewer: ClientConnection) -> Iterator[Any]:
     """Messages as they come; an error after 20 seconds, for heartbeats never end."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        yield decode(viewer.recv(10))
+        yield from messages_in(viewer.recv(10))
     raise TimeoutError
 
 
@@ -50,4 +62,4 @@ def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Hub, Mailbox]:
 
 def drained(hub: Hub, viewer: Viewer) -> list[Any]:
     texts = iter(lambda: hub.next(viewer), None)
-    return [decode(text) for text in texts]
+    return [message for text in texts for message in messages_in(text)]

@@ -48,12 +48,12 @@ def test_recorded_stats(frames, decoded):
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("engine_wave_complete"))
 def test_recorded_wave_complete(frames, decoded):
-    assert engine_events(frames[0]) == [WaveCompleted(decoded[0], decoded[6])]
+    assert list(engine_events(frames[0])) == [WaveCompleted(decoded[0], decoded[6])]
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("engine_start_wave"))
 def test_recorded_start_wave(frames, decoded):
-    assert engine_events(frames[0]) == [StartWaveRequested(decoded[0], decoded[7])]
+    assert list(engine_events(frames[0])) == [StartWaveRequested(decoded[0], decoded[7])]
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("front_first_req:bytes") + samples("front_first_req:int"))
@@ -103,7 +103,7 @@ STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 3, "curre
     ],
 )
 def test_engine_outputs_are_decoded_tolerantly(fields, events):
-    assert engine_events(pack(fields)) == events
+    assert list(engine_events(pack(fields))) == events
 
 
 @pytest.mark.parametrize(

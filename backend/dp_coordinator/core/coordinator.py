@@ -74,7 +74,7 @@ class Coordinator:
         self.ready = False
         self._waves = WaveState(dialect)
         self._load = LoadTable(engine_count, lockstep=wave_coordination, interval=min_stats_update_interval)
-        self._log = WaveLog(now)
+        self._log = WaveLog(now, self._load)
         self._manual = ManualStarts(timeout=manual_start_timeout, id_prefix=action_prefix)
         self._held: list[Event] = []
         self._handlers: dict[type, Callable[[Any, float], Sequence[Effect]]] = {
@@ -134,38 +134,28 @@ class Coordinator:
 
     # -- load ------------------------------------------------------------------------------------------------------
 
-    def _on_stats(self, event: EngineStatsReported, now: float) -> Sequence[Effect]:
-        index = event.engine_index
-        if index >= self.engine_count or index < 0:
-            return (
-                Reject("index_out_of_range", f"engine {index} reported, but engines are 0 to {self.engine_count - 1}"),
-            )
-        load = self._load
-        first = load.reported_at[index] is None
-        before = load.report(event, now)
-        if self._log.open is not None or self._manual.pending:
-            evidence = self._observe_report(event, now)
-        else:
-            evidence = _NOTHING
-        if not first and before is None:
-            return evidence
-        effects = list(evidence)
-        if first:
-            effects.append(Record("engine_first_report", {"engine": index}))
-        if before is not None:
-            wave, step = before
-            fields = {"engine": index, "from_wave": wave, "from_step": step}
-            fields |= {"wave": event.current_wave, "step": event.step_counter}
-            effects.append(Record("engine_restarted", fields))
+    def handle_reports(self, reports: Sequence[EngineStatsReported], now: float) -> Sequence[Effect]:
+        """Take reports of load that arrived one after the other: as `handle` for each, but fast."""
+        count = self.engine_count
+        rejected = [r for r in reports if not 0 <= r.engine_index < count]
+        if rejected:
+            reports = [r for r in reports if 0 <= r.engine_index < count]
+        notable = self._load.take(reports, now)
+        wave = self._log.open
+        watching = self._manual.pending or (wave is not None and not wave.all_seen)
+        if not rejected and not notable and not watching:
+            return _NOTHING
+        effects: list[Effect] = [_no_such_engine(r, count) for r in rejected]
+        if watching:
+            for report in reports:
+                effects.extend(self._observe_report(report, now))
+        effects.extend(_notable_record(report, before) for report, before in notable)
         return effects
 
+    def _on_stats(self, event: EngineStatsReported, now: float) -> Sequence[Effect]:
+        return self.handle_reports((event,), now)
+
     def _observe_report(self, event: EngineStatsReported, now: float) -> Sequence[Effect]:
-        wave = self._log.open
-        if wave is not None:
-            wave.peak_waiting = max(wave.peak_waiting, self._load.total_waiting)
-            wave.peak_running = max(wave.peak_running, self._load.total_running)
-            if wave.all_seen and not self._manual.pending:
-                return _NOTHING
         if event.step_counter >= 1:
             return self._saw_stepping(range(self.engine_count), event.current_wave, now, collective=True)
         if event.running >= 1:
@@ -361,6 +351,19 @@ class Coordinator:
             waves=self._log.records(),
             actions=self._manual.records(),
         )
+
+
+def _no_such_engine(report: EngineStatsReported, engine_count: int) -> Reject:
+    return Reject(
+        "index_out_of_range", f"engine {report.engine_index} reported, but engines are 0 to {engine_count - 1}"
+    )
+
+
+def _notable_record(report: EngineStatsReported, before: tuple[int, int] | None) -> Record:
+    if before is None:
+        return Record("engine_first_report", {"engine": report.engine_index})
+    was = {"engine": report.engine_index, "from_wave": before[0], "from_step": before[1]}
+    return Record("engine_restarted", {**was, "wave": report.current_wave, "step": report.step_counter})
 
 
 def _completion_record(wave: Wave, engine_index: int | None) -> Record:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
+from dp_coordinator.core.load import LoadTable
 from dp_coordinator.core.snapshot import Phase, Wave, WaveCause
 
 WAVES_KEPT = 512
@@ -28,31 +29,17 @@ class OpenWave:
     cause_engine: int | None
     asked_at: float | None = None
     started_at: float | None = None
-    peak_waiting: int = 0
-    peak_running: int = 0
     stepping: dict[int, float] = field(default_factory=dict)
     """Rank -> when it was first seen stepping."""
     all_seen: bool = False
-
-    def closed(self, now: float | None, *, completed: bool) -> Wave:
-        """The record of this wave; `now` is None while it is open."""
-        return Wave(
-            number=self.number,
-            cause=self.cause,
-            cause_engine=self.cause_engine,
-            asked_at=self.asked_at,
-            started_at=self.started_at,
-            ended_at=now,
-            completed=completed,
-            peak_waiting=self.peak_waiting,
-            peak_running=self.peak_running,
-        )
 
 
 class WaveLog:
     """The open wave, the ones before it, and the phase that follows from them."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, load: LoadTable) -> None:
+        """`load` tells the peaks."""
+        self._load = load
         self.open: OpenWave | None = None
         self._closed: deque[Wave] = deque(maxlen=WAVES_KEPT)
         self._closed_tuple: tuple[Wave, ...] = ()
@@ -90,7 +77,7 @@ class WaveLog:
         if self.open is not None and self.open.number != number:
             self._close(now, completed=False)
         if self.open is None:
-            self.open = OpenWave(number, WaveCause.UNKNOWN, None)
+            self._ensure(number, WaveCause.UNKNOWN, None, now)
         return self._close(now, completed=True)
 
     def completed_late(self, number: int) -> Wave | None:
@@ -130,7 +117,7 @@ class WaveLog:
         """All waves held, oldest first, the open one last."""
         if self.open is None:
             return self._closed_tuple
-        return (*self._closed_tuple, self.open.closed(None, completed=False))
+        return (*self._closed_tuple, self._record(self.open, None, completed=False))
 
     def _ensure(self, number: int, cause: WaveCause, engine: int | None, now: float) -> bool:
         if self.open is not None:
@@ -138,11 +125,25 @@ class WaveLog:
                 return False
             self._close(now, completed=False)
         self.open = OpenWave(number, cause, engine)
+        self._load.restart_peaks()
         return True
+
+    def _record(self, wave: OpenWave, ended_at: float | None, *, completed: bool) -> Wave:
+        return Wave(
+            number=wave.number,
+            cause=wave.cause,
+            cause_engine=wave.cause_engine,
+            asked_at=wave.asked_at,
+            started_at=wave.started_at,
+            ended_at=ended_at,
+            completed=completed,
+            peak_waiting=self._load.peak_waiting,
+            peak_running=self._load.peak_running,
+        )
 
     def _close(self, now: float, *, completed: bool) -> Wave:
         assert self.open is not None
-        record = self.open.closed(now, completed=completed)
+        record = self._record(self.open, now, completed=completed)
         self._closed.append(record)
         self._closed_tuple = tuple(self._closed)
         self.open, self._asked_again_at = None, None

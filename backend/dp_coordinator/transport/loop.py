@@ -148,7 +148,7 @@ class Loop:
         now = self._clock()
         deadline = self._core.next_deadline()
         if deadline is not None and now >= deadline:
-            self._perform(self._core.tick(now), now)
+            self._perform(self._core.tick(now), "deadline", now)
         self._publish_snapshot(now)
         if not self._core.ready:
             self._while_waiting(now)
@@ -162,66 +162,73 @@ class Loop:
             deadline = min(deadline, self._snapshot_due())
         return max(0, math.ceil((deadline - now) * 1000))
 
-    def _drain(self, socket: zmq.Socket[bytes], take: Callable[[bytes, float], str], channel: str, now: float) -> None:
-        for _ in range(BATCH):
+    def _drain(
+        self, socket: zmq.Socket[bytes], take: Callable[[bytes, float], str | None], channel: str, now: float
+    ) -> None:
+        for frame in _receive(socket):
             try:
-                frame = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                self._counters.count_frame(take(frame, now), "accepted")
+                kind = take(frame, now)
+                if kind is not None:
+                    self._counters.count_frame(kind, "accepted")
             except BadFrameError as error:
                 self._bad_frame(channel, error.kind, str(error), now)
             except Exception as error:
                 self._defect(channel, error, now)
 
     def _drain_engines(self, now: float) -> None:
-        """The hot path: reports of load, with a wave message among them now and then."""
-        recv, handle, no_block = self._sockets.back_output.recv, self._core.handle, zmq.NOBLOCK
-        stats = 0
-        for _ in range(BATCH):
-            try:
-                frame = recv(no_block)
-            except zmq.Again:
-                break
+        """The hot path: runs of load reports, each taken at once, with a wave message among them now and then."""
+        reports: list[EngineStatsReported] = []
+        for frame in _receive(self._sockets.back_output):
             try:
                 for event in engine_events(frame):
-                    effects = handle(event, now)
-                    if effects:
-                        self._perform(effects, now)
                     if type(event) is EngineStatsReported:
-                        stats += 1
+                        reports.append(event)
                     else:
-                        kind = "wave_complete" if type(event) is WaveCompleted else "start_wave"
-                        self._counters.count_frame(kind, "accepted")
+                        self._take_reports(reports, now)
+                        reports = []
+                        self._on_wave_message(event, now)
             except BadFrameError as error:
                 self._bad_frame("back_output", error.kind, str(error), now)
             except Exception as error:
                 self._defect("back_output", error, now)
-        if stats:
-            self._changed = True
-            self._counters.count_frame("stats", "accepted", stats)
+        self._take_reports(reports, now)
 
-    def _on_front_end(self, frame: bytes, now: float) -> str:
+    def _take_reports(self, reports: list[EngineStatsReported], now: float) -> None:
+        if not reports:
+            return
+        self._changed = True
+        try:
+            rejected = self._perform(self._core.handle_reports(reports, now), "back_output", now)
+            self._counters.count_frame("stats", "accepted", len(reports) - rejected)
+        except Exception as error:
+            self._defect("back_output", error, now)
+
+    def _on_wave_message(self, event: Event, now: float) -> None:
+        kind = "wave_complete" if type(event) is WaveCompleted else "start_wave"
+        if not self._perform(self._core.handle(event, now), "back_output", now):
+            self._counters.count_frame(kind, "accepted")
+
+    def _on_front_end(self, frame: bytes, now: float) -> str | None:
         if frame == SUBSCRIBE:
-            return self._feed(FrontEndSubscribed(), "front_end_subscribe", now)
+            return self._feed(FrontEndSubscribed(), "front_end_subscribe", "front_publish", now)
         if frame == UNSUBSCRIBE:
-            return self._feed(FrontEndUnsubscribed(), "front_end_unsubscribe", now)
+            return self._feed(FrontEndUnsubscribed(), "front_end_unsubscribe", "front_publish", now)
         if frame[:1] in (SUBSCRIBE, UNSUBSCRIBE):
             return "topic_subscription"  # a SUB with a prefix: a harmless tap, and no front-end
         event = front_end_event(frame, self._core.engine_count)
-        return self._feed(event, "notice" if type(event) is NewRequestNotified else "scale", now)
+        kind = "notice" if type(event) is NewRequestNotified else "scale"
+        return self._feed(event, kind, "front_publish", now)
 
-    def _on_engine_subscription(self, frame: bytes, now: float) -> str:
+    def _on_engine_subscription(self, frame: bytes, now: float) -> str | None:
         if frame == SUBSCRIBE:
-            return self._feed(EngineSubscribed(), "engine_subscribe", now)
+            return self._feed(EngineSubscribed(), "engine_subscribe", "back_publish", now)
         if frame == UNSUBSCRIBE:
-            return self._feed(EngineUnsubscribed(), "engine_unsubscribe", now)
+            return self._feed(EngineUnsubscribed(), "engine_unsubscribe", "back_publish", now)
         raise BadFrameError("unexpected", r"engines send only \x01 and \x00 on back_publish")
 
-    def _feed(self, event: Event, kind: str, now: float) -> str:
-        self._perform(self._core.handle(event, now), now)
-        return kind
+    def _feed(self, event: Event, kind: str, channel: str, now: float) -> str | None:
+        """Hand an event to the core; its kind when it was accepted."""
+        return None if self._perform(self._core.handle(event, now), channel, now) else kind
 
     def _take_commands(self, now: float) -> None:
         try:
@@ -240,7 +247,7 @@ class Loop:
 
     def _answer(self, command: Command, reply: Future[Reply], now: float) -> None:
         effects = self._core.handle(command, now)
-        self._perform(effects, now)
+        self._perform(effects, "inbox", now)
         self._mailbox.snapshot = self._core.snapshot(now)  # whoever reads the answer must find it in the state too
         for effect in effects:
             if isinstance(effect, Answer):
@@ -248,9 +255,9 @@ class Loop:
 
     # -- effects ---------------------------------------------------------------------------------------------------
 
-    def _perform(self, effects: Iterable[Effect], now: float) -> None:
-        """Carry out effects in order. Raises `BadFrameError`, after all of them, when the input was rejected."""
-        rejected: Reject | None = None
+    def _perform(self, effects: Iterable[Effect], channel: str, now: float) -> int:
+        """Carry out effects in order, and return how many inputs on `channel` the core rejected."""
+        rejected = 0
         for effect in effects:
             self._changed = True
             match effect:
@@ -271,12 +278,12 @@ class Loop:
                 case Record():
                     self._record(effect, now)
                 case Reject():
-                    rejected = effect
+                    rejected += 1
+                    self._bad_frame(channel, effect.kind, effect.detail, now)
                 case Answer():
                     pass  # given to whoever asked, by _answer
             self._urgent = True
-        if rejected is not None:
-            raise BadFrameError(rejected.kind, rejected.detail)
+        return rejected
 
     def _record(self, record: Record, now: float) -> None:
         duration = record.fields.get("duration_s")
@@ -320,3 +327,15 @@ class Loop:
         if now >= self._next_waiting_notice:
             self._next_waiting_notice = now + WAITING_NOTICE_INTERVAL
             log.info("waiting for engines: %s", missing)
+
+
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """What has arrived, at most a batch of it."""
+    frames: list[bytes] = []
+    recv, take, no_block = socket.recv, frames.append, zmq.NOBLOCK
+    try:
+        for _ in range(BATCH):
+            take(recv(no_block))
+    except zmq.Again:
+        pass
+    return frames

@@ -1,6 +1,7 @@
 """`WS /api/v1/stream`: the state as it changes, and every event.
 
-Each text frame is one JSON object; `type` says which. In order:
+Each text frame is one JSON object, or an array of them where several events are new at once; `type` says which. In
+order:
 
 1. `hello`, once: protocol number, when the coordinator started, the newest event number, and `replay_from`, the first
    event number that will follow.
@@ -29,6 +30,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -48,6 +50,7 @@ from dp_coordinator.web.settings import WebSettings
 log = logging.getLogger("dp_coordinator.web")
 
 PROTOCOL = 1
+EVENTS_A_FRAME = 256
 GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
 _GOODBYE_S = 1.0
 _encoder = msgspec.json.Encoder(enc_hook=repr)
@@ -93,6 +96,8 @@ class Hub:
         self.stalled = 0
         """Viewers cut off so far because they took nothing."""
         self._events: deque[str] = deque(maxlen=EVENT_LOG_SIZE)
+        self._batch: tuple[int, int, str] = (0, 0, "")
+        """The newest frame of events that was made, and which it holds: most viewers are sent the same one."""
         self._last_seq = self._told_seq = 0
         self._sampled: Snapshot | None = None
         self._sent_at = float("-inf")
@@ -184,8 +189,16 @@ class Hub:
             first = viewer.seen + 1
             viewer.seen += lost
             return encode(GapMessage(first, viewer.seen))
-        viewer.seen += 1
-        return self._events[-behind]
+        first, viewer.seen = viewer.seen + 1, min(self._last_seq, viewer.seen + EVENTS_A_FRAME)
+        return self._events_text(first, viewer.seen)
+
+    def _events_text(self, first: int, last: int) -> str:
+        """Events `first` to `last` as one frame: sending costs by the frame, and a wave is several events."""
+        if self._batch[:2] != (first, last):
+            start = first - self._last_seq - 1 + len(self._events)
+            texts = list(islice(self._events, start, start + last - first + 1))
+            self._batch = first, last, texts[0] if len(texts) == 1 else f"[{','.join(texts)}]"
+        return self._batch[2]
 
     @property
     def full(self) -> bool:

@@ -68,7 +68,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 
 
-def engine_events(frame: bytes) -> list[Event]:
+def engine_events(frame: bytes) -> Sequence[Event]:
     """The events in one frame from back_output: counts first, then at most one wave event.
 
     wave_complete wins over start_wave in the same frame. Raises `BadFrameError`.
@@ -79,24 +79,22 @@ def engine_events(frame: bytes) -> list[Event]:
         outputs = _decode_outputs(frame)
     except _DECODE_ERRORS as error:
         raise BadFrameError("undecodable", f"not an EngineCoreOutputs array: {error}") from None
-    index = outputs.engine_index
-    events: list[Event] = []
-    stats = outputs.scheduler_stats
+    index, stats = outputs.engine_index, outputs.scheduler_stats
+    events: tuple[Event, ...] = ()
     if stats is not None:
-        events.append(
-            EngineStatsReported(
-                index,
-                stats.num_waiting_reqs,
-                stats.num_running_reqs,
-                stats.kv_cache_usage,
-                stats.step_counter,
-                stats.current_wave,
-            )
+        report = EngineStatsReported(
+            index,
+            stats.num_waiting_reqs,
+            stats.num_running_reqs,
+            stats.kv_cache_usage,
+            stats.step_counter,
+            stats.current_wave,
         )
+        events = (report,)
     if outputs.wave_complete is not None:
-        events.append(WaveCompleted(index, outputs.wave_complete))
-    elif outputs.start_wave is not None:
-        events.append(StartWaveRequested(index, outputs.start_wave))
+        return (*events, WaveCompleted(index, outputs.wave_complete))
+    if outputs.start_wave is not None:
+        return (*events, StartWaveRequested(index, outputs.start_wave))
     return events
 
 
