@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+from dp_coordinator.core.events import EngineStatsReported
+from dp_coordinator.wire.coordinator import engine_events
+
 CAPTURES = Path(__file__).parent / "golden" / "captures.json"
 
 
@@ -24,6 +27,12 @@ class Message:
     @property
     def sent(self) -> bool:
         return self.dir == "send"
+
+    def stats(self) -> list[EngineStatsReported]:
+        """The report of load in this message, if it is one."""
+        if self.type != "engine_stats":
+            return []
+        return [e for e in engine_events(self.frames[0]) if isinstance(e, EngineStatsReported)]
 
 
 @dataclass(frozen=True)
