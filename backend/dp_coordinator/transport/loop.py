@@ -51,8 +51,8 @@ BATCH = 256
 """Frames taken from one socket before the others and the deadline get a look: about a millisecond's work."""
 SNAPSHOT_INTERVAL = 0.05
 """Seconds between snapshots while only load changes; viewers sample at 0.1."""
-URGENT_SNAPSHOT_INTERVAL = 0.005
-"""Seconds between snapshots when something other than load changed."""
+URGENT_SNAPSHOT_DELAY = 0.005
+"""Seconds until the snapshot after anything but load changed: not at once, for START is still on its way out."""
 LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
 WAITING_NOTICE_INTERVAL = 10.0
@@ -87,7 +87,8 @@ class Loop:
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._bad_frames = RateLimit(rate=5.0, burst=20)
-        self._changed = self._urgent = False
+        self._changed = False
+        self._urgent_since: float | None = None
         self._snapshot_at = self._began
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
@@ -282,7 +283,7 @@ class Loop:
                     self._bad_frame(channel, effect.kind, effect.detail, now)
                 case Answer():
                     pass  # given to whoever asked, by _answer
-            self._urgent = True
+            self._urgent_since = self._urgent_since or now
         return rejected
 
     def _record(self, record: Record, now: float) -> None:
@@ -300,7 +301,8 @@ class Loop:
         log.warning("%s: dropped a frame (%s): %s [%d more not logged]", channel, verdict, detail, suppressed)
         fields = {"channel": channel, "verdict": verdict, "detail": detail, "suppressed": suppressed}
         self._mailbox.log.append(now, "bad_frame", fields)
-        self._changed = self._urgent = True
+        self._changed = True
+        self._urgent_since = self._urgent_since or now
 
     def _defect(self, channel: str, error: Exception, now: float) -> None:
         """Our own fault, not the sender's; the process goes on all the same."""
@@ -310,13 +312,15 @@ class Loop:
     # -- viewers ---------------------------------------------------------------------------------------------------
 
     def _snapshot_due(self) -> float:
-        return self._snapshot_at + (URGENT_SNAPSHOT_INTERVAL if self._urgent else SNAPSHOT_INTERVAL)
+        if self._urgent_since is not None:
+            return self._urgent_since + URGENT_SNAPSHOT_DELAY
+        return self._snapshot_at + SNAPSHOT_INTERVAL
 
     def _publish_snapshot(self, now: float) -> None:
         if self._changed and now >= self._snapshot_due():
             self._mailbox.snapshot = self._core.snapshot(now)
             self._snapshot_at = now
-            self._changed = self._urgent = False
+            self._changed, self._urgent_since = False, None
 
     # -- before READY ----------------------------------------------------------------------------------------------
 
