@@ -98,7 +98,7 @@ export function parseFrame(text: unknown): (StreamMessage | null)[] {
   } catch {
     return [null];
   }
-  return Array.isArray(x) ? x.map(toMessage) : [toMessage(x)];
+  return Array.isArray(x) && x.length > 0 ? x.map(toMessage) : [toMessage(x)];
 }
 
 function toMessage(x: unknown): StreamMessage | null {

@@ -48,6 +48,7 @@ describe("parsing", () => {
     ["no JSON", "{nonsense"],
     ["no text", new ArrayBuffer(3)],
     ["nothing", ""],
+    ["an empty list", "[]"],
     ["a list of nothing known", "[7]"],
     ["null", "null"],
     ["no type", "{}"],
