@@ -89,8 +89,11 @@ def test_a_rank_that_falls_silent_turns_stale_before_the_viewer_s_eyes(browser: 
 
 def test_a_start_that_nobody_follows_is_said_so(browser: Browser) -> None:
     with stack(manual_start_timeout=30.0) as made, page(browser, made.url) as tab:
+        expect(tab.get_by_role("button", name="Start wave")).to_be_enabled()
         tab.keyboard.press("s")
-        tab.keyboard.type("nobody listens")
+        reason = tab.get_by_role("dialog").get_by_role("textbox")
+        expect(reason).to_be_focused()
+        reason.fill("nobody listens")
         tab.keyboard.press("Enter")
         expect(tab.get_by_test_id("outcome")).to_contain_text("no rank seen stepping yet")
         tab.keyboard.press("Escape")
