@@ -283,7 +283,7 @@ class Loop:
                     self._bad_frame(channel, effect.kind, effect.detail, now)
                 case Answer():
                     pass  # given to whoever asked, by _answer
-            self._urgent_since = self._urgent_since or now
+            self._note_urgent(now)
         return rejected
 
     def _record(self, record: Record, now: float) -> None:
@@ -301,8 +301,7 @@ class Loop:
         log.warning("%s: dropped a frame (%s): %s [%d more not logged]", channel, verdict, detail, suppressed)
         fields = {"channel": channel, "verdict": verdict, "detail": detail, "suppressed": suppressed}
         self._mailbox.log.append(now, "bad_frame", fields)
-        self._changed = True
-        self._urgent_since = self._urgent_since or now
+        self._note_urgent(now)
 
     def _defect(self, channel: str, error: Exception, now: float) -> None:
         """Our own fault, not the sender's; the process goes on all the same."""
@@ -310,6 +309,11 @@ class Loop:
         self._bad_frame(channel, "internal_error", f"{type(error).__name__}: {error}", now)
 
     # -- viewers ---------------------------------------------------------------------------------------------------
+
+    def _note_urgent(self, now: float) -> None:
+        """More than load changed: a snapshot is due soon after the first such change."""
+        self._changed = True
+        self._urgent_since = self._urgent_since or now
 
     def _snapshot_due(self) -> float:
         if self._urgent_since is not None:
