@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState, Record
+from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState, Record, WriteJournal
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event
+from dp_coordinator.core.recovery import Remembered
 
 
 class Driver:
     def __init__(self, engine_count: int = 2, dialect: str = "0.33", *, ready: bool = True, **options: Any) -> None:
-        self.core = Coordinator(engine_count, Dialect.for_version(dialect), **options)
+        self._options = {"engine_count": engine_count, "dialect": Dialect.for_version(dialect)} | options
+        self.core = Coordinator(**self._options)
         self.now = 0.0
         self.effects: list[tuple[float, Effect]] = []
         if ready:
             for _ in range(engine_count):
                 self.feed(EngineSubscribed())
             self.advance(0.05)
-            self.effects.clear()
+            self.effects = [(at, e) for at, e in self.effects if isinstance(e, WriteJournal)]
 
     def feed(self, event: Event, at: float | None = None) -> list[Effect]:
         if at is not None:
@@ -26,6 +28,12 @@ class Driver:
         effects = list(self.core.handle(event, self.now))
         self.effects += [(self.now, effect) for effect in effects]
         return effects
+
+    def restart(self) -> None:
+        """The process dies, and another comes back with what it had written down."""
+        written = [Remembered(0, self._options["engine_count"], 0)]  # what serve writes as it starts
+        written += [e.state for _, e in self.effects if isinstance(e, WriteJournal)]
+        self.core = Coordinator(**self._options, now=self.now, resumed=written[-1])
 
     def advance(self, seconds: float) -> list[Effect]:
         return self.advance_to(self.now + seconds)

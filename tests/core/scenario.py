@@ -11,6 +11,7 @@
     engine 0 starts wave=0
     engine 0 completes wave=0
     operator starts [wave=1] [expected=0]
+    coordinator dies               and comes back with what it had written down
 
 Lines that begin with `  ->` are what the core did. `pytest --rewrite-scenarios` writes them anew.
 """
@@ -28,6 +29,7 @@ from dp_coordinator.core.effects import (
     Record,
     Reject,
     SendReady,
+    WriteJournal,
 )
 from dp_coordinator.core.events import (
     EngineCountChanged,
@@ -56,6 +58,10 @@ def run(text: str) -> str:
         out.append(line)
         words, options = _parse(line)
         if not words:
+            continue
+        if words == ["coordinator", "dies"]:
+            assert driver is not None
+            driver.restart()
             continue
         if words[0] == "coordinator":
             driver = Driver(
@@ -110,6 +116,9 @@ def _event(words: list[str], options: dict[str, str]) -> Event:
 
 def _effect(effect: Effect) -> str:
     match effect:
+        case WriteJournal(state):
+            ready = f"READY given to {state.engines_ready}" if state.engines_ready else "READY not given"
+            return f"journal wave={state.current_wave} engines={state.engine_count} {ready}"
         case SendReady():
             return "READY"
         case BroadcastStartWave(wave, excluded, cause):

@@ -15,6 +15,7 @@ from dp_coordinator.core.effects import (
     Record,
     Reject,
     SendReady,
+    WriteJournal,
 )
 from dp_coordinator.core.events import (
     EngineCountChanged,
@@ -32,7 +33,17 @@ from dp_coordinator.core.events import (
 from dp_coordinator.core.load import LoadTable
 from dp_coordinator.core.manual import ManualStarts
 from dp_coordinator.core.observation import WaveLog
-from dp_coordinator.core.snapshot import ActionState, RefusalKind, Snapshot, StartAction, StartRefusal, Wave, WaveCause
+from dp_coordinator.core.records import completion_record, no_such_engine, notable_record, outcome_record
+from dp_coordinator.core.recovery import Recovery, Remembered
+from dp_coordinator.core.snapshot import (
+    RecoveryPhase,
+    RecoveryState,
+    RefusalKind,
+    Snapshot,
+    StartAction,
+    StartRefusal,
+    WaveCause,
+)
 from dp_coordinator.core.waves import Message, Outcome, WaveState
 
 MAX_ENGINES = 16_384
@@ -58,12 +69,16 @@ class Coordinator:
         min_stats_update_interval: float = 0.1,
         manual_start_timeout: float = 5.0,
         action_prefix: str = "start",
+        resumed: Remembered | None = None,
     ) -> None:
         """Raise `ValueError` unless 1 <= engine_count <= 16,384.
 
         `wave_coordination` is off for dense models: load only. `min_stats_update_interval` is the least time between
-        load publications. `action_prefix` makes ids of manual starts unique across coordinators.
+        load publications. `action_prefix` makes ids of manual starts unique across coordinators. `resumed`
+        is what an earlier life of this coordinator wrote down last; its engine_count goes before the argument.
         """
+        if resumed is not None:
+            engine_count = resumed.engine_count
         if not 1 <= engine_count <= MAX_ENGINES:
             raise ValueError(f"engine_count must be 1 to {MAX_ENGINES}, not {engine_count}")
         self.dialect = dialect
@@ -77,6 +92,10 @@ class Coordinator:
         self._log = WaveLog(now, self._load)
         self._manual = ManualStarts(timeout=manual_start_timeout, id_prefix=action_prefix)
         self._held: list[Event] = []
+        self._recovery: Recovery | None = None
+        if resumed is not None:
+            self._resume(resumed, now)
+        self._written = self._remembered()
         self._handlers: dict[type, Callable[[Any, float], Sequence[Effect]]] = {
             EngineStatsReported: self._on_stats,
             WaveCompleted: self._on_wave_message,
@@ -104,7 +123,12 @@ class Coordinator:
 
     def handle(self, event: Event, now: float) -> Sequence[Effect]:
         """Take one input."""
-        return self._handlers[type(event)](event, now)
+        effects = self._handlers[type(event)](event, now)
+        state = self._remembered()
+        if state == self._written:
+            return effects
+        self._written = state
+        return (WriteJournal(state), *effects)
 
     def next_deadline(self) -> float | None:
         """When `tick` is due if no input comes before; None for never."""
@@ -129,7 +153,7 @@ class Coordinator:
             effects.append(Record("start_unanswered", {"wave": wave}))
         timed_out = self._manual.time_out(now)
         if timed_out is not None:
-            effects.append(_outcome_record(timed_out))
+            effects.append(outcome_record(timed_out))
         return effects
 
     # -- load ------------------------------------------------------------------------------------------------------
@@ -145,11 +169,11 @@ class Coordinator:
         watching = self._manual.pending or (wave is not None and not wave.all_seen)
         if not rejected and not notable and not watching:
             return _NOTHING
-        effects: list[Effect] = [_no_such_engine(r, count) for r in rejected]
+        effects: list[Effect] = [no_such_engine(r, count) for r in rejected]
         if watching:
             for report in reports:
                 effects.extend(self._observe_report(report, now))
-        effects.extend(_notable_record(report, before) for report, before in notable)
+        effects.extend(notable_record(report, before) for report, before in notable)
         return effects
 
     def _on_stats(self, event: EngineStatsReported, now: float) -> Sequence[Effect]:
@@ -168,7 +192,7 @@ class Coordinator:
         if self._log.open is not None and wave >= self._log.open.number:
             self._log.saw_stepping(ranks, self.engine_count, now)
         observed = self._manual.saw_stepping(ranks, wave, now, collective=collective)
-        return _NOTHING if observed is None else (_outcome_record(observed),)
+        return _NOTHING if observed is None else (outcome_record(observed),)
 
     # -- waves -----------------------------------------------------------------------------------------------------
 
@@ -206,9 +230,10 @@ class Coordinator:
             effects.append(PublishWaveState(moved.current_wave, moved.engines_running))
         if moved.outcome is Outcome.COMPLETE:
             effects.extend(self._completed(wave, engine_index, now))
+            effects.extend(self._settle(now))
         elif message is Message.WAVE_COMPLETE:
             late = self._log.completed_late(wave)
-            effects.extend(() if late is None else (_completion_record(late, engine_index),))
+            effects.extend(() if late is None else (completion_record(late, engine_index),))
         elif moved.engines_running and moved.announce:
             self._log.started(moved.current_wave, cause, engine_index, now)
             fields = {"wave": moved.current_wave, "cause": cause.value, "engine": engine_index}
@@ -228,16 +253,19 @@ class Coordinator:
 
     def _completed(self, wave: int, engine_index: int | None, now: float) -> Sequence[Effect]:
         observed = self._saw_stepping(range(self.engine_count), wave, now, collective=True)
-        return (*observed, _completion_record(self._log.completed(wave, now), engine_index))
+        return (*observed, completion_record(self._log.completed(wave, now), engine_index))
 
     # -- who is there ----------------------------------------------------------------------------------------------
 
     def _on_engine_subscribed(self, event: EngineSubscribed, now: float) -> Sequence[Effect]:
         self.engines_subscribed += 1
         record = Record("engine_subscribed", {"subscribed": self.engines_subscribed, "of": self.engine_count})
-        if self.ready:
-            return (SendReady(), record) if self.dialect.ready_to_late_subscribers else (record,)
-        return (record, *self._become_ready(now))
+        if not self.ready:
+            return (record, *self._become_ready(now))
+        had_ready = self._recovery is not None and self._recovery.had_ready()
+        if self.dialect.ready_to_late_subscribers and not had_ready:
+            return (SendReady(), record, *self._rejoin(now))
+        return (record, *self._rejoin(now))
 
     def _become_ready(self, now: float) -> Sequence[Effect]:
         if self.ready or self.engines_subscribed < self.engine_count:
@@ -279,7 +307,51 @@ class Coordinator:
         if after > before and self.dialect.growth_clears_running and self.engines_running:
             self._waves.engines_running = False
             self._log.stopped(now)
-        return (Record("engine_count_changed", {"before": before, "after": after}), *self._become_ready(now))
+        return (
+            Record("engine_count_changed", {"before": before, "after": after}),
+            *self._become_ready(now),
+            *self._rejoin(now),
+        )
+
+    # -- after a crash ---------------------------------------------------------------------------------------------
+
+    def _resume(self, resumed: Remembered, now: float) -> None:
+        self._waves.current_wave = resumed.current_wave
+        if resumed.engines_ready:
+            self.ready = True
+            self._load.resume(now)
+            self._recovery = Recovery(resumed, now)
+
+    def _remembered(self) -> Remembered:
+        ready = self.engines_subscribed if self.ready else 0
+        if self._recovery is not None:
+            ready = max(ready, self._recovery.with_ready)
+        return Remembered(self.current_wave, self.engine_count, ready)
+
+    def _recovery_state(self) -> RecoveryState | None:
+        recovery = self._recovery
+        return None if recovery is None else recovery.state(self.engines_subscribed, self.engine_count)
+
+    def _rejoin(self, now: float) -> Sequence[Effect]:
+        recovery = self._recovery
+        if recovery is None or recovery.phase is not RecoveryPhase.REJOINING:
+            return _NOTHING
+        if self.engines_subscribed < self.engine_count:
+            return _NOTHING
+        recovery.rejoined(start_follows=self.wave_coordination, now=now)
+        record = Record("engines_rejoined", {"engines": self.engine_count, "wave": self.current_wave})
+        if not self.wave_coordination:
+            return (record,)
+        # What front-ends last heard may be lost wave changes ago, and the next load is up to five seconds away.
+        announce = PublishWaveState(self.current_wave, self.engines_running)
+        return (record, *self._start(self.current_wave, None, WaveCause.RECOVERY, None, now), announce)
+
+    def _settle(self, now: float) -> Sequence[Effect]:
+        recovery = self._recovery
+        if recovery is None or recovery.phase is not RecoveryPhase.SETTLING:
+            return _NOTHING
+        record = Record("recovery_finished", {"wave": self.current_wave, "took_s": recovery.finished(now)})
+        return (*self._start(self.current_wave, None, WaveCause.RECOVERY, None, now), record)
 
     # -- by hand ---------------------------------------------------------------------------------------------------
 
@@ -318,6 +390,9 @@ class Coordinator:
         if not self.ready:
             missing = f"{self.engines_subscribed} of {self.engine_count} engines have subscribed"
             return RefusalKind.NOT_READY, f"{missing}; a wave can start once all have"
+        if self._recovery is not None and self._recovery.phase is RecoveryPhase.REJOINING:
+            missing = f"{self.engines_subscribed} of {self.engine_count} engines have subscribed again"
+            return RefusalKind.NOT_READY, f"{missing} after the restart; START goes out by itself once all have"
         if self.engines_running:
             return RefusalKind.RUNNING, f"wave {self.current_wave} is running already"
         if self._manual.pending:
@@ -350,35 +425,7 @@ class Coordinator:
             engines=self._load.columns(),
             waves=self._log.records(),
             actions=self._manual.records(),
+            recovery=None
+            if self._recovery is None
+            else self._recovery.state(self.engines_subscribed, self.engine_count),
         )
-
-
-def _no_such_engine(report: EngineStatsReported, engine_count: int) -> Reject:
-    return Reject(
-        "index_out_of_range", f"engine {report.engine_index} reported, but engines are 0 to {engine_count - 1}"
-    )
-
-
-def _notable_record(report: EngineStatsReported, before: tuple[int, int] | None) -> Record:
-    if before is None:
-        return Record("engine_first_report", {"engine": report.engine_index})
-    was = {"engine": report.engine_index, "from_wave": before[0], "from_step": before[1]}
-    return Record("engine_restarted", {**was, "wave": report.current_wave, "step": report.step_counter})
-
-
-def _completion_record(wave: Wave, engine_index: int | None) -> Record:
-    began = wave.asked_at if wave.asked_at is not None else wave.started_at
-    fields: dict[str, object] = {"wave": wave.number, "engine": engine_index, "cause": wave.cause.value}
-    fields["duration_s"] = None if began is None or wave.ended_at is None else wave.ended_at - began
-    return Record("wave_completed", fields)
-
-
-def _outcome_record(action: StartAction) -> Record:
-    took = None if action.finished_at is None else action.finished_at - action.asked_at
-    fields: dict[str, object] = {"action": action.id, "wave": action.wave}
-    if action.state is ActionState.OBSERVED:
-        return Record(
-            "manual_start_observed",
-            fields | {"seen": len(action.seen), "took_s": took, "collective": action.collective},
-        )
-    return Record("manual_start_timed_out", fields | {"silent": list(action.silent)})

@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from dp_coordinator.core.recovery import Remembered
 from dp_coordinator.core.snapshot import StartAction, StartRefusal, WaveCause
 
 EngineCounts: TypeAlias = tuple[int, int, float]
 """(waiting, running, kv_cache_usage) of one engine; zeros for one that never reported, as vLLM publishes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteJournal:
+    """Write down what must outlive the process. Always before what it makes possible is announced."""
+
+    state: Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +76,6 @@ class Answer:
     value: StartAction | StartRefusal
 
 
-Effect: TypeAlias = SendReady | BroadcastStartWave | PublishWaveState | PublishLoad | Record | Reject | Answer
+Effect: TypeAlias = (
+    WriteJournal | SendReady | BroadcastStartWave | PublishWaveState | PublishLoad | Record | Reject | Answer
+)

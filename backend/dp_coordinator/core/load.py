@@ -103,6 +103,10 @@ class LoadTable:
         """Publications begin: the first is due at once, or after the reports of one step had time to come in."""
         self._published_at = now - IDLE_INTERVAL + (SETTLE if self._lockstep else 0.0)
 
+    def resume(self, now: float) -> None:
+        """Publications go on after a crash. Front-ends know better counts than our zeros: wait for a report."""
+        self._published_at = now
+
     def deadline(self) -> float | None:
         """When the next publication is due; None before `begin`."""
         if self._published_at is None:

@@ -22,6 +22,8 @@ class WaveCause(str, Enum):
     FRONT_END = "front-end"
     ENGINE = "engine"
     MANUAL = "manual"
+    RECOVERY = "recovery"
+    """The coordinator itself, after it came back from a crash."""
     UNKNOWN = "unknown"
     """The wave was first seen when it ended: nothing had asked for it (a pause does that)."""
 
@@ -111,6 +113,29 @@ class EngineColumns:
     restarts: tuple[int, ...]
 
 
+class RecoveryPhase(str, Enum):
+    """How far a coordinator that came back from a crash has got."""
+
+    REJOINING = "rejoining"
+    """Engines are subscribing again; START goes out when all have."""
+    SETTLING = "settling"
+    """START went out; the first wave_complete after it is answered with one more."""
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryState:
+    """The recovery of a coordinator that came back."""
+
+    phase: RecoveryPhase
+    resumed_wave: int
+    """The journalled wave it came back with."""
+    resumed_at: float
+    engines_back: int
+    engines_expected: int
+    finished_at: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything a viewer may see, at one moment."""
@@ -140,3 +165,5 @@ class Snapshot:
     """Oldest first; the last one may be open."""
     actions: tuple[StartAction, ...]
     """Oldest first."""
+    recovery: RecoveryState | None
+    """None unless this coordinator came back from a crash."""

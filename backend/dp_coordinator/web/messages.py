@@ -13,7 +13,7 @@ import msgspec
 
 PhaseName = Literal["paused", "starting", "running"]
 EngineStatus = Literal["never", "fresh", "stale"]
-CauseName = Literal["front-end", "engine", "manual", "unknown"]
+CauseName = Literal["front-end", "engine", "manual", "recovery", "unknown"]
 ActionStateName = Literal["asked", "observed", "timed_out"]
 
 
