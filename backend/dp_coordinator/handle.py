@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dp_coordinator.journal import last_entry
 from dp_coordinator.process import Bound, ServeOptions, SettingsError, serve
 
 START_TIMEOUT = 30.0
@@ -39,7 +40,7 @@ class CoordinatorStartError(RuntimeError):
 class CoordinatorProcess:
     """A running coordinator process, with the parts of `multiprocessing.Process` that vLLM uses of its own."""
 
-    def __init__(self, popen: subprocess.Popen[str], sentinel: int, name: str) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], sentinel: int, name: str) -> None:
         self._popen = popen
         self.sentinel = sentinel
         """A file descriptor that becomes readable when the process ends; works in zmq pollers and in `wait`."""
@@ -76,8 +77,10 @@ class CoordinatorProcess:
 class DPCoordinator:
     """Starts a coordinator process and waits until it is bound. It ends with `shutdown`, or when this process does."""
 
-    def __init__(self, engine_count: int, **options: Any) -> None:
-        """`options` are fields of `ServeOptions`; sockets default to ipc, the web server to a free port of 127.0.0.1.
+    def __init__(self, engine_count: int, *, supervised: bool = False, **options: Any) -> None:
+        """`supervised`: a supervisor keeps the coordinator alive, and is what `proc` stands for.
+
+        `options` are fields of `ServeOptions`; sockets default to ipc, the web server to a free port of 127.0.0.1.
 
         Raises `SettingsError` for options that cannot be used and `CoordinatorStartError` when the process fails.
         """
@@ -86,11 +89,18 @@ class DPCoordinator:
             f"{name}_address": f"ipc://{self._directory}/{name}"
             for name in ("front_publish", "back_output", "back_publish")
         }
-        settings: dict[str, Any] = addresses | {"http": "127.0.0.1:0", "parent_pid": os.getpid()} | options
+        settings: dict[str, Any] = addresses | {"http": "127.0.0.1:0"} | options
+        if supervised:
+            settings = {"journal": f"{self._directory}/journal"} | settings
+        else:
+            settings = {"parent_pid": os.getpid()} | settings
+        self._journal: str | None = settings.get("journal")
         self.proc: CoordinatorProcess
         try:
             ServeOptions(engine_count, **settings).checked()
-            self.proc, self._bound = _start({"engine_count": engine_count, **settings})
+            self.proc, self._bound = _start(
+                {"engine_count": engine_count, **settings}, self._directory if supervised else None
+            )
         except TypeError as error:
             shutil.rmtree(self._directory, ignore_errors=True)
             raise SettingsError(str(error)) from None
@@ -112,6 +122,11 @@ class DPCoordinator:
         """The page's address; None without a web server."""
         url = self._bound["http_url"]
         return None if url is None else str(url)
+
+    def worker_pid(self) -> int:
+        """The coordinator's own process id; of a supervised one it changes with every restart."""
+        past = None if self._journal is None else last_entry(self._journal)
+        return int(self._bound["pid"]) if past is None else past.pid
 
     def shutdown(self, timeout: float | None = None) -> None:
         """End the process: SIGTERM, after `timeout` seconds (5 if None) SIGKILL. Further calls do nothing."""
@@ -172,16 +187,19 @@ class DPCoordinatorProc:
             raise SystemExit(code)
 
 
-def _start(settings: dict[str, Any]) -> tuple[CoordinatorProcess, dict[str, Any]]:
+def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorProcess, dict[str, Any]]:
+    """Start the process; with `scratch`, the supervisor's folder, one that is kept alive."""
     report_read, report_write = os.pipe()
     alive_read, alive_write = os.pipe()  # the child holds the write end until it ends, however it ends
+    command = [sys.executable, "-m", "dp_coordinator.process", str(report_write)]
+    if scratch is not None:
+        options = ["--parent", str(os.getpid()), "--pass-fd", str(report_write), "--scratch", scratch]
+        command = [sys.executable, "-m", "dp_coordinator.supervisor", *options, "--", *command]
     try:
-        popen = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "dp_coordinator.process", str(report_write)],
-            stdin=subprocess.PIPE,
-            pass_fds=(report_write, alive_write),
-            text=True,
-        )
+        with tempfile.TemporaryFile("w+") as stdin:  # a file, for every worker reads it from the beginning
+            json.dump(settings, stdin)
+            stdin.seek(0)
+            popen = subprocess.Popen(command, stdin=stdin, pass_fds=(report_write, alive_write))  # noqa: S603
     except BaseException:
         os.close(report_read)
         os.close(alive_read)
@@ -191,8 +209,10 @@ def _start(settings: dict[str, Any]) -> tuple[CoordinatorProcess, dict[str, Any]
         os.close(alive_write)
     proc = CoordinatorProcess(popen, alive_read, "DPCoordinator")
     try:
-        bound = _await_report(popen, report_read, settings)
+        bound = _await_report(popen, report_read)
     except BaseException:
+        proc.terminate()
+        proc.join(TERMINATE_TIMEOUT)
         proc.kill()
         proc.join()
         os.close(alive_read)
@@ -201,14 +221,12 @@ def _start(settings: dict[str, Any]) -> tuple[CoordinatorProcess, dict[str, Any]
     return proc, bound
 
 
-def _await_report(popen: subprocess.Popen[str], report_read: int, settings: dict[str, Any]) -> dict[str, Any]:
+def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> dict[str, Any]:
+    """The first line that the process reports; a supervisor holds the pipe open for the workers to come."""
     with os.fdopen(report_read) as report:
-        assert popen.stdin is not None
-        with contextlib.suppress(BrokenPipeError), popen.stdin as stdin:
-            json.dump(settings, stdin)
         if not select.select([report], [], [], START_TIMEOUT)[0]:
             raise CoordinatorStartError(f"the coordinator process did not bind its sockets within {START_TIMEOUT:g} s")
-        text = report.read()
+        text = report.readline()
     if not text:
         raise CoordinatorStartError(f"the coordinator process ended with exit code {popen.wait()} before it was bound")
     bound: dict[str, Any] = json.loads(text)

@@ -150,11 +150,15 @@ class Endpoints:
 class Mailbox:
     """What the two threads know of each other."""
 
-    def __init__(self, snapshot: Snapshot, endpoints: Endpoints, *, min_stats_update_interval: float) -> None:
+    def __init__(
+        self, snapshot: Snapshot, endpoints: Endpoints, *, min_stats_update_interval: float, restarts: int = 0
+    ) -> None:
         self.snapshot = snapshot
         self.endpoints = endpoints
         self.min_stats_update_interval = min_stats_update_interval
         """Seconds between load publications."""
+        self.restarts = restarts
+        """How often this coordinator came back from a crash, or was replaced, on the same journal."""
         self.log = EventLog()
         self.inbox = Inbox()
         self.counters = Counters()

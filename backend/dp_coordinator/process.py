@@ -18,26 +18,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import IO, TYPE_CHECKING, Any
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import DEFAULT_VERSION, UnknownDialectError
+from dp_coordinator.journal import Deployment, Entry, Journal, JournalError
 from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, SUPERVISOR_VARIABLE
 from dp_coordinator.transport import BindError, Loop, Sockets, StartTimeoutError
+from dp_coordinator.web.settings import ConfigurationError, WebSettings, check_exposure
 
 if TYPE_CHECKING:
-    from dp_coordinator.web import WebServer
+    from dp_coordinator.web.server import WebServer
 
 log = logging.getLogger("dp_coordinator")
 
 ANY_LOCAL_PORT = "tcp://127.0.0.1:*"
 EXIT_OK = 0
-EXIT_SETTINGS = 2
-"""A setting is wrong or an address cannot be bound."""
-EXIT_START_TIMEOUT = 3
-"""Not every engine subscribed within --start-timeout."""
+EXIT_WEB = 1
+"""The web server ended by itself."""
 FILES_WANTED = 16_384
 WEB_STOP_TIMEOUT = 5.0
 """Seconds that the web thread gets to say goodbye to its viewers."""
@@ -45,6 +46,10 @@ WEB_STOP_TIMEOUT = 5.0
 
 class SettingsError(ValueError):
     """A setting cannot be used; the text names it and says what would be right."""
+
+
+class WebError(RuntimeError):
+    """The web server ended by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class ServeOptions:
     log_level: str = "info"
     parent_pid: int | None = None
     """Exit when this process is no longer our parent."""
+    journal: str | None = None
+    """File by which a coordinator that comes back goes on with the wave and the addresses it had."""
 
     def checked(self) -> ServeOptions:
         """These options, or `SettingsError` naming the first that cannot be used."""
@@ -124,12 +131,15 @@ def serve(options: ServeOptions, on_bound: Callable[[Bound], None] = lambda boun
     """
     try:
         _serve(options.checked(), on_bound)
-    except (SettingsError, BindError) as error:
+    except (SettingsError, BindError, JournalError) as error:
         log.error("%s", error)
         return EXIT_SETTINGS
     except StartTimeoutError as error:
         log.error("%s", error)
         return EXIT_START_TIMEOUT
+    except WebError as error:
+        log.error("%s", error)
+        return EXIT_WEB
     return EXIT_OK
 
 
@@ -142,22 +152,51 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
     _allow_many_files()
     sys.setswitchinterval(0.0005)  # a busy web thread may hold the loop up for half a millisecond, not five
     with ExitStack() as stack:
-        listener = stack.enter_context(_listen(options.http)) if options.http is not None else None
-        sockets = stack.enter_context(
-            Sockets(options.front_publish_address, options.back_output_address, options.back_publish_address)
-        )
-        mailbox, loop = _assemble(options, dialect, sockets)
+        journal = _journal(options, stack)
+        past = None if journal is None else journal.past
+        asked = options.http
+        http = past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
+        listener = stack.enter_context(_listen(http)) if http is not None else None
+        sockets = stack.enter_context(_sockets(options, past))
+        mailbox, loop = _assemble(options, dialect, sockets, journal)
         stack.callback(loop.close)
-        url = None
+        web, url = None, None
         if listener is not None:
-            url = stack.enter_context(_web(options, mailbox, listener))
+            web, url = _Web(mailbox, _web_settings(options, listener), listener, loop.stop), f"http://{_name(listener)}"
+            stack.enter_context(web)
+        if journal is not None:
+            journal.begin(sockets.endpoints(), None if asked is None or listener is None else (asked, _name(listener)))
         stack.enter_context(_signals(loop))
-        mailbox.log.append(time.monotonic(), "coordinator_started", {"dialect": dialect.version, "pid": os.getpid()})
+        _log_start(mailbox, dialect, past)
         on_bound(Bound(sockets.endpoints(), url, os.getpid()))
-        gc.collect()
-        gc.freeze()  # what start-up made lives as long as the process: collections need not walk it
+        _freeze()
         loop.run()
         log.info("stopping")
+        if web is not None and not web.is_alive():
+            raise WebError("the web server has ended, and nobody told it to; the log says why")
+
+
+def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
+    if options.journal is None:
+        return None
+    deployment = Deployment(**{field.name: getattr(options, field.name) for field in fields(Deployment)})
+    journal = Journal(options.journal, deployment)
+    stack.callback(journal.close)
+    return journal
+
+
+def _sockets(options: ServeOptions, past: Entry | None) -> Sockets:
+    if past is not None:
+        return Sockets(past.endpoints.front_publish, past.endpoints.back_output, past.endpoints.back_publish)
+    return Sockets(options.front_publish_address, options.back_output_address, options.back_publish_address)
+
+
+def _log_start(mailbox: Mailbox, dialect: Dialect, past: Entry | None) -> None:
+    entry: dict[str, object] = {"dialect": dialect.version, "pid": os.getpid(), "restarts": mailbox.restarts}
+    if past is not None:
+        entry["resumed_wave"] = past.state.current_wave
+        log.info("restart %d: going on with wave %d", mailbox.restarts, past.state.current_wave)
+    mailbox.log.append(time.monotonic(), "coordinator_started", entry)
 
 
 def _allow_many_files() -> None:
@@ -168,7 +207,9 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _assemble(options: ServeOptions, dialect: Dialect, sockets: Sockets) -> tuple[Mailbox, Loop]:
+def _assemble(
+    options: ServeOptions, dialect: Dialect, sockets: Sockets, journal: Journal | None
+) -> tuple[Mailbox, Loop]:
     now = time.monotonic()
     interval = options.min_stats_update_interval_ms / 1000
     coordinator = Coordinator(
@@ -179,14 +220,27 @@ def _assemble(options: ServeOptions, dialect: Dialect, sockets: Sockets) -> tupl
         min_stats_update_interval=interval,
         manual_start_timeout=options.manual_start_timeout,
         action_prefix=secrets.token_hex(4),
+        resumed=None if journal is None or journal.past is None else journal.past.state,
     )
-    mailbox = Mailbox(coordinator.snapshot(now), sockets.endpoints(), min_stats_update_interval=interval)
-    orphaned = _orphan_check(options.parent_pid)
-    return mailbox, Loop(coordinator, sockets, mailbox, start_timeout=options.start_timeout, should_stop=orphaned)
+    restarts = 0 if journal is None else journal.restarts
+    mailbox = Mailbox(
+        coordinator.snapshot(now), sockets.endpoints(), min_stats_update_interval=interval, restarts=restarts
+    )
+    loop = Loop(
+        coordinator,
+        sockets,
+        mailbox,
+        start_timeout=options.start_timeout,
+        should_stop=_orphan_check(options.parent_pid),
+        write_journal=(lambda state: None) if journal is None else journal.write,
+    )
+    return mailbox, loop
 
 
 def _orphan_check(parent_pid: int | None) -> Callable[[], bool]:
-    return lambda: parent_pid is not None and os.getppid() != parent_pid
+    supervisor = os.environ.get(SUPERVISOR_VARIABLE, "")
+    parent = int(supervisor) if supervisor.isdigit() else parent_pid
+    return lambda: parent is not None and os.getppid() != parent
 
 
 @contextmanager
@@ -218,13 +272,13 @@ def _listen(address: str) -> Iterator[socket.socket]:
         yield listener
 
 
-@contextmanager
-def _web(options: ServeOptions, mailbox: Mailbox, listener: socket.socket) -> Iterator[str]:
-    """The web server on its own thread; gives its URL."""
-    # Imported here: without a web server none of it is loaded.
-    from dp_coordinator.web import WebServer, WebSettings, check_exposure, create_app  # noqa: PLC0415
-    from dp_coordinator.web.settings import ConfigurationError  # noqa: PLC0415
+def _name(listener: socket.socket) -> str:
+    """Where it listens, as HOST:PORT."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+
+def _web_settings(options: ServeOptions, listener: socket.socket) -> WebSettings:
     host, port = listener.getsockname()[:2]
     settings = WebSettings(
         host=host,
@@ -239,22 +293,53 @@ def _web(options: ServeOptions, mailbox: Mailbox, listener: socket.socket) -> It
         check_exposure(settings)
     except ConfigurationError as error:
         raise SettingsError(str(error)) from None
-    server = WebServer(create_app(mailbox, settings), max_viewers=settings.max_viewers)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
-    thread.start()
-    try:
-        _wait_started(server, thread)
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(WEB_STOP_TIMEOUT)
+    return settings
 
 
-def _wait_started(server: WebServer, thread: threading.Thread) -> None:
-    while not server.started:
-        thread.join(0.005)
-        if not thread.is_alive():
-            raise BindError("the web server did not start; the log says why")
+class _Web(threading.Thread):
+    """The web server on its own thread. It is imported there too: engines need not wait half a second for that."""
+
+    def __init__(self, mailbox: Mailbox, settings: WebSettings, listener: socket.socket, on_end: Callable[[], None]):
+        super().__init__(name="web", daemon=True)
+        self._mailbox = mailbox
+        self._settings = settings
+        self._listener = listener
+        self._on_end = on_end
+        self._server: WebServer | None = None
+        self._stopping = False
+
+    def run(self) -> None:
+        try:
+            self._serve()
+        except Exception:
+            log.exception("the web server met a defect in dp-coordinator; please report it")
+        finally:
+            self._on_end()
+
+    def _serve(self) -> None:
+        from dp_coordinator.web.app import create_app  # noqa: PLC0415
+        from dp_coordinator.web.server import WebServer  # noqa: PLC0415
+
+        app = create_app(self._mailbox, self._settings)
+        self._server = WebServer(app, max_viewers=self._settings.max_viewers)
+        _freeze()
+        if not self._stopping:
+            self._server.run(sockets=[self._listener])
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        if self._server is not None:
+            self._server.should_exit = True
+        self.join(WEB_STOP_TIMEOUT)
+
+
+def _freeze() -> None:
+    """What start-up made lives as long as the process: collections need not walk it."""
+    gc.collect()
+    gc.freeze()
 
 
 # -- as a child process of DPCoordinator ---------------------------------------------------------------------------
@@ -277,25 +362,30 @@ def configure_logging(level: str) -> None:
 
 
 def child_main(settings: IO[str], report: IO[str]) -> int:
-    """Serve with the options that `settings` holds as JSON; tell on `report`, as JSON, where, or what was wrong."""
+    """Serve with the options in `settings` (JSON); tell on `report`, in a line of JSON, where, or what was wrong.
+
+    Nobody may listen any more when this is not the first life of a supervised coordinator.
+    """
     problem = _LastError()
     logging.getLogger("dp_coordinator").addHandler(problem)
+
+    def tell(message: Mapping[str, object]) -> None:
+        with suppress(BrokenPipeError), report:
+            report.write(json.dumps(message) + "\n")
+
+    def on_bound(bound: Bound) -> None:
+        logging.getLogger("dp_coordinator").removeHandler(problem)
+        tell(bound.as_json())
+
     try:
         options = options_from(json.load(settings))
         configure_logging(options.log_level)
     except (SettingsError, TypeError, ValueError) as error:
-        report.write(json.dumps({"error": str(error)}))
+        tell({"error": str(error)})
         return EXIT_SETTINGS
-
-    def on_bound(bound: Bound) -> None:
-        logging.getLogger("dp_coordinator").removeHandler(problem)
-        report.write(json.dumps(bound.as_json()))
-        report.close()
-
     code = serve(options, on_bound)
     if not report.closed:
-        report.write(json.dumps({"error": problem.text or f"the coordinator ended with exit code {code}"}))
-        report.close()
+        tell({"error": problem.text or f"the coordinator ended with exit code {code}"})
     return code
 
 

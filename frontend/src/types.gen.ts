@@ -4,7 +4,7 @@ export type PhaseName = "paused" | "starting" | "running";
 
 export type EngineStatus = "never" | "fresh" | "stale";
 
-export type CauseName = "front-end" | "engine" | "manual" | "unknown";
+export type CauseName = "front-end" | "engine" | "manual" | "recovery" | "unknown";
 
 export type ActionStateName = "asked" | "observed" | "timed_out";
 
@@ -162,6 +162,18 @@ export interface RankSeen {
   after_s: number;
 }
 
+/** How far a coordinator that came back from a crash has got. */
+export interface Recovery {
+  /** rejoining: engines subscribe again; settling: START went out, one wave_complete is awaited; done. */
+  phase: "done" | "rejoining" | "settling";
+  /** The wave it came back with. */
+  resumed_wave: number;
+  resumed_at: number;
+  engines_back: number;
+  engines_expected: number;
+  finished_at: number | null;
+}
+
 /** `GET /api/v1/session`: whether a token is needed here, and whether this request carried a valid one. */
 export interface Session {
   token_required: boolean;
@@ -192,6 +204,8 @@ export interface SnapshotMessage {
   waves: WaveInfo[];
   /** The newest 5, newest first. */
   actions: Action[];
+  restarts: number;
+  recovery: Recovery | null;
   last_seq: number;
 }
 
@@ -231,6 +245,11 @@ export interface State {
   data_age_s: number;
   /** dp-coordinator's own version. */
   version: string;
+  pid: number;
+  /** How often this coordinator came back; 0 in its first life. */
+  restarts: number;
+  /** Null unless it came back while engines were alive. */
+  recovery: Recovery | null;
 }
 
 /** Sums over the engines that have reported; null when none has. */

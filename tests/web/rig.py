@@ -18,7 +18,9 @@ from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.effects import Answer, Record
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, StartWaveRequested, WaveCompleted
 from dp_coordinator.mailbox import Endpoints, Mailbox
-from dp_coordinator.web import Application, WebServer, WebSettings, create_app
+from dp_coordinator.web.app import Application, create_app
+from dp_coordinator.web.server import WebServer
+from dp_coordinator.web.settings import WebSettings
 
 TOKEN = "a-token-of-decent-length"
 ENDPOINTS = Endpoints("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3")

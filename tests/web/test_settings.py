@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.web import ConfigurationError, WebSettings, check_exposure, create_app
-from dp_coordinator.web.settings import is_loopback
+from dp_coordinator.web.app import create_app
+from dp_coordinator.web.settings import ConfigurationError, WebSettings, check_exposure, is_loopback
 from tests.web.rig import TOKEN, fresh_mailbox
 
 

@@ -10,9 +10,9 @@ import msgspec
 from websockets.sync.client import ClientConnection
 
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import WebSettings
 from dp_coordinator.web import messages as m
 from dp_coordinator.web.history import Recorder
+from dp_coordinator.web.settings import WebSettings
 from dp_coordinator.web.stream import Hub, Viewer
 from dp_coordinator.web.views import WallClock
 from tests.web.builders import snapshot

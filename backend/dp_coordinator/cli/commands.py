@@ -37,6 +37,9 @@ LOG_LEVEL = Setting("--log-level", "debug, info, warning or error; default info"
 ENGINE_COUNT = Setting(
     "--engine-count", "the number of data-parallel ranks, such as 4", v.count, metavar="N", required=True
 )
+SUPERVISED = Setting(
+    "--supervised", "keep the coordinator alive: when it dies it comes back with its wave", v.boolean, False
+)
 
 HTTP = (
     Setting(
@@ -114,6 +117,14 @@ SERVE_SETTINGS = (
         5.0,
         "SECONDS",
     ),
+    SUPERVISED,
+    Setting(
+        "--journal",
+        "file by which a coordinator that is started again goes on with its wave and addresses; with --supervised "
+        "default a temporary one",
+        v.output_file,
+        metavar="FILE",
+    ),
     Setting("--endpoints-file", "write the real addresses there as JSON once bound", v.output_file, metavar="FILE"),
     LOG_LEVEL,
 )
@@ -122,7 +133,8 @@ SERVE = Command(
     "run a coordinator",
     "serve:serve",
     SERVE_SETTINGS,
-    epilog="Exit codes: 0 ended by a signal, 2 a setting is wrong or an address is taken, 3 engines are missing.",
+    epilog="Exit codes: 0 ended by a signal, 2 a setting is wrong or an address is taken, 3 engines are missing, "
+    "4 it died again and again (--supervised).",
 )
 
 CONNECTION = (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from dp_coordinator import __version__
+from dp_coordinator.cli.commands import SUPERVISED
 from dp_coordinator.cli.settings import UsageError, Values
 from dp_coordinator.process import Bound, ServeOptions, SettingsError, configure_logging
 from dp_coordinator.process import serve as run_coordinator
@@ -22,6 +25,8 @@ def serve(values: Values) -> int:
         options = options_from(values).checked()
     except SettingsError as error:
         raise UsageError(str(error)) from None
+    if values["supervised"]:
+        become_supervisor(options)
     configure_logging(options.log_level)
     file: Path | None = values["endpoints_file"]
     forget(file)  # of an earlier run: whoever waits for the file must not find that one
@@ -35,6 +40,19 @@ def serve(values: Values) -> int:
         return run_coordinator(options, on_bound)
     finally:
         forget(file)
+
+
+def become_supervisor(options: ServeOptions) -> NoReturn:
+    """Turn this process into a supervisor, which runs the same command without `--supervised`."""
+    sys.stdout.flush()
+    worker = [sys.executable, "-m", "dp_coordinator", *(word for word in sys.argv[1:] if word != "--supervised")]
+    supervisor = [sys.executable, "-m", "dp_coordinator.supervisor"]
+    if options.journal is None:
+        scratch = tempfile.mkdtemp(prefix="dp-coordinator-")
+        supervisor += ["--scratch", scratch]
+        worker += ["--journal", f"{scratch}/journal"]
+    environment = {name: value for name, value in os.environ.items() if name != SUPERVISED.variable}
+    os.execve(sys.executable, [*supervisor, "--", *worker], environment)  # noqa: S606
 
 
 def options_from(values: Values) -> ServeOptions:
@@ -54,6 +72,7 @@ def options_from(values: Values) -> ServeOptions:
         allowed_origins=values["allowed_origin"],
         stale_after_s=values["stale_after_s"],
         log_level=values["log_level"],
+        journal=values["journal"] and str(values["journal"]),
     )
 
 

@@ -21,6 +21,7 @@ from dp_coordinator.core.effects import (
     Record,
     Reject,
     SendReady,
+    WriteJournal,
 )
 from dp_coordinator.core.events import (
     EngineStatsReported,
@@ -32,6 +33,7 @@ from dp_coordinator.core.events import (
     NewRequestNotified,
     WaveCompleted,
 )
+from dp_coordinator.core.recovery import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.transport.limit import RateLimit
 from dp_coordinator.transport.sockets import Sockets
@@ -74,15 +76,21 @@ class Loop:
         *,
         start_timeout: float | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        write_journal: Callable[[Remembered], None] = lambda state: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`start_timeout`: seconds until all engines must have subscribed. `should_stop` is asked every turn."""
+        """`start_timeout`: seconds until all engines must have subscribed. `should_stop` is asked every turn.
+
+        `write_journal` may raise `OSError`: waves go on all the same, and the event log says so.
+        """
         self._core = coordinator
         self._sockets = sockets
         self._mailbox = mailbox
         self._counters = mailbox.counters
         self._clock = clock
         self._should_stop = should_stop
+        self._write_journal = write_journal
+        self._journal_failed = False
         self._began = clock()
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
@@ -268,6 +276,9 @@ class Loop:
                     self._counters.loads_published += 1
                     self._counters.publication_lateness_seconds.observe(effect.late_by)
                     continue
+                case WriteJournal():
+                    self._remember(effect.state, now)
+                    continue
                 case BroadcastStartWave():
                     self._sockets.back_publish.send_multipart(encode_start(effect.wave, effect.exclude_engine_index))
                     self._counters.starts[effect.cause.value] = self._counters.starts.get(effect.cause.value, 0) + 1
@@ -285,6 +296,18 @@ class Loop:
                     pass  # given to whoever asked, by _answer
             self._note_urgent(now)
         return rejected
+
+    def _remember(self, state: Remembered, now: float) -> None:
+        try:
+            self._write_journal(state)
+            failed = None
+        except OSError as error:
+            failed = str(error)
+        if (failed is not None) != self._journal_failed:
+            self._journal_failed = failed is not None
+            self._record(Record("journal_failed" if failed else "journal_works_again", {"detail": failed}), now)
+            if failed:
+                log.error("the journal cannot be written, and a restart would lose the wave: %s", failed)
 
     def _record(self, record: Record, now: float) -> None:
         duration = record.fields.get("duration_s")

@@ -1,7 +1,4 @@
-"""REST, WebSocket, metrics and the page, over a mailbox. See `create_app`."""
+"""REST, WebSocket, metrics and the page, over a mailbox: see `app.create_app` and `server.WebServer`.
 
-from dp_coordinator.web.app import Application, create_app
-from dp_coordinator.web.server import WebServer
-from dp_coordinator.web.settings import ConfigurationError, WebSettings, check_exposure
-
-__all__ = ["Application", "ConfigurationError", "WebServer", "WebSettings", "check_exposure", "create_app"]
+Nothing is imported here: settings can be checked without loading a web framework.
+"""

@@ -14,6 +14,7 @@ import msgspec
 PhaseName = Literal["paused", "starting", "running"]
 EngineStatus = Literal["never", "fresh", "stale"]
 CauseName = Literal["front-end", "engine", "manual", "recovery", "unknown"]
+RecoveryPhaseName = Literal["rejoining", "settling", "done"]
 ActionStateName = Literal["asked", "observed", "timed_out"]
 
 
@@ -78,6 +79,24 @@ class State(msgspec.Struct, frozen=True):
     """Seconds since the loop last vouched for this state; it does so at least once a second."""
     version: str
     """dp-coordinator's own version."""
+    pid: int
+    restarts: int
+    """How often this coordinator came back; 0 in its first life."""
+    recovery: Recovery | None
+    """Null unless it came back while engines were alive."""
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """How far a coordinator that came back from a crash has got."""
+
+    phase: RecoveryPhaseName
+    """rejoining: engines subscribe again; settling: START went out, one wave_complete is awaited; done."""
+    resumed_wave: int
+    """The wave it came back with."""
+    resumed_at: float
+    engines_back: int
+    engines_expected: int
+    finished_at: float | None
 
 
 class WaveInfo(msgspec.Struct, frozen=True):
@@ -272,6 +291,8 @@ class SnapshotMessage(msgspec.Struct, frozen=True, tag_field="type", tag="snapsh
     """The newest 20, newest first."""
     actions: list[Action]
     """The newest 5, newest first."""
+    restarts: int
+    recovery: Recovery | None
     last_seq: int
 
 

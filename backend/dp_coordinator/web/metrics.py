@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dp_coordinator import __version__
-from dp_coordinator.core.snapshot import Phase, Snapshot
+from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot
 from dp_coordinator.mailbox import Histogram, Mailbox
 
 _PREFIX = "dp_coordinator_"
@@ -55,6 +55,7 @@ class MailboxCollector(Collector):
         yield _gauge("viewers", "WebSocket viewers connected.", connected)
         yield _counter("viewers_stalled", "Viewers cut off because they took nothing.", (), [((), stalled)])
         yield _gauge("uptime_seconds", "Seconds since the coordinator started.", now - self._mailbox.started_at)
+        yield _gauge("restarts", "How often this coordinator came back on its journal.", self._mailbox.restarts)
         turned = now - self._mailbox.loop_alive_at
         yield _gauge("loop_turn_age_seconds", "Seconds since the loop last turned.", max(0.0, turned))
         build = GaugeMetricFamily(_PREFIX + "build_info", "Which version this is.", labels=("version", "dialect"))
@@ -67,6 +68,8 @@ def _deployment(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("engines_running", "Whether front-ends are told that the engines run.", snapshot.engines_running)
     phases = {phase.value: snapshot.phase is phase for phase in Phase}
     yield StateSetMetricFamily(_PREFIX + "phase", "What the engines were seen to do.", value=phases)
+    recovering = snapshot.recovery is not None and snapshot.recovery.phase is not RecoveryPhase.DONE
+    yield _gauge("recovering", "Whether a restart is still being recovered from.", recovering)
     yield _gauge("ready", "Whether every expected engine subscribed.", snapshot.ready)
     yield _gauge("engine_count", "Engines expected.", snapshot.engine_count)
     yield _gauge("engines_subscribed", "Engines subscribed.", snapshot.engines_subscribed)

@@ -67,7 +67,7 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
 
     @router.get("/state", responses=_says("State", "Everything now."), dependencies=[Depends(_only())])
     async def state() -> Response:
-        return _json(views.state(mailbox, mailbox.snapshot, time.monotonic(), stale))
+        return _json(views.state(mailbox, mailbox.snapshot, time.monotonic(), stale, clock))
 
     @router.get("/engines", responses=_says("EnginePage", "All ranks in order."), dependencies=[Depends(_only())])
     async def engines() -> Response:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 
@@ -164,7 +165,22 @@ def endpoints(mailbox: Mailbox) -> m.EndpointInfo:
     return m.EndpointInfo(at.front_publish, at.back_output, at.back_publish)
 
 
-def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float) -> m.State:
+def recovery(snapshot: Snapshot, clock: WallClock) -> m.Recovery | None:
+    """What became of a restart."""
+    state = snapshot.recovery
+    if state is None:
+        return None
+    return m.Recovery(
+        phase=state.phase.value,
+        resumed_wave=state.resumed_wave,
+        resumed_at=clock.of(state.resumed_at),
+        engines_back=state.engines_back,
+        engines_expected=state.engines_expected,
+        finished_at=clock.maybe(state.finished_at),
+    )
+
+
+def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, clock: WallClock) -> m.State:
     """`GET /api/v1/state`."""
     return m.State(
         current_wave=snapshot.current_wave,
@@ -187,6 +203,9 @@ def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float) 
         uptime_s=_seconds(now - mailbox.started_at),
         data_age_s=data_age(mailbox, snapshot, now),
         version=__version__,
+        pid=os.getpid(),
+        restarts=mailbox.restarts,
+        recovery=recovery(snapshot, clock),
     )
 
 
@@ -232,5 +251,7 @@ def snapshot_message(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: Wa
         start_blocked=snapshot.start_blocked,
         waves=waves(snapshot, WAVES_SENT, now, clock),
         actions=[action(made, now, clock) for made in reversed(snapshot.actions[-ACTIONS_SENT:])],
+        restarts=mailbox.restarts,
+        recovery=recovery(snapshot, clock),
         last_seq=mailbox.log.last_seq,
     )

@@ -1,0 +1,170 @@
+"""The journal: what a coordinator that comes back must know, in one small file.
+
+One JSON object in a block of fixed size, with a checksum, written over in place by a single write. A process that is
+killed in the middle cannot tear it: the kernel copies one block whole. It is not forced to the disk, since a machine
+that goes down takes the coordinator's peers with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.mailbox import Endpoints
+
+FORMAT = "dp-coordinator journal 1"
+BLOCK = 4096
+"""Bytes: one page, with room for the longest addresses."""
+
+
+class JournalError(RuntimeError):
+    """The journal cannot be used; the text names the file and says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Whose journal it is, as `serve` was told: a journal is of use only to the same coordinator again."""
+
+    engine_count: int
+    dialect: str
+    wave_coordination: bool
+    front_publish_address: str
+    back_output_address: str
+    back_publish_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands in the file."""
+
+    deployment: Deployment
+    endpoints: Endpoints
+    """Where the sockets really were: peers come back there and nowhere else."""
+    http: tuple[str, str] | None
+    """The page's address as it was asked for, and as it was bound."""
+    lives: int
+    """How many coordinators have been started on this journal."""
+    pid: int
+    """The newest of them."""
+    state: Remembered
+
+
+class Journal:
+    """The journal of one running coordinator. Nobody else can have it open."""
+
+    def __init__(self, path: str, deployment: Deployment) -> None:
+        """Open or create it. Raises `JournalError`: cannot be written, in use, damaged, or of another deployment."""
+        self._path = path
+        self._deployment = deployment
+        self._file = _open(path)
+        try:
+            self.past = self._read()
+            """What an earlier life wrote last; None in the first."""
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._entry: Entry | None = None
+
+    @property
+    def restarts(self) -> int:
+        """How often this coordinator came back; 0 in its first life."""
+        return 0 if self.past is None else self.past.lives
+
+    def begin(self, endpoints: Endpoints, http: tuple[str, str] | None) -> None:
+        """This life's first entry: everything is bound. Raises `JournalError` when it cannot be written."""
+        state = Remembered(0, self._deployment.engine_count, 0) if self.past is None else self.past.state
+        self._entry = Entry(self._deployment, endpoints, http, self.restarts + 1, os.getpid(), state)
+        try:
+            self.write(state)
+        except OSError as error:
+            raise JournalError(f"--journal {self._path} cannot be written: {error.strerror or error}") from None
+
+    def write(self, state: Remembered) -> None:
+        """Write down the state. Raises `OSError` when that fails."""
+        assert self._entry is not None, "begin comes first"
+        self._entry = replace(self._entry, state=state)
+        block = _encode(self._entry)
+        if os.pwrite(self._file, block, 0) != len(block):
+            raise OSError(f"{self._path} took only a part of the entry")
+
+    def close(self) -> None:
+        """Let go of the file, and leave it as it is."""
+        os.close(self._file)
+
+    def _read(self) -> Entry | None:
+        block = os.pread(self._file, BLOCK, 0)
+        if not block:
+            return None
+        past = _decode(block)
+        if past is None:
+            raise JournalError(
+                f"--journal {self._path} is damaged, or no journal of dp-coordinator. Engines that are still alive "
+                "need the wave in it. Name another file, or remove it and restart the engines as well"
+            )
+        for field in fields(Deployment):
+            now, then = getattr(self._deployment, field.name), getattr(past.deployment, field.name)
+            if now != then:
+                raise JournalError(
+                    f"--journal {self._path} belongs to a coordinator with {_flag(field.name)} {then}, not {now}. "
+                    "Name another file, or remove it if those engines are gone"
+                )
+        return past
+
+
+def _flag(field: str) -> str:
+    return "wave coordination" if field == "wave_coordination" else "--" + field.replace("_", "-")
+
+
+def _open(path: str) -> int:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(f"--journal {path} cannot be opened for writing: {error.strerror or error}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise JournalError(f"--journal {path} is in use by another coordinator") from None
+    return file
+
+
+def last_entry(path: str) -> Entry | None:
+    """What stands in a journal now; None when nothing readable does. Only looks, and needs no lock."""
+    with suppress(OSError), open(path, "rb") as file:
+        return _decode(file.read(BLOCK))
+    return None
+
+
+def _encode(entry: Entry) -> bytes:
+    text = json.dumps({"format": FORMAT, **asdict(entry)}, separators=(",", ":")).encode()
+    line = b"%s %08x\n" % (text, zlib.crc32(text))
+    if len(line) > BLOCK:
+        raise OSError(f"the entry has {len(line)} bytes, and {BLOCK} is the most: use shorter addresses")
+    return line.ljust(BLOCK)
+
+
+def _decode(block: bytes) -> Entry | None:
+    text, _, checksum = block.rstrip().rpartition(b" ")
+    with suppress(ValueError, TypeError, KeyError):
+        if int(checksum, 16) == zlib.crc32(text):
+            return _entry(json.loads(text))
+    return None
+
+
+def _entry(found: dict[str, Any]) -> Entry | None:
+    if found["format"] != FORMAT:
+        return None
+    return Entry(
+        deployment=Deployment(**found["deployment"]),
+        endpoints=Endpoints(**found["endpoints"]),
+        http=None if found["http"] is None else (found["http"][0], found["http"][1]),
+        lives=int(found["lives"]),
+        pid=int(found["pid"]),
+        state=Remembered(**found["state"]),
+    )

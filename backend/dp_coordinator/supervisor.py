@@ -1,0 +1,144 @@
+"""Keeps a coordinator alive: `python -m dp_coordinator.supervisor [--parent PID] [--scratch DIR] -- COMMAND ...`.
+
+It starts COMMAND (the worker), starts it again when it dies, passes signals on, and does nothing else: a process that
+does next to nothing has next to nothing to die of. It imports the standard library alone. What the worker needs to
+come back is in its journal.
+
+Each worker inherits stdin from its beginning (when that is a file), stdout, stderr, and the descriptors of --pass-fd.
+Ends with the worker's exit code when it was told to end, or when the first worker says that a setting is wrong (2) or
+any says that engines are missing (3); with 4 when it gives up. Takes --scratch away at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+log = logging.getLogger("dp_coordinator.supervisor")
+
+SUPERVISOR_VARIABLE = "DP_COORDINATOR_SUPERVISOR_PID"
+"""Tells the worker whose child it is: it ends when that is no longer its parent."""
+EXIT_SETTINGS = 2
+"""A coordinator's exit code: a setting is wrong or an address cannot be bound."""
+EXIT_START_TIMEOUT = 3
+"""A coordinator's exit code: not every engine subscribed within --start-timeout."""
+EXIT_GAVE_UP = 4
+"""The supervisor's own: the coordinator died instantly again and again."""
+INSTANT_S = 2.0
+"""A worker that dies sooner after its start died instantly: something is wrong with more than that one."""
+INSTANT_DEATHS = 10
+"""In a row; then it gives up."""
+PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8)
+"""Before the next start, by the number of instant deaths; the last one from there on."""
+GRACE_S = 10.0
+"""From SIGTERM to SIGKILL."""
+PARENT_CHECK_S = 1.0
+
+
+class Supervisor:
+    """One worker after the other."""
+
+    def __init__(self, command: Sequence[str], *, parent: int | None = None, pass_fds: Sequence[int] = ()) -> None:
+        self._command = list(command)
+        self._parent = parent
+        self._pass_fds = tuple(pass_fds)
+        self._told_to_end = False
+        self._signals, write = os.pipe()
+        for end in (self._signals, write):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)  # the number arrives through the pipe
+
+    def run(self) -> int:
+        """Keep a worker alive until told to end, or until that is pointless; returns the exit code."""
+        instant_deaths = lives = 0
+        while not self._told_to_end:
+            began = time.monotonic()
+            code = self._live()
+            lives += 1
+            lived = time.monotonic() - began
+            if self._told_to_end:
+                return code
+            if code == EXIT_START_TIMEOUT or (code == EXIT_SETTINGS and lives == 1):
+                return code  # it has said itself what is wrong
+            instant_deaths = instant_deaths + 1 if lived < INSTANT_S else 0
+            how = f"the coordinator {_ending(code)} after {lived:.1f} s"
+            if instant_deaths >= INSTANT_DEATHS:
+                log.error("%s, the %dth time in a row within %g s: giving up", how, instant_deaths, INSTANT_S)
+                return EXIT_GAVE_UP
+            log.warning("%s; starting it again (restart %d)", how, lives)
+            self._wait(PAUSES_S[min(instant_deaths, len(PAUSES_S) - 1)])
+        return 0
+
+    def _live(self) -> int:
+        with suppress(OSError):
+            os.lseek(0, 0, os.SEEK_SET)  # its settings may stand there
+        environment = os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())}
+        worker = subprocess.Popen(self._command, pass_fds=self._pass_fds, env=environment)  # noqa: S603
+        while worker.poll() is None and not self._told_to_end:
+            self._wait(None)
+        return self._end(worker)
+
+    def _wait(self, seconds: float | None) -> None:
+        """Until a signal came, `seconds` have passed, or the parent has gone."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self._told_to_end:
+            left = PARENT_CHECK_S if deadline is None else min(PARENT_CHECK_S, deadline - time.monotonic())
+            if select.select([self._signals], [], [], max(0.0, left))[0]:
+                numbers = set(os.read(self._signals, 4096))
+                self._told_to_end = bool(numbers - {signal.SIGCHLD})
+                if seconds is None:
+                    return
+            if self._parent is not None and os.getppid() != self._parent:
+                self._told_to_end = True
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+
+    def _end(self, worker: subprocess.Popen[bytes]) -> int:
+        """Its exit code; when it still runs it is told to end, and made to."""
+        if worker.poll() is None:
+            worker.terminate()
+            try:
+                worker.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                log.warning("the coordinator did not end within %g s of SIGTERM: killing it", GRACE_S)
+                worker.kill()
+        return worker.wait()
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"was ended by signal {-code}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser("dp_coordinator.supervisor", allow_abbrev=False)
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    parser.add_argument("--pass-fd", type=int, action="append", default=[], help="a descriptor for the worker")
+    parser.add_argument("--scratch", help="a folder to remove at the end")
+    parser.add_argument("command", nargs="+")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        return Supervisor(given.command, parent=given.parent, pass_fds=given.pass_fd).run()
+    finally:
+        if given.scratch is not None:
+            shutil.rmtree(given.scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
