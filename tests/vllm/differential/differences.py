@@ -1,0 +1,74 @@
+"""Where this coordinator does something else than vLLM's on purpose, or because it cannot be otherwise.
+
+Each name is exercised in test_named_differences.py, and the two loops must differ in exactly the way that is said here.
+In random sequences a stimulus that meets one of them is given to vLLM's loop as its text says, and then nothing else
+may differ.
+"""
+
+from __future__ import annotations
+
+NAMED = {
+    "identity_is_broadcast_as_index": (
+        "A notice that names its engine by identity (two bytes, little-endian): vLLM broadcasts the bytes, which "
+        "no engine takes for its index; ours broadcasts the index, so that the exclusion works."
+    ),
+    "unknown_engine_excludes_nobody": (
+        "A notice naming an engine that does not exist: vLLM broadcasts whatever was named; ours excludes nobody."
+    ),
+    "undecodable": ("A frame that does not decode ends vLLM's loop; ours drops it."),
+    "unexpected_fields": (
+        "Outputs or a utility result in an engine's message end vLLM's loop; ours passes over them and takes the rest."
+    ),
+    "topic_subscription": ("A subscription to a topic on front_publish ends vLLM's loop; ours takes it for a tap."),
+    "stray_on_back_publish": (
+        "Before READY, anything but a subscription on back_publish makes vLLM's loop return, its process end with "
+        "exit code 0; ours drops a stray frame, and takes an unsubscription for what it is."
+    ),
+    "unknown_engine_is_dropped": (
+        "Before 0.27 a report of an engine that does not exist ends vLLM's loop; ours drops it."
+    ),
+    "unknown_engine_may_move_the_wave": (
+        "A report of an engine that does not exist with a wave message in the same frame: vLLM (0.27 on) drops "
+        "both; ours drops the report and takes the wave message, as both do when it comes alone."
+    ),
+    "negative_numbers": (
+        "A negative engine index counts from the end in vLLM's loop, negative counts are published, and a notice "
+        "with a negative wave brings out START; ours drops such frames."
+    ),
+    "scale_out_of_range": (
+        "SCALE to none, fewer or absurdly many engines: vLLM forgets engines (or ends, when it is no number); "
+        "ours drops it."
+    ),
+    "scale_is_published": (
+        "SCALE by itself is published by vLLM with the next report or heartbeat; by ours within the update interval."
+    ),
+    "scale_changes_the_whole_step": (
+        "A step snapshot that waits when SCALE comes is published by vLLM with its old number of engines; by ours "
+        "with the new one."
+    ),
+    "scale_before_ready": (
+        "SCALE before READY: vLLM goes on waiting for the old number of subscriptions; ours waits for the new one."
+    ),
+    "restart_opens_steps_again": (
+        "After an engine restarted at (wave 0, step 0) vLLM takes no step snapshots until the old steps are "
+        "passed; ours compares with the engines' newest reports, and takes them again."
+    ),
+    "dense_steps_before_0_27": (
+        "Before 0.27 vLLM takes step snapshots of engines that are not in lockstep; ours never does. Dense "
+        "engines stamp every report (0, 0), so that neither shows."
+    ),
+    "announcements_of_one_turn": (
+        "When a front-end's and an engine's message are there at the same moment, vLLM announces what came of "
+        "both once; ours announces each."
+    ),
+    "publication_under_load": (
+        "vLLM's loop publishes only when nothing comes: no load at all while reports of one step follow each "
+        "other within 50 ms, or any faster than it takes them. Ours publishes at its deadlines."
+    ),
+    "wall_clock": (
+        "A wall clock that is set back stops vLLM's publications for as long; ours goes by the monotonic clock."
+    ),
+    "held_before_ready": (
+        "Wave messages before READY: both take them afterwards, in order; ours holds 1,024 and drops what goes beyond."
+    ),
+}

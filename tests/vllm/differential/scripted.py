@@ -1,0 +1,243 @@
+"""Both coordinator loops in virtual time: scripted sockets hand them the same stimuli, and note all they send.
+
+vLLM's loop runs unmodified: only what its module calls `make_zmq_socket`, `zmq.Poller`, `time` and `set_process_title`
+is replaced while it runs. Ours is the real core, wire format and transport loop behind sockets of the same kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import zmq
+
+from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.transport import loop as our_loop
+
+FRONT, OUTPUT, BACK = "front_publish", "back_output", "back_publish"
+_BIND_ORDER = (FRONT, OUTPUT, BACK)  # in every vLLM version
+WALL_CLOCK_AT_START = 1_700_000_000
+QUIET_MS = 6_000
+"""A pause in which each loop publishes all that it holds back, and its heartbeat of 5 s."""
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One frame that arrives, `after` milliseconds since the one before."""
+
+    channel: str
+    frame: bytes
+    what: str
+    after: int = 0
+    for_vllm: bytes | None = None
+    """What vLLM's loop is given instead, where a named difference makes it do something else with `frame`."""
+    only_ours: bool = False
+    """vLLM's loop is not given it: a named difference says that it must not change anything."""
+    difference: str | None = None
+    """The named difference that `for_vllm` or `only_ours` stands for."""
+
+
+@dataclass
+class Outcome:
+    """What a loop sent: one list a segment, a segment being what lies between two quiet pauses."""
+
+    segments: list[list[tuple[str, tuple[bytes, ...]]]] = field(default_factory=lambda: [[]])
+    ended: str | None = None
+    """How the loop ended before the script did, if so."""
+    sent_at: list[tuple[int, str, tuple[bytes, ...]]] = field(default_factory=list)
+    """All of it, with the virtual time in milliseconds."""
+    verdicts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Ours: frames counted by (kind, verdict)."""
+
+    def frames(self, channel: str) -> list[tuple[bytes, ...]]:
+        return [frames for _, where, frames in self.sent_at if where == channel]
+
+
+class EndOfScriptError(Exception):
+    """Every stimulus was taken, and the pause after the last is over."""
+
+
+class Script:
+    """Virtual time in milliseconds, and who gets which stimulus when."""
+
+    def __init__(
+        self, stimuli: Sequence[Stimulus], *, vllm: bool, together: bool = False, wall_step: tuple[int, int] = (0, 0)
+    ) -> None:
+        """`together`: what comes at one moment on one channel (vLLM: on any) is handed over at once.
+
+        `wall_step`: at that time the wall clock is set so many milliseconds forward.
+        """
+        self.now = 0
+        self.outcome = Outcome()
+        self.sockets = {channel: ScriptedSocket(self, channel) for channel in _BIND_ORDER}
+        self._vllm = vllm
+        self._together = together
+        self._wall_step = wall_step
+        self._coming: deque[tuple[int, Stimulus | None]] = deque()
+        self._arrived: deque[str] = deque()
+        at = 0
+        for stimulus in stimuli:
+            at += stimulus.after
+            if stimulus.after >= QUIET_MS:
+                self._coming.append((at, None))
+            if not (vllm and stimulus.only_ours):
+                self._coming.append((at, stimulus))
+        self._end = at + 2 * QUIET_MS
+
+    def seconds(self) -> float:
+        """The monotonic clock."""
+        return self.now / 1000
+
+    def wall_clock(self) -> float:
+        """The wall clock, in the middle of a millisecond, so that nothing is lost when it is cut to an int."""
+        step_at, step = self._wall_step
+        return (WALL_CLOCK_AT_START * 1000 + self.now + (step if self.now >= step_at else 0) + 0.5) / 1000
+
+    def advance(self, until: int, registered: Sequence[ScriptedSocket]) -> list[tuple[ScriptedSocket, int]]:
+        """Wait for input on one of those sockets, at most until then."""
+        while not (ready := self._ready(registered)):
+            if not self._coming or self._coming[0][0] > until:
+                if until > self._end:
+                    raise EndOfScriptError
+                self.now = until
+                break
+            self.deliver()
+        return [(socket, zmq.POLLIN) for socket in ready]
+
+    def deliver(self) -> None:
+        """Let the next stimulus (or all of one moment) arrive. Raises when there is none."""
+        if not self._coming:
+            raise EndOfScriptError
+        at, stimulus = self._coming.popleft()
+        self.now = max(self.now, at)
+        if stimulus is None:
+            self.outcome.segments.append([])
+            return
+        self._arrive(stimulus)
+        while self._together and self._coming and self._goes_along(at, stimulus):
+            self._arrive(self._coming.popleft()[1])
+
+    def _goes_along(self, at: int, stimulus: Stimulus) -> bool:
+        next_at, following = self._coming[0]
+        same = following is not None and (self._vllm or following.channel == stimulus.channel)
+        return next_at == at and same
+
+    def _arrive(self, stimulus: Stimulus | None) -> None:
+        assert stimulus is not None
+        frame = stimulus.for_vllm if self._vllm and stimulus.for_vllm is not None else stimulus.frame
+        self.sockets[stimulus.channel].queue.append(frame)
+        self._arrived.append(stimulus.channel)
+
+    def _ready(self, registered: Sequence[ScriptedSocket]) -> list[ScriptedSocket]:
+        waiting = [socket for socket in registered if socket.queue]
+        if self._together or len(waiting) < 2:
+            return waiting
+        return [next(self.sockets[c] for c in self._arrived if self.sockets[c] in waiting)]
+
+    def taken(self, socket: ScriptedSocket) -> None:
+        self._arrived.remove(socket.channel)
+
+    def sent(self, channel: str, frames: tuple[bytes, ...]) -> None:
+        self.outcome.segments[-1].append((channel, frames))
+        self.outcome.sent_at.append((self.now, channel, frames))
+
+
+class ScriptedSocket:
+    """As much of a zmq.Socket as the two loops use."""
+
+    def __init__(self, script: Script, channel: str) -> None:
+        self.script = script
+        self.channel = channel
+        self.queue: deque[bytes] = deque()
+
+    def recv(self, flags: int = 0) -> bytes:
+        while not self.queue:
+            if flags & zmq.NOBLOCK:
+                raise zmq.Again
+            self.script.deliver()
+        self.script.taken(self)
+        return self.queue.popleft()
+
+    def send(self, frame: bytes) -> None:
+        self.script.sent(self.channel, (bytes(frame),))
+
+    def send_multipart(self, frames: Sequence[bytes]) -> None:
+        self.script.sent(self.channel, tuple(bytes(frame) for frame in frames))
+
+    def __enter__(self) -> ScriptedSocket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class ScriptedPoller:
+    """As much of a zmq.Poller as the two loops use."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._sockets: list[ScriptedSocket] = []
+
+    def register(self, socket: ScriptedSocket | int, flags: int = zmq.POLLIN) -> None:
+        if isinstance(socket, ScriptedSocket):  # the wake-up pipe of ours is never written to here
+            self._sockets.append(socket)
+
+    def poll(self, timeout: int) -> list[tuple[ScriptedSocket, int]]:
+        return self._script.advance(self._script.now + timeout, self._sockets)
+
+
+def _scripted_zmq(script: Script) -> SimpleNamespace:
+    names = ("XPUB", "PULL", "POLLIN", "NOBLOCK", "Again", "Context", "Socket", "LAST_ENDPOINT")
+    return SimpleNamespace(Poller=lambda: ScriptedPoller(script), **{name: getattr(zmq, name) for name in names})
+
+
+def run_vllm(
+    module: ModuleType, stimuli: Sequence[Stimulus], engine_count: int, *, wave_coordination: bool = True, **how: Any
+) -> Outcome:
+    """vLLM's own loop. `how`: `together` and `wall_step` of `Script`."""
+    script = Script(stimuli, vllm=True, **how)
+    unbound = iter(_BIND_ORDER)
+    replaced = {
+        "make_zmq_socket": lambda **_: script.sockets[next(unbound)],
+        "zmq": _scripted_zmq(script),
+        "time": SimpleNamespace(time=script.wall_clock),
+        "set_process_title": lambda *_, **__: None,
+    }
+    # 0.10.2 has no such argument: there every deployment coordinates waves.
+    options = {} if wave_coordination else {"enable_wave_coordination": False}
+    with mock.patch.multiple(module, **replaced):
+        coordinator = module.DPCoordinatorProc(engine_count, **options)
+        try:
+            coordinator.process_input_socket(*_BIND_ORDER)
+            script.outcome.ended = "returned"
+        except EndOfScriptError:
+            pass
+        except Exception as error:
+            script.outcome.ended = type(error).__name__
+        finally:
+            coordinator.ctx.term()
+    return script.outcome
+
+
+def run_ours(
+    dialect: str, stimuli: Sequence[Stimulus], engine_count: int, *, wave_coordination: bool = True, **how: Any
+) -> Outcome:
+    """Our core, wire format and loop. `how`: `together` and `wall_step` of `Script`."""
+    script = Script(stimuli, vllm=False, **how)
+    core = Coordinator(engine_count, Dialect.for_version(dialect), wave_coordination=wave_coordination)
+    mailbox = Mailbox(core.snapshot(0), Endpoints(*_BIND_ORDER), min_stats_update_interval=0.1)
+    sockets: Any = SimpleNamespace(**script.sockets)
+    wall: Any = SimpleNamespace(time=script.wall_clock, monotonic=time.monotonic)
+    with mock.patch.multiple(our_loop, zmq=_scripted_zmq(script), time=wall):
+        loop = our_loop.Loop(core, sockets, mailbox, clock=script.seconds)
+        with contextlib.closing(loop), contextlib.suppress(EndOfScriptError):
+            loop.run()
+    script.outcome.verdicts = dict(mailbox.counters.frames)
+    return script.outcome

@@ -1,0 +1,45 @@
+"""Random stimuli to vLLM's own loop and to ours: what must be equal is equal, but for the named differences."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+
+import pytest
+
+from dp_coordinator.core import Dialect
+from tests.vllm.differential import generations
+from tests.vllm.differential.comparison import difference, shortest
+from tests.vllm.differential.generator import Generator
+
+pytestmark = pytest.mark.vllm
+
+SEQUENCES, STIMULI = 200, 200
+FIRST_SEED = int(os.environ.get("DP_COORDINATOR_DIFFERENTIAL_SEED", "0"))
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    caplog.set_level(logging.CRITICAL, logger="dp_coordinator")
+
+
+@pytest.mark.parametrize("wave_coordination", [True, False], ids=["waves", "dense"])
+@pytest.mark.parametrize("which", [generations.INSTALLED, *generations.OTHERS])
+def test_no_difference_that_is_not_named(which, wave_coordination):
+    missing = generations.why_missing(which)
+    if missing is not None:
+        pytest.skip(missing)
+    version, module = generations.load(which)
+    dialect = Dialect.for_version(version)
+    if not wave_coordination and not generations.has_dense_mode(version):
+        pytest.skip(f"vLLM {version} coordinates waves always")
+    for seed in range(FIRST_SEED, FIRST_SEED + SEQUENCES):
+        sequence = Generator(seed, dialect, wave_coordination=wave_coordination).sequence(seed, STIMULI)
+        found = difference(sequence, module)
+        if found is not None:
+            least = shortest(
+                sequence.stimuli, lambda s, whole=sequence: difference(replace(whole, stimuli=s), module) is not None
+            )
+            small = replace(sequence, stimuli=least)
+            pytest.fail(f"{difference(small, module)}\n{small.what()}")
