@@ -179,12 +179,25 @@ def _with_headers(send: Send) -> Send:
 class Connection:
     """The connection below a WebSocket, for what ASGI has no words for.
 
-    uvicorn's `send` is a method of the object that owns the transport. Under another server nothing is done here, and
-    its keep-alive has to notice a dead peer.
+    uvicorn's `send` is a method of the object that owns the transport. Under another server nothing can be done here.
     """
 
     def __init__(self, send: Send) -> None:
         self._transport = getattr(getattr(send, "__self__", None), "transport", None)
+
+    @property
+    def writable(self) -> bool:
+        """Whether `write` can work at all."""
+        return self._transport is not None
+
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return int(self._transport.get_write_buffer_size()) if self._transport is not None else 0
+
+    def write(self, frame: bytes) -> None:
+        """Write a whole WebSocket frame behind the server's back; what does not fit now is kept and follows."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame)
 
     def abort(self) -> None:
         """Cut it at once: an orderly close, and then the kernel, would wait for a peer who reads nothing."""

@@ -17,8 +17,10 @@ disconnected.
 The server closes with 1001 when it stops, 1008 when the login that the stream was opened with has ended (or the viewer
 talks too much), 1013 when too many viewers are connected. A viewer that takes nothing for ten seconds is cut off.
 
-Cost: each snapshot and event is encoded once and the same text is handed to every viewer. A viewer is one place in the
-shared event log and one slot for the newest snapshot, so that a stalled one takes no more memory than any other.
+Cost: each snapshot and event is encoded once, WebSocket frame and all, and the same bytes are written to every viewer,
+below ASGI: the way through it takes several times as long, and the poll loop waits for the interpreter meanwhile.
+A viewer is one place in the shared event log and one slot for the newest snapshot, so that a stalled one takes no more
+memory than any other.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from typing import Any
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.frames import Frame, Opcode
 
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
@@ -43,7 +46,7 @@ from dp_coordinator.web import views
 from dp_coordinator.web.history import Recorder
 from dp_coordinator.web.limits import TokenBucket
 from dp_coordinator.web.messages import GapMessage, Hello
-from dp_coordinator.web.security import CONNECTION, IDENTITY
+from dp_coordinator.web.security import CONNECTION, IDENTITY, Connection
 from dp_coordinator.web.sessions import Identity
 from dp_coordinator.web.settings import WebSettings
 
@@ -51,18 +54,25 @@ log = logging.getLogger("dp_coordinator.web")
 
 PROTOCOL = 1
 EVENTS_A_FRAME = 256
-WAKE_GROUPS = 20
-WAKE_PAUSE_S = 0.002
-"""Between groups: with many viewers the last is woken 40 ms after the first."""
-GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
+WRITTEN_AT_ONCE = 65_536
+"""Bytes, and the frame that exceeds it; a viewer that is further behind gets the rest with the next samples."""
+WRITE_GROUPS = 20
+WRITE_PAUSE_S = 0.002
+"""Between groups: with many viewers the last is written to 40 ms after the first."""
+GOING_AWAY, POLICY, SERVER_ERROR, TRY_LATER = 1001, 1008, 1011, 1013
 _GOODBYE_S = 1.0
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 _COMPARED = tuple(field.name for field in fields(Snapshot) if field.name != "at")
 
 
-def encode(message: object) -> str:
-    """One frame's text."""
-    return _encoder.encode(message).decode()
+def encode(message: object) -> bytes:
+    """One message's text."""
+    return _encoder.encode(message)
+
+
+def frame(text: bytes) -> bytes:
+    """A text as a whole WebSocket frame, ready to be written."""
+    return Frame(Opcode.TEXT, text).serialize(mask=False)
 
 
 def _same(a: Snapshot, b: Snapshot) -> bool:
@@ -72,12 +82,14 @@ def _same(a: Snapshot, b: Snapshot) -> bool:
 class Viewer:
     """One WebSocket's place in the stream."""
 
-    def __init__(self, seen: int) -> None:
+    def __init__(self, connection: Connection, seen: int) -> None:
+        self.connection = connection
         self.seen = seen
         """The newest event number that was sent."""
-        self.snapshot: str | None = None
-        """The newest snapshot that was not sent yet."""
-        self.wake = asyncio.Event()
+        self.snapshot: bytes | None = None
+        """The newest snapshot that was not sent yet, as a frame."""
+        self.blocked_since: float | None = None
+        """Since when it has not taken what was written."""
         self.ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self.still_allowed: Callable[[], bool] = lambda: True
 
@@ -98,8 +110,8 @@ class Hub:
         self.viewers: set[Viewer] = set()
         self.stalled = 0
         """Viewers cut off so far because they took nothing."""
-        self._events: deque[str] = deque(maxlen=EVENT_LOG_SIZE)
-        self._batch: tuple[int, int, str] = (0, 0, "")
+        self._events: deque[bytes] = deque(maxlen=EVENT_LOG_SIZE)
+        self._batch: tuple[int, int, bytes] = (0, 0, b"")
         """The newest frame of events that was made, and which it holds: most viewers are sent the same one."""
         self._last_seq = self._told_seq = 0
         self._sampled: Snapshot | None = None
@@ -116,7 +128,7 @@ class Hub:
             try:
                 self.sample(began)
                 every_tick(began)
-                await self._wake_viewers()
+                await self._write_to_viewers()
             except Exception:
                 log.exception("the sampler met a defect in dp-coordinator; please report it")
             await asyncio.sleep(max(0.0, began + self._settings.sample_interval_s - time.monotonic()))
@@ -143,29 +155,29 @@ class Hub:
     def _hand_out(self, snapshot: Snapshot, now: float) -> None:
         if not self.viewers:
             return
-        text = self._encoded(snapshot, now)
+        made = self._snapshot_frame(snapshot, now)
         for viewer in self.viewers:
             if viewer.still_allowed():
-                viewer.snapshot = text
+                viewer.snapshot = made
             else:
                 viewer.end(POLICY, "the login has ended")
 
-    async def _wake_viewers(self) -> None:
-        """Let viewers take what is new, a few at a time: all at once they would keep the loop from the interpreter."""
-        waiting = [viewer for viewer in self.viewers if viewer.snapshot is not None]
-        few = -(-len(waiting) // WAKE_GROUPS)
-        for first in range(0, len(waiting), few or 1):
-            for viewer in waiting[first : first + few]:
-                viewer.wake.set()
-            await asyncio.sleep(WAKE_PAUSE_S if len(waiting) > WAKE_GROUPS else 0)
+    async def _write_to_viewers(self) -> None:
+        """Write what is new, to a few viewers at a time: all at once would keep the loop from the interpreter."""
+        behind = [viewer for viewer in self.viewers if viewer.snapshot is not None or viewer.seen < self._last_seq]
+        few = -(-len(behind) // WRITE_GROUPS)
+        for first in range(0, len(behind), few or 1):
+            for viewer in behind[first : first + few]:
+                self.write(viewer, time.monotonic())
+            await asyncio.sleep(WRITE_PAUSE_S if len(behind) > WRITE_GROUPS else 0)
 
-    def _encoded(self, snapshot: Snapshot, now: float) -> str:
-        return encode(views.snapshot_message(self._mailbox, snapshot, now, self._clock))
+    def _snapshot_frame(self, snapshot: Snapshot, now: float) -> bytes:
+        return frame(encode(views.snapshot_message(self._mailbox, snapshot, now, self._clock)))
 
     # -- viewers ---------------------------------------------------------------------------------------------------
 
-    def join(self, since: int | None) -> tuple[Viewer, Hello]:
-        """A new viewer, and what it is told first."""
+    def join(self, connection: Connection, since: int | None) -> tuple[Viewer, Hello]:
+        """A new viewer, and what it is told first. It is written to once it is in `viewers`."""
         now = time.monotonic()
         self._take_events()
         last = self._last_seq
@@ -174,10 +186,8 @@ class Hub:
         else:
             seen = since if since <= last else 0
         seen = max(seen, last - len(self._events))
-        viewer = Viewer(seen)
-        viewer.snapshot = self._encoded(self._mailbox.snapshot, now)
-        viewer.wake.set()
-        self.viewers.add(viewer)
+        viewer = Viewer(connection, seen)
+        viewer.snapshot = self._snapshot_frame(self._mailbox.snapshot, now)
         return viewer, Hello(
             protocol=PROTOCOL,
             version=__version__,
@@ -188,11 +198,27 @@ class Hub:
             stale_after_s=self._settings.stale_after_s,
         )
 
-    def next(self, viewer: Viewer) -> str | None:
-        """What this viewer is to be sent next: the newest snapshot, else the next event, else nothing."""
+    def write(self, viewer: Viewer, now: float) -> None:
+        """Write what is new to a viewer, unless it has not taken what was written before; cut it off when it stalls."""
+        if viewer.ending.done():
+            return
+        if viewer.connection.unsent():
+            viewer.blocked_since = viewer.blocked_since or now
+            if now - viewer.blocked_since >= self._settings.stall_timeout_s:
+                self.stalled += 1
+                viewer.connection.abort()
+            return
+        viewer.blocked_since = None
+        written = 0
+        while written < WRITTEN_AT_ONCE and (made := self.next(viewer)) is not None:
+            viewer.connection.write(made)
+            written += len(made)
+
+    def next(self, viewer: Viewer) -> bytes | None:
+        """The frame this viewer is to be sent next: the newest snapshot, else the next events, else none."""
         if viewer.snapshot is not None:
-            text, viewer.snapshot = viewer.snapshot, None
-            return text
+            made, viewer.snapshot = viewer.snapshot, None
+            return made
         behind = self._last_seq - viewer.seen
         if behind <= 0:
             return None
@@ -200,16 +226,16 @@ class Hub:
         if lost > 0:
             first = viewer.seen + 1
             viewer.seen += lost
-            return encode(GapMessage(first, viewer.seen))
+            return frame(encode(GapMessage(first, viewer.seen)))
         first, viewer.seen = viewer.seen + 1, min(self._last_seq, viewer.seen + EVENTS_A_FRAME)
-        return self._events_text(first, viewer.seen)
+        return self._events_frame(first, viewer.seen)
 
-    def _events_text(self, first: int, last: int) -> str:
+    def _events_frame(self, first: int, last: int) -> bytes:
         """Events `first` to `last` as one frame: sending costs by the frame, and a wave is several events."""
         if self._batch[:2] != (first, last):
             start = first - self._last_seq - 1 + len(self._events)
             texts = list(islice(self._events, start, start + last - first + 1))
-            self._batch = first, last, texts[0] if len(texts) == 1 else f"[{','.join(texts)}]"
+            self._batch = first, last, frame(texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]")
         return self._batch[2]
 
     @property
@@ -238,10 +264,14 @@ class Hub:
                 return
         except (WebSocketDisconnect, OSError):
             return
-        websocket.scope[CONNECTION].bound_buffer(self._settings.send_buffer_bytes)
-        viewer, hello = self.join(since)
+        connection: Connection = websocket.scope[CONNECTION]
+        if not connection.writable:
+            await websocket.close(SERVER_ERROR, "the stream needs uvicorn as its server")
+            return
+        connection.bound_buffer(self._settings.send_buffer_bytes)
+        viewer, hello = self.join(connection, since)
         try:
-            await self._converse(websocket, viewer, encode(hello))
+            await self._converse(websocket, viewer, encode(hello).decode())
         finally:
             self.viewers.discard(viewer)
             if self._stopping and not self.viewers:
@@ -251,31 +281,19 @@ class Hub:
         identity: Identity = websocket.scope[IDENTITY]
         if identity.session is not None:
             viewer.still_allowed = _session_check(websocket, identity.session)
-        talk = asyncio.create_task(self._talk(websocket, viewer, hello))
+        try:
+            await websocket.send_text(hello)  # through ASGI: the handshake is then surely over
+        except (WebSocketDisconnect, OSError, RuntimeError):
+            return  # it has gone; older uvicorn says so with a RuntimeError
+        self.viewers.add(viewer)
+        self.write(viewer, time.monotonic())
         listen = asyncio.create_task(_listen(websocket, viewer))
-        endings: set[asyncio.Future[Any]] = {talk, listen, viewer.ending}
+        endings: set[asyncio.Future[Any]] = {listen, viewer.ending}
         try:
             await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancel(talk, listen)
+            await _cancel(listen)
         await self._part(websocket, viewer)
-
-    async def _talk(self, websocket: WebSocket, viewer: Viewer, hello: str) -> None:
-        text: str | None = hello
-        try:
-            while True:
-                while text is not None:
-                    async with asyncio.timeout(self._settings.stall_timeout_s):
-                        await websocket.send_text(text)
-                    text = self.next(viewer)
-                await viewer.wake.wait()
-                viewer.wake.clear()
-                text = self.next(viewer)
-        except TimeoutError:
-            self.stalled += 1
-            websocket.scope[CONNECTION].abort()
-        except (WebSocketDisconnect, OSError, RuntimeError):
-            return  # it has gone; older uvicorn says so with a RuntimeError
 
     async def _part(self, websocket: WebSocket, viewer: Viewer) -> None:
         if not viewer.ending.done():
