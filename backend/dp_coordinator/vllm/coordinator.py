@@ -1,0 +1,107 @@
+"""The class that vLLM builds instead of its own: the same contract, over a lean process that never imports vLLM."""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from inspect import signature
+from typing import Any
+
+from dp_coordinator.cli.serve import forget, write_atomically
+from dp_coordinator.cli.settings import UsageError
+from dp_coordinator.core.dialect import NEWEST, OLDEST, Dialect
+from dp_coordinator.handle import CoordinatorProcess, CoordinatorStartError
+from dp_coordinator.handle import DPCoordinator as Handle
+from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.process import Bound, SettingsError
+from dp_coordinator.vllm.refusal import log, refuse
+from dp_coordinator.vllm.settings import in_variables, settings_for
+
+SHUTDOWN_AT_LEAST = 2.0
+"""Seconds. vLLM's default is to kill at once; that would leave a supervisor no time to end what it supervises."""
+
+
+def vllm_version() -> str:
+    """The version of the vLLM that runs here, such as `0.32.0+cpu`."""
+    version = getattr(import_module("vllm"), "__version__", None)
+    return version if isinstance(version, str) else metadata.version("vllm")
+
+
+class DPCoordinator:
+    """Stands in for `vllm.v1.engine.coordinator.DPCoordinator`, vLLM 0.10.2 to 0.33."""
+
+    def __init__(self, parallel_config: Any, enable_wave_coordination: bool = True, logging_config: Any = None) -> None:
+        """Start the coordinator and wait until it is bound.
+
+        `enable_wave_coordination` is given from 0.14 on, `logging_config` from 0.31 on (for vLLM's own process only).
+        Ends the process with a sentence when a setting cannot be used.
+        """
+        del logging_config
+        dialect = Dialect.for_version(vllm_version())
+        if not dialect.tested:
+            tested = " to ".join(".".join(map(str, version)) for version in (OLDEST, NEWEST))
+            log.warning("dp-coordinator is tested with vLLM %s; this is %s.", tested, dialect.version)
+        engine_count = parallel_config.data_parallel_size
+        try:
+            settings = settings_for(engine_count, dialect.version, enable_wave_coordination)
+            self._handle = Handle(engine_count, **settings.options, **addresses(parallel_config))
+            self._endpoints_file = settings.endpoints_file
+            if self._endpoints_file is not None:
+                write_atomically(self._endpoints_file, self._bound())
+        except (UsageError, SettingsError, CoordinatorStartError) as error:
+            refuse(in_variables(str(error)))
+        self.proc: CoordinatorProcess = self._handle.proc
+        page = self._handle.http_url or "none (DP_COORDINATOR_NO_HTTP)"
+        log.info("dp-coordinator runs for %d engines. Dashboard: %s", engine_count, page)
+
+    def get_stats_publish_address(self) -> str:
+        """Where front-ends connect: front_publish."""
+        return self._handle.get_stats_publish_address()
+
+    def get_engine_socket_addresses(self) -> tuple[str, str]:
+        """Where engines connect: (back_publish, back_output)."""
+        return self._handle.get_engine_socket_addresses()
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        """End the process, within `timeout` seconds (but see `SHUTDOWN_AT_LEAST`). Further calls do nothing."""
+        self._handle.shutdown(timeout if timeout is None else max(timeout, SHUTDOWN_AT_LEAST))
+        forget(self._endpoints_file)
+
+    def close(self) -> None:
+        """`shutdown()`, under its name through 0.17."""
+        self.shutdown()
+
+    def _bound(self) -> Bound:
+        back_publish, back_output = self._handle.get_engine_socket_addresses()
+        endpoints = Endpoints(self._handle.get_stats_publish_address(), back_output, back_publish)
+        return Bound(endpoints, self._handle.http_url, self._handle.proc.pid)
+
+
+def addresses(parallel_config: Any) -> dict[str, str]:
+    """The addresses to bind, of the kind that this vLLM would bind (`coordinator.py`, `DPCoordinator.__init__`).
+
+    front_publish is local unless there are front-ends elsewhere (external or hybrid load balancing); the engines'
+    sockets are local when all engines are, except with elastic expert parallelism (0.17 on).
+    """
+    fronts_elsewhere = (
+        parallel_config.local_engines_only
+        if hasattr(parallel_config, "local_engines_only")  # 0.16 on; before that the two flags that it stands for
+        else parallel_config.data_parallel_external_lb or parallel_config.data_parallel_hybrid_lb
+    )
+    engines_here = parallel_config.data_parallel_size == parallel_config.data_parallel_size_local
+    engines_here = engines_here and not getattr(parallel_config, "enable_elastic_ep", False)
+    host = parallel_config.data_parallel_master_ip
+    return {
+        "front_publish_address": _address(not fronts_elsewhere, host),
+        "back_output_address": _address(engines_here, host),
+        "back_publish_address": _address(engines_here, host),
+    }
+
+
+def _address(local: bool, host: str) -> str:
+    """As vLLM's own helper makes it. From 0.20 on the kernel chooses TCP ports when they are bound."""
+    theirs = import_module("vllm.v1.engine.coordinator")
+    address: str = theirs.get_engine_client_zmq_addr(local, host)
+    ports_come_back = "zmq_addr_pipe" in signature(theirs.DPCoordinatorProc.run_coordinator).parameters
+    if local or not ports_come_back:
+        return address
+    return f"{address.rpartition(':')[0]}:0"
