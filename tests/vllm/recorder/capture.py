@@ -1,0 +1,157 @@
+"""Records a run of real vLLM: `python -m tests.vllm.recorder.capture --help`.
+
+Serves the model with two engines and one API server, sends some completions at once with idle pauses between, stops,
+and writes what its coordinator took and sent as one gzipped JSON file for tests/wire/golden.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.vllm.recorder.convert import sequence
+
+HOOK = Path(__file__).parent / "hook"
+START_TIMEOUT_S = 300.0
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+
+
+def main() -> None:
+    """Record one run as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the run, for example v0.31.0_moe_1api; the file is NAME.json.gz")
+    parser.add_argument("--vllm", type=Path, required=True, help="the vllm command of the environment to run")
+    parser.add_argument("--model", type=Path, required=True, help="a small model that vLLM takes for MoE")
+    parser.add_argument("--ours", action="store_true", help="on our coordinator, with the plugin of that environment")
+    parser.add_argument("--kills", type=int, default=0, help="kill -9 our worker so often, busy and paused in turn")
+    parser.add_argument("--rounds", type=int, default=5, help="of completions at once, a pause after each")
+    parser.add_argument("--about", required=True, help="one line for whoever reads the file")
+    parser.add_argument("--into", type=Path, default=Path("tests/wire/golden"))
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with _serving(given, folder) as base_url:
+            _drive(base_url, folder, given)
+        run = sequence(folder / "record", given.about)
+    target = given.into / f"{given.name}.json.gz"
+    text = json.dumps({"sequences": {given.name: run}})
+    target.write_bytes(gzip.compress(text.encode(), mtime=0))
+    print(f"{target}: {run['total']} messages, {target.stat().st_size} bytes")
+
+
+@contextmanager
+def _serving(given: argparse.Namespace, folder: Path) -> Iterator[str]:
+    port = _free_port()
+    for part in ("record", "ipc"):
+        (folder / part).mkdir()
+    environment = os.environ | ENVIRONMENT
+    environment |= {"VLLM_RPC_BASE_PATH": str(folder / "ipc"), "DP_COORDINATOR_RECORD": str(folder / "record")}
+    environment |= {"PYTHONPATH": str(HOOK)}
+    if given.ours:
+        environment |= {"DP_COORDINATOR": "1", "DP_COORDINATOR_HTTP": f"127.0.0.1:{_free_port()}"}
+        (folder / "http").write_text(environment["DP_COORDINATOR_HTTP"])
+    command = [given.vllm, "serve", given.model, "--served-model-name", "tiny", "--host", "127.0.0.1"]
+    command += ["--port", port, "--load-format", "dummy", "--dtype", "bfloat16", "--enforce-eager"]
+    command += ["--max-model-len", 512, "--max-num-seqs", 8, "--max-num-batched-tokens", 512]
+    command += ["--data-parallel-size", 2, "--data-parallel-address", "127.0.0.1", "--api-server-count", 1]
+    with (folder / "log").open("wb") as log:
+        arguments = [str(word) for word in command]
+        server = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            _wait_healthy(server, f"http://127.0.0.1:{port}", folder / "log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.send_signal(signal.SIGINT)
+            try:
+                server.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)  # its own session: only what it started
+                server.wait()
+
+
+def _wait_healthy(server: subprocess.Popen[bytes], base_url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"vLLM did not start: {log.read_text(errors='replace')[-4000:]}")
+        try:
+            if httpx.get(f"{base_url}/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+
+
+def _drive(base_url: str, folder: Path, given: argparse.Namespace) -> None:
+    """Rounds of completions; ours is killed during the first, after the second, during the third, ..."""
+    with httpx.Client(base_url=base_url, timeout=120) as client, ThreadPoolExecutor(8) as pool:
+        for number in range(given.rounds):
+            time.sleep(2)
+            lengths = [8, 40, 24, 64, 16] if number % 2 else [12, 20]
+            round_ = [pool.submit(_complete, client, length) for length in lengths]
+            if number < given.kills and number % 2 == 0:
+                threading.Event().wait(0.05)
+                _kill_worker(folder)
+            for completion in round_:
+                assert completion.result() > 0
+            if number < given.kills and number % 2:
+                time.sleep(1)
+                _kill_worker(folder)
+        time.sleep(2)
+
+
+def _complete(client: httpx.Client, length: int) -> int:
+    body = {"model": "tiny", "prompt": "hello world", "max_tokens": length, "ignore_eos": True, "temperature": 0}
+    response = client.post("/v1/completions", json=body)
+    response.raise_for_status()
+    return int(response.json()["usage"]["completion_tokens"])
+
+
+def _kill_worker(folder: Path) -> None:
+    """SIGKILL to our coordinator; returns when the next one has all engines back."""
+    url = f"http://{(folder / 'http').read_text()}/api/v1/state"
+    before: dict[str, Any] = httpx.get(url).json()
+    os.kill(before["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            state: dict[str, Any] = httpx.get(url).json()
+        except httpx.TransportError:
+            continue
+        if state["pid"] != before["pid"] and state["recovery"]["phase"] != "rejoining":
+            return
+        time.sleep(0.05)
+    raise RuntimeError("our coordinator did not come back within 30 s")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""With this folder on PYTHONPATH a coordinator process, vLLM's own or ours, notes every message it takes or sends.
+
+One file a process in the folder that DP_COORDINATOR_RECORD names: JSON lines {t, role, dir, frames}, times of the wall
+clock, frames in hex. vLLM's code and ours stay as they are: their modules' sockets are of a class that takes notes.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+FOLDER = os.environ.get("DP_COORDINATOR_RECORD")
+ROLES = ("front_xpub", "back_pull", "back_xpub")  # in the order in which both coordinators bind them
+
+
+class Notes:
+    """The file of this process, opened with the first line."""
+
+    def __init__(self):
+        self._file = None
+        self.roles = {}
+
+    def write(self, role, direction, frames):
+        import json
+        import time
+
+        if self._file is None:
+            path = os.path.join(FOLDER, f"{time.time_ns()}-{os.getpid()}.jsonl")
+            self._file = open(path, "w", buffering=1)  # noqa: SIM115  (open as long as the process lives)
+        line = {"t": time.time(), "role": role, "dir": direction, "frames": [bytes(f).hex() for f in frames]}
+        self._file.write(json.dumps(line) + "\n")
+
+    def socket_class(self):
+        import zmq
+
+        notes = self
+
+        class RecordingSocket(zmq.Socket):
+            _in_multipart = False
+
+            def recv(self, *arguments, **options):
+                frame = super().recv(*arguments, **options)
+                notes.write(notes.roles[id(self)], "recv", [frame])
+                return frame
+
+            def send(self, frame, *arguments, **options):
+                if not RecordingSocket._in_multipart:
+                    notes.write(notes.roles[id(self)], "send", [frame])
+                return super().send(frame, *arguments, **options)
+
+            def send_multipart(self, frames, *arguments, **options):
+                notes.write(notes.roles[id(self)], "send", frames)
+                RecordingSocket._in_multipart = True
+                try:
+                    return super().send_multipart(frames, *arguments, **options)
+                finally:
+                    RecordingSocket._in_multipart = False
+
+        return RecordingSocket
+
+    def bound(self, socket):
+        self.roles[id(socket)] = ROLES[len(self.roles)]
+
+
+notes = Notes()
+
+
+def record_vllm(module):
+    make, begin = module.make_zmq_socket, module.DPCoordinatorProc.__init__
+
+    def make_and_note(*arguments, **options):
+        options["ctx"]._socket_class = notes.socket_class()
+        socket = make(*arguments, **options)
+        notes.bound(socket)
+        return socket
+
+    def begin_and_note(self, *arguments, **options):
+        notes.write("proc", "args", [repr((arguments, options)).encode()])
+        begin(self, *arguments, **options)
+
+    module.make_zmq_socket = make_and_note
+    module.DPCoordinatorProc.__init__ = begin_and_note
+
+
+def record_our_sockets(module):
+    bind = module.Sockets._bind
+
+    def bind_and_note(self, name, kind, address):
+        self.context._socket_class = notes.socket_class()
+        socket = bind(self, name, kind, address)
+        notes.bound(socket)
+        return socket
+
+    module.Sockets._bind = bind_and_note
+
+
+def record_our_arguments(module):
+    begin = module.Coordinator.__init__
+
+    def begin_and_note(self, engine_count, dialect, **options):
+        told = {"engine_count": engine_count, "enable_wave_coordination": options["wave_coordination"]}
+        notes.write("proc", "args", [repr(((), told)).encode()])
+        begin(self, engine_count, dialect, **options)
+
+    module.Coordinator.__init__ = begin_and_note
+
+
+HOOKS = {
+    "vllm.v1.engine.coordinator": record_vllm,
+    "dp_coordinator.transport.sockets": record_our_sockets,
+    "dp_coordinator.core.coordinator": record_our_arguments,
+}
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Lets the ordinary finders find these modules, and changes them when they have been executed."""
+
+    def find_spec(self, name, path=None, target=None):
+        hook = HOOKS.get(name)
+        if hook is None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        execute = spec.loader.exec_module
+
+        def execute_and_hook(module):
+            execute(module)
+            hook(module)
+
+        spec.loader.exec_module = execute_and_hook
+        return spec
+
+
+if FOLDER:
+    sys.meta_path.insert(0, Finder())
