@@ -1,6 +1,6 @@
 """The plugin by which an unmodified vLLM runs on this coordinator: `DP_COORDINATOR=1 vllm serve ...`.
 
-vLLM calls `register` in every one of its processes, engines and workers too, so nothing is imported here until it is on.
+vLLM calls `register` in every one of its processes, engines and workers too: nothing is imported here until it is on.
 This folder is the only one that may import vLLM; the coordinator's own process never does.
 """
 
@@ -14,7 +14,7 @@ SWITCH = "DP_COORDINATOR"
 
 
 def register() -> None:
-    """Entry point of the group `vllm.general_plugins`: put our coordinator in the place of vLLM's, if `DP_COORDINATOR` says so.
+    """Put our coordinator in the place of vLLM's, if `DP_COORDINATOR` says so. Entry point of `vllm.general_plugins`.
 
     Ends the process with a sentence when the variable is neither true nor false.
     """

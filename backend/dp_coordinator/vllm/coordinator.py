@@ -43,7 +43,7 @@ class DPCoordinator:
         engine_count = parallel_config.data_parallel_size
         try:
             settings = settings_for(engine_count, dialect.version, enable_wave_coordination)
-            self._handle = Handle(engine_count, **settings.options, **addresses(parallel_config))
+            self._handle = Handle(engine_count, **(settings.options | addresses(parallel_config)))
             self._endpoints_file = settings.endpoints_file
             if self._endpoints_file is not None:
                 write_atomically(self._endpoints_file, self._bound())

@@ -11,6 +11,6 @@ EXIT_CODE = 2
 
 
 def refuse(sentence: str) -> NoReturn:
-    """Say what is wrong with a setting and end the process: vLLM would print a page of traceback around an exception."""
+    """Say what is wrong with a setting and end the process: around an exception vLLM prints a page of traceback."""
     log.error("dp-coordinator: %s.", sentence.rstrip("."))
     raise SystemExit(EXIT_CODE)

@@ -43,8 +43,9 @@ def settings_for(
     table = tuple(_under_vllm(setting, variables) for setting in SERVE_SETTINGS if setting.name not in DECIDED)
     _check_undecided(variables)
     values = resolve(table, argparse.Namespace(), variables)
+    values |= {setting.name: setting.default for setting in SERVE_SETTINGS if setting.name in DECIDED}
     values |= {"engine_count": engine_count, "dialect": dialect, "no_wave_coordination": not wave_coordination}
-    options = options_from(values | dict.fromkeys(ADDRESSES))
+    options = options_from(values)
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     kept = {name: value for name, value in given.items() if value is not None or name == "http"}
     for name in ("engine_count", *ADDRESSES):
