@@ -49,6 +49,9 @@ STATE = State(
     uptime_s=4000.0,
     data_age_s=0.01,
     version="0.1.0",
+    pid=4711,
+    restarts=0,
+    recovery=None,
 )
 WAVES = WavePage(
     [

@@ -55,6 +55,7 @@ def snapshot(reported_at: tuple[float | None, ...] = (None,), **changes: Any) ->
         engines=columns(reported_at),
         waves=(),
         actions=(),
+        recovery=None,
     )
     return replace(made, **changes)
 

@@ -108,7 +108,7 @@ def test_state_and_stream_tell_the_same() -> None:
     seen = snapshot((99.0, None, 98.0), phase=Phase.RUNNING, engines_running=True, stepping=(2,), asked_at=91.0)
     mailbox = Mailbox(seen, ENDPOINTS, min_stats_update_interval=0.1)
     clock = views.WallClock()
-    state = views.state(mailbox, seen, 100.0, 5.0)
+    state = views.state(mailbox, seen, 100.0, 5.0, clock)
     message = views.snapshot_message(mailbox, seen, 100.0, clock)
     for name in set(state.__struct_fields__) & set(message.__struct_fields__) - {"engines"}:
         assert getattr(state, name) == getattr(message, name), name
