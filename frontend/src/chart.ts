@@ -7,6 +7,8 @@ import type { Band, Columns } from "./history";
 export interface Frame {
   columns: Columns;
   bands: readonly Band[];
+  /** Unix seconds of the coordinator's restarts that this page has seen. */
+  restarts: readonly number[];
   /** Unix seconds of the left and right edge. */
   from: number;
   to: number;
@@ -20,7 +22,8 @@ export interface Hover {
   running: number | null;
 }
 
-type Colour = "waiting" | "running" | "text-muted" | "grid" | "band" | "band-edge";
+const COLOURS = ["waiting", "running", "text-muted", "grid", "band", "band-edge", "warn"] as const;
+type Colour = (typeof COLOURS)[number];
 
 const HEIGHT = 236;
 const FONT = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
@@ -72,7 +75,7 @@ export class LoadChart {
   }
 
   private readColours(): void {
-    for (const name of ["waiting", "running", "text-muted", "grid", "band", "band-edge"] as const) {
+    for (const name of COLOURS) {
       this.colours[name] = resolve(this.host, name);
     }
   }
@@ -153,6 +156,13 @@ export class LoadChart {
         ctx.fillText(label, x0 + 2 * scale, top - 2 * scale);
         labelled = x0 + wide;
       }
+    }
+    ctx.fillStyle = colours.warn;
+    for (const at of frame.restarts) {
+      const x = plot.valToPos(at, "x", true);
+      if (x < left || x > left + width) continue;
+      ctx.fillRect(x, top, 2 * scale, height);
+      ctx.fillText("restart", x + 5 * scale, top + 14 * scale);
     }
     ctx.restore();
   }

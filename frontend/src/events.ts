@@ -27,6 +27,7 @@ const by = (f: Fields): string => {
   const who = rank(f);
   if (cause === "" || cause === "unknown") return who === "" ? "" : `, ${who}`;
   if (cause === "manual") return ", by hand";
+  if (cause === "recovery") return ", after the restart";
   return `, by ${cause}${who === "" ? "" : ` (${who})`}`;
 };
 const quoted = (f: Fields): string => (str(f, "reason") === "" ? "" : ` “${str(f, "reason")}”`);
@@ -42,6 +43,20 @@ function asked(f: Fields): string {
   return `START for ${wave(f)} broadcast${by(f)}${excluded === null ? "" : `, all but rank ${excluded}`}`;
 }
 
+function started(f: Fields): [string, Tone] {
+  const restarts = num(f, "restarts") ?? 0;
+  const wave = num(f, "resumed_wave");
+  if (restarts === 0) return ["Coordinator started", "good"];
+  return [`Coordinator came back (restart ${restarts})${wave === null ? "" : ` with wave ${wave}`}`, "warn"];
+}
+
+function recovered(f: Fields): [string, Tone] {
+  const took = num(f, "took_s");
+  const next = num(f, "wave");
+  const after = took === null ? "" : ` after ${latency(took)}`;
+  return [`Recovered from the restart${after}${next === null ? "" : `; the next wave is ${next}`}`, "good"];
+}
+
 function observed(f: Fields): string {
   const took = num(f, "took_s");
   const seen = list(f, "seen").length || num(f, "seen");
@@ -50,7 +65,14 @@ function observed(f: Fields): string {
 }
 
 const SENTENCES: Record<string, (f: Fields) => [string, Tone]> = {
-  coordinator_started: () => ["Coordinator started", "good"],
+  coordinator_started: started,
+  engines_rejoined: (f) => [`All ${num(f, "engines") ?? ""} engines are back after the restart`, "good"],
+  recovery_finished: recovered,
+  journal_failed: (f) => [
+    `The journal cannot be written, and a restart would lose the wave: ${str(f, "detail") || "no reason told"}`,
+    "bad",
+  ],
+  journal_works_again: () => ["The journal can be written again", "good"],
   engine_subscribed: (f) => [`An engine subscribed${subscribed(f)}`, "good"],
   engine_unsubscribed: (f) => [`An engine's subscription ended${subscribed(f)}`, "warn"],
   front_end_subscribed: (f) => [`A front-end subscribed${subscribed(f)}`, "good"],
@@ -113,7 +135,15 @@ export const KIND_GROUPS: Record<string, (kind: string) => boolean> = {
   "manual starts": (k) => k.startsWith("manual_"),
   engines: (k) => k.startsWith("engine_") || k === "ready_sent",
   "front-ends": (k) => k.startsWith("front_end_"),
-  faults: (k) => ["bad_frame", "engine_restarted", "start_unanswered", "manual_start_timed_out"].includes(k),
+  restarts: (k) => /^(coordinator|engines|recovery|journal)_/.test(k),
+  faults: (k) =>
+    [
+      "bad_frame",
+      "journal_failed",
+      "engine_restarted",
+      "start_unanswered",
+      "manual_start_timed_out",
+    ].includes(k),
 };
 
 /** Whether an entry is shown under a filter: "" for all, a group's name, or one kind. Markers are always shown. */

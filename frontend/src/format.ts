@@ -1,5 +1,5 @@
 // Numbers, times and sentences, as people read them. Pure; tested in tests/format.test.ts.
-import type { Action, CauseName } from "./types.gen";
+import type { Action, CauseName, Recovery, SnapshotMessage } from "./types.gen";
 
 /** What stands for "never reported": never a zero. */
 export const NEVER = "—";
@@ -87,8 +87,40 @@ export function ratio(load: number | null, mean: number | null): string {
 }
 
 export function causeText(cause: CauseName | string, engine: number | null): string {
-  const name = cause === "unknown" ? "not seen" : cause;
+  const name = cause === "unknown" ? "not seen" : cause === "recovery" ? "after a restart" : cause;
   return engine === null ? name : `${name} · rank ${engine}`;
+}
+
+/**
+ * The state in one word. A coordinator that came back calls the engines paused until it knows better: while they
+ * rejoin, nobody can say.
+ */
+export function phaseWord(snapshot: SnapshotMessage): SnapshotMessage["phase"] | "recovering" {
+  const unknown = snapshot.phase === "paused" && snapshot.recovery?.phase === "rejoining";
+  return unknown ? "recovering" : snapshot.phase;
+}
+
+/** Seconds for which the end of a recovery is told: a page that the restart cut off is back long before. */
+const RECOVERED_S = 30;
+
+/** How far a restart has got: a heading, and the rest. Null when there is nothing to tell any more. */
+export function recoveryText(recovery: Recovery, wave: number, now: number): [string, string] | null {
+  const { phase, resumed_wave, resumed_at, engines_back, engines_expected, finished_at } = recovery;
+  if (phase === "rejoining") {
+    const back = `${count(engines_back)} of ${count(engines_expected)} engines are back`;
+    return [`Recovering: ${back};`, `wave ${resumed_wave} was resumed ${duration(now - resumed_at)} ago`];
+  }
+  if (phase === "settling") return [`Recovering: START was sent for wave ${wave};`, "waiting for its end"];
+  if (finished_at === null || now - finished_at > RECOVERED_S) return null;
+  return [
+    "Recovered",
+    `${duration(finished_at - resumed_at)} after the restart, which resumed wave ${resumed_wave}`,
+  ];
+}
+
+/** "1 restart at 14:02:11", "3 restarts, the last at 14:02:11". */
+export function restartText(restarts: number, at: number, today: number): string {
+  return `${restarts === 1 ? "1 restart" : `${count(restarts)} restarts, the last`} at ${moment(at, today)}`;
 }
 
 export interface Outcome {

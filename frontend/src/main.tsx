@@ -2,6 +2,7 @@ import { effect } from "@preact/signals";
 import { render } from "preact";
 import { link, start, view } from "./app";
 import { App } from "./components/App";
+import { phaseWord } from "./format";
 import { listenToKeys } from "./keyboard";
 import "./styles/base.css";
 import "./styles/page.css";
@@ -19,5 +20,5 @@ effect(() => {
   const name = "DP coordinator";
   if (link.value.state === "lost") document.title = `Disconnected · ${name}`;
   else if (snapshot === null) document.title = name;
-  else document.title = `${snapshot.phase} · wave ${snapshot.current_wave} · ${name}`;
+  else document.title = `${phaseWord(snapshot)} · wave ${snapshot.current_wave} · ${name}`;
 });

@@ -27,6 +27,13 @@ function isWave(x: unknown): boolean {
   );
 }
 
+const RECOVERY = ["resumed_wave", "resumed_at", "engines_back", "engines_expected"];
+
+function isRecovery(x: unknown): boolean {
+  if (x === null) return true;
+  return isObject(x) && isText(x.phase) && has(x, isNumber, ...RECOVERY) && isNumberOrNull(x.finished_at);
+}
+
 function isAction(x: unknown): boolean {
   return (
     isObject(x) &&
@@ -62,7 +69,9 @@ function isSnapshot(x: Json): boolean {
       "engine_count",
       "engines_subscribed",
       "front_ends",
+      "restarts",
     ) &&
+    isRecovery(x.recovery) &&
     isPhase(x.phase) &&
     isNumberOrNull(x.asked_age_s) &&
     isText(x.dialect) &&

@@ -14,7 +14,7 @@ export interface Refusal {
 export type StartDialog =
   | { step: "closed" }
   | { step: "form"; expected: number; reason: string; sending: boolean; refusal: Refusal | null }
-  | { step: "follow"; action: Action; at: number };
+  | { step: "follow"; action: Action; at: number; life: number };
 
 export const dialog = signal<StartDialog>({ step: "closed" });
 
@@ -28,14 +28,18 @@ export const blocked = computed<string | null>(() => {
   return snapshot.wave_coordination ? null : "wave coordination is off";
 });
 
-/** The action that the dialog follows, as the newest snapshot has it, with its age as of now in seconds. */
-export const followed = computed<{ action: Action; age: number } | null>(() => {
+/**
+ * The action that the dialog follows, as the newest snapshot has it, with its age as of now in seconds. `cut`: the
+ * coordinator that was asked is gone, and with it what it saw.
+ */
+export const followed = computed<{ action: Action; age: number; cut: boolean } | null>(() => {
   const d = dialog.value;
   if (d.step !== "follow") return null;
-  const { snapshot, snapshotAt } = view.value;
+  const { snapshot, snapshotAt, life } = view.value;
   const newest = snapshot?.actions.find((a) => a.id === d.action.id);
   const [action, at] = newest ? [newest, snapshotAt] : [d.action, d.at];
-  return { action, age: action.age_s + Math.max(0, now.value - at) / 1000 };
+  const cut = newest === undefined && life !== d.life;
+  return { action, age: action.age_s + Math.max(0, now.value - at) / 1000, cut };
 });
 
 let attempt: { key: string; body: string } | null = null;
@@ -60,9 +64,10 @@ export async function submitStart(reason: string): Promise<void> {
   const text = JSON.stringify(body);
   if (attempt?.body !== text) attempt = { key: api.newKey(), body: text };
   dialog.value = { ...d, reason, sending: true, refusal: null };
+  const { life } = view.value;
   try {
     const action = await api.startWave(body, attempt.key);
-    if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: localMs() };
+    if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: localMs(), life };
   } catch (error) {
     if (dialog.value.step !== "form") return;
     dialog.value = { ...d, reason, ...refused(error, d.expected), sending: false };
@@ -77,6 +82,6 @@ function refused(error: unknown, expected: number): { refusal: Refusal; expected
     return { refusal: { title: error.title, detail: error.message }, expected: current };
   }
   const detail =
-    "The answer did not arrive, so it is not known whether the wave was asked for. Sending the same reason again is safe: it cannot ask twice.";
+    "The answer did not arrive, so it is not known whether the wave was asked for. Sending the same reason again is safe: it asks once only, and if the coordinator was restarted meanwhile a second START does no harm.";
   return { refusal: { title: "No answer", detail }, expected };
 }

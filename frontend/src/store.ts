@@ -1,14 +1,17 @@
 // What the page knows, as one immutable value, and how each message changes it. No clock, no DOM, no socket.
 import { PROTOCOL } from "./protocol";
-import type { EventMessage, Hello, SnapshotMessage, StreamMessage } from "./types.gen";
+import type { EventMessage, Hello, SnapshotMessage, StreamMessage, WaveInfo } from "./types.gen";
 
 /** Entries of the event log that the page keeps. */
 export const LOG_SIZE = 2000;
 
+/** Waves of earlier lives that the page keeps. */
+export const EARLIER_WAVES = 20;
+
 /** A line in the log that is no event of the coordinator: something about the log itself. */
 export interface Marker {
   type: "marker";
-  /** Position in the list, unique together with the events' numbers. */
+  /** Tells it from the other entries. */
   key: string;
   kind: "gap" | "restarted";
   text: string;
@@ -18,6 +21,8 @@ export interface Marker {
 export type LogEntry = EventMessage | Marker;
 
 export interface Live {
+  /** Coordinator processes that this page has met, less one: numbers of one mean nothing in another. */
+  life: number;
   hello: Hello | null;
   /** Local monotonic milliseconds at which `hello` arrived. */
   helloAt: number;
@@ -26,7 +31,9 @@ export interface Live {
   snapshotAt: number;
   /** Local monotonic milliseconds at which the last message of any kind arrived. */
   heardAt: number;
-  /** Oldest first, at most LOG_SIZE. */
+  /** Waves of the processes before this one, newest first, as they were last heard of; at most EARLIER_WAVES. */
+  earlier: readonly WaveInfo[];
+  /** Oldest first, at most LOG_SIZE; a marker stands between two processes. */
   log: readonly LogEntry[];
   /** Number of the last event seen: what `?since=` resumes from. */
   lastSeq: number;
@@ -39,11 +46,13 @@ export interface Live {
 }
 
 export const EMPTY: Live = {
+  life: 0,
   hello: null,
   helloAt: 0,
   snapshot: null,
   snapshotAt: 0,
   heardAt: 0,
+  earlier: [],
   log: [],
   lastSeq: 0,
   ignored: 0,
@@ -71,6 +80,9 @@ function bounded(log: LogEntry[]): LogEntry[] {
   return log.length > LOG_SIZE ? log.slice(log.length - LOG_SIZE) : log;
 }
 
+/** A wave whose coordinator has gone: whether and when it ended is not heard any more. */
+const cutOff = (wave: WaveInfo): WaveInfo => (wave.open ? { ...wave, open: false, duration_s: null } : wave);
+
 function onHello(live: Live, hello: Hello, at: number): Live {
   if (hello.protocol !== PROTOCOL) return { ...live, outdated: true };
   const known = { ...live, hello, helloAt: at, outdated: false, mustReplay: false };
@@ -79,14 +91,16 @@ function onHello(live: Live, hello: Hello, at: number): Live {
     type: "marker",
     key: `restarted-${hello.started_at}`,
     kind: "restarted",
-    text: "Coordinator restarted: event numbers start again",
+    text: "Coordinator restarted: older entries are of its earlier life",
     at: hello.started_at,
   };
   return {
     ...known,
-    // The old process's numbers and waves mean nothing any more.
+    life: live.life + 1,
+    // What the old process said of the present means nothing any more; what it said of the past is kept as such.
     snapshot: null,
-    log: [marker],
+    earlier: [...(live.snapshot?.waves ?? []).map(cutOff), ...live.earlier].slice(0, EARLIER_WAVES),
+    log: bounded([...live.log, marker]),
     lastSeq: 0,
     mustReplay: hello.replay_from > 1,
   };

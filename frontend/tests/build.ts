@@ -1,5 +1,5 @@
 // Messages for tests, with only what matters spelled out.
-import type { Action, EventMessage, Hello, SnapshotMessage } from "../src/types.gen";
+import type { Action, EventMessage, Hello, Recovery, SnapshotMessage, WaveInfo } from "../src/types.gen";
 
 export function hello(over: Partial<Hello> = {}): Hello {
   return {
@@ -51,7 +51,38 @@ export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): Snap
     start_blocked: null,
     waves: [],
     actions: [],
+    restarts: 0,
+    recovery: null,
     last_seq: 0,
+    ...over,
+  };
+}
+
+export function wave(over: Partial<WaveInfo> = {}): WaveInfo {
+  return {
+    number: 3,
+    cause: "engine",
+    cause_engine: 0,
+    asked_at: 1000,
+    started_at: 1000,
+    ended_at: 1004,
+    duration_s: 4,
+    open: false,
+    completed: true,
+    peak_waiting: 0,
+    peak_running: 1,
+    ...over,
+  };
+}
+
+export function recovery(over: Partial<Recovery> = {}): Recovery {
+  return {
+    phase: "rejoining",
+    resumed_wave: 57,
+    resumed_at: 1000,
+    engines_back: 3,
+    engines_expected: 4,
+    finished_at: null,
     ...over,
   };
 }

@@ -21,6 +21,29 @@ it.each([
     { channel: "back_output", verdict: "undecodable", detail: "37 bytes", suppressed: 3 },
     "Bad frame on back_output: 37 bytes (and 3 more not logged)",
   ],
+  ["coordinator_started", { pid: 7, restarts: 0 }, "Coordinator started"],
+  [
+    "coordinator_started",
+    { pid: 8, restarts: 2, resumed_wave: 57 },
+    "Coordinator came back (restart 2) with wave 57",
+  ],
+  ["engines_rejoined", { engines: 4, wave: 57 }, "All 4 engines are back after the restart"],
+  [
+    "wave_asked",
+    { wave: 57, cause: "recovery", engine: null, excluded: null },
+    "START for wave 57 broadcast, after the restart",
+  ],
+  [
+    "recovery_finished",
+    { wave: 58, took_s: 1.3 },
+    "Recovered from the restart after 1.30 s; the next wave is 58",
+  ],
+  [
+    "journal_failed",
+    { detail: "No space left on device" },
+    "The journal cannot be written, and a restart would lose the wave: No space left on device",
+  ],
+  ["journal_works_again", { detail: null }, "The journal can be written again"],
   ["a_new_kind", { a: 1 }, "a new kind · a 1"],
   ["constructor", {}, "constructor"],
 ])("%s in words", (kind, fields, text) => {
@@ -34,6 +57,10 @@ it("says something about every kind even when fields are missing or of another t
     "engine_restarted",
     "manual_start_observed",
     "bad_frame",
+    "coordinator_started",
+    "engines_rejoined",
+    "recovery_finished",
+    "journal_failed",
   ]) {
     expect(say(event(1, kind, { wave: "x", engine: {}, silent: 3 }))[0]).not.toContain("undefined");
   }
@@ -45,6 +72,10 @@ it("filters by kind and by group; markers always stay", () => {
   expect(matches(event(1, "wave_started"), "engines")).toBe(false);
   expect(matches(event(1, "wave_started"), "wave_started")).toBe(true);
   expect(matches(event(1, "wave_started"), "toString")).toBe(false);
+  for (const kind of ["coordinator_started", "engines_rejoined", "recovery_finished", "journal_failed"]) {
+    expect(matches(event(1, kind), "restarts")).toBe(true);
+  }
+  expect(matches(event(1, "engine_restarted"), "restarts")).toBe(false);
   expect(matches(marker, "engines")).toBe(true);
 });
 

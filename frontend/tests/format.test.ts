@@ -8,10 +8,13 @@ import {
   NEVER,
   outcome,
   percent,
+  phaseWord,
   ranks,
   ratio,
+  recoveryText,
+  restartText,
 } from "../src/format";
-import { action } from "./build";
+import { action, recovery, snapshot } from "./build";
 
 it("never-reported is never a zero", () => {
   for (const text of [count(null), percent(null), duration(null), clockTime(null), ratio(null, 3)]) {
@@ -71,6 +74,39 @@ it.each([
   [[1, 3, 5, 7, 9, 11, 13, 20, 21, 22], "ranks 1, 3, 5, 7, 9, 11 and 4 more"],
 ])("ranks %j", (indexes, text) => {
   expect(ranks(indexes)).toBe(text);
+});
+
+describe("a restart in words", () => {
+  it.each([
+    [recovery(), "Recovering: 3 of 4 engines are back; wave 57 was resumed 800 ms ago"],
+    [recovery({ phase: "settling" }), "Recovering: START was sent for wave 58; waiting for its end"],
+    [
+      recovery({ phase: "done", finished_at: 1000.4 }),
+      "Recovered 400 ms after the restart, which resumed wave 57",
+    ],
+  ])("says how far it has got", (state, said) => {
+    expect(recoveryText(state, 58, 1000.8)?.join(" ")).toBe(said);
+  });
+
+  it("says nothing of one that is long over", () => {
+    const done = recovery({ phase: "done", finished_at: 1001 });
+    expect(recoveryText(done, 58, 1030)).not.toBeNull();
+    expect(recoveryText(done, 58, 1032)).toBeNull();
+  });
+
+  it("counts restarts and says when the last was", () => {
+    expect(restartText(1, 1000, 1060)).toBe(`1 restart at ${clockTime(1000)}`);
+    expect(restartText(3, 1000, 1060)).toBe(`3 restarts, the last at ${clockTime(1000)}`);
+  });
+
+  it("does not call engines paused while nobody can know", () => {
+    expect(phaseWord(snapshot({ phase: "paused", recovery: recovery() }))).toBe("recovering");
+    expect(phaseWord(snapshot({ phase: "running", recovery: recovery() }))).toBe("running");
+    expect(phaseWord(snapshot({ phase: "paused", recovery: recovery({ phase: "settling" }) }))).toBe(
+      "paused",
+    );
+    expect(phaseWord(snapshot({ phase: "paused" }))).toBe("paused");
+  });
 });
 
 describe("what was observed of a start", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseFrame } from "../src/protocol";
-import { action, event, hello, snapshot } from "./build";
+import { action, event, hello, recovery, snapshot } from "./build";
 
 const parse = (value: unknown) => parseFrame(JSON.stringify(value))[0];
 
@@ -63,6 +63,11 @@ describe("parsing", () => {
     expect(parseFrame(text)).toEqual([null]);
   });
 
+  it("takes a recovery", () => {
+    const recovering = snapshot({ restarts: 2, recovery: recovery() });
+    expect(parse(recovering)).toEqual(recovering);
+  });
+
   it("refuses snapshots that would break a panel", () => {
     const broken: Record<string, unknown>[] = [
       { phase: "sleeping" },
@@ -72,6 +77,9 @@ describe("parsing", () => {
       { totals: { waiting: "3", running: 0 } },
       { engines: {} },
       { endpoints: {} },
+      { restarts: null },
+      { recovery: undefined },
+      { recovery: { phase: "rejoining" } },
       { engines: { ...snapshot().engines, waiting: [0] } },
     ];
     for (const over of broken) expect(parse({ ...snapshot(), ...over })).toBeNull();

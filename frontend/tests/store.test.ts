@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { type Arrival, applyAll, EMPTY, LOG_SIZE, sameProcess } from "../src/store";
+import { type Arrival, applyAll, EARLIER_WAVES, EMPTY, LOG_SIZE, sameProcess } from "../src/store";
 import type { StreamMessage } from "../src/types.gen";
-import { event, hello, snapshot } from "./build";
+import { event, hello, snapshot, wave } from "./build";
 
 const arrive = (...messages: (StreamMessage | null)[]): Arrival[] =>
   messages.map((message) => ({ message, at: 5000 }));
@@ -63,13 +63,30 @@ describe("the store", () => {
     expect(after.mustReplay).toBe(false);
   });
 
-  it("begins anew, and says so, when the coordinator restarted", () => {
-    const before = applyAll(EMPTY, arrive(hello(), snapshot(), event(1), event(2), event(3)));
+  it("keeps an earlier life's log and waves apart from those of the coordinator that came back", () => {
+    const waves = [wave({ number: 8, open: true, ended_at: null }), wave({ number: 7 })];
+    const before = applyAll(EMPTY, arrive(hello(), snapshot({ waves }), event(1), event(2), event(3)));
     const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071 }), event(1)));
-    expect(texts(after.log)).toEqual(["restarted", 1]);
+    expect(texts(after.log)).toEqual([1, 2, 3, "restarted", 1]);
     expect(after.snapshot).toBeNull();
+    expect(after.life).toBe(1);
+    expect(after.earlier).toEqual([{ ...waves[0], open: false, duration_s: null }, waves[1]]);
     expect(after.lastSeq).toBe(1);
     expect(after.mustReplay).toBe(false);
+  });
+
+  it("keeps a bounded number of earlier waves, over any number of restarts", () => {
+    let live = EMPTY;
+    for (let life = 1; life <= 3; life++) {
+      const waves = Array.from({ length: 15 }, (_, i) => wave({ number: 100 * life - i }));
+      live = applyAll(
+        live,
+        arrive(hello({ started_at: 1000 * life, now: 1001 * life }), snapshot({ waves })),
+      );
+    }
+    expect(live.life).toBe(2);
+    expect(live.earlier.map((w) => w.number).slice(13, 17)).toEqual([187, 186, 100, 99]);
+    expect(live.earlier).toHaveLength(EARLIER_WAVES);
   });
 
   it("asks for a replay when the restarted coordinator counted past the old numbers", () => {

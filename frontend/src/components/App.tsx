@@ -1,10 +1,11 @@
 import { link, view } from "../app";
-import { count } from "../format";
+import { count, restartText } from "../format";
 import {
   CoordinationOff,
   EnginesMissing,
   LostBanner,
   OutdatedBanner,
+  RecoveryBanner,
   StartingBanner,
   Waiting,
 } from "./Banners";
@@ -25,6 +26,9 @@ function Footer() {
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
+      {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
+        <span>{restartText(snapshot.restarts, hello.started_at, snapshot.at)}</span>
+      )}
       {snapshot !== null &&
         (["front_publish", "back_output", "back_publish"] as const).map((name) => (
           <span key={name}>
@@ -58,6 +62,7 @@ function Dashboard() {
           <Announcer />
         </Guard>
         <Guard name="Notices">
+          <RecoveryBanner />
           <StartingBanner />
           <CoordinationOff />
           <EnginesMissing />

@@ -1,6 +1,6 @@
 // Strips and cards that stand above the panels, only when there is something to say.
-import { connected, link, now, realNow, retryNow, view } from "../app";
-import { count, duration, ranks } from "../format";
+import { connected, link, now, realNow, retryNow, serverNow, view } from "../app";
+import { count, duration, ranks, recoveryText } from "../format";
 import { elapsedSince } from "../staleness";
 import { CopyButton, Icon } from "./ui";
 
@@ -71,6 +71,26 @@ export function StartingBanner() {
   );
 }
 
+/** A coordinator that came back says how far it has got, and, for a while, that it has. */
+export function RecoveryBanner() {
+  const { snapshot } = view.value;
+  const at = serverNow.value;
+  if (snapshot === null || snapshot.recovery === null || at === null || !connected.value) return null;
+  const said = recoveryText(snapshot.recovery, snapshot.current_wave, at);
+  if (said === null) return null;
+  const done = snapshot.recovery.phase === "done";
+  return (
+    <div class={done ? "banner banner-good" : "banner banner-warn"} data-testid="recovery">
+      <Icon name={done ? "good" : "starting"} />
+      <strong role="status">{said[0]}</strong>
+      <span>{said[1]}</span>
+    </div>
+  );
+}
+
+/** Engines and front-ends that were here before a restart come back by themselves: nothing to teach meanwhile. */
+const rejoining = () => view.value.snapshot?.recovery?.phase === "rejoining";
+
 function Address({ label, who, value }: { label: string; who: string; value: string }) {
   return (
     <li>
@@ -88,6 +108,7 @@ export function EnginesMissing() {
   const { snapshot } = view.value;
   if (snapshot === null || !snapshot.ready || snapshot.engines_subscribed >= snapshot.engine_count)
     return null;
+  if (rejoining()) return null;
   return (
     <div class="banner banner-warn" role="status">
       <Icon name="warn" />
@@ -106,7 +127,7 @@ export function Waiting() {
   const { snapshot } = view.value;
   if (snapshot === null) return null;
   const { endpoints, engine_count, engines_subscribed, ready, front_ends } = snapshot;
-  if (ready && front_ends > 0) return null;
+  if (ready && (front_ends > 0 || rejoining())) return null;
   return (
     <section class="waiting" aria-label="Waiting for peers">
       <h2>

@@ -92,7 +92,7 @@ export function LogPanel() {
         <Scroller class="log-scroll" label="Events, newest first, scrollable">
           <ol class="log" reversed>
             {newest.map((entry) => (
-              <Entry key={entry.type === "marker" ? entry.key : entry.seq} entry={entry} />
+              <Entry key={entry.type === "marker" ? entry.key : `${entry.seq}-${entry.at}`} entry={entry} />
             ))}
           </ol>
           {all.length > newest.length && (

@@ -1,6 +1,6 @@
 import { useComputed } from "@preact/signals";
 import { frozenAt, link, mean, now, realNow, toggleFrozen, view } from "../app";
-import { clockTime, count, duration } from "../format";
+import { clockTime, count, duration, phaseWord, restartText } from "../format";
 import { elapsedSince } from "../staleness";
 import { cycleTheme, theme } from "../theme";
 import { helpOpen } from "./Help";
@@ -9,8 +9,6 @@ import { Icon } from "./ui";
 
 /** Data older than this is no longer called live. */
 const LIVE_S = 2;
-
-const PHASES = { paused: "PAUSED", starting: "STARTING", running: "RUNNING" } as const;
 
 /** How old the numbers on the page are; it grows by itself when messages stop. */
 function DataAge() {
@@ -31,7 +29,7 @@ function DataAge() {
 }
 
 export function TopBar() {
-  const { snapshot } = view.value;
+  const { snapshot, hello } = view.value;
   return (
     <header class="topbar">
       <div class="brand">
@@ -40,6 +38,11 @@ export function TopBar() {
         {snapshot !== null && (
           <span class="chip" title="The vLLM generation whose wire format is spoken">
             dialect vLLM {snapshot.dialect}
+          </span>
+        )}
+        {snapshot !== null && snapshot.restarts > 0 && hello !== null && (
+          <span class="chip" title="The coordinator died and came back with its wave" data-testid="restarts">
+            {restartText(snapshot.restarts, hello.started_at, snapshot.at)}
           </span>
         )}
       </div>
@@ -95,12 +98,13 @@ function PhasePill() {
   const { snapshot, snapshotAt } = view.value;
   if (snapshot === null) return <div class="phase phase-none">NO DATA</div>;
   const live = link.value.state === "open";
+  const word = phaseWord(snapshot);
   const age = snapshot.phase_age_s + elapsedSince(snapshotAt, now.value);
   return (
     <div class="phase-block">
-      <div class={`phase phase-${snapshot.phase}`} data-testid="phase">
-        <Icon name={snapshot.phase} />
-        {PHASES[snapshot.phase]}
+      <div class={`phase phase-${word}`} data-testid="phase">
+        <Icon name={word === "recovering" ? "starting" : word} />
+        {word.toUpperCase()}
       </div>
       <div class="phase-age">{live ? `for ${duration(age)}` : "when last heard"}</div>
     </div>
@@ -139,7 +143,7 @@ export function Hero() {
 export function Announcer() {
   const text = useComputed(() => {
     const { snapshot } = view.value;
-    return snapshot === null ? "" : `${PHASES[snapshot.phase].toLowerCase()}, wave ${snapshot.current_wave}`;
+    return snapshot === null ? "" : `${phaseWord(snapshot)}, wave ${snapshot.current_wave}`;
   });
   return (
     <div class="visually-hidden" aria-live="polite" data-testid="announcer">

@@ -85,6 +85,10 @@ function Canvas() {
     plot.current.draw({
       columns: loadHistory.columns(from),
       bands: loadHistory.bands(from, to),
+      restarts: view
+        .peek()
+        .log.filter((entry) => entry.type === "marker" && entry.kind === "restarted")
+        .map((entry) => entry.at),
       from,
       to,
       newest: Math.min(to, loadHistory.newest ?? to),

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { connected, view } from "../app";
-import { outcome } from "../format";
+import { type Outcome, outcome } from "../format";
 import { blocked, closeStart, dialog, followed, openStart, type StartDialog, submitStart } from "../start";
 import { Icon, Modal } from "./ui";
 
@@ -105,8 +105,10 @@ function Form({ state }: { state: FormState }) {
 function Follow() {
   const now = followed.value;
   if (now === null) return null;
-  const { action, age } = now;
-  const said = outcome(action, age);
+  const { action, age, cut } = now;
+  const said: Outcome = cut
+    ? { tone: "bad", text: "The coordinator was restarted: what came of this is not known" }
+    : outcome(action, age);
   const seen = new Map(action.seen.map((rank) => [rank.engine_index, rank.after_s]));
   return (
     <div>

@@ -13,8 +13,15 @@ function Duration({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
   return <>{duration(wave.duration_s)}</>;
 }
 
+/** What else there is to say of a wave than that it ran and was completed. */
+function tag(wave: WaveInfo): string | null {
+  if (wave.open) return "open";
+  if (wave.completed) return null;
+  return wave.ended_at === null ? "end not seen" : "overtaken";
+}
+
 function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today: number }) {
-  const state = wave.open ? "open" : wave.completed ? null : "overtaken";
+  const state = tag(wave);
   return (
     <tr class={wave.open ? "row-open" : ""}>
       <th scope="row" class="number">
@@ -51,17 +58,20 @@ function LastManual({ elapsed }: { elapsed: number }) {
 }
 
 export function WavePanel() {
-  const { snapshot, snapshotAt } = view.value;
+  const { snapshot, snapshotAt, earlier, hello } = view.value;
   if (snapshot === null) return null;
+  const key = (wave: WaveInfo) => `${wave.number}-${wave.asked_at ?? wave.ended_at}`;
   const elapsed = connected.value ? elapsedSince(snapshotAt, now.value) : 0;
   const { waves } = snapshot;
   return (
     <Panel id="waves" title="Waves" note={waves.length > 0 ? "newest first" : undefined}>
       <LastManual elapsed={elapsed} />
-      {waves.length === 0 ? (
+      {waves.length + earlier.length === 0 ? (
         <p class="empty">
           {snapshot.wave_coordination
-            ? "No wave yet. One starts when a request reaches a paused engine, or by hand."
+            ? snapshot.restarts > 0
+              ? "No wave since the restart; those before it are not held."
+              : "No wave yet. One starts when a request reaches a paused engine, or by hand."
             : "Wave coordination is off: there are no waves."}
         </p>
       ) : (
@@ -88,12 +98,17 @@ export function WavePanel() {
             </thead>
             <tbody>
               {waves.map((wave) => (
-                <Row
-                  key={`${wave.number}-${wave.asked_at ?? wave.ended_at}`}
-                  wave={wave}
-                  elapsed={elapsed}
-                  today={snapshot.at}
-                />
+                <Row key={key(wave)} wave={wave} elapsed={elapsed} today={snapshot.at} />
+              ))}
+              {earlier.length > 0 && (
+                <tr class="waves-earlier">
+                  <td colSpan={5}>
+                    before the restart at {moment(hello?.started_at ?? null, snapshot.at)}, as last heard
+                  </td>
+                </tr>
+              )}
+              {earlier.map((wave) => (
+                <Row key={`before-${key(wave)}`} wave={wave} elapsed={0} today={snapshot.at} />
               ))}
             </tbody>
           </table>
