@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+
+from tests.vllm.differential import generations
 
 pack = msgspec.msgpack.encode
 
 
 @cache
-def _encoder() -> Any:
-    from vllm.v1.serial_utils import MsgpackEncoder
+def _vllm() -> SimpleNamespace:
+    with generations.importing():
+        from vllm.v1.engine import EngineCoreOutputs
+        from vllm.v1.metrics.stats import SchedulerStats
+        from vllm.v1.serial_utils import MsgpackEncoder
 
-    return MsgpackEncoder()
+    return SimpleNamespace(outputs=EngineCoreOutputs, stats=SchedulerStats, encode=MsgpackEncoder().encode)
 
 
 def outputs(engine: int, **fields: Any) -> bytes:
     """One EngineCoreOutputs of the installed vLLM."""
-    from vllm.v1.engine import EngineCoreOutputs
-
-    (frame,) = _encoder().encode(EngineCoreOutputs(engine_index=engine, timestamp=1.5, **fields))
+    (frame,) = _vllm().encode(_vllm().outputs(engine_index=engine, timestamp=1.5, **fields))
     return bytes(frame)
 
 
 def stats(waiting: int, running: int, kv: float, *, wave: int, step: int) -> Any:
     """Its scheduler_stats, with every key that this version has."""
-    from vllm.v1.metrics.stats import SchedulerStats
-
-    return SchedulerStats(
+    return _vllm().stats(
         num_waiting_reqs=waiting,
         num_running_reqs=running,
         kv_cache_usage=kv,

@@ -50,10 +50,17 @@ def why_missing(which: str) -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """For an import of vLLM: what its dependencies deprecate is their affair."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def load(which: str) -> tuple[str, ModuleType]:
     """(version, its coordinator module)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its dependencies' affairs
+    with importing():
         import vllm.v1.engine.coordinator as installed
     # It warns of every engine that is a little behind another.
     logging.getLogger("vllm").setLevel(logging.CRITICAL)

@@ -34,11 +34,12 @@ class Sequence:
 class Generator:
     """Keeps enough state to send mostly plausible things; it knows the engine count exactly, the wave roughly."""
 
-    def __init__(self, seed: int, dialect: Dialect, *, wave_coordination: bool) -> None:
+    def __init__(self, seed: int, dialect: Dialect, *, wave_coordination: bool, engines: int | None = None) -> None:
+        """`engines`: so many at first; None for a random number."""
         self._random = random.Random(seed)
         self.dialect = dialect
         self.coordination = wave_coordination
-        self.engines = self._random.randint(1, MOST_ENGINES)
+        self.engines = self._random.randint(1, MOST_ENGINES) if engines is None else engines
         self.wave = 0
         self.newest = (0, 0)
         self.own: dict[int, tuple[int, int]] = {}
