@@ -1,0 +1,424 @@
+"""A small deployment as a graph: the real core between modelled engines and a front-end, and a crash at any moment.
+
+A state is a tuple, and everything that can happen next gives another. What is modelled:
+
+- Engines (vllm/v1/engine/core.py, `DPEngineCoreProc`, 0.16.0 to 0.33.0). Between steps an engine takes any part of what
+  was sent to it, for the rest may still be under way. A step is collective: an engine in it blocks until all are. A
+  request takes one step. Whether the ranks ask each other "any unfinished?" after a step is left open, so that every
+  interval is covered, and requests of any length. Each rank counts its own wave.
+- The front-end (vllm/v1/engine/core_client.py, `DPLBAsyncMPClient`). It sends its requests to any engines at any time,
+  stamped with the wave it knows, and a notice with the first one that it sends while it believes the engines paused.
+- Channels are first in, first out, and of any speed; those of different pairs have no order.
+- The crash. Of the messages to the coordinator at most one is lost, of those from it any number of the newest in each
+  channel. It comes back with its journal. Its peers subscribe again in any order; what is published before that does
+  not reach them. What they send meanwhile waits with them.
+
+READY is out before the search begins (tests/scenarios/recovery_start_up.txt has what comes before).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from enum import Enum
+from itertools import product
+from typing import Any, NamedTuple, TypeAlias
+
+from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.core.effects import (
+    BroadcastStartWave,
+    Effect,
+    PublishLoad,
+    PublishWaveState,
+    SendReady,
+    WriteJournal,
+)
+from dp_coordinator.core.events import (
+    EngineSubscribed,
+    Event,
+    ManualStartRequested,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.core.snapshot import WaveCause
+
+Message: TypeAlias = tuple[str, int, int]
+"""To the coordinator: what, which engine, which wave."""
+Start: TypeAlias = tuple[int, "int | None"]
+Publication: TypeAlias = tuple[int, bool]
+
+EVENTS: dict[str, Any] = {
+    "notice": NewRequestNotified,
+    "wave_complete": WaveCompleted,
+    "start_wave": StartWaveRequested,
+    "manual": lambda _, wave: ManualStartRequested("nothing moves", "search", wave=wave),
+}
+
+
+class Rule(Enum):
+    """What a coordinator that comes back does."""
+
+    OURS = "recover as the core does"
+    NOTHING = "send no START"
+    ONE_START = "send no START after the first wave_complete"
+    RAISED = "come back one wave higher"
+
+
+class Reaction(NamedTuple):
+    """What the core makes of one input."""
+
+    core: int
+    starts: tuple[Start, ...] = ()
+    published: tuple[Publication, ...] = ()
+
+
+class Cores:
+    """The core's states by number. What each does about an input is asked of the real core once, then remembered."""
+
+    def __init__(self, dialect: str, engines: int, rule: Rule) -> None:
+        self._dialect, self._engines, self._rule = Dialect.for_version(dialect), engines, rule
+        self._known: dict[Any, int] = {}
+        self._cores: list[tuple[Coordinator, Remembered]] = []
+        self._reactions: dict[tuple[int, Message | None], Reaction] = {}
+        self._resumed: dict[int, int] = {}
+        self._loads: dict[int, Publication] = {}
+        core = Coordinator(engines, self._dialect)
+        written = Remembered(0, engines, 0)
+        for _ in range(engines):
+            written = _written(core.handle(EngineSubscribed(), 0.0), written)
+        self.first = self._number(core, written)
+
+    def _number(self, core: Coordinator, written: Remembered) -> int:
+        key = (core.current_wave, core.engines_running, core.engines_subscribed, str(core._recovery_state()), written)
+        if key not in self._known:
+            self._known[key] = len(self._cores)
+            self._cores.append((core, written))
+        return self._known[key]
+
+    def wave(self, number: int) -> int:
+        return self._cores[number][0].current_wave
+
+    def describe(self, number: int) -> str:
+        core = self._cores[number][0]
+        recovery = core.snapshot(0.0).recovery
+        phase = "first life" if recovery is None else recovery.phase.value
+        return f"wave {core.current_wave} {'running' if core.engines_running else 'paused'} ({phase})"
+
+    def react(self, number: int, message: Message | None) -> Reaction:
+        """Take a message; None is an engine's subscription."""
+        known = self._reactions.get((number, message))
+        if known is None:
+            known = self._reactions[number, message] = self._ask(number, message)
+        return known
+
+    def _ask(self, number: int, message: Message | None) -> Reaction:
+        core, written = self._cores[number]
+        core, before = copy.deepcopy(core), core.current_wave
+        event: Event = EngineSubscribed() if message is None else EVENTS[message[0]](*message[1:])
+        effects = core.handle(event, 0.0)
+        assert core.current_wave >= before, f"{event} takes wave {before} back to {core.current_wave}"
+        assert SendReady() not in effects, "engines before 0.18 do not survive a second READY"
+        written = _written(effects, written)
+        assert written.current_wave == core.current_wave, "a wave that is not written down"
+        starts = tuple((e.wave, e.exclude_engine_index) for e in effects if self._is_sent(e, message))
+        published = tuple((e.current_wave, e.engines_running) for e in effects if isinstance(e, PublishWaveState))
+        return Reaction(self._number(core, written), starts, published)
+
+    def _is_sent(self, effect: Effect, message: Message | None) -> bool:
+        if not isinstance(effect, BroadcastStartWave):
+            return False
+        if effect.cause is not WaveCause.RECOVERY:
+            return True
+        return not (self._rule is Rule.NOTHING or (self._rule is Rule.ONE_START and message is not None))
+
+    def resume(self, number: int) -> int:
+        """The one that comes back with what this one had written down."""
+        if number not in self._resumed:
+            written = self._cores[number][1]
+            if self._rule is Rule.RAISED:
+                written = Remembered(written.current_wave + 1, written.engine_count, written.engines_ready)
+            core = Coordinator(self._engines, self._dialect, resumed=written)
+            self._resumed[number] = self._number(core, written)
+        return self._resumed[number]
+
+    def load(self, number: int) -> Publication:
+        """The wave state in the next load publication; it goes out every five seconds at least."""
+        if number not in self._loads:
+            core = copy.deepcopy(self._cores[number][0])
+            due = core.next_deadline()
+            assert due is not None
+            (load,) = [e for e in core.tick(due) if isinstance(e, PublishLoad)]
+            self._loads[number] = (load.current_wave, load.engines_running)
+        return self._loads[number]
+
+
+def _written(effects: Any, before: Remembered) -> Remembered:
+    return ([before] + [e.state for e in effects if isinstance(e, WriteJournal)])[-1]
+
+
+class Engine(NamedTuple):
+    wave: int = 0
+    running: bool = False
+    was_running: bool = False
+    """When the last step ended."""
+    unfinished: bool = False
+    in_step: bool = False
+    away: bool = False
+    """Not subscribed again yet."""
+    requests: tuple[int, ...] = ()
+    """On their way to it: the waves they are stamped with."""
+    starts: tuple[Start, ...] = ()
+    """On their way to it, without those that it would ignore whenever it takes them."""
+    outputs: tuple[Message, ...] = ()
+    """On their way to the coordinator."""
+
+
+class FrontEnd(NamedTuple):
+    to_send: int
+    wave: int = 0
+    running: bool = False
+    away: bool = False
+    heard: tuple[Publication, ...] = ()
+    """On their way to it."""
+
+
+class World(NamedTuple):
+    engines: tuple[Engine, ...]
+    front_ends: tuple[FrontEnd, ...]
+    notices: tuple[tuple[Message, ...], ...]
+    """On their way from each front-end."""
+    core: int
+    deaths: int
+    """How many are still to come."""
+
+
+class Rules:
+    """What can happen next."""
+
+    def __init__(
+        self,
+        dialect: str,
+        *,
+        engines: int = 2,
+        front_ends: int = 1,
+        requests: int = 2,
+        deaths: int = 1,
+        lost_inputs: int = 1,
+        rule: Rule = Rule.OURS,
+    ) -> None:
+        speaks = Dialect.for_version(dialect)
+        self.cores = Cores(dialect, engines, rule)
+        self._notices = speaks.notices_accepted
+        self._first_request_starts = not speaks.notices_accepted
+        self._rank_0_reports_start = not speaks.notice_sets_running
+        self._stale_request_sets_running = speaks.counts_carry_kv_cache_usage  # newer than 0.16 at least
+        self._lost_inputs = lost_inputs
+        self.first = World(
+            (Engine(),) * engines, (FrontEnd(requests),) * front_ends, ((),) * front_ends, self.cores.first, deaths
+        )
+
+    def successors(self, world: World) -> Iterator[World]:
+        """Everything that can happen next but the crash."""
+        for rank in range(len(world.engines)):
+            yield from self._engine(world, rank)
+        if all(engine.in_step for engine in world.engines):
+            yield self._step(world, ends_wave=False)
+            yield self._step(world, ends_wave=True)
+        for index in range(len(world.front_ends)):
+            yield from self._front_end(world, index)
+
+    # -- engines -----------------------------------------------------------------------------------------------
+
+    def _engine(self, world: World, rank: int) -> Iterator[World]:
+        engine = world.engines[rank]
+        if engine.outputs:
+            message, *rest = engine.outputs
+            yield self._react(_with_engine(world, rank, engine._replace(outputs=tuple(rest))), message)
+        if engine.away:
+            yield self._react(_with_engine(world, rank, engine._replace(away=False)), None)
+        if engine.in_step:
+            return
+        if engine.unfinished or engine.running:
+            yield _with_engine(world, rank, engine._replace(in_step=True))
+        if engine.requests:
+            yield _with_engine(world, rank, self._take_request(engine, rank))
+        if engine.starts:
+            (wave, _), *rest = engine.starts
+            taken = engine._replace(wave=wave, running=True, starts=tuple(rest))
+            yield _with_engine(world, rank, _heeded(taken))
+
+    def _take_request(self, engine: Engine, rank: int) -> Engine:
+        stamp, *rest = engine.requests
+        wave, running, outputs = max(engine.wave, stamp), engine.running, engine.outputs
+        if not running and (self._first_request_starts or stamp < engine.wave):
+            outputs = (*outputs, ("start_wave", rank, wave))
+            running = self._stale_request_sets_running
+        return _heeded(
+            engine._replace(wave=wave, running=running, unfinished=True, requests=tuple(rest), outputs=outputs)
+        )
+
+    def _step(self, world: World, *, ends_wave: bool) -> World:
+        engines = []
+        for rank, engine in enumerate(world.engines):
+            wave, outputs = engine.wave, engine.outputs
+            if ends_wave:
+                wave += 1
+                if rank == 0:
+                    outputs = (*outputs, ("wave_complete", 0, engine.wave))
+            elif rank == 0 and self._rank_0_reports_start and not engine.was_running:
+                outputs = (*outputs, ("start_wave", 0, wave))
+            running = not ends_wave
+            engines.append(
+                _heeded(
+                    Engine(
+                        wave,
+                        running,
+                        running and self._rank_0_reports_start,
+                        False,
+                        False,
+                        engine.away,
+                        engine.requests,
+                        engine.starts,
+                        outputs,
+                    )
+                )
+            )
+        return world._replace(engines=tuple(engines))
+
+    # -- front-ends --------------------------------------------------------------------------------------------
+
+    def _front_end(self, world: World, index: int) -> Iterator[World]:
+        notices = world.notices[index]
+        if notices:
+            message, *rest = notices
+            yield self._react(world._replace(notices=_with(world.notices, index, tuple(rest))), message)
+        front_end = world.front_ends[index]
+        if not front_end.to_send:
+            return  # what it knows and hears has no effect any more
+        if front_end.away:
+            yield _with_front_end(world, index, front_end._replace(away=False))
+        else:
+            load = self.cores.load(world.core)
+            if load != (front_end.heard[-1] if front_end.heard else (front_end.wave, front_end.running)):
+                yield _with_front_end(world, index, front_end._replace(heard=(*front_end.heard, load)))
+        if front_end.heard:
+            (wave, running), *later = front_end.heard
+            yield _with_front_end(world, index, front_end._replace(wave=wave, running=running, heard=tuple(later)))
+        for rank in range(len(world.engines)):
+            yield self._send(world, index, rank)
+
+    def _send(self, world: World, index: int, rank: int) -> World:
+        front_end, engine = world.front_ends[index], world.engines[rank]
+        world = _with_engine(world, rank, engine._replace(requests=(*engine.requests, front_end.wave)))
+        if self._notices and not front_end.running:
+            sent = (*world.notices[index], ("notice", rank, front_end.wave))
+            world = world._replace(notices=_with(world.notices, index, sent))
+            front_end = front_end._replace(running=True)
+        left = front_end.to_send - 1
+        return _with_front_end(world, index, front_end._replace(to_send=left) if left else FrontEnd(0))
+
+    # -- the coordinator ---------------------------------------------------------------------------------------
+
+    def _react(self, world: World, message: Message | None) -> World:
+        reaction = self.cores.react(world.core, message)
+        world = world._replace(core=reaction.core)
+        if reaction.starts:
+            engines = [
+                engine
+                if engine.away
+                else _heeded(
+                    engine._replace(
+                        starts=engine.starts + tuple(start for start in reaction.starts if start[1] != rank)
+                    )
+                )
+                for rank, engine in enumerate(world.engines)
+            ]
+            world = world._replace(engines=tuple(engines))
+        if reaction.published:
+            world = world._replace(
+                front_ends=tuple(
+                    each if each.away or not each.to_send else each._replace(heard=each.heard + reaction.published)
+                    for each in world.front_ends
+                )
+            )
+        return world
+
+    def crashes(self, world: World) -> Iterator[World]:
+        """The coordinator dies, and comes back."""
+        if not world.deaths:
+            return
+        core = self.cores.resume(world.core)
+        for survived in self._inputs_after(world):
+            engines = [
+                [engine._replace(away=True, starts=engine.starts[:kept]) for kept in range(len(engine.starts) + 1)]
+                for engine in survived.engines
+            ]
+            front_ends = [
+                [each._replace(away=True, heard=each.heard[:kept]) for kept in range(len(each.heard) + 1)]
+                if each.to_send
+                else [each]
+                for each in survived.front_ends
+            ]
+            for ranks in product(*engines):
+                for clients in product(*front_ends):
+                    yield World(ranks, clients, survived.notices, core, world.deaths - 1)
+
+    def _inputs_after(self, world: World) -> set[World]:
+        """The messages that wait with their senders, with or without those that were inside the dead process."""
+        left = {world}
+        for _ in range(self._lost_inputs):
+            left |= {less for each in left for less in _less_one_input(each)}
+        return left
+
+    # -- for people --------------------------------------------------------------------------------------------
+
+    def describe(self, world: World) -> str:
+        """One line."""
+        engines = (
+            f"engine {rank}: " + ", ".join(f"{k}={v}" for k, v in each._asdict().items() if v or k == "wave")
+            for rank, each in enumerate(world.engines)
+        )
+        return " | ".join((self.cores.describe(world.core), *engines, f"{world.front_ends} {world.notices}"))
+
+    # -- by hand -----------------------------------------------------------------------------------------------
+
+    def start_next_wave(self, world: World) -> World:
+        """An operator starts the wave after the current one."""
+        return self._react(world, ("manual", 0, self.cores.wave(world.core) + 1))
+
+
+def _less_one_input(world: World) -> Iterator[World]:
+    for rank, engine in enumerate(world.engines):
+        if engine.outputs:
+            yield _with_engine(world, rank, engine._replace(outputs=engine.outputs[1:]))
+    for index, notices in enumerate(world.notices):
+        if notices:
+            yield world._replace(notices=_with(world.notices, index, notices[1:]))
+
+
+def stranded(world: World) -> bool:
+    """Whether, of a world in which nothing can happen any more, some request was not finished."""
+    return any(engine.unfinished or engine.requests for engine in world.engines)
+
+
+def _heeded(engine: Engine) -> Engine:
+    """Without the STARTs that it ignores now, and later all the more, since its wave only grows."""
+    if not engine.starts:
+        return engine
+    wave, running = engine.wave, engine.running
+    starts = tuple(start for start in engine.starts if start[0] > wave or (start[0] == wave and not running))
+    return engine if starts == engine.starts else engine._replace(starts=starts)
+
+
+def _with(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
+    return (*items[:index], item, *items[index + 1 :])
+
+
+def _with_engine(world: World, rank: int, engine: Engine) -> World:
+    return world._replace(engines=_with(world.engines, rank, engine))
+
+
+def _with_front_end(world: World, index: int, front_end: FrontEnd) -> World:
+    return world._replace(front_ends=_with(world.front_ends, index, front_end))
