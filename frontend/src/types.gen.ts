@@ -100,6 +100,8 @@ export interface EventPage {
   last_seq: number;
   /** Some entries after `since` are no longer held. */
   truncated: boolean;
+  /** When the coordinator started: a change of it means that event numbers start again. */
+  started_at: number;
 }
 
 /** Events `first` to `last` are not held any more: the viewer was too slow or away too long. */
@@ -169,6 +171,7 @@ export interface Recovery {
   /** The wave it came back with. */
   resumed_wave: number;
   resumed_at: number;
+  /** Engines subscribed now. */
   engines_back: number;
   engines_expected: number;
   finished_at: number | null;
@@ -245,10 +248,11 @@ export interface State {
   data_age_s: number;
   /** dp-coordinator's own version. */
   version: string;
+  /** The coordinator's own process; a supervised one has another after every restart. */
   pid: number;
   /** How often this coordinator came back; 0 in its first life. */
   restarts: number;
-  /** Null unless it came back while engines were alive. */
+  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
   recovery: Recovery | null;
 }
 

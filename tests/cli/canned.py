@@ -93,11 +93,13 @@ OBSERVED = action(
 TIMED_OUT = action("timed_out", "wave 6: rank 1 stayed silent for 5 s", seen=[RankSeen(0, 0.1)], silent=[1], took_s=5.0)
 
 
-def page(*numbers: int, last: int, truncated: bool = False, next_since: int | None = None) -> EventPage:
+def page(
+    *numbers: int, last: int, truncated: bool = False, next_since: int | None = None, started_at: float = 900.0
+) -> EventPage:
     """A page of the event log with these events."""
     shown = [event for event in EVENTS if event.seq in numbers]
     after = next_since if next_since is not None else max(numbers, default=last)
-    return EventPage(shown, after, last, truncated)
+    return EventPage(shown, after, last, truncated, started_at)
 
 
 def problem(status: int, detail: str) -> tuple[int, Problem]:
@@ -117,7 +119,18 @@ class Canned(ThreadingHTTPServer):
     def __init__(self, answers: dict[str, list[Answer]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = answers
+        self._mute: dict[str, int] = {}
         self.asked: dict[str, list[tuple[dict[str, str], bytes]]] = defaultdict(list)
+
+    def mute(self, key: str, *, times: int) -> None:
+        """Break the connection instead of answering, so many times."""
+        self._mute[_line(key)] = times
+
+    def broken(self, line: str) -> bool:
+        """Whether this request is one of those."""
+        left = self._mute.get(line, 0)
+        self._mute[line] = left - 1
+        return left > 0
 
     @property
     def url(self) -> str:
@@ -137,6 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, line: str) -> None:
         length = int(self.headers.get("Content-Length", 0))
         self.server.asked[line].append((dict(self.headers), self.rfile.read(length)))
+        if self.server.broken(line):
+            self.close_connection = True
+            return
         known = self.server.answers.get(line, [(404, b"not here")])
         answer = known.pop(0) if len(known) > 1 else known[0]
         status, body = answer if isinstance(answer, tuple) else (200, answer)
@@ -150,15 +166,16 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def _line(key: str) -> str:
+    """`get_state` as the request that it stands for."""
+    method, _, rest = key.partition("_")
+    return f"{method.upper()} /api/v1/{rest}"
+
+
 @contextmanager
 def canned(**answers: list[Answer] | Answer) -> Iterator[Canned]:
     """A running server: keys such as `get_state`, `post_waves`, `get_events?since=0`."""
-    by_line = {
-        f"{key.partition('_')[0].upper()} /api/v1/{key.partition('_')[2]}": value
-        if isinstance(value, list)
-        else [value]
-        for key, value in answers.items()
-    }
+    by_line = {_line(key): value if isinstance(value, list) else [value] for key, value in answers.items()}
     with Canned(by_line) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dp_coordinator.web.messages import Recovery
 from tests.cli.canned import (
     ASKED,
     ENGINES,
@@ -38,7 +39,7 @@ def test_state_for_people() -> None:
     with canned(get_state=STATE) as server:
         code, out, err = ask(server, "state")
     assert (code, err) == (0, "")
-    assert out.splitlines()[:8] == [
+    assert out.splitlines()[:9] == [
         "wave          6 is starting, asked 300 ms ago; 1 of 2 ranks seen stepping",
         "engines       2 of 2 subscribed",
         "front-ends    1",
@@ -47,8 +48,9 @@ def test_state_for_people() -> None:
         "manual start  blocked: wave 6 is starting",
         "dialect       vLLM 0.33, wave coordination on",
         "up for        1 h 6 min, state 10 ms old",
+        "restarts      none (process 4711)",
     ]
-    assert out.splitlines()[9:] == [
+    assert out.splitlines()[10:] == [
         "rank  status  waiting  running  kv cache  wave  step  last report  restarts",
         "   0  fresh         3        8     42.1%     6    17   120 ms ago         1",
         "   1  never         -        -         -     -     -        never         0",
@@ -62,6 +64,32 @@ def test_a_paused_state_names_the_next_wave() -> None:
     assert "paused for 400 ms; the next wave is 6" in out
     assert "2 of 2 subscribed, not ready yet" in out
     assert "manual start  possible" in out
+
+
+@pytest.mark.parametrize(
+    ("phase", "finished_at", "said"),
+    [
+        ("rejoining", None, "under way: 1 of 2 engines are back; wave 6 was resumed at 00:16:40.250"),
+        (
+            "settling",
+            None,
+            "under way: 1 of 2 engines are back and START was sent; the end of a wave is awaited; "
+            "wave 6 was resumed at 00:16:40.250",
+        ),
+        ("done", 1001.75, "done after 1.50 s; wave 6 was resumed at 00:16:40.250"),
+    ],
+)
+def test_a_restart_and_how_far_its_recovery_has_got(phase: str, finished_at: float | None, said: str) -> None:
+    recovery = Recovery(phase, 6, 1000.25, 1, 2, finished_at)  # type: ignore[arg-type]
+    state = msgspec.structs.replace(STATE, phase="paused", restarts=2, uptime_s=3.0, recovery=recovery)
+    with canned(get_state=state) as server:
+        code, out, _ = ask(server, "state")
+    assert code == 0
+    lines = out.splitlines()
+    assert "restarts      2, the last 3.00 s ago (process 4711)" in lines
+    assert f"recovery      {said}" in lines
+    paused = "wave          paused for 400 ms; the next wave is 6"
+    assert lines[0] == ("wave          6; what the engines do is not known yet" if phase == "rejoining" else paused)
 
 
 def test_numbers_that_nobody_reported_are_not_zero() -> None:
@@ -129,24 +157,38 @@ def test_events_are_asked_for_as_said() -> None:
 
 def test_text_in_events_cannot_steer_the_terminal() -> None:
     nasty = msgspec.structs.replace(EVENTS[0], fields={"reason": "\x1b[2Jgone\nwave 9"})
-    with canned(**{"get_events": {"events": [nasty], "next_since": 1, "last_seq": 1, "truncated": False}}) as s:
+    with canned(
+        **{"get_events": {"events": [nasty], "next_since": 1, "last_seq": 1, "truncated": False, "started_at": 1.0}}
+    ) as s:
         _, out, _ = ask(s, "events")
     assert "\x1b" not in out
     assert len(out.splitlines()) == 1
 
 
 def test_events_follow_through_a_restart_of_the_coordinator() -> None:
+    """Also one that has logged more than its earlier life had, by the time it is asked."""
     answers = {
         "get_events": page(1, 2, last=2),
-        "get_events?since=2": [page(last=2), page(1, last=1, truncated=True)],
-        "get_events?since=1": [page(2, last=2)],
+        "get_events?since=2": [page(last=2), page(3, last=3, started_at=950.0), page(last=3, started_at=950.0)],
+        "get_events?since=0": page(1, 2, last=2, started_at=950.0),
     }
     with canned(**answers) as server, running("events", "--follow", "--json", "--url", server.url) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         seen = [json.loads(process.stdout.readline())["seq"] for _ in range(4)]
         assert seen == [1, 2, 1, 2]
-        assert "event 2 is not of this run of the coordinator, whose newest is 1" in process.stderr.readline()
+        assert "the coordinator was restarted; its event numbers begin again" in process.stderr.readline()
+
+
+def test_events_follow_a_coordinator_that_is_away() -> None:
+    with canned(**{"get_events": page(1, last=1), "get_events?since=1": page(2, last=2)}) as server:
+        server.mute("get_events?since=1", times=2)
+        with running("events", "--follow", "--json", "--url", server.url) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert [json.loads(process.stdout.readline())["seq"] for _ in range(2)] == [1, 2]
+            assert process.stderr.readline() == "dp-coordinator events: the coordinator does not answer; trying on\n"
+            assert len(server.asked["GET /api/v1/events?since=1"]) >= 3
 
 
 def test_a_closed_pipe_ends_following_quietly() -> None:

@@ -35,7 +35,7 @@ def test_walking_the_pages_gives_each_held_entry_once(
     walked: list[int] = []
     position, pages = since, 0
     while True:
-        page = events.page(log, CLOCK, since=position, kinds=wanted, limit=limit)
+        page = events.page(log, CLOCK, 5.0, since=position, kinds=wanted, limit=limit)
         assert len(page.events) <= limit
         walked += [e.seq for e in page.events]
         lost_some = after + 1 < log.oldest_seq or since > len(kinds)
@@ -51,13 +51,13 @@ def test_walking_the_pages_gives_each_held_entry_once(
 
 @given(kinds=st.lists(st.sampled_from(KINDS), max_size=20), limit=st.integers(1, 10))
 def test_without_since_come_the_newest(kinds: list[str], limit: int) -> None:
-    page = events.page(filled(kinds, 50), CLOCK, since=None, kinds=(), limit=limit)
+    page = events.page(filled(kinds, 50), CLOCK, 5.0, since=None, kinds=(), limit=limit)
     assert [e.seq for e in page.events] == list(range(1, len(kinds) + 1))[-limit:]
     assert page.next_since == len(kinds)
     assert not page.truncated
 
 
 def test_a_number_from_an_earlier_life_starts_over_and_says_so() -> None:
-    page = events.page(filled(["bad_frame"] * 3, 50), CLOCK, since=900, kinds=(), limit=10)
+    page = events.page(filled(["bad_frame"] * 3, 50), CLOCK, 5.0, since=900, kinds=(), limit=10)
     assert [e.seq for e in page.events] == [1, 2, 3]
     assert page.truncated

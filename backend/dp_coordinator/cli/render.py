@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dp_coordinator.web.messages import Action, Engine, Event, State, WaveInfo
+    from dp_coordinator.web.messages import Action, Engine, Event, Recovery, State, WaveInfo
 
 UNKNOWN = "-"
 
@@ -101,15 +101,37 @@ def state(now: State) -> str:
         ["manual start", f"blocked: {now.start_blocked}" if now.start_blocked else "possible"],
         ["dialect", f"vLLM {now.dialect}, wave coordination {'on' if now.wave_coordination else 'off'}"],
         ["up for", f"{duration(now.uptime_s)}, state {duration(now.data_age_s)} old"],
+        ["restarts", _restarts(now)],
+        *([["recovery", recovery(now.recovery)]] if now.recovery is not None else []),
     ]
     width = max(len(name) for name, _ in facts)
     lines = [f"{name.ljust(width)}  {value}" for name, value in facts]
     return "\n".join([*lines, "", engines(now.engines)])
 
 
+def _restarts(now: State) -> str:
+    if now.restarts == 0:
+        return f"none (process {now.pid})"
+    return f"{now.restarts}, the last {duration(now.uptime_s)} ago (process {now.pid})"
+
+
+def recovery(now: Recovery) -> str:
+    """How far a restart has got, in words."""
+    resumed = f"wave {now.resumed_wave} was resumed at {clock(now.resumed_at)}"
+    back = f"{now.engines_back} of {now.engines_expected} engines are back"
+    if now.phase == "rejoining":
+        return f"under way: {back}; {resumed}"
+    if now.phase == "settling":
+        return f"under way: {back} and START was sent; the end of a wave is awaited; {resumed}"
+    took = None if now.finished_at is None else now.finished_at - now.resumed_at
+    return f"done after {duration(took)}; {resumed}"
+
+
 def phase(now: State) -> str:
     """The phase in words, with what was asked apart from what was seen."""
     since = f"for {duration(now.phase_age_s)}"
+    if now.phase == "paused" and now.recovery is not None and now.recovery.phase == "rejoining":
+        return f"{now.current_wave}; what the engines do is not known yet"
     if now.phase == "paused":
         return f"paused {since}; the next wave is {now.current_wave}"
     seen = f"{len(now.stepping)} of {now.engine_count} ranks seen stepping"

@@ -19,6 +19,10 @@ _MAX_ANSWER = 64 * 1024 * 1024
 T = TypeVar("T")
 
 
+class UnreachableError(UsageError):
+    """Nobody answers there, now."""
+
+
 class Rest:
     """One coordinator's REST interface."""
 
@@ -37,7 +41,7 @@ class Rest:
             self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
 
     def get(self, path: str, **query: object) -> bytes:
-        """The body of a GET. Raises `UsageError` when unreachable, `RefusedError` when the answer is no."""
+        """The body of a GET. Raises `UnreachableError`; `RefusedError` when the answer is no, else `UsageError`."""
         asked = {key: value for key, value in query.items() if value not in (None, ())}
         return self._request("GET", f"{path}?{urlencode(asked, doseq=True)}" if asked else path)
 
@@ -56,7 +60,7 @@ class Rest:
             response = self._connection.getresponse()
             answer = response.read(_MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
-            raise UsageError(
+            raise UnreachableError(
                 f"no coordinator answers at {self.url} ({_why(error)}); say with --url where one runs"
             ) from None
         finally:

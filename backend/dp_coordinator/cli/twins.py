@@ -6,12 +6,13 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from typing import NoReturn
 from urllib.parse import quote
 
 import msgspec
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.rest import Rest, decode
+from dp_coordinator.cli.rest import Rest, UnreachableError, decode
 from dp_coordinator.cli.settings import REFUSED, Values
 from dp_coordinator.web.messages import Action, EnginePage, Event, EventPage, State, WavePage
 
@@ -19,6 +20,8 @@ POLL = 0.1
 """Seconds between looks at a manual start that is under way."""
 FOLLOW = 0.5
 """Seconds between looks at the event log."""
+SAME_START = 0.25
+"""Seconds by which the start of one coordinator may seem to move, while its clock is being set."""
 API = "/api/v1"
 
 
@@ -58,20 +61,45 @@ def events(values: Values) -> int:
     rest = Rest(values["url"], values["token_file"] or values["token"])
     query = {"kind": values["kind"], "limit": values["limit"]}
     since: int | None = values["since"]
-    follow = values["follow"]
+    if values["follow"]:
+        _follow(rest, since, query, as_json=values["json"])
     one_page = since is None or values["limit"] is not None
     while True:
         body = rest.get(f"{API}/events", since=since, **query)
-        if values["json"] and not follow:
+        if values["json"]:
             _print_json(body)
             return 0
         page = decode(body, EventPage, rest.url)
-        _print_page(page, since, as_json=values["json"])
+        _print_page(page, since, as_json=False)
         since = page.next_since
-        at_end = since >= page.last_seq
-        if not follow and (at_end or one_page):
+        if one_page or since >= page.last_seq:
             return 0
-        if at_end:
+
+
+def _follow(rest: Rest, since: int | None, query: dict[str, object], *, as_json: bool) -> NoReturn:
+    """Print what comes, until interrupted. A coordinator that is away is waited for; one that came back counts anew."""
+    started_at: float | None = None
+    away = False
+    while True:
+        try:
+            page = decode(rest.get(f"{API}/events", since=since, **query), EventPage, rest.url)
+        except UnreachableError:
+            if started_at is None:
+                raise
+            if not away:
+                _note("the coordinator does not answer; trying on")
+            away = True
+            time.sleep(FOLLOW)
+            continue
+        restarted = started_at is not None and abs(page.started_at - started_at) > SAME_START
+        started_at, away = page.started_at, False
+        if restarted:
+            _note("the coordinator was restarted; its event numbers begin again")
+            since = 0
+            continue
+        _print_page(page, since, as_json=as_json)
+        since = page.next_since
+        if since >= page.last_seq:
             time.sleep(FOLLOW)
 
 

@@ -9,12 +9,15 @@ from dp_coordinator.web import views
 from dp_coordinator.web.messages import EventPage
 
 
-def page(log: EventLog, clock: views.WallClock, *, since: int | None, kinds: Collection[str], limit: int) -> EventPage:
+def page(
+    log: EventLog, clock: views.WallClock, started_at: float, *, since: int | None, kinds: Collection[str], limit: int
+) -> EventPage:
     """Entries after number `since`, oldest first, at most `limit`; without `since` the newest `limit` ones.
 
     Only entries of `kinds` are given when any are named. Whoever asks again with `since=next_since` misses nothing and
     sees nothing twice, whatever the filter. A `since` beyond the newest number is from an earlier life of the
-    coordinator: it counts as 0, and the page says that something was lost.
+    coordinator: it counts as 0, and the page says that something was lost. `started_at`: monotonic seconds at which
+    this life began.
     """
     held = log.since(0)
     last = held[-1].seq if held else 0
@@ -31,4 +34,5 @@ def page(log: EventLog, clock: views.WallClock, *, since: int | None, kinds: Col
         next_since=wanted[-1].seq if rest else last,
         last_seq=last,
         truncated=earlier_life or (since is not None and first > after + 1),
+        started_at=clock.of(started_at),
     )

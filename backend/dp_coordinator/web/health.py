@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web.messages import Check, Health
 from dp_coordinator.web.problems import ProblemError
@@ -21,7 +22,23 @@ def ready(mailbox: Mailbox, loop_timeout: float) -> list[Check]:
     snapshot = mailbox.snapshot
     subscribed = f"{snapshot.engines_subscribed} of {snapshot.engine_count} engines have subscribed"
     said = f"READY was sent; {subscribed}" if snapshot.ready else f"READY was not sent yet: {subscribed}"
-    return [*live(mailbox, loop_timeout), Check("engines", snapshot.ready, said)]
+    checks = [*live(mailbox, loop_timeout), Check("engines", snapshot.ready, said)]
+    return checks if snapshot.recovery is None else [*checks, recovered(snapshot.recovery)]
+
+
+def recovered(recovery: RecoveryState) -> Check:
+    """Whether a coordinator that came back can wake every engine again: not before all have subscribed again.
+
+    It publishes and takes reports meanwhile, so this is no reason to restart it.
+    """
+    back = f"{recovery.engines_back} of {recovery.engines_expected} engines are back after the restart"
+    match recovery.phase:
+        case RecoveryPhase.REJOINING:
+            return Check("recovery", False, f"{back}; START goes out once all are")
+        case RecoveryPhase.SETTLING:
+            return Check("recovery", True, f"{back}; START was sent, and the end of a wave is awaited")
+        case RecoveryPhase.DONE:
+            return Check("recovery", True, "the restart was recovered from")
 
 
 def told(checks: list[Check], kind: str, *, verbose: bool) -> Health:

@@ -80,10 +80,12 @@ class State(msgspec.Struct, frozen=True):
     version: str
     """dp-coordinator's own version."""
     pid: int
+    """The coordinator's own process; a supervised one has another after every restart."""
     restarts: int
     """How often this coordinator came back; 0 in its first life."""
     recovery: Recovery | None
-    """Null unless it came back while engines were alive."""
+    """Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the
+    coordinator tells front-ends, not what the engines do."""
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -95,6 +97,7 @@ class Recovery(msgspec.Struct, frozen=True):
     """The wave it came back with."""
     resumed_at: float
     engines_back: int
+    """Engines subscribed now."""
     engines_expected: int
     finished_at: float | None
 
@@ -133,6 +136,8 @@ class EventPage(msgspec.Struct, frozen=True):
     last_seq: int
     truncated: bool
     """Some entries after `since` are no longer held."""
+    started_at: float
+    """When the coordinator started: a change of it means that event numbers start again."""
 
 
 class WavePage(msgspec.Struct, frozen=True):

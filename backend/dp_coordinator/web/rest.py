@@ -99,7 +99,9 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
         ] = [],  # noqa: B006  (FastAPI copies it)
         limit: Limit = 100,
     ) -> Response:
-        return _json(events.page(mailbox.log, clock, since=since, kinds=frozenset(kind), limit=limit))
+        return _json(
+            events.page(mailbox.log, clock, mailbox.started_at, since=since, kinds=frozenset(kind), limit=limit)
+        )
 
     @router.get("/history", responses=_says("History", "Columns."), dependencies=[Depends(_only("window_s"))])
     async def history(
@@ -132,7 +134,8 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
         for made in reversed(mailbox.snapshot.actions):
             if made.id == action_id:
                 return _json(views.action(made, time.monotonic(), clock))
-        raise ProblemError("not-found", f"no manual start {action_id!r} is held; only the newest are")
+        detail = f"no manual start {action_id!r} is held; only the newest are, and none from before a restart"
+        raise ProblemError("not-found", detail)
 
     return router
 
@@ -191,7 +194,7 @@ def operating_routes(mailbox: Mailbox, settings: WebSettings, metrics: Metrics) 
             path, livez, methods=["GET"], responses=lives, name=path, include_in_schema=path == "/livez"
         )
 
-    @router.get("/readyz", responses=_says("Health", "Every engine subscribed."))
+    @router.get("/readyz", responses=_says("Health", "Every engine subscribed, after a restart again."))
     async def readyz(verbose: str | None = None) -> Response:
         checks = health.ready(mailbox, settings.loop_timeout_s)
         kind = "not-ready" if checks[0].ok else "not-alive"
