@@ -142,20 +142,26 @@ class Site:
         return [dict(e.fields) for e in self.mailbox.log.since(0) if e.kind == "manual_start_refused"]
 
 
-def fresh_mailbox(engine_count: int = 4, **core: Any) -> tuple[Mailbox, Coordinator]:
+def fresh_mailbox(engine_count: int = 4, restarts: int = 0, **core: Any) -> tuple[Mailbox, Coordinator]:
     now = time.monotonic()
     coordinator = Coordinator(engine_count, Dialect.for_version("0.28"), now=now, **core)
-    return Mailbox(coordinator.snapshot(now), ENDPOINTS, min_stats_update_interval=0.1), coordinator
+    mailbox = Mailbox(coordinator.snapshot(now), ENDPOINTS, min_stats_update_interval=0.1, restarts=restarts)
+    return mailbox, coordinator
 
 
 @contextmanager
 def site(
-    engine_count: int = 4, *, answers: bool = True, server: dict[str, Any] | None = None, **more: Any
+    engine_count: int = 4,
+    *,
+    answers: bool = True,
+    server: dict[str, Any] | None = None,
+    core: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Iterator[Site]:
-    """Serve. `answers` off: nobody takes commands. `more` are settings."""
+    """Serve. `answers` off: nobody takes commands. `core`: arguments of `fresh_mailbox`. `more` are settings."""
     more.setdefault("port", 0)
-    mailbox, core = fresh_mailbox(engine_count)
-    loop = FakeLoop(core, mailbox)
+    mailbox, made = fresh_mailbox(engine_count, **(core or {}))
+    loop = FakeLoop(made, mailbox)
     app = create_app(mailbox, WebSettings(**more))
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
