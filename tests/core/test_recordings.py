@@ -1,4 +1,7 @@
-"""Real vLLM's recorded runs, through wire and core without sockets: the same messages must come out, byte for byte."""
+"""Real vLLM's recorded runs, through wire and core without sockets: the same messages must come out, byte for byte.
+
+In runs on our own coordinator it was killed now and then: there the core comes back with what it wrote down last.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,9 @@ def play(recording):
         wave_coordination=arguments["enable_wave_coordination"],
     )
     for message in recording.messages:
+        if message.type == "proc_killed":
+            driver.advance_to(message.t)
+            driver.come_back()
         if message.dir != "recv":
             continue
         if message.type in SUBSCRIPTIONS:

@@ -1,7 +1,12 @@
-"""Plays a recorded run of real vLLM over real sockets into a live coordinator, in the recorded order."""
+"""Plays a recorded run of real vLLM over real sockets into a live coordinator, in the recorded order.
+
+Where the recorded coordinator was killed, the live one is: everything that it sent until then has been received.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import httpx
@@ -17,18 +22,30 @@ class Player:
     """Engines, front-ends and one output channel. Waits for the coordinator wherever the channel changes."""
 
     def __init__(self, coordinator: DPCoordinator, context: zmq.Context[Any]) -> None:
+        self._coordinator = coordinator
         self._context = context
         self._front_address = coordinator.get_stats_publish_address()
-        self._back_publish, back_output = coordinator.get_engine_socket_addresses()
+        self._back_publish, self._back_output = coordinator.get_engine_socket_addresses()
         self._http = httpx.Client(base_url=str(coordinator.http_url))
+        self._to_engines: list[list[bytes]] = []
+        self._published: list[bytes] = []
+        self._begin()
+
+    def _begin(self) -> None:
         self.engines: list[Peer] = []
         self.front_ends: list[Peer] = []
-        self.output = Peer(context, zmq.PUSH, back_output)
+        self.output = Peer(self._context, zmq.PUSH, self._back_output)
         self._sent = 0
 
     def play(self, recording: Recording) -> None:
+        for number, life in enumerate(recording.lives):
+            if number:
+                self._kill(recording.lives[number - 1])
+            self._play(life)
+
+    def _play(self, life: Recording) -> None:
         channel = ""
-        for message in recording.messages:
+        for message in life.messages:
             if message.dir != "recv":
                 continue
             if message.role != channel or message.type.endswith("subscribe"):
@@ -36,6 +53,27 @@ class Player:
                 channel = message.role
             self._send(message.type, message.frames)
         self.settle()
+
+    def _kill(self, life: Recording) -> None:
+        """End the coordinator as it was ended then, and wait for the next one; peers come when they came then."""
+        for _ in range(len(life.starts()) + len(life.sent("READY"))):
+            self._to_engines.append(self.engines[0].receive())
+        heard = 0
+        while heard < len(life.heard()):
+            (frame,) = self.front_ends[0].receive()
+            heard += unpack(frame)[0] is None
+            self._published.append(frame)
+        restarts = self.get("state")["restarts"]
+        os.kill(self._coordinator.worker_pid(), signal.SIGKILL)
+        self._close_peers()
+        wait_until(lambda: self._restarts() == restarts + 1, "the next coordinator")
+        self._begin()
+
+    def _restarts(self) -> int:
+        try:
+            return int(self.get("state")["restarts"])
+        except httpx.TransportError:
+            return -1  # between the two
 
     def settle(self) -> None:
         """Wait until the coordinator has taken in every frame sent so far."""
@@ -53,6 +91,9 @@ class Player:
 
     def close(self) -> None:
         self._http.close()
+        self._close_peers()
+
+    def _close_peers(self) -> None:
         for peer in (*self.engines, *self.front_ends, self.output):
             peer.close()
 
@@ -73,16 +114,21 @@ class Player:
         self._sent += 1
 
     def starts(self) -> list[tuple[int, int | None]]:
-        """What the first engine has received, but for READY."""
-        messages = _received(self.engines[0])
-        assert messages[0] == [b"READY"]
-        return [start_of(frames) for frames in messages if frames[0] == b"\x02"]
+        """What the first engine has received, but for READY, which came first and, to that engine, once."""
+        self._to_engines += _received(self.engines[0])
+        assert self._to_engines[0] == [b"READY"]
+        return [start_of(frames) for frames in self._to_engines if frames[0] == b"\x02"]
 
-    def publications(self) -> tuple[list[tuple[int, bool]], list[Any]]:
-        """(announcements, loads) that the first front-end has received."""
-        frames = [message[0] for message in _received(self.front_ends[0])]
-        loads = [unpack(frame) for frame in frames if unpack(frame)[0] is not None]
-        return [announcement_of(frame) for frame in frames if unpack(frame)[0] is None], loads
+    def publications(self, final: list[Any] | None = None) -> tuple[list[tuple[int, bool]], list[Any]]:
+        """(announcements, loads) that the first front-end has received; with `final`, once that load has come last."""
+        self._published += [message[0] for message in _received(self.front_ends[0])]
+        while final is not None and (not self._loads() or self._loads()[-1][0] != final):
+            self._published.append(self.front_ends[0].receive()[0])
+        announced = [announcement_of(frame) for frame in self._published if unpack(frame)[0] is None]
+        return announced, self._loads()
+
+    def _loads(self) -> list[Any]:
+        return [unpack(frame) for frame in self._published if unpack(frame)[0] is not None]
 
 
 def _received(peer: Peer) -> list[list[bytes]]:

@@ -1,7 +1,9 @@
-"""Reads the recorded conversations of real vLLM."""
+"""Reads the recorded conversations of real vLLM, with its own coordinator and with ours."""
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +47,12 @@ class Recording:
         return self.name[1:].partition("_")[0]
 
     @property
+    def lives(self) -> list[Recording]:
+        """One recording for each process that was the coordinator: the next takes over where one was killed."""
+        starts = [0, *(i for i, m in enumerate(self.messages) if m.type == "proc_killed"), len(self.messages)]
+        return [Recording(self.name, self.messages[a:b]) for a, b in itertools.pairwise(starts)]
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments that vLLM gave its DPCoordinatorProc."""
         text = self.messages[0].frames[0].decode()
@@ -59,6 +67,15 @@ class Recording:
 
     def announcements(self) -> list[tuple[int, bool]]:
         return [announcement_of(m.frames[0]) for m in self.sent("front_publish_wave_state")]
+
+    def heard(self) -> list[tuple[int, bool]]:
+        """The announcements that a front-end heard: those since one subscribed to that process."""
+        heard: list[tuple[int, bool]] = []
+        for life in self.lives:
+            types = [m.type for m in life.messages]
+            since = types.index("front_subscribe") if "front_subscribe" in types else len(types)
+            heard += Recording(self.name, life.messages[since:]).announcements()
+        return heard
 
     def loads(self) -> list[Any]:
         return [msgspec.msgpack.decode(m.frames[0])[0] for m in self.sent("front_publish_counts")]
@@ -80,6 +97,13 @@ def _file() -> dict[str, Any]:
     return dict(json.loads(CAPTURES.read_text()))
 
 
+def _sequences() -> dict[str, Any]:
+    found = dict(_file()["sequences"])
+    for path in sorted(CAPTURES.parent.glob("*.json.gz")):
+        found |= json.loads(gzip.decompress(path.read_bytes()))["sequences"]
+    return found
+
+
 def _message(raw: dict[str, Any]) -> Message:
     frames = tuple(bytes.fromhex(frame) for frame in raw["frames"])
     return Message(raw["t"], raw["role"], raw["dir"], raw["type"], frames)
@@ -87,9 +111,7 @@ def _message(raw: dict[str, Any]) -> Message:
 
 @cache
 def recordings() -> dict[str, Recording]:
-    return {
-        name: Recording(name, tuple(_message(m) for m in run["messages"])) for name, run in _file()["sequences"].items()
-    }
+    return {name: Recording(name, tuple(_message(m) for m in run["messages"])) for name, run in _sequences().items()}
 
 
 def samples(kind: str) -> list[tuple[tuple[bytes, ...], Any]]:
