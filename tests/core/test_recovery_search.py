@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from tests.core.recovery_world import Rule, Rules, World, stranded
+from tests.core.recovery_cores import Rule
+from tests.core.recovery_world import Rules, World, stranded
 
 GENERATIONS = ["0.16", "0.29", "0.33"]
 DEEP: list[tuple[str, dict[str, Any]]] = [
     ("0.33", {"requests": 3}),
+    ("0.33", {"deaths": 2}),
     ("0.16", {"requests": 1, "front_ends": 2}),
     ("0.29", {"requests": 1, "front_ends": 2}),
     ("0.33", {"requests": 1, "front_ends": 2}),
