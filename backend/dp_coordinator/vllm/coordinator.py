@@ -49,6 +49,8 @@ class DPCoordinator:
                 write_atomically(self._endpoints_file, self._bound())
         except (UsageError, SettingsError, CoordinatorStartError) as error:
             refuse(in_variables(str(error)))
+        except OSError as error:
+            refuse(f"no folder for the coordinator's files ({error}): let TMPDIR name one that can be written")
         self.proc: CoordinatorProcess = self._handle.proc
         page = self._handle.http_url or "none (DP_COORDINATOR_NO_HTTP)"
         log.info("dp-coordinator runs for %d engines. Dashboard: %s", engine_count, page)

@@ -1,0 +1,261 @@
+"""DP_COORDINATOR_* under vLLM: what reaches the coordinator, and how a person hears what cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from dp_coordinator.cli.commands import SERVE_SETTINGS
+from dp_coordinator.handle import CoordinatorProcess
+from dp_coordinator.vllm.settings import DECIDED, settings_for
+from tests.vllm import standin
+from tests.vllm.standin import state
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def refusal(vllm, caplog):
+    """The one sentence that a person gets when vLLM builds its coordinator."""
+    with pytest.raises(SystemExit) as ended, vllm.launch():
+        pytest.fail("it started")
+    assert ended.value.code == 2
+    (record,) = [record for record in caplog.records if record.name == "vllm.dp_coordinator"]
+    assert record.exc_info is None
+    message = record.getMessage()
+    assert "\n" not in message
+    assert "--http" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", sorted(DECIDED))
+def test_what_vllm_decides_cannot_be_set(install, monkeypatch, caplog, name):
+    variable = f"DP_COORDINATOR_{name.upper()}"
+    monkeypatch.setenv(variable, "0.32" if name == "dialect" else "4")
+    message = refusal(install(), caplog)
+    assert f"{variable} has no meaning under vLLM" in message
+    assert message.endswith("; unset it.")
+
+
+def test_every_setting_of_serve_is_decided_or_passed_on():
+    """A flag that serve gets one day is either taken over or named in DECIDED."""
+    given = {
+        "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
+        "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
+        "DP_COORDINATOR_ENDPOINTS_FILE": "ends.json",
+        "DP_COORDINATOR_HTTP": "127.0.0.1:1234",
+        "DP_COORDINATOR_LOG_LEVEL": "debug",
+        "DP_COORDINATOR_MANUAL_START_TIMEOUT": "7",
+        "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS": "50",
+        "DP_COORDINATOR_STALE_AFTER_S": "9",
+        "DP_COORDINATOR_START_TIMEOUT": "300",
+        "DP_COORDINATOR_SUPERVISED": "0",
+        "DP_COORDINATOR_TOKEN": TOKEN,
+        "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
+    }
+    others = {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
+    passed_on = {setting.variable for setting in SERVE_SETTINGS if setting.name not in DECIDED}
+    assert passed_on == given.keys() | others
+    settings = settings_for(2, "0.32.0", True, given)
+    assert settings.endpoints_file == Path("ends.json")
+    assert settings.options == {
+        "allowed_hosts": ("a.example", "b.example"),
+        "allowed_origins": ("http://c.example",),
+        "dialect": "0.32.0",
+        "http": "127.0.0.1:1234",
+        "log_level": "debug",
+        "manual_start_timeout": 7.0,
+        "min_stats_update_interval_ms": 50,
+        "stale_after_s": 9.0,
+        "start_timeout": 300.0,
+        "supervised": False,
+        "token": TOKEN,
+        "trust_network_without_token": True,
+        "wave_coordination": True,
+    }
+
+
+def test_defaults():
+    options = settings_for(2, "0.32.0", False, {}).options
+    assert options["supervised"] is True
+    assert options["http"] == "127.0.0.1:8080"
+    assert options["wave_coordination"] is False
+    assert "journal" not in options, "the handle keeps its own"
+
+
+def test_a_taken_port(install, monkeypatch, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = f"127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("DP_COORDINATOR_HTTP", taken)
+        assert f"cannot bind DP_COORDINATOR_HTTP {taken}: Address already in use" in refusal(install(), caplog)
+
+
+def test_a_public_address_without_a_token(install, monkeypatch, caplog):
+    monkeypatch.setenv("DP_COORDINATOR_HTTP", "0.0.0.0:0")
+    message = refusal(install(), caplog)
+    assert "refusing to serve 0.0.0.0" in message
+    assert "DP_COORDINATOR_TOKEN" in message
+    assert "--" not in message
+
+
+BAD = {
+    "DP_COORDINATOR_HTTP": "8080",
+    "DP_COORDINATOR_STALE_AFTER_S": "soon",
+    "DP_COORDINATOR_SUPERVISED": "sometimes",
+    "DP_COORDINATOR_LOG_LEVEL": "loud",
+    "DP_COORDINATOR_TOKEN_FILE": "/nowhere/token",
+    "DP_COORDINATOR_ENDPOINTS_FILE": "/nowhere/ends.json",
+    "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS": "99999999",
+}
+
+
+@pytest.mark.parametrize("variable", BAD)
+def test_a_bad_value(install, monkeypatch, caplog, variable):
+    monkeypatch.setenv(variable, BAD[variable])
+    assert variable in refusal(install(), caplog)
+
+
+def test_no_folder_for_the_journal(install, monkeypatch, caplog):
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    message = refusal(install(), caplog)
+    assert "/nowhere" in message
+    assert "TMPDIR" in message
+
+
+def test_the_token_guards_the_page(install, monkeypatch, tmp_path):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    monkeypatch.setenv("DP_COORDINATOR_TOKEN_FILE", str(tmp_path / "token"))
+    with install().launch() as coordinator:
+        url = f"{coordinator._handle.http_url}/api/v1/state"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, timeout=10)
+        refused.value.close()
+        assert refused.value.code == 401
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+
+
+def test_no_page(install, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.delenv("DP_COORDINATOR_HTTP")
+    monkeypatch.setenv("DP_COORDINATOR_NO_HTTP", "1")
+    with install().launch() as coordinator:
+        assert coordinator.proc.is_alive()
+    assert "Dashboard: none (DP_COORDINATOR_NO_HTTP)" in caplog.text
+
+
+def test_endpoints_file(install, monkeypatch, tmp_path):
+    file = tmp_path / "ends.json"
+    monkeypatch.setenv("DP_COORDINATOR_ENDPOINTS_FILE", str(file))
+    with install().launch() as coordinator:
+        ends = json.loads(file.read_text())
+        assert ends["front_publish"] == coordinator.get_stats_publish_address()
+        assert (ends["back_publish"], ends["back_output"]) == coordinator.get_engine_socket_addresses()
+    assert not file.exists()
+
+
+def worker(coordinator):
+    return coordinator._handle.worker_pid()
+
+
+def gone(pid):
+    """Wait until no such process is there."""
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}/stat").exists() and _state(pid) != "Z":
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.02)
+    return True
+
+
+def _state(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
+def test_the_coordinator_never_imports_vllm(install, monkeypatch, tmp_path):
+    """Whoever imports this vLLM leaves its process id; the coordinator's processes could, and do not."""
+
+    def edit(engine):
+        package = engine.parent.parent / "__init__.py"
+        note = (
+            f"import os\nwith open({str(tmp_path / 'importers')!r}, 'a') as file:\n    print(os.getpid(), file=file)\n"
+        )
+        package.write_text(package.read_text() + note)
+
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with install(edit=edit).launch() as coordinator:
+        assert state(coordinator)["pid"] == worker(coordinator)
+        assert (tmp_path / "importers").read_text().split() == [str(os.getpid())]
+
+
+def test_shutdown_at_once_leaves_nothing(install):
+    """vLLM's default is `shutdown(timeout=0.0)`."""
+    with install().launch() as coordinator:
+        pids = [coordinator.proc.pid, worker(coordinator)]
+        assert isinstance(coordinator.proc, CoordinatorProcess)
+        coordinator.shutdown(timeout=0.0)
+        assert coordinator.proc.exitcode == 0
+    for pid in pids:
+        assert gone(pid)
+
+
+def test_a_killed_worker_comes_back_at_the_same_addresses(install):
+    with install().launch() as coordinator:
+        before = worker(coordinator)
+        ends = coordinator.get_engine_socket_addresses()
+        os.kill(before, signal.SIGKILL)
+        url = f"{coordinator._handle.http_url}/api/v1/state"
+        deadline = time.monotonic() + 15
+        while True:
+            assert time.monotonic() < deadline
+            try:
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    seen = json.load(answer)
+            except (OSError, urllib.error.URLError):
+                continue
+            if seen["pid"] != before:
+                break
+        assert seen["restarts"] == 1
+        assert (seen["endpoints"]["back_publish"], seen["endpoints"]["back_output"]) == ends
+        assert coordinator.proc.is_alive()
+
+
+def test_nothing_outlives_a_killed_parent(tmp_path):
+    standin.write(tmp_path, standin.NEWEST)
+    program = textwrap.dedent("""
+        import os, signal
+        from dp_coordinator.vllm import register
+        register()
+        from vllm.v1.engine.utils import launch_core_engines
+        from tests.vllm.standin import NEWEST, ParallelConfig
+        with launch_core_engines(ParallelConfig(NEWEST)) as coordinator:
+            print(coordinator.proc.pid, coordinator._handle.worker_pid(), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    repository = Path(__file__).parents[2]
+    environment = os.environ | {
+        "DP_COORDINATOR": "1",
+        "DP_COORDINATOR_HTTP": "127.0.0.1:0",
+        "PYTHONPATH": f"{tmp_path}:{repository}",
+    }
+    ran = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    with ran:
+        assert ran.stdout is not None
+        pids = [int(pid) for pid in ran.stdout.readline().split()]
+        assert ran.wait(10) == -signal.SIGKILL
+    assert len(pids) == 2
+    for pid in pids:
+        assert gone(pid)
