@@ -286,7 +286,11 @@ class Coordinator:
 
     def _on_front_end_subscribed(self, event: FrontEndSubscribed, now: float) -> Sequence[Effect]:
         self.front_ends += 1
-        return (Record("front_end_subscribed", {"front_ends": self.front_ends}),)
+        record = Record("front_end_subscribed", {"front_ends": self.front_ends})
+        if self._recovery is None or not self.wave_coordination:
+            return (record,)
+        # What it last heard may be lost wave changes ago, and the next load is up to five seconds away.
+        return (record, PublishWaveState(self.current_wave, self.engines_running))
 
     def _on_front_end_unsubscribed(self, event: FrontEndUnsubscribed, now: float) -> Sequence[Effect]:
         if self.front_ends == 0:
@@ -342,9 +346,7 @@ class Coordinator:
         record = Record("engines_rejoined", {"engines": self.engine_count, "wave": self.current_wave})
         if not self.wave_coordination:
             return (record,)
-        # What front-ends last heard may be lost wave changes ago, and the next load is up to five seconds away.
-        announce = PublishWaveState(self.current_wave, self.engines_running)
-        return (record, *self._start(self.current_wave, None, WaveCause.RECOVERY, None, now), announce)
+        return (record, *self._start(self.current_wave, None, WaveCause.RECOVERY, None, now))
 
     def _settle(self, now: float) -> Sequence[Effect]:
         recovery = self._recovery

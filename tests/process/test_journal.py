@@ -1,0 +1,138 @@
+"""The journal file: what comes back, and what is refused rather than guessed."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.journal import BLOCK, Deployment, Journal, JournalError, last_entry
+from dp_coordinator.mailbox import Endpoints
+
+DEPLOYMENT = Deployment(4, "0.32", True, "tcp://127.0.0.1:*", "ipc:///tmp/a", "ipc:///tmp/b")
+ENDPOINTS = Endpoints("tcp://127.0.0.1:4711", "ipc:///tmp/a", "ipc:///tmp/b")
+HTTP = ("127.0.0.1:0", "127.0.0.1:8123")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "journal")
+
+
+def live(path, *states, deployment=DEPLOYMENT):
+    """One life: what it finds, after which it writes `states` and dies."""
+    journal = Journal(path, deployment)
+    journal.begin(ENDPOINTS, HTTP)
+    for state in states:
+        journal.write(state)
+    past = journal.past
+    journal.close()
+    return past
+
+
+def refused(path, deployment=DEPLOYMENT):
+    with pytest.raises(JournalError) as caught:
+        Journal(path, deployment)
+    return str(caught.value)
+
+
+def test_the_first_life_finds_nothing_and_writes_where_it_begins(path):
+    assert live(path) is None
+    entry = last_entry(path)
+    assert entry.state == Remembered(0, 4, 0)
+    assert (entry.lives, entry.pid, entry.endpoints, entry.http) == (1, os.getpid(), ENDPOINTS, HTTP)
+
+
+def test_a_later_life_finds_what_was_written_last(path):
+    live(path, Remembered(3, 4, 4), Remembered(57, 5, 5))
+    past = live(path)
+    assert (past.state, past.endpoints, past.http, past.lives) == (Remembered(57, 5, 5), ENDPOINTS, HTTP, 1)
+    assert live(path).lives == 2
+    assert last_entry(path).state == Remembered(57, 5, 5)
+
+
+def test_a_shorter_entry_leaves_nothing_of_a_longer_one(path):
+    live(path, Remembered(10**15, 16_384, 16_384), Remembered(1, 2, 2))
+    assert live(path).state == Remembered(1, 2, 2)
+
+
+def test_an_empty_file_is_a_first_life(path):
+    open(path, "w").close()
+    assert live(path) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"engine_count": 2}, "--engine-count 4, not 2"),
+        ({"dialect": "0.33"}, "--dialect 0.32, not 0.33"),
+        ({"wave_coordination": False}, "wave coordination True, not False"),
+        ({"back_output_address": "ipc:///tmp/c"}, "--back-output-address ipc:///tmp/a, not ipc:///tmp/c"),
+    ],
+)
+def test_a_journal_of_another_deployment_is_refused(path, changes, said):
+    live(path)
+    message = refused(path, replace(DEPLOYMENT, **changes))
+    assert said in message
+    assert f"--journal {path}" in message
+
+
+def of_another_format(block):
+    text = json.dumps({**json.loads(block.rstrip().rpartition(b" ")[0]), "format": "another 1"}).encode()
+    return b"%s %08x\n" % (text, zlib.crc32(text))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda block: block[:100],
+        lambda block: block.replace(b'"current_wave":0', b'"current_wave":7'),
+        lambda block: b"\0" * BLOCK,
+        lambda block: b"hello\n",
+        of_another_format,
+    ],
+    ids=["cut off", "changed", "zeros", "foreign text", "another format"],
+)
+def test_a_damaged_journal_is_refused_and_left_alone(path, damage):
+    live(path)
+    with open(path, "rb") as file:
+        damaged = damage(file.read())
+    with open(path, "wb") as file:
+        file.write(damaged)
+    assert "is damaged, or no journal of dp-coordinator" in refused(path)
+    assert last_entry(path) is None
+    with open(path, "rb") as file:
+        assert file.read() == damaged
+
+
+@given(content=st.binary(min_size=1, max_size=300))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+def test_no_content_is_taken_for_a_journal(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+    refused(path)
+
+
+def test_only_one_coordinator_has_it_open(path):
+    journal = Journal(path, DEPLOYMENT)
+    assert "is in use by another coordinator" in refused(path)
+    journal.close()
+    Journal(path, DEPLOYMENT).close()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    assert "cannot be opened for writing: No such file or directory" in refused(str(tmp_path / "none" / "journal"))
+    assert "cannot be opened for writing: Is a directory" in refused(str(tmp_path))
+
+
+def test_addresses_too_long_for_an_entry_are_named(path):
+    journal = Journal(path, DEPLOYMENT)
+    with pytest.raises(JournalError, match="use shorter addresses"):
+        journal.begin(replace(ENDPOINTS, back_output="ipc://" + "x" * BLOCK), None)
+    journal.close()

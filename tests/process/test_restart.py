@@ -1,0 +1,249 @@
+"""A coordinator that dies and comes back, seen by raw peers: same addresses, same wave, no second READY, a wake-up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections import deque
+
+import pytest
+import zmq
+
+from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
+from dp_coordinator.journal import last_entry
+from dp_coordinator.wire.client import READY
+from tests.cli.run import announced, run, running
+from tests.transport.rig import Peer, pack, unpack, wait_until
+
+ENGINES = 2
+
+
+class Deployment:
+    """Engines and one front-end with raw sockets."""
+
+    def __init__(self, stack, front_publish, back_output, back_publish):
+        self._context = stack.enter_context(zmq.Context())
+        stack.callback(self._context.destroy, linger=0)
+        self._back_publish = back_publish
+        self._inbox = {}
+        self._poller = zmq.Poller()
+        self.engines = []
+        for _ in range(ENGINES):
+            self.add_engine()
+        self.outputs = [Peer(self._context, zmq.PUSH, back_output) for _ in range(ENGINES)]
+        self.front_end = self._subscriber(front_publish)
+
+    def add_engine(self):
+        self.engines.append(self._subscriber(self._back_publish))
+
+    def _subscriber(self, address):
+        peer = Peer(self._context, zmq.XSUB, address)
+        self._inbox[peer.socket] = deque()
+        self._poller.register(peer.socket, zmq.POLLIN)
+        return peer
+
+    def say(self, engine, *, complete=None, start=None):
+        self.outputs[engine].send(pack([engine, [], None, 0.0, None, None, complete, start, None]))
+
+    def heard(self):
+        """What each engine is sent next."""
+        self._poll_until(lambda: all(self._inbox[engine.socket] for engine in self.engines))
+        return [self._inbox[engine.socket].popleft() for engine in self.engines]
+
+    def wave_announced(self):
+        """The next wave state that the front-end is told, as [wave, running]."""
+        self._poll_until(self._drop_loads)
+        return unpack(self._drop_loads().popleft()[0])[1:]
+
+    def _drop_loads(self):
+        inbox = self._inbox[self.front_end.socket]
+        while inbox and unpack(inbox[0][0])[0] is not None:
+            inbox.popleft()
+        return inbox
+
+    def _poll_until(self, condition):
+        """Everybody polls all the time, as in vLLM: a socket that nobody polls does not subscribe again."""
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, self._inbox
+            for socket, _ in self._poller.poll(100):
+                self._inbox[socket].append(socket.recv_multipart())
+
+
+def start(wave, exclude=None):
+    return [[b"\x02", pack((wave, exclude))]] * ENGINES
+
+
+@contextlib.contextmanager
+def deployed(**options):
+    with contextlib.ExitStack() as stack:
+        coordinator = stack.enter_context(DPCoordinator(ENGINES, supervised=True, **options))
+        back_publish, back_output = coordinator.get_engine_socket_addresses()
+        peers = Deployment(stack, coordinator.get_stats_publish_address(), back_output, back_publish)
+        assert peers.heard() == [[READY]] * ENGINES
+        yield coordinator, peers
+
+
+def state(url):
+    with urllib.request.urlopen(f"{url}/api/v1/state", timeout=20) as answer:
+        return json.load(answer)
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+LOOPBACK = {f"{name}_address": "tcp://127.0.0.1:*" for name in ("front_publish", "back_output", "back_publish")}
+
+
+@pytest.mark.parametrize("dialect", ["0.16", "0.28", "0.33"])
+@pytest.mark.parametrize("addresses", [{}, LOOPBACK], ids=["ipc", "tcp"])
+def test_it_comes_back_with_its_wave_and_wakes_everybody_twice(dialect, addresses):
+    with deployed(dialect=dialect, **addresses) as (coordinator, peers):
+        peers.say(1, complete=56)
+        assert peers.wave_announced() == [57, False]
+        kill(coordinator.worker_pid())
+        assert peers.heard() == start(57)  # and no READY before it
+        assert peers.wave_announced() == [57, False]
+        peers.say(0, complete=57)
+        assert peers.heard() == start(58)
+        assert peers.wave_announced() == [58, False]
+        peers.say(0, complete=58)
+        assert peers.wave_announced() == [59, False]
+        peers.say(1, start=59)
+        assert peers.heard() == start(59, 1)  # nothing in between
+
+
+def test_rest_tells_of_the_restart_at_the_same_address():
+    with deployed() as (coordinator, peers):
+        before = state(coordinator.http_url)
+        assert (before["restarts"], before["recovery"], before["pid"]) == (0, None, coordinator.worker_pid())
+        peers.say(0, complete=4)
+        peers.wave_announced()
+        kill(before["pid"])
+        peers.heard()
+        after = state(coordinator.http_url)
+        assert (after["restarts"], after["current_wave"], after["pid"]) == (1, 5, coordinator.worker_pid())
+        assert after["pid"] != before["pid"]
+        assert (after["endpoints"], after["recovery"]["phase"]) == (before["endpoints"], "settling")
+        assert (after["recovery"]["resumed_wave"], after["recovery"]["engines_back"]) == (5, ENGINES)
+        peers.say(0, complete=5)
+        peers.heard()
+        wait_until(lambda: state(coordinator.http_url)["recovery"]["phase"] == "done", "the end of the recovery")
+
+
+def test_it_survives_one_death_after_the_other():
+    with deployed(dialect="0.28") as (coordinator, peers):
+        for wave in range(1, 6):
+            kill(coordinator.worker_pid())
+            assert peers.heard() == start(wave - 1)
+            peers.say(0, complete=wave - 1)
+            assert peers.heard() == start(wave)
+        assert state(coordinator.http_url)["restarts"] == 5
+
+
+def test_dying_before_all_engines_have_come_costs_nothing():
+    with contextlib.ExitStack() as stack:
+        coordinator = stack.enter_context(DPCoordinator(ENGINES + 1, supervised=True))
+        back_publish, back_output = coordinator.get_engine_socket_addresses()
+        peers = Deployment(stack, coordinator.get_stats_publish_address(), back_output, back_publish)
+        wait_until(lambda: state(coordinator.http_url)["engines_subscribed"] == ENGINES, "the first engines")
+        kill(coordinator.worker_pid())
+        peers.add_engine()
+        assert peers.heard() == [[READY]] * (ENGINES + 1)
+        assert state(coordinator.http_url)["recovery"] is None
+
+
+def test_the_supervisors_death_takes_the_coordinator_along():
+    with deployed() as (coordinator, _):
+        worker = os.pidfd_open(coordinator.worker_pid())
+        coordinator.proc.kill()
+        poller = zmq.Poller()
+        poller.register(worker, zmq.POLLIN)
+        assert poller.poll(20_000), "the worker outlived its supervisor"
+        os.close(worker)
+
+
+def test_nothing_is_left_behind():
+    with deployed() as (coordinator, _):
+        worker, folder = coordinator.worker_pid(), os.path.dirname(coordinator.get_stats_publish_address()[6:])
+        assert os.path.exists(f"{folder}/journal")
+    assert coordinator.proc.exitcode == 0
+    assert not os.path.exists(folder)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+@pytest.mark.parametrize("content", [b"not a journal\n", b"\0" * 4096])
+def test_a_damaged_journal_is_an_error_and_no_restart(tmp_path, content):
+    journal = tmp_path / "journal"
+    journal.write_bytes(content)
+    with pytest.raises(CoordinatorStartError, match="is damaged, or no journal of dp-coordinator"):
+        DPCoordinator(ENGINES, supervised=True, journal=str(journal))
+    assert journal.read_bytes() == content
+
+
+def test_a_journal_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(CoordinatorStartError, match=r"--journal .*/none/journal cannot be opened for writing"):
+        DPCoordinator(ENGINES, supervised=True, journal=str(tmp_path / "none" / "journal"))
+
+
+# -- on the command line -------------------------------------------------------------------------------------------
+
+SERVE = ("serve", "--engine-count", str(ENGINES), "--http", "127.0.0.1:0", "--dialect", "0.32")
+
+
+def addresses_of(process):
+    where = announced(process)
+    return where["front_publish"], where["back_output"], where["back_publish"], where["dashboard"]
+
+
+def test_serve_supervised_comes_back_where_it_was():
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(running(*SERVE, "--supervised"))
+        *ends, url = first = addresses_of(process)
+        peers = Deployment(stack, *ends)
+        assert peers.heard() == [[READY]] * ENGINES
+        peers.say(0, complete=8)
+        assert peers.wave_announced() == [9, False]
+        worker = state(url)["pid"]
+        assert worker != process.pid
+        kill(worker)
+        assert peers.heard() == start(9)
+        assert addresses_of(process) == first
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_serve_with_a_journal_goes_on_in_its_next_process(tmp_path):
+    """What an operator does to put a new version under engines that stay."""
+    journal = str(tmp_path / "journal")
+    with contextlib.ExitStack() as stack:
+        with running(*SERVE, "--journal", journal) as process:
+            *ends, _ = first = addresses_of(process)
+            peers = Deployment(stack, *ends)
+            assert peers.heard() == [[READY]] * ENGINES
+            peers.say(0, complete=8)
+            assert peers.wave_announced() == [9, False]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        assert last_entry(journal).state.current_wave == 9
+        with running(*SERVE, "--journal", journal) as process:
+            assert addresses_of(process) == first
+            assert peers.heard() == start(9)
+        refused = run("serve", "--engine-count", "3", "--no-http", "--journal", journal)
+        assert (refused.returncode, "belongs to a coordinator with --engine-count 2, not 3" in refused.stderr) == (
+            2,
+            True,
+        )
+
+
+def test_a_setting_that_is_wrong_is_said_once_and_not_tried_again():
+    refused = run(*SERVE, "--supervised", "--journal", "/nonexistent/journal")
+    assert refused.returncode == 2
+    assert refused.stderr.count("/nonexistent/journal") == 1
+    assert "starting it again" not in refused.stderr

@@ -1,0 +1,177 @@
+"""The supervisor as a real process, with workers of a few words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+WORKER_DONE = 30.0
+
+
+def supervise(*worker, options=(), stdin=subprocess.DEVNULL, constants=""):
+    """A supervisor of `python -c worker[0] worker[1:]`; `constants` are statements run before it."""
+    code = f"import sys, dp_coordinator.supervisor as s\n{constants}\nsys.exit(s.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *options, "--", sys.executable, "-c", *worker]
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def supervised(*worker, **how):
+    with supervise(*worker, **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(*worker, **how):
+    with supervised(*worker, **how) as process:
+        out, err = process.communicate(timeout=WORKER_DONE)
+        return process.returncode, out, err
+
+
+SAYS_PID = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_what_a_first_worker_says_of_itself_is_passed_on(code):
+    returned, _, err = finished(f"raise SystemExit({code})")
+    assert (returned, err) == (code, "")
+
+
+def test_engines_that_are_missing_end_it_in_any_life(tmp_path):
+    lived = tmp_path / "lived"
+    worker = "import os, sys; p = sys.argv[1]; sys.exit(3) if os.path.exists(p) else (open(p, 'w'), os.abort())"
+    returned, _, err = finished(worker, str(lived))
+    assert returned == 3
+    assert "was ended by SIGABRT" in err
+
+
+def test_a_killed_worker_is_started_again():
+    with supervised(SAYS_PID) as process:
+        first = int(process.stdout.readline())
+        os.kill(first, signal.SIGKILL)
+        second = int(process.stdout.readline())
+        assert second != first
+        assert "was ended by SIGKILL" in process.stderr.readline()
+
+
+def test_a_worker_that_ended_unasked_is_started_again():
+    with supervised(SAYS_PID) as process:
+        os.kill(int(process.stdout.readline()), signal.SIGTERM)
+        assert int(process.stdout.readline())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_ends_its_worker_when_it_is_told_to_end(number):
+    worker = (
+        "import signal, time, sys; signal.signal(signal.SIGTERM, lambda *_: (print('told', flush=True), sys.exit(7)));"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    with supervised(worker) as process:
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "told\n"
+        assert process.wait(WORKER_DONE) == 7
+
+
+def test_a_worker_that_does_not_listen_is_killed():
+    worker = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    )
+    with supervised(worker, constants="s.GRACE_S = 0.1") as process:
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(WORKER_DONE) != 0
+        assert "killing it" in process.stderr.read()
+
+
+def test_it_gives_up_after_instant_deaths_and_says_so():
+    returned, _, err = finished("raise SystemExit(9)", constants="s.PAUSES_S = (0.0,)")
+    assert returned == 4
+    assert err.count("starting it again") == 9
+    assert "ended with exit code 9" in err
+    assert "the 10th time in a row within 2 s: giving up" in err
+
+
+def test_a_setting_that_went_wrong_later_is_tried_again(tmp_path):
+    """A port can be taken for a moment; that must not end a deployment that has run."""
+    lives = tmp_path / "lives"
+    worker = (
+        "import os, sys, time\n"
+        "p = sys.argv[1]; n = len(open(p).read()) if os.path.exists(p) else 0\n"
+        "open(p, 'a').write('x')\n"
+        "if n == 0: os.abort()\n"
+        "if n == 1: sys.exit(2)\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    with supervised(worker, str(lives)) as process:
+        assert process.stdout.readline() == "up\n"
+
+
+def test_every_worker_reads_its_settings_from_the_beginning(tmp_path):
+    settings = tmp_path / "settings"
+    settings.write_text("the settings")
+    with settings.open() as stdin, supervised(f"print(input(), flush=True); {SAYS_PID}", stdin=stdin) as process:
+        for _ in range(3):
+            assert process.stdout.readline() == "the settings\n"
+            os.kill(int(process.stdout.readline()), signal.SIGKILL)
+
+
+def test_its_scratch_folder_goes_with_it(tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (scratch / "journal").write_text("x")
+    finished("raise SystemExit(2)", options=("--scratch", str(scratch)))
+    assert not scratch.exists()
+
+
+def gone(pid):
+    deadline = time.monotonic() + WORKER_DONE
+    while time.monotonic() < deadline:
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc to see who is there")
+def test_it_ends_with_its_parent_and_takes_its_worker_along():
+    parent = (
+        "import os, subprocess, sys\n"
+        "s = subprocess.Popen([sys.executable, '-m', 'dp_coordinator.supervisor', '--parent', str(os.getpid()), '--',\n"
+        "                      sys.executable, '-c', sys.argv[1]])\n"
+        "print(s.pid, flush=True); s.wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent, SAYS_PID], stdout=subprocess.PIPE, text=True) as process:
+        supervisor, worker = int(process.stdout.readline()), int(process.stdout.readline())
+        process.kill()
+        assert gone(supervisor)
+        assert gone(worker)
+
+
+def test_it_loads_nothing_but_the_standard_library():
+    code = (
+        "import sys, dp_coordinator.supervisor\n"
+        "print(sorted({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'__main__'}))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, env=_with_path()
+    )
+    assert out.stdout.strip() == "['dp_coordinator']"
+
+
+def _with_path():
+    import dp_coordinator
+
+    return os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(dp_coordinator.__file__))}
