@@ -22,12 +22,6 @@ class Driver:
             self.advance(0.05)
             self.effects = [(at, e) for at, e in self.effects if isinstance(e, WriteJournal)]
 
-    def come_back(self) -> None:
-        """The process was killed, and the next one has what was written down last."""
-        written = [effect.state for _, effect in self.effects if isinstance(effect, WriteJournal)]
-        before = self.core
-        self.core = Coordinator(before.engine_count, before.dialect, now=self.now, resumed=written[-1], **self._options)
-
     def feed(self, event: Event, at: float | None = None) -> list[Effect]:
         if at is not None:
             self.advance_to(at)

@@ -35,7 +35,7 @@ def play(recording):
     for message in recording.messages:
         if message.type == "proc_killed":
             driver.advance_to(message.t)
-            driver.come_back()
+            driver.restart()
         if message.dir != "recv":
             continue
         if message.type in SUBSCRIPTIONS:
