@@ -137,6 +137,7 @@ export class LoadChart {
     const scale = window.devicePixelRatio || 1;
     ctx.save();
     ctx.font = FONT.replace("11px", `${11 * scale}px`);
+    ctx.textAlign = "left";
     ctx.textBaseline = "bottom";
     let labelled = Number.NEGATIVE_INFINITY;
     for (const band of [...frame.bands].sort((a, b) => a.start - b.start)) {
@@ -157,12 +158,15 @@ export class LoadChart {
         labelled = x0 + wide;
       }
     }
+    // A restart of just now has no room for its name at the right of its line.
+    const room = ctx.measureText("restart").width + 8 * scale;
     ctx.fillStyle = colours.warn;
     for (const at of frame.restarts) {
       const x = plot.valToPos(at, "x", true);
       if (x < left || x > left + width) continue;
       ctx.fillRect(x, top, 2 * scale, height);
-      ctx.fillText("restart", x + 5 * scale, top + 14 * scale);
+      const beside = x + room > left + width ? x - room + 4 * scale : x + 6 * scale;
+      ctx.fillText("restart", beside, top + 14 * scale);
     }
     ctx.restore();
   }

@@ -17,7 +17,7 @@ function Duration({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
 function tag(wave: WaveInfo): string | null {
   if (wave.open) return "open";
   if (wave.completed) return null;
-  return wave.ended_at === null ? "end not seen" : "overtaken";
+  return wave.ended_at === null ? "cut off" : "overtaken";
 }
 
 function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today: number }) {
