@@ -31,7 +31,13 @@ def run_demo(options: DemoOptions) -> int:
     with Stop(options.parent_pid) as stop, ExitStack() as stack:
         try:
             coordinator = stack.enter_context(
-                DPCoordinator(options.engines, http=options.http, dialect=options.dialect, log_level="warning")
+                DPCoordinator(
+                    options.engines,
+                    supervised=options.supervised,
+                    http=options.http,
+                    dialect=options.dialect,
+                    log_level="warning",
+                )
             )
         except (CoordinatorStartError, SettingsError) as error:
             _complain(f"{error}. Choose another address with --http, for example --http 127.0.0.1:0 for any free port.")
@@ -92,7 +98,9 @@ def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children)
         f"vLLM {options.dialect} dialect, {options.engines} engines, {options.front_ends} front-ends, "
         + ("no traffic" if options.no_traffic else "bursts and pauses of traffic")
     )
-    _say(f"coordinator: pid {coordinator.proc.pid}")
+    if options.supervised:
+        _say(f"supervisor: pid {coordinator.proc.pid}")
+    _say(f"coordinator: pid {coordinator.worker_pid()}")
     for name, pid in children.pids.items():
         _say(f"{name}: pid {pid}")
     _say("kill any of them and watch the page; Ctrl-C ends the demo")
@@ -100,6 +108,7 @@ def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children)
 
 def _supervise(stop: Stop, coordinator: DPCoordinator, hub: CollectiveHub, children: Children) -> int:
     watched: list[Any] = [stop, hub, coordinator.proc.sentinel]
+    pid = coordinator.worker_pid()
     while not stop.asked:
         select.select(watched, [], [], LOOK_S)
         hub.turn()
@@ -108,6 +117,8 @@ def _supervise(stop: Stop, coordinator: DPCoordinator, hub: CollectiveHub, child
         if not coordinator.proc.is_alive():
             _complain(f"the coordinator ended with exit code {coordinator.proc.exitcode}")
             return 1
+        if pid != (pid := coordinator.worker_pid()):
+            _say(f"coordinator started again, pid {pid}")
         children.look(time.monotonic())
     _say("stopping")
     return 0

@@ -7,6 +7,7 @@ engine does, but what it reads is handled between two steps only.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
 from collections import deque
@@ -41,13 +42,18 @@ class State(Enum):
 
 
 def run_engine(options: EngineOptions) -> int:
-    """Run one engine until SIGINT or SIGTERM and return the exit code: 0, or 1 when it could not start."""
+    """Run one engine until SIGINT or SIGTERM and return the exit code: 0, or 1 when it could not start.
+
+    At the end it prints how many requests it did not finish, as one line of JSON.
+    """
     try:
         with Stop(options.parent_pid) as stop, ExitStack() as stack:
-            SimulatedEngine(options, stop, stack).run()
+            engine = SimulatedEngine(options, stop, stack)
+            engine.run()
     except (NotReadyError, ProtocolError, OSError, ValueError) as error:
         log.error("engine %d: %s", options.index, error)
         return 1
+    print(json.dumps({"unfinished": engine.unfinished}), flush=True)
     return 0
 
 
@@ -93,6 +99,11 @@ class SimulatedEngine:
             raise ValueError(f"cannot bind --request-address {self._options.request_address}: {error}") from error
         self._poller.register(requests, zmq.POLLIN)
         return requests
+
+    @property
+    def unfinished(self) -> int:
+        """How many requests are here, those included that were not looked at yet."""
+        return self._loop.unfinished + sum(not isinstance(each, StartWave) for each in self._inputs)
 
     # -- turns -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import msgspec
 import zmq
 
 from dp_coordinator.client import FrontendClient, NoEngineError, ProtocolError
+from dp_coordinator.simulation.demand import Demand
 from dp_coordinator.simulation.messages import Request, decode_finished, encode
 from dp_coordinator.simulation.options import FrontEndOptions
 from dp_coordinator.simulation.outstanding import Outstanding, Sent, Totals
@@ -28,7 +30,7 @@ RETRY_S = 0.1
 def run_front_end(options: FrontEndOptions) -> int:
     """Run one front-end until SIGINT, SIGTERM or `requests` answers; return the exit code: 0, or 1 if it cannot start.
 
-    At the end what became of its requests is printed as one line of JSON.
+    At the end what became of its requests is printed as one line of JSON; on demand, each time that all are answered.
     """
     try:
         with Stop(options.parent_pid) as stop, ExitStack() as stack:
@@ -37,7 +39,7 @@ def run_front_end(options: FrontEndOptions) -> int:
     except ValueError as error:
         log.error("front-end %d: %s", options.index, error)
         return 1
-    print(json.dumps(asdict(front_end.totals)), flush=True)
+    front_end.print_totals()
     return 0
 
 
@@ -46,7 +48,8 @@ class SimulatedFrontEnd:
 
     def __init__(self, options: FrontEndOptions, stop: Stop, stack: ExitStack) -> None:
         self._options, self._stop = options, stop
-        self._traffic = None if options.no_traffic else Traffic(options, time.time())
+        self._demand = Demand(options, sys.stdin.fileno()) if options.on_demand else None
+        self._traffic = self._demand or (None if options.no_traffic else Traffic(options, time.time()))
         self._outstanding = Outstanding(options.request_timeout_s)
         self._unsent: deque[tuple[int, Size, int | None]] = deque()
         self._client = stack.enter_context(
@@ -62,6 +65,8 @@ class SimulatedFrontEnd:
         self._engines = [stack.enter_context(_dealer(context, address)) for address in options.engine_address]
         self._poller = zmq.Poller()
         self._poller.register(stop.fileno(), zmq.POLLIN)
+        if self._demand is not None:
+            self._poller.register(self._demand.fileno(), zmq.POLLIN)
         for socket in (self._client.socket, *self._engines):
             self._poller.register(socket, zmq.POLLIN)
 
@@ -78,8 +83,13 @@ class SimulatedFrontEnd:
             self._hear()
             self._read_answers()
             self._take_overdue()
+            self._take_demand()
             self._take_traffic()
             self._send_all()
+
+    def print_totals(self) -> None:
+        """One line of JSON."""
+        print(json.dumps(asdict(self.totals)), flush=True)
 
     def _timeout_ms(self) -> int:
         times = [PARENT_CHECK_S]
@@ -120,6 +130,16 @@ class SimulatedFrontEnd:
             self._client.request_finished(sent.engine)
             self.totals.resent += 1
             self._unsent.append((sent.id, sent.size, sent.engine))
+
+    def _take_demand(self) -> None:
+        if self._demand is None:
+            return
+        if self.totals.finished == self._demand.asked and self._demand.unanswered:
+            self._demand.unanswered = False
+            self.print_totals()
+        if not self._demand.read(time.time()):
+            self._poller.unregister(self._demand.fileno())
+            self._demand = None
 
     def _take_traffic(self) -> None:
         if self._traffic is None:

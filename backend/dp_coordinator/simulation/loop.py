@@ -93,6 +93,11 @@ class EngineLoop:
         self.running = False
         """Whether the engine steps even without requests of its own."""
 
+    @property
+    def unfinished(self) -> int:
+        """How many requests wait or run."""
+        return sum(self._scheduler.counts)
+
     def open_turn(self) -> None:
         """Begin to take input."""
         self._was_running = self.running
@@ -128,7 +133,10 @@ class EngineLoop:
         """End the step that the collective has let begin."""
         effects: list[Effect] = [Finish(job) for job in self._scheduler.step()]
         effects += self._report_changes()
-        self.wave, self.step_counter = outcome.wave, outcome.step
+        if outcome.step != self.step_counter + 1:
+            # Came back in the middle of a wave. Otherwise a rank counts its own waves, right or wrong.
+            self.wave = outcome.wave
+        self.step_counter = outcome.step
         self.running = not self._ends_wave(outcome)
         if not self.running:
             if self._rank == 0:

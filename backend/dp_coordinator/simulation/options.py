@@ -62,6 +62,8 @@ class FrontEndOptions:
     """The vLLM version whose front-ends are simulated."""
     no_traffic: bool = False
     """Send no requests: subscribe and listen only."""
+    on_demand: bool = False
+    """Send what is asked for on stdin: a line is a number of requests. When all are answered, print the totals."""
     rate: float = 16.0
     """Requests a second within a burst, of this front-end."""
     cycle_s: float = 12.0
@@ -106,6 +108,8 @@ class DemoOptions:
     """Requests a second of each front-end within a burst."""
     seed: int = 1
     """Makes the traffic repeatable."""
+    supervised: bool = False
+    """Keep the coordinator alive too: it is started again when it dies, and goes on where it was."""
     respawn_after_s: float = 3.0
     """Seconds until an engine or front-end that died is started again."""
     parent_pid: int | None = None

@@ -1,0 +1,291 @@
+"""`python -m benchmarks.restarts --kills 200`: a supervised coordinator that is killed again and again, under traffic.
+
+Coordinator, engines and front-ends are processes of their own. In each round requests are sent and the coordinator is
+killed (SIGKILL), at a random moment before, between or after them; the round is over when every request is answered.
+Requests are few, often a lone one, and nothing else happens until they are answered: whatever a wake-up that got lost
+would strand stays stranded, is counted, and ends the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from benchmarks import machine
+from dp_coordinator.handle import DPCoordinator
+from dp_coordinator.simulation.flags import to_arguments
+from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
+from dp_coordinator.supervisor import INSTANT_S
+
+DIALECTS = ("0.28", "0.32", "0.33")
+ENGINES = 3
+FRONT_ENDS = 2
+ANSWER_TIMEOUT_S = 20.0
+"""A request that has no answer by then is stranded: they take a tenth of a second."""
+NORMAL_TIMEOUT_S = 30.0
+POLL_S = 0.005
+
+
+@dataclass
+class Figures:
+    """What became of it."""
+
+    dialect: str
+    kills: int = 0
+    restarts: int = 0
+    """As the coordinator counts them."""
+    sent: int = 0
+    finished: int = 0
+    stranded: int = 0
+    """Requests that engines have and do not finish."""
+    waves: int = 0
+    """The current wave at the end."""
+    waves_went_back: bool = False
+    recovery_s: list[float] = field(default_factory=list)
+    """From each kill until REST says that all engines are back and START has been sent to them."""
+
+    @property
+    def lost(self) -> int:
+        """Requests that nobody has any more."""
+        return self.sent - self.finished - self.stranded
+
+
+class Deployment:
+    """A supervised coordinator, and engines and front-ends that send what they are asked for."""
+
+    def __init__(self, dialect: str, directory: str, stack: ExitStack) -> None:
+        self.figures = Figures(dialect)
+        self._stack = stack
+        self._coordinator = stack.enter_context(
+            DPCoordinator(ENGINES, supervised=True, dialect=dialect, log_level="error")
+        )
+        self._pid = 0
+        addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(ENGINES))
+        collective = f"127.0.0.1:{_free_port()}"
+        back_publish, back_output = self._coordinator.get_engine_socket_addresses()
+        self._engines = [
+            self._spawn(
+                "engine",
+                EngineOptions(
+                    index=index,
+                    engine_count=ENGINES,
+                    back_publish_address=back_publish,
+                    back_output_address=back_output,
+                    request_address=address,
+                    collective=collective,
+                    host_collective=index == 0,
+                    dialect=dialect,
+                    step_ms=1.0,
+                ),
+            )
+            for index, address in enumerate(addresses)
+        ]
+        self._front_ends = [
+            self._spawn(
+                "front-end",
+                FrontEndOptions(
+                    front_publish_address=self._coordinator.get_stats_publish_address(),
+                    engine_address=addresses,
+                    index=index,
+                    front_end_count=FRONT_ENDS,
+                    dialect=dialect,
+                    on_demand=True,
+                    rate=50.0,
+                    min_steps=1,
+                    max_steps=60,
+                    request_timeout_s=0,
+                ),
+            )
+            for index in range(FRONT_ENDS)
+        ]
+        self._wait_for(lambda state: state["ready"] and state["front_ends"] == FRONT_ENDS)
+
+    def _spawn(self, kind: str, options: Any) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._stack.callback(lambda: process.returncode is None and _end(process))
+        return process
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def ask(self, requests: int, front_ends: list[int]) -> None:
+        """Have each of these front-ends send so many requests."""
+        for index in front_ends:
+            pipe = self._front_ends[index].stdin
+            assert pipe is not None
+            pipe.write(b"%d\n" % requests)
+            pipe.flush()
+
+    def answered(self, front_end: int) -> bool:
+        """Wait until a front-end has all its answers; False when some do not come."""
+        pipe = self._front_ends[front_end].stdout
+        assert pipe is not None
+        return bool(select.select([pipe], [], [], ANSWER_TIMEOUT_S)[0]) and bool(pipe.readline())
+
+    # -- the coordinator ---------------------------------------------------------------------------------------
+
+    def kill(self) -> float:
+        """Kill the coordinator, and give the time of it."""
+        self._pid = self._coordinator.worker_pid()
+        at = time.monotonic()
+        os.kill(self._pid, signal.SIGKILL)
+        self.figures.kills += 1
+        return at
+
+    def recovered(self, killed_at: float) -> None:
+        """Wait until everything is as usual again, and take the time."""
+        state = self._wait_for(
+            lambda state: state["pid"] != self._pid and state["recovery"]["phase"] in {"settling", "done"}
+        )
+        self.figures.recovery_s.append(time.monotonic() - killed_at)
+        self.figures.restarts = state["restarts"]
+
+    def _wait_for(self, wanted: Any) -> Any:
+        deadline = time.monotonic() + NORMAL_TIMEOUT_S
+        while True:
+            state = self._state()
+            if state is not None:
+                self.figures.waves_went_back |= state["current_wave"] < self.figures.waves
+                self.figures.waves = state["current_wave"]
+                if wanted(state):
+                    return state
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not as it should be after {NORMAL_TIMEOUT_S:g} s: {state}")
+            time.sleep(POLL_S)
+
+    def _state(self) -> Any:
+        try:
+            with urllib.request.urlopen(f"{self._coordinator.http_url}/api/v1/state", timeout=2) as answer:
+                return json.load(answer)
+        except (OSError, http.client.HTTPException):
+            return None  # it is dead, or not quite back
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def account(self) -> Figures:
+        """End everything and add up what became of the requests."""
+        self._wait_for(lambda state: True)
+        for front_end in self._front_ends:
+            totals = _account(front_end)
+            self.figures.sent += totals["sent"]
+            self.figures.finished += totals["finished"]
+        for engine in reversed(self._engines):  # the first one hosts the collective
+            self.figures.stranded += _account(engine)["unfinished"]
+        return self.figures
+
+
+def _end(process: subprocess.Popen[bytes]) -> bytes:
+    """End a process, and give what it has printed since."""
+    process.terminate()
+    printed, _ = process.communicate(timeout=10)
+    return printed
+
+
+def _account(process: subprocess.Popen[bytes]) -> Any:
+    """End a process, and give the account that it prints at the end."""
+    return json.loads(_end(process).splitlines()[-1])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextmanager
+def deployed(dialect: str) -> Iterator[Deployment]:
+    """A deployment, for as long as it is needed."""
+    with tempfile.TemporaryDirectory(prefix="dp-restarts-") as directory, ExitStack() as stack:
+        yield Deployment(dialect, directory, stack)
+
+
+def run(dialect: str, kills: int, seed: int) -> Figures:
+    """Kill the coordinator so many times; ends early when a request is stranded."""
+    chance = random.Random(f"{dialect} {seed}")
+    with deployed(dialect) as deployment:
+        for number in range(kills):
+            if not _round(deployment, number, chance):
+                break
+        return deployment.account()
+
+
+def _round(deployment: Deployment, number: int, chance: random.Random) -> bool:
+    """One kill, and requests before it or while the coordinator is away; whether all were answered."""
+    asked = [chance.randrange(FRONT_ENDS)] if chance.random() < 0.4 else list(range(FRONT_ENDS))
+    requests = 1 if chance.random() < 0.5 else chance.randint(2, 30)
+    paused = chance.random() < 0.4
+    if paused:
+        killed_at = deployment.kill()
+        time.sleep(chance.uniform(0.0, 0.8))
+        deployment.ask(requests, asked)
+    else:
+        deployment.ask(requests, asked)
+        # A lone request is answered, and its wave over, within a tenth of a second.
+        time.sleep(chance.uniform(0.0, 0.12 if requests == 1 else 0.8))
+        killed_at = deployment.kill()
+    deployment.recovered(killed_at)
+    if not all(deployment.answered(front_end) for front_end in asked):
+        return False
+    if number % 2:
+        # The supervisor gives up on a coordinator that dies young ten times in a row. That is not the subject here.
+        time.sleep(max(0.0, killed_at + INSTANT_S + 0.5 - time.monotonic()))
+    return True
+
+
+def table(runs: list[Figures]) -> str:
+    """The Markdown table."""
+    lines = [
+        f"Measured on {machine.describe()}: {ENGINES} simulated engines, {FRONT_ENDS} front-ends, kill -9.",
+        "",
+        "| dialect | kills | restarts | requests sent | finished | lost | stranded | waves | recovery p50 | max |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in runs:
+        cells = (each.kills, each.restarts, each.sent, each.finished, each.lost, each.stranded, each.waves)
+        times = f"{median(each.recovery_s):.2f} s | {max(each.recovery_s):.2f} s"
+        lines.append(f"| {each.dialect} | {' | '.join(map(str, cells))} | {times} |")
+    return "\n".join(lines)
+
+
+def _sum(runs: list[Figures]) -> Figures:
+    names = ("kills", "restarts", "sent", "finished", "stranded", "waves")
+    total = Figures("all", **{name: sum(getattr(each, name) for each in runs) for name in names})
+    total.recovery_s = [seconds for each in runs for seconds in each.recovery_s]
+    return total
+
+
+def main() -> int:
+    """Run it, tell progress on stderr, print the table; the exit code says whether nothing was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200, help="in all, evenly over the dialects (default 200)")
+    parser.add_argument("--dialect", action="append", help="this one only; may be repeated")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    dialects = given.dialect or list(DIALECTS)
+    runs = []
+    for number, dialect in enumerate(dialects):
+        kills = given.kills // len(dialects) + (number < given.kills % len(dialects))
+        print(f"{kills} kills with dialect {dialect} ...", file=sys.stderr, flush=True)
+        runs.append(run(dialect, kills, given.seed))
+    print(table([*runs, _sum(runs)]))
+    return int(any(each.sent != each.finished or each.waves_went_back for each in runs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
