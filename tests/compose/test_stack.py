@@ -117,6 +117,16 @@ def test_an_engine_that_is_killed_is_missed_and_comes_back(stack: Stack) -> None
     assert next_events(stack, "wave_completed")
 
 
+def test_a_coordinator_that_is_killed_comes_back_with_its_wave(stack: Stack) -> None:
+    before = stack.get("/api/v1/state")
+    docker("exec", stack.container("coordinator"), "python3", "-c", f"import os; os.kill({before['pid']}, 9)")
+    until(lambda: stack.get("/api/v1/state")["restarts"] == before["restarts"] + 1, "it is back", timeout=30)
+    until(lambda: stack.get("/api/v1/state")["recovery"]["phase"] == "done", "it has recovered", timeout=60)
+    assert next_events(stack, "wave_completed")
+    after = stack.get("/api/v1/state")
+    assert (after["engines_subscribed"], after["current_wave"] > before["current_wave"]) == (4, True)
+
+
 def kinds_since(stack: Stack, since: int) -> set[str]:
     """The kinds of the events after a number."""
     return {event["kind"] for event in stack.get(f"/api/v1/events?since={since}")["events"]}
