@@ -15,7 +15,7 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium demo dev test test-compose lint types bench build constraints format clean clean-all
+.PHONY: help setup install chromium demo dev test test-compose lint types bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ types.gen: $(INSTALLED) ## write the page's types anew from the backend's messag
 
 bench: install ## what the README's figures come from
 	$(PY) -m benchmarks $(ARGS)
+
+bench-vllm: install ## the same in an environment with real vLLM, and how vLLM starts either; ratios
+	home="$$(scripts/vllm-env)"; DP_COORDINATOR_BENCH_VLLM_PYTHON="$$home/env/bin/python" \
+	  "$$home/env/bin/python" -m benchmarks --need-vllm $(ARGS)
 
 build: $(INSTALLED) ## dist/: an sdist, and the wheel made from it; both carry the built page
 	@scripts/need-node

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import ingestion, publication_gaps, start_latency, start_up
+from benchmarks import ingestion, publication_gaps, start_latency, start_up, under_vllm
 from benchmarks.report import Figure, options, settings_from, table
 from benchmarks.soak import soak
+from benchmarks.subjects import VLLM_PYTHON_VARIABLE, vllm_version
 
 BENCHMARKS = {
     "ingestion": ingestion.measure,
     "publication_gaps": publication_gaps.measure,
     "start_latency": start_latency.measure,
     "start_up": start_up.measure,
+    "under_vllm": under_vllm.measure,
 }
 
 
@@ -21,7 +23,10 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this one only; may be repeated")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="the demo's memory over so many minutes instead")
+    parser.add_argument("--need-vllm", action="store_true", help="an error, and no table, when vLLM is not there")
     arguments = parser.parse_args()
+    if arguments.need_vllm and vllm_version() is None:
+        parser.error(f"no Python with vLLM: {VLLM_PYTHON_VARIABLE} names one")
     if arguments.soak is not None:
         print(soak(arguments.soak))
         return

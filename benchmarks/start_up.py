@@ -20,12 +20,13 @@ def measure(settings: Settings) -> list[Figure]:
                 ready.add(subject, running.ready_after_s)
                 cpu.add(subject, cpu_seconds(running.pid))
                 if running.http_url is not None:
-                    _use_the_page(running.http_url)
+                    use_the_page(running.http_url)
                 memory.add(subject, resident_mb(running.pid))
     return [ready, cpu, memory]
 
 
-def _use_the_page(http_url: str) -> None:
+def use_the_page(http_url: str) -> None:
+    """Ask for what the page asks for, so that what serves it is there."""
     for path in ("/api/v1/state", "/metrics", "/readyz"):
         with urllib.request.urlopen(http_url + path, timeout=10) as response:
             response.read()
