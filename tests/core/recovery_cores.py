@@ -18,6 +18,7 @@ from dp_coordinator.core.effects import (
 from dp_coordinator.core.events import (
     EngineSubscribed,
     Event,
+    FrontEndSubscribed,
     ManualStartRequested,
     NewRequestNotified,
     StartWaveRequested,
@@ -31,7 +32,9 @@ Message: TypeAlias = tuple[str, int, int]
 Start: TypeAlias = tuple[int, "int | None"]
 Publication: TypeAlias = tuple[int, bool]
 
+FRONT_END_SUBSCRIBES: Message = ("front-end", 0, 0)
 EVENTS: dict[str, Any] = {
+    "front-end": lambda *_: FrontEndSubscribed(),
     "notice": NewRequestNotified,
     "wave_complete": WaveCompleted,
     "start_wave": StartWaveRequested,

@@ -23,7 +23,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from dp_coordinator.core import Dialect
-from tests.core.recovery_cores import Cores, Message, Publication, Rule, Start
+from tests.core.recovery_cores import FRONT_END_SUBSCRIBES, Cores, Message, Publication, Rule, Start
 
 
 class Engine(NamedTuple):
@@ -173,7 +173,7 @@ class Rules:
         if not front_end.to_send:
             return  # what it knows and hears has no effect any more
         if front_end.away:
-            yield _with_front_end(world, index, front_end._replace(away=False))
+            yield self._react(_with_front_end(world, index, front_end._replace(away=False)), FRONT_END_SUBSCRIBES)
         else:
             load = self.cores.load(world.core)
             if load != (front_end.heard[-1] if front_end.heard else (front_end.wave, front_end.running)):
