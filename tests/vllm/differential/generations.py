@@ -12,6 +12,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +59,7 @@ def importing() -> Iterator[None]:
         yield
 
 
+@cache
 def load(which: str) -> tuple[str, ModuleType]:
     """(version, its coordinator module)."""
     with importing():

@@ -13,10 +13,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,8 +82,11 @@ def _serving(given: argparse.Namespace, folder: Path) -> Iterator[str]:
         arguments = [str(word) for word in command]
         server = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            _wait_healthy(server, f"http://127.0.0.1:{port}", folder / "log")
+            _wait_healthy(server, f"http://127.0.0.1:{port}")
             yield f"http://127.0.0.1:{port}"
+        except BaseException:
+            print((folder / "log").read_text(errors="replace")[-8000:], file=sys.stderr)
+            raise
         finally:
             server.send_signal(signal.SIGINT)
             try:
@@ -93,11 +96,11 @@ def _serving(given: argparse.Namespace, folder: Path) -> Iterator[str]:
                 server.wait()
 
 
-def _wait_healthy(server: subprocess.Popen[bytes], base_url: str, log: Path) -> None:
+def _wait_healthy(server: subprocess.Popen[bytes], base_url: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"vLLM did not start: {log.read_text(errors='replace')[-4000:]}")
+            raise RuntimeError("vLLM did not start")
         try:
             if httpx.get(f"{base_url}/health").status_code == 200:
                 return
@@ -107,20 +110,22 @@ def _wait_healthy(server: subprocess.Popen[bytes], base_url: str, log: Path) -> 
 
 
 def _drive(base_url: str, folder: Path, given: argparse.Namespace) -> None:
-    """Rounds of completions; ours is killed during the first, after the second, during the third, ..."""
+    """Rounds of completions; ours is killed while the first runs, after the second, while the third runs, ..."""
+    worker = _Worker((folder / "http").read_text()) if given.ours else None
     with httpx.Client(base_url=base_url, timeout=120) as client, ThreadPoolExecutor(8) as pool:
         for number in range(given.rounds):
             time.sleep(2)
-            lengths = [8, 40, 24, 64, 16] if number % 2 else [12, 20]
-            round_ = [pool.submit(_complete, client, length) for length in lengths]
-            if number < given.kills and number % 2 == 0:
-                threading.Event().wait(0.05)
-                _kill_worker(folder)
-            for completion in round_:
+            kill = worker if number < given.kills else None
+            lengths = [8, 40, 24, 64, 16] if number % 2 else [120, 160] if kill else [12, 20]
+            completions = [pool.submit(_complete, client, length) for length in lengths]
+            if kill is not None and number % 2 == 0:
+                kill.wait(lambda state: state["engines_running"])
+                kill.kill()
+            for completion in completions:
                 assert completion.result() > 0
-            if number < given.kills and number % 2:
-                time.sleep(1)
-                _kill_worker(folder)
+            if kill is not None and number % 2:
+                kill.wait(lambda state: not state["engines_running"])
+                kill.kill()
         time.sleep(2)
 
 
@@ -131,21 +136,29 @@ def _complete(client: httpx.Client, length: int) -> int:
     return int(response.json()["usage"]["completion_tokens"])
 
 
-def _kill_worker(folder: Path) -> None:
-    """SIGKILL to our coordinator; returns when the next one has all engines back."""
-    url = f"http://{(folder / 'http').read_text()}/api/v1/state"
-    before: dict[str, Any] = httpx.get(url).json()
-    os.kill(before["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            state: dict[str, Any] = httpx.get(url).json()
-        except httpx.TransportError:
-            continue
-        if state["pid"] != before["pid"] and state["recovery"]["phase"] != "rejoining":
-            return
-        time.sleep(0.05)
-    raise RuntimeError("our coordinator did not come back within 30 s")
+class _Worker:
+    """Our coordinator's process, seen through REST."""
+
+    def __init__(self, address: str) -> None:
+        self._client = httpx.Client(base_url=f"http://{address}")
+
+    def wait(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                state: dict[str, Any] = self._client.get("/api/v1/state").json()
+            except httpx.TransportError:
+                continue
+            if condition(state):
+                return state
+            time.sleep(0.01)
+        raise RuntimeError("our coordinator did not come to that state within 30 s")
+
+    def kill(self) -> None:
+        """SIGKILL; returns when the next one has all engines back."""
+        before = self.wait(lambda state: True)["pid"]
+        os.kill(before, signal.SIGKILL)
+        self.wait(lambda state: state["pid"] != before and state["recovery"]["phase"] != "rejoining")
 
 
 def _free_port() -> int:
