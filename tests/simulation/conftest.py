@@ -26,7 +26,7 @@ TIMEOUT = 30.0
 
 def spawn(kind: str, options: Any) -> Process:
     command = [sys.executable, "-W", "error", "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def free_port() -> int:

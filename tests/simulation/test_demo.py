@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from http.client import HTTPException
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ class Demo:
     def start(self) -> Demo:
         self.url = self.line(r"dashboard: (http://127\.0\.0\.1:\d+)")[1]
         while "front-end 0" not in self.pids:
-            found = self.line(r"(coordinator|engine \d|front-end \d): pid (\d+)")
+            found = self.line(r"(supervisor|coordinator|engine \d|front-end \d): pid (\d+)")
             self.pids[found[1]] = int(found[2])
         return self
 
@@ -81,6 +82,16 @@ class Demo:
         while not done(answer := self.get(path)):
             assert time.monotonic() < deadline, answer
         return answer
+
+    def until_back(self, done: Callable[[Any], object]) -> Any:
+        """As `until`, of a page that may not be there yet."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                return self.until(done)
+            except (OSError, HTTPException):
+                assert time.monotonic() < deadline, "the page does not come back"
+                time.sleep(0.02)
 
     def all_gone(self) -> bool:
         return not any(_alive(pid) for pid in self.pids.values())
@@ -182,6 +193,20 @@ def test_the_end_of_the_coordinator_ends_the_demo(demo: Callable[..., Demo]) -> 
     _, complaint = running.process.communicate(timeout=TIMEOUT)
     assert running.process.returncode == 1
     assert "the coordinator ended with exit code -9" in complaint.decode()
+    assert running.all_gone()
+
+
+def test_a_supervised_coordinator_may_be_killed_and_the_demo_goes_on(demo: Callable[..., Demo]) -> None:
+    running = demo(supervised=True).start()
+    before = running.until(lambda state: state["engines_running"] and state["totals"]["running"])
+    os.kill(running.pids["coordinator"], signal.SIGKILL)
+    running.pids["coordinator"] = int(running.line(r"coordinator started again, pid (\d+)")[1])
+    back = running.until_back(lambda state: state["recovery"]["phase"] == "done" and state["front_ends"] == 1)
+    assert (back["pid"], back["restarts"]) == (running.pids["coordinator"], 1)
+    assert back["current_wave"] > before["current_wave"]
+    running.until(lambda state: state["engines_running"] and state["current_wave"] > back["current_wave"])
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(TIMEOUT) == 0
     assert running.all_gone()
 
 
