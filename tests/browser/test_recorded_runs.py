@@ -11,6 +11,9 @@ from tests.browser.rig import page, phase, rank, stat
 from tests.transport.player import Player
 from tests.wire.recordings import Recording, recordings
 
+SHOWN = ["v0.27.0_moe_1api", "v0.28.0_moe_1api", "v0.32.0_moe_1api", "v0.33.0_moe_1api"]
+SHOWN += ["v0.32.0_dense_1api"]
+
 
 def until_busiest(recording: Recording) -> tuple[Recording, list[list[float]]]:
     """The run up to its busiest report, and the counts of every engine as they stand there."""
@@ -26,7 +29,7 @@ def until_busiest(recording: Recording) -> tuple[Recording, list[list[float]]]:
     return Recording(recording.name, recording.messages[: at + 1]), then
 
 
-@pytest.mark.parametrize("name", ["v0.32.0_moe_1api", "v0.28.0_moe_1api", "v0.33.0_moe_1api", "v0.32.0_dense_1api"])
+@pytest.mark.parametrize("name", SHOWN)
 def test_the_page_shows_a_recorded_run(name: str, browser: Browser) -> None:
     recording = recordings()[name]
     busy, counts = until_busiest(recording)
@@ -51,5 +54,23 @@ def test_the_page_shows_a_recorded_run(name: str, browser: Browser) -> None:
             expect(stat(tab, "Wave")).to_have_text(str(waves[-1][0] if waves else 0))
             phase(tab, "PAUSED")
             expect(tab.locator("#waves tbody tr")).to_have_count(len({wave for wave, running in waves if running}))
+        finally:
+            player.close()
+
+
+def test_the_page_shows_a_run_with_restarts(browser: Browser) -> None:
+    name = "v0.32.0_moe_ours_killed"
+    recording = recordings()[name]
+    with (
+        DPCoordinator(recording.arguments["engine_count"], dialect=recording.version, supervised=True) as coordinator,
+        zmq.Context() as context,
+        page(browser, str(coordinator.http_url)) as tab,
+    ):
+        player = Player(coordinator, context)
+        try:
+            player.play(recording)
+            expect(tab.get_by_test_id("restarts")).to_contain_text(f"{len(recording.lives) - 1} restarts")
+            expect(stat(tab, "Wave")).to_have_text(str(recording.announcements()[-1][0]))
+            phase(tab, "PAUSED")
         finally:
             player.close()
