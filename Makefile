@@ -15,7 +15,7 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium demo dev test test-compose lint types bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium demo dev test test-compose test-vllm lint types bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,11 @@ test: setup ## all tests but the compose ones: page, Python, browser (under 10 m
 
 test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside, take it down (needs a Docker engine)
 	$(BIN)/pytest -m compose tests/compose $(ARGS)
+
+test-vllm: $(INSTALLED) $(PAGE) ## real vLLM on this coordinator, in an environment of its own (3.5 GB, made once)
+	@home="$$(scripts/vllm-env)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
+	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential $(ARGS); \
+	$(BIN)/pytest -m vllm tests/vllm --ignore tests/vllm/differential $(ARGS)
 
 lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
 	$(BIN)/ruff check .

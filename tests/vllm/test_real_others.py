@@ -1,0 +1,95 @@
+"""The other ways to start real vLLM: dense models, engines and front-ends elsewhere, and what goes wrong at the start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.vllm.deployment import DENSE, HOME, MOE, Deployment, deployed, eventually, exists, free_port
+
+pytestmark = pytest.mark.vllm
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_pip_changes_nothing_but_adds_us():
+    """What `pip install dp-coordinator` would do in vLLM's own environment."""
+    pip = [HOME / "env/bin/python", "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
+    ran = subprocess.run(
+        [*pip, "--force-reinstall", "--no-deps", str(REPOSITORY)], check=True, capture_output=True, text=True
+    )
+    (found,) = json.loads(ran.stdout)["install"]
+    assert found["metadata"]["name"] == "dp-coordinator"
+    wanted = [line for line in found["metadata"]["requires_dist"] if "extra ==" not in line]
+    ran = subprocess.run([*pip, *wanted], check=True, capture_output=True, text=True)
+    assert json.loads(ran.stdout)["install"] == []
+
+
+@pytest.mark.parametrize("api_servers", ["1", "2"])
+def test_a_taken_port_is_one_sentence(api_servers):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = f"127.0.0.1:{listener.getsockname()[1]}"
+        deployment = Deployment(MOE, ["--api-server-count", api_servers], DP_COORDINATOR_HTTP=taken)
+        try:
+            assert deployment.nodes[0].process.wait(180) == 2
+            lines = deployment.nodes[0].log.read_text().rstrip().splitlines()
+            assert f"dp-coordinator: cannot bind DP_COORDINATOR_HTTP {taken}: Address already in use" in lines[-1]
+            assert not any("Traceback" in line for line in lines)
+        finally:
+            deployment.stop()
+
+
+def test_a_dense_model_and_the_end_of_its_parent():
+    with deployed(DENSE, ["--api-server-count", "1"]) as vllm:
+        vllm.complete_all(6, 32)
+        state = vllm.paused()
+        assert state["wave_coordination"] is False
+        assert state["current_wave"] == 0
+        killed = vllm.kill_worker()
+        vllm.complete_all(6, 32)
+        eventually("the coordinator is back", lambda: (now := vllm.state())["pid"] != killed and now["ready"])
+        requests = vllm.start(6, 400)
+        eventually("six requests are counted", lambda: vllm.state()["totals"] == {"waiting": 0, "running": 6})
+        for request in requests:
+            request.result(90)
+        pids = [vllm.supervisor_pid(), vllm.state()["pid"]]
+        os.kill(vllm.nodes[0].process.pid, signal.SIGKILL)
+        eventually("the coordinator goes with its parent", lambda: not any(map(exists, pids)))
+
+
+HYBRID = ["--data-parallel-hybrid-lb", "--data-parallel-size-local", "1", "--data-parallel-start-rank"]
+ONE_HERE = ["--data-parallel-size-local", "1"]
+PLACES = {
+    "hybrid load balancing": ([*HYBRID, "0"], [*HYBRID, "1"]),
+    "external load balancing": (["--data-parallel-rank", "0"], ["--data-parallel-rank", "1"]),
+    "headless rank": (
+        [*ONE_HERE, "--api-server-count", "1"],
+        [*ONE_HERE, "--data-parallel-start-rank", "1", "--headless"],
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_two_vllm_serve(place):
+    """Two `vllm serve`, one engine each, as on two machines: sockets over TCP, completions at both ends, a kill."""
+    ports = ["--data-parallel-rpc-port", str(free_port())]
+    with deployed(MOE, *([*arguments, *ports] for arguments in PLACES[place])) as vllm:
+        fronts = [0] if place == "headless rank" else [0, 1]
+        scheme = "ipc" if place == "headless rank" else "tcp"
+        ends = vllm.state()["endpoints"]
+        assert ends["front_publish"].startswith(scheme)
+        assert ends["back_output"].startswith("tcp")
+        before = vllm.paused()["current_wave"]
+        with vllm.watching_waves():
+            for node in fronts:
+                vllm.complete_all(4, 16, node)
+                killed = vllm.kill_worker()
+                vllm.complete_all(2, 16, node)
+                vllm.recovered(killed)
+                vllm.complete(8, node)
+        assert vllm.paused()["current_wave"] > before

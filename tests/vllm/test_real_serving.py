@@ -1,0 +1,168 @@
+"""`vllm serve` with two engines on our coordinator, one API server and two. Run by `make test-vllm`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from tests.vllm.deployment import HOME, MOE, deployed, eventually, exists, resident_mb
+
+pytestmark = pytest.mark.vllm
+KILLS_UNDER_TRAFFIC = 8
+KILLS_WHILE_PAUSED = 4
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one API server", "two API servers"])
+def vllm(request):
+    with deployed(MOE, ["--api-server-count", str(request.param)]) as deployment:
+        deployment.api_servers = request.param
+        yield deployment
+
+
+@pytest.fixture(autouse=True)
+def logs_when_it_fails(vllm, request):
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        print(vllm.logs())
+
+
+def test_small_beside_vllm(vllm):
+    state = vllm.state()
+    worker, supervisor = resident_mb(state["pid"]), resident_mb(vllm.supervisor_pid())
+    print(f"\ncoordinator {worker:.0f} MB, its supervisor {supervisor:.0f} MB")
+    assert worker <= 80
+    assert supervisor <= 20
+    with open(f"/proc/{state['pid']}/maps") as maps:
+        assert "libtorch" not in maps.read()  # vLLM's environment preloads libgomp out of torch's folder, no more
+
+
+def test_it_is_what_vllm_has_installed(vllm):
+    state = vllm.state()
+    assert state["dialect"].startswith("0.")
+    assert state["engine_count"] == state["engines_subscribed"] == 2
+    assert state["wave_coordination"] is True
+    assert state["endpoints"]["front_publish"].startswith("ipc://")
+    assert state["front_ends"] == vllm.api_servers
+
+
+def test_completions_and_waves(vllm):
+    before = vllm.paused()["current_wave"]
+    for round_number in range(3):
+        vllm.complete_all(6, 16)
+        after = vllm.paused()["current_wave"]
+        assert after > before, f"no wave ended in round {round_number}"
+        before = after
+    vllm.complete(8)  # a lone one, after a pause
+    assert vllm.paused()["current_wave"] > before
+
+
+def test_counts_are_those_of_vllms_own_metrics(vllm):
+    requests = vllm.start(6, 400)
+
+    def agree():
+        ours = {engine["index"]: engine for engine in vllm.get("engines")["engines"]}
+        running, waiting = vllm.gauge("num_requests_running"), vllm.gauge("num_requests_waiting")
+        mine = {index: (engine["waiting"], engine["running"]) for index, engine in ours.items()}
+        theirs = {index: (waiting[index], running[index]) for index in running}
+        return mine if mine == theirs and sum(map(sum, mine.values())) == 6 else None
+
+    agreed = eventually("REST and vLLM's metrics name the same counts while six requests run", agree, 20)
+    assert len(agreed) == 2
+    for request in requests:
+        request.result(90)
+    vllm.paused()
+    assert vllm.state()["totals"] == {"waiting": 0, "running": 0}
+
+
+def test_a_start_by_hand_wakes_real_ranks(vllm):
+    before = vllm.paused()["current_wave"]
+    answer = httpx.post(f"{vllm.url}/api/v1/waves", json={"reason": "a test"}, timeout=10)
+    assert answer.status_code == 202, answer.text
+    action = eventually(
+        "the action ends",
+        lambda: (found := vllm.get(f"actions/{answer.json()['id']}"))["status"] != "watching" and found,
+    )
+    assert action["status"] == "observed", action
+    assert vllm.paused()["current_wave"] == before + 1
+
+
+def test_the_coordinator_is_killed_while_the_engines_are_paused(vllm):
+    took = []
+    with vllm.watching_waves():
+        for _ in range(KILLS_WHILE_PAUSED):
+            vllm.paused()
+            killed = vllm.kill_worker()
+            began = time.monotonic()
+            request = vllm.start(1, 8)[0]  # into the gap
+            vllm.recovered(killed)
+            took.append(time.monotonic() - began)
+            assert request.result(30) == 8
+            assert vllm.complete(8) == 8
+    report("paused", took)
+
+
+def test_the_coordinator_is_killed_under_traffic(vllm):
+    restarts = vllm.state()["restarts"]
+    took = []
+    with vllm.watching_waves() as waves:
+        for number in range(KILLS_UNDER_TRAFFIC):
+            requests = vllm.start(4, 40)
+            killed = vllm.kill_worker()
+            began = time.monotonic()
+            requests += vllm.start(4, 10 + 5 * number)
+            vllm.recovered(killed)
+            took.append(time.monotonic() - began)
+            for request in requests:
+                request.result(60)
+    report("traffic", took)
+    assert waves[-1] > waves[0]
+    after = vllm.paused()
+    assert after["restarts"] == restarts + KILLS_UNDER_TRAFFIC
+    assert after["totals"] == {"waiting": 0, "running": 0}
+
+
+def report(what, took):
+    print(
+        f"\n{len(took)} kills, {what}: back to normal after {statistics.median(took):.2f} s, at most {max(took):.2f} s"
+    )
+    assert statistics.median(took) < 2
+
+
+def test_up_within_a_second(vllm):
+    """Another coordinator, beside that deployment: the best of three, so that it is not the load that is measured."""
+    program = (
+        "import time; began = time.monotonic()\n"
+        "from dp_coordinator.handle import DPCoordinator\n"
+        "with DPCoordinator(2, supervised=True): print(time.monotonic() - began)"
+    )
+    took = [
+        float(
+            subprocess.run([HOME / "env/bin/python", "-c", program], check=True, capture_output=True, text=True).stdout
+        )
+        for _ in range(3)
+    ]
+    print("\nup after", ", ".join(f"{seconds:.2f} s" for seconds in took))
+    assert min(took) <= 1
+
+
+def test_the_supervisor_is_killed(vllm):
+    """Last, for it is the end of that deployment, as it is when vLLM's own coordinator dies."""
+    pids = [vllm.supervisor_pid(), vllm.state()["pid"]]
+    os.kill(pids[0], signal.SIGKILL)
+    eventually("the coordinator has gone as well", lambda: not any(map(exists, pids)))
+    serve = vllm.nodes[0]
+    if vllm.api_servers == 2:
+        assert serve.process.wait(60) != 0
+        assert serve.said(r"Process DPCoordinator \(PID: \d+\) died with exit code -9")
+    else:
+        # Nothing in vLLM watches the coordinator with one API server: it serves on. What it lost is the waking of
+        # paused engines (a lone request waits for others), so give all engines something to do.
+        vllm.complete_all(8, 8)
+        assert serve.healthy()
