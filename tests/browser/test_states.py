@@ -107,6 +107,20 @@ def test_a_start_that_nobody_follows_is_said_so(browser: Browser) -> None:
         expect(tab.get_by_test_id("starting")).to_be_hidden()
 
 
+def test_work_whose_start_was_lost_is_said_and_freed_by_hand(browser: Browser) -> None:
+    with stack() as made, page(browser, made.url) as tab:
+        phase(tab, "PAUSED")
+        made.engines[1].report_stats(waiting=0, running=1, current_wave=1)
+        held_up = tab.get_by_test_id("held-up")
+        expect(held_up).to_contain_text("Paused, but rank 1 reported work and went silent.")
+        expect(held_up).to_contain_text("start-wave --wave 1")
+        assert_accessible(tab)
+        asked = {"reason": "rank 1 waits", "wave": 1}
+        assert tab.request.post(f"{made.url}/api/v1/waves", data=asked).status == 202
+        assert made.engines[1].receive_start(timeout=10).wave == 1
+        expect(held_up).to_be_hidden()
+
+
 def test_without_wave_coordination_there_is_nothing_to_start(browser: Browser) -> None:
     with stack(wave_coordination=False) as made, page(browser, made.url) as tab:
         expect(tab.get_by_text("Wave coordination is off", exact=True)).to_be_visible()

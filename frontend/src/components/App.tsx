@@ -8,6 +8,7 @@ import {
   RecoveryBanner,
   StartingBanner,
   Waiting,
+  WorkHeldUp,
 } from "./Banners";
 import { EnginePanel } from "./EngineTable";
 import { LogPanel } from "./EventLog";
@@ -66,6 +67,7 @@ function Dashboard() {
           <StartingBanner />
           <CoordinationOff />
           <EnginesMissing />
+          <WorkHeldUp />
           <Waiting />
         </Guard>
         <div class="panels">

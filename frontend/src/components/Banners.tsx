@@ -1,5 +1,5 @@
 // Strips and cards that stand above the panels, only when there is something to say.
-import { connected, link, now, realNow, retryNow, serverNow, view } from "../app";
+import { connected, link, now, realNow, retryNow, rows, serverNow, view } from "../app";
 import { count, duration, ranks, recoveryText } from "../format";
 import { elapsedSince } from "../staleness";
 import { CopyButton, Icon } from "./ui";
@@ -117,6 +117,28 @@ export function EnginesMissing() {
       </strong>
       <span>
         One that was here is gone; it comes back by connecting to the addresses at the foot of the page.
+      </span>
+    </div>
+  );
+}
+
+/** Work that nobody steps for: a START was lost with a coordinator that died, or the engines were paused on purpose. */
+export function WorkHeldUp() {
+  const { snapshot, hello } = view.value;
+  if (snapshot?.phase !== "paused" || !snapshot.wave_coordination || !connected.value || rejoining())
+    return null;
+  const quiet = hello?.stale_after_s ?? 5;
+  const held = rows.value.filter((row) => (row.load ?? 0) > 0 && (row.age ?? 0) > quiet);
+  if (held.length === 0) return null;
+  const { current_wave } = snapshot;
+  // No wave but these two can be started by hand.
+  const wave = held.some((row) => (row.wave ?? 0) > current_wave) ? current_wave + 1 : current_wave;
+  return (
+    <div class="banner banner-warn" role="status" data-testid="held-up">
+      <Icon name="warn" />
+      <strong>Paused, but {ranks(held.map((row) => row.index))} reported work and went silent.</strong>
+      <span>
+        Unless the engines were paused on purpose: <code>dp-coordinator start-wave --wave {wave}</code>
       </span>
     </div>
   );
