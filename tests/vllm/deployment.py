@@ -24,21 +24,9 @@ START_TIMEOUT = 420.0
 """Seconds from `vllm serve` to its first answer: one to two minutes on two idle cores."""
 MOE, DENSE = "tiny-fakemoe", "tiny-llama"
 SMALL = [
-    "--load-format",
-    "dummy",
-    "--dtype",
-    "bfloat16",
-    "--enforce-eager",
-    "--max-model-len",
-    "512",
-    "--max-num-seqs",
-    "8",
-    "--max-num-batched-tokens",
-    "512",
-    "--data-parallel-size",
-    "2",
-    "--data-parallel-address",
-    "127.0.0.1",
+    *("--load-format", "dummy", "--dtype", "bfloat16", "--enforce-eager"),
+    *("--max-model-len", "512", "--max-num-seqs", "8", "--max-num-batched-tokens", "512"),
+    *("--data-parallel-size", "2", "--data-parallel-address", "127.0.0.1"),
 ]
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -165,15 +153,21 @@ class Deployment:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def recovered(self, killed: int) -> Any:
-        """The state, once the coordinator that followed `killed` is back to normal."""
+    def rejoined(self, killed: int) -> Any:
+        """The state, once the coordinator that followed `killed` has all engines back."""
+        return self._after(killed, "has its engines back", "settling", "done")
 
+    def recovered(self, killed: int) -> Any:
+        """The state, once the recovery has ended: at the end of the first wave, which takes as long as its requests."""
+        return self._after(killed, "has recovered", "done")
+
+    def _after(self, killed: int, what: str, *phases: str) -> Any:
         def check() -> Any:
             state = self.state()
-            back = state["pid"] != killed and state["recovery"] is not None
-            return state if back and state["recovery"]["phase"] == "done" else None
+            recovery = state["recovery"]
+            return state if state["pid"] != killed and recovery is not None and recovery["phase"] in phases else None
 
-        return eventually("the coordinator is back to normal", check)
+        return eventually(f"the next coordinator {what}", check)
 
     # -- vLLM's side
 

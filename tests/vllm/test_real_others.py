@@ -1,4 +1,4 @@
-"""The other ways to start real vLLM: dense models, engines and front-ends elsewhere, and what goes wrong at the start."""
+"""Real vLLM with a dense model, with engines and front-ends elsewhere, and with a start that goes wrong."""
 
 from __future__ import annotations
 

@@ -117,8 +117,9 @@ def test_the_coordinator_is_killed_under_traffic(vllm):
             killed = vllm.kill_worker()
             began = time.monotonic()
             requests += vllm.start(4, 10 + 5 * number)
-            vllm.recovered(killed)
+            vllm.rejoined(killed)
             took.append(time.monotonic() - began)
+            vllm.recovered(killed)
             for request in requests:
                 request.result(60)
     report("traffic", took)
