@@ -32,6 +32,9 @@ START_TIMEOUT = 30.0
 TERMINATE_TIMEOUT = 5.0
 """Seconds between SIGTERM and SIGKILL when `shutdown` is given no timeout."""
 
+EXIT_CODE_TIMEOUT = 5.0
+"""Seconds from the end of a process's files to its exit code; milliseconds on an idle machine."""
+
 
 class CoordinatorStartError(RuntimeError):
     """The coordinator process could not start; the text says why."""
@@ -53,7 +56,13 @@ class CoordinatorProcess:
 
     @property
     def exitcode(self) -> int | None:
-        """None while it runs; otherwise its exit code, or minus the signal that ended it."""
+        """None while it runs; otherwise its exit code, or minus the signal that ended it.
+
+        Never None once the sentinel is readable: the kernel closes a process's files a moment before there is an exit
+        code, and vLLM asks at once (`vllm/v1/utils.py`, `wait_for_completion_or_failure`) and takes None for a failure.
+        """
+        if self._popen.poll() is None and select.select([self.sentinel], [], [], 0)[0]:
+            self.join(EXIT_CODE_TIMEOUT)
         return self._popen.poll()
 
     def is_alive(self) -> bool:
@@ -84,6 +93,7 @@ class DPCoordinator:
 
         Raises `SettingsError` for options that cannot be used and `CoordinatorStartError` when the process fails.
         """
+        self._owner = os.getpid()
         self._directory = tempfile.mkdtemp(prefix="dp-coordinator-")
         addresses = {
             f"{name}_address": f"ipc://{self._directory}/{name}"
@@ -107,7 +117,7 @@ class DPCoordinator:
         except BaseException:
             shutil.rmtree(self._directory, ignore_errors=True)
             raise
-        self._finalizer = weakref.finalize(self, _shut_down, self.proc, self._directory, None)
+        self._finalizer = weakref.finalize(self, _shut_down, self.proc, self._directory, None, self._owner)
 
     def get_stats_publish_address(self) -> str:
         """Where front-ends connect: front_publish."""
@@ -131,7 +141,7 @@ class DPCoordinator:
     def shutdown(self, timeout: float | None = None) -> None:
         """End the process: SIGTERM, after `timeout` seconds (5 if None) SIGKILL. Further calls do nothing."""
         if self._finalizer.detach() is not None:
-            _shut_down(self.proc, self._directory, timeout)
+            _shut_down(self.proc, self._directory, timeout, self._owner)
 
     def close(self) -> None:
         """`shutdown()`, under the name it has in vLLM through 0.16."""
@@ -235,7 +245,9 @@ def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> dict[str,
     return bound
 
 
-def _shut_down(proc: CoordinatorProcess, directory: str, timeout: float | None) -> None:
+def _shut_down(proc: CoordinatorProcess, directory: str, timeout: float | None, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a fork of the process that started it lets go of its copy: none of its business
     if proc.is_alive():
         proc.terminate()
         proc.join(TERMINATE_TIMEOUT if timeout is None else timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.connection
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 import pytest
@@ -199,6 +201,32 @@ def test_the_coordinator_never_imports_vllm(install, monkeypatch, tmp_path):
     with install(edit=edit).launch() as coordinator:
         assert state(coordinator)["pid"] == worker(coordinator)
         assert (tmp_path / "importers").read_text().split() == [str(os.getpid())]
+
+
+def test_a_fork_that_lets_go_changes_nothing(install):
+    """vLLM may fork its API servers and engines, and a copy of the coordinator's handle comes along."""
+    with install().launch() as coordinator:
+        scratch = Path(coordinator._handle._directory)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
+            pid = os.fork()
+        if pid == 0:
+            coordinator.shutdown()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert scratch.exists()
+        assert coordinator.proc.is_alive()
+    assert not scratch.exists()
+
+
+def test_there_is_an_exit_code_when_vllm_asks_for_it(install):
+    """At once after the sentinel, and vLLM takes None for a failure."""
+    vllm = install()
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        with vllm.launch() as coordinator:
+            os.kill(coordinator.proc.pid, number)
+            assert multiprocessing.connection.wait([coordinator.proc.sentinel], timeout=20)
+            assert coordinator.proc.exitcode == (-signal.SIGKILL if number == signal.SIGKILL else 0)
 
 
 def test_shutdown_at_once_leaves_nothing(install):
