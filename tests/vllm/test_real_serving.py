@@ -65,15 +65,21 @@ def test_completions_and_waves(vllm):
 
 def test_counts_are_those_of_vllms_own_metrics(vllm):
     requests = vllm.start(6, 400)
+    compared = []
 
     def agree():
         ours = {engine["index"]: engine for engine in vllm.get("engines")["engines"]}
         running, waiting = vllm.gauge("num_requests_running"), vllm.gauge("num_requests_waiting")
         mine = {index: (engine["waiting"], engine["running"]) for index, engine in ours.items()}
         theirs = {index: (waiting[index], running[index]) for index in running}
+        compared.append((mine, theirs))
         return mine if mine == theirs and sum(map(sum, mine.values())) == 6 else None
 
-    agreed = eventually("REST and vLLM's metrics name the same counts while six requests run", agree, 20)
+    try:
+        agreed = eventually("REST and vLLM's metrics name the same counts while six requests run", agree, 20)
+    except AssertionError:
+        print("ours, theirs:", *compared, sep="\n")
+        raise
     assert len(agreed) == 2
     for request in requests:
         request.result(90)
@@ -87,9 +93,9 @@ def test_a_start_by_hand_wakes_real_ranks(vllm):
     assert answer.status_code == 202, answer.text
     action = eventually(
         "the action ends",
-        lambda: (found := vllm.get(f"actions/{answer.json()['id']}"))["status"] != "watching" and found,
+        lambda: (found := vllm.get(f"actions/{answer.json()['id']}"))["state"] != "asked" and found,
     )
-    assert action["status"] == "observed", action
+    assert action["state"] == "observed", action["summary"]
     assert vllm.paused()["current_wave"] == before + 1
 
 
