@@ -43,3 +43,18 @@ def test_no_difference_that_is_not_named(which, wave_coordination):
             )
             small = replace(sequence, stimuli=least)
             pytest.fail(f"{difference(small, module)}\n{small.what()}")
+
+
+@pytest.mark.parametrize("wrong", ["0.17", "0.26", "0.28", "0.33"])
+def test_another_generation_is_noticed_and_shown_briefly(wrong):
+    missing = generations.why_missing("0.32.0")
+    if missing is not None:
+        pytest.skip(missing)
+    _, module = generations.load("0.32.0")
+    sequence = Generator(2, Dialect.for_version("0.32"), wave_coordination=True).sequence(2, STIMULI)
+    assert difference(sequence, module) is None
+    mistaken = replace(sequence, dialect=Dialect.for_version(wrong))
+    assert difference(mistaken, module) is not None
+    least = shortest(mistaken.stimuli, lambda s: difference(replace(mistaken, stimuli=s), module) is not None)
+    # Its engines' subscriptions, and what it takes to see the one rule that is different.
+    assert len(least) <= sequence.engine_count + 4
