@@ -123,14 +123,14 @@ class Canned(ThreadingHTTPServer):
         self.asked: dict[str, list[tuple[dict[str, str], bytes]]] = defaultdict(list)
 
     def mute(self, key: str, *, times: int) -> None:
-        """Break the connection instead of answering, so many times."""
+        """Break the connection so many times: in turns before the answer, and over its body."""
         self._mute[_line(key)] = times
 
-    def broken(self, line: str) -> bool:
-        """Whether this request is one of those."""
+    def broken(self, line: str) -> int:
+        """How many such requests are still to be broken, this one included."""
         left = self._mute.get(line, 0)
-        self._mute[line] = left - 1
-        return left > 0
+        self._mute[line] = max(0, left - 1)
+        return left
 
     @property
     def url(self) -> str:
@@ -150,7 +150,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, line: str) -> None:
         length = int(self.headers.get("Content-Length", 0))
         self.server.asked[line].append((dict(self.headers), self.rfile.read(length)))
-        if self.server.broken(line):
+        if broken := self.server.broken(line):
+            if broken % 2:
+                self.send_response(200)
+                self.send_header("Content-Length", "10")
+                self.end_headers()
             self.close_connection = True
             return
         known = self.server.answers.get(line, [(404, b"not here")])

@@ -15,38 +15,28 @@ from dp_coordinator.web.sessions import Identity
 from tests.web.builders import snapshot
 from tests.web.rig import Site, site, start_wave
 from tests.web.test_security import handshake_status
-from tests.web.watching import decode, hub_over, received, until
+from tests.web.watching import Wire, decode, hub_over, received, until
 
 
 class StuckSocket:
-    """A WebSocket whose first `takes` sends are taken, and no more."""
+    """A WebSocket whose peer took the first message, and then nothing any more: not even a goodbye."""
 
-    def __init__(self, takes: int) -> None:
-        self.takes = takes
-        self.aborted = False
-        self.blocked = asyncio.Event()
+    def __init__(self) -> None:
+        self.wire = Wire(deaf=True)
         self.scope: dict[str, Any] = {
             "dp_coordinator.identity": Identity("open"),
-            "dp_coordinator.connection": self,
+            "dp_coordinator.connection": self.wire,
         }
-
-    def abort(self) -> None:
-        self.aborted = True
-
-    def bound_buffer(self, size: int) -> None:
-        self.buffer = size
 
     async def accept(self) -> None:
         return
 
-    async def receive(self) -> Any:
-        await asyncio.Event().wait()
-
     async def send_text(self, text: str) -> None:
-        self.takes -= 1
-        if self.takes < 0:
-            self.blocked.set()
-            await asyncio.Event().wait()
+        return
+
+    async def receive(self) -> Any:
+        await self.wire.aborted.wait()
+        return {"type": "websocket.disconnect"}
 
     async def close(self, code: int, reason: str) -> None:
         await asyncio.Event().wait()
@@ -55,9 +45,9 @@ class StuckSocket:
 async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
     times: tuple[float | None, ...] = tuple(float(i) for i in range(2000))
     hub, mailbox = hub_over(snapshot(times), stall_timeout_s=0.5)
-    stuck = StuckSocket(takes=1)
+    stuck = StuckSocket()
     serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
-    await asyncio.wait_for(stuck.blocked.wait(), 10)
+    await asyncio.wait_for(stuck.wire.written.wait(), 10)
     [viewer] = hub.viewers
 
     def sample_often(rounds: int) -> int:
@@ -74,8 +64,11 @@ async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
         tracemalloc.stop()
     assert viewer.snapshot is not None
     assert many - few < len(viewer.snapshot)  # forty more states, and not even one more is held
+    for now in (100.0, 100.4):
+        hub.write(viewer, now)
+        assert not stuck.wire.aborted.is_set()
+    hub.write(viewer, 100.5)
     await asyncio.wait_for(serving, 5)
-    assert stuck.aborted
     assert hub.stalled == 1
     assert not hub.viewers
 
@@ -152,12 +145,12 @@ def test_there_is_no_other_stream(shared: Site) -> None:
 
 async def test_a_stopping_hub_takes_nobody_and_does_not_wait_for_the_deaf() -> None:
     hub, _ = hub_over()
-    stuck = StuckSocket(takes=0)
+    stuck = StuckSocket()
     serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
-    await asyncio.wait_for(stuck.blocked.wait(), 10)
+    await asyncio.wait_for(stuck.wire.written.wait(), 10)
     began = time.monotonic()
     await hub.stop()
     assert time.monotonic() - began < 2
-    assert stuck.aborted
+    assert stuck.wire.aborted.is_set()
     await serving
     assert hub.full

@@ -15,7 +15,7 @@ from dp_coordinator.mailbox import EVENT_LOG_SIZE
 from dp_coordinator.web import messages as m
 from tests.web.builders import snapshot
 from tests.web.rig import Site, complete, site, start_wave, stats
-from tests.web.watching import decode, drained, events_in, hub_over, received, until
+from tests.web.watching import decode, drained, events_in, hub_over, joined, received, until
 
 
 def test_hello_then_the_state_as_it_is(fresh: Site) -> None:
@@ -86,7 +86,7 @@ def test_what_is_not_held_any_more_is_said_by_hello(fresh: Site) -> None:
 
 async def test_a_viewer_that_fell_behind_is_told_what_it_lost() -> None:
     hub, mailbox = hub_over()
-    viewer, _ = hub.join(0)
+    viewer = joined(hub, 0)
     for count in (10, EVENT_LOG_SIZE):  # the second takes the first ones out of reach
         for _ in range(count):
             mailbox.log.append(1.0, "bad_frame", {})
@@ -99,7 +99,7 @@ async def test_a_viewer_that_fell_behind_is_told_what_it_lost() -> None:
 
 async def test_a_flood_between_two_samples_leaves_one_gap() -> None:
     hub, mailbox = hub_over()
-    viewer, _ = hub.join(None)
+    viewer = joined(hub)
     mailbox.log.append(1.0, "bad_frame", {})
     hub.sample(1.0)
     for _ in range(EVENT_LOG_SIZE + 7):
@@ -112,7 +112,7 @@ async def test_a_flood_between_two_samples_leaves_one_gap() -> None:
 
 async def test_a_slow_viewer_skips_states_but_no_events() -> None:
     hub, mailbox = hub_over()
-    viewer, _ = hub.join(None)
+    viewer = joined(hub)
     for tick in range(50):
         mailbox.snapshot = snapshot(current_wave=tick)
         mailbox.log.append(1.0, "wave_completed", {"wave": tick})
@@ -122,33 +122,32 @@ async def test_a_slow_viewer_skips_states_but_no_events() -> None:
     assert [e.fields["wave"] for e in events] == list(range(50))
 
 
-async def test_every_viewer_gets_the_same_text_encoded_once() -> None:
+async def test_every_viewer_gets_the_same_frame_encoded_once() -> None:
     hub, mailbox = hub_over()
-    viewers = [hub.join(None)[0] for _ in range(3)]
+    viewers = [joined(hub) for _ in range(3)]
     mailbox.snapshot = snapshot(current_wave=8)
     mailbox.log.append(1.0, "ready_sent", {})
     hub.sample(1.0)
-    texts = [[hub.next(viewer), hub.next(viewer)] for viewer in viewers]
-    assert texts[0][0] is texts[1][0] is texts[2][0]
-    assert texts[0][1] is texts[1][1] is texts[2][1]
+    frames = [[hub.next(viewer), hub.next(viewer)] for viewer in viewers]
+    assert frames[0][0] is frames[1][0] is frames[2][0]
+    assert frames[0][1] is frames[1][1] is frames[2][1]
 
 
 async def test_an_event_taken_up_by_one_that_joins_reaches_the_others_at_the_next_sample() -> None:
     hub, mailbox = hub_over(heartbeat_s=1000)
-    early, _ = hub.join(None)
+    early = joined(hub)
     hub.sample(1.0)
     drained(hub, early)
-    early.wake.clear()
     mailbox.log.append(1.0, "ready_sent", {})
-    hub.join(None)
+    joined(hub)
     hub.sample(1.1)
-    assert early.snapshot is not None  # which is what it will be woken for
+    assert early.snapshot is not None  # written together with the events
     assert [e.kind for e in events_in(drained(hub, early))] == ["ready_sent"]
 
 
 async def test_nothing_is_sent_while_nothing_changes() -> None:
     hub, mailbox = hub_over()
-    viewer, _ = hub.join(None)
+    viewer = joined(hub)
     hub.sample(1.0)
     drained(hub, viewer)
     for tenth in range(1, 9):
@@ -161,7 +160,7 @@ async def test_nothing_is_sent_while_nothing_changes() -> None:
 
 async def test_fields_that_json_does_not_know_do_not_stop_the_stream() -> None:
     hub, mailbox = hub_over()
-    viewer, _ = hub.join(None)
+    viewer = joined(hub)
     mailbox.log.append(1.0, "bad_frame", {"detail": object(), "n": float("nan")})
     hub.sample(1.0)
     _, event = drained(hub, viewer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,6 +61,47 @@ def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Hub, Mailbox]:
     return Hub(mailbox, WebSettings(**settings), WallClock(), Recorder()), mailbox
 
 
+class Wire:
+    """The connection below a viewer, of which somebody takes everything at once, or nothing at all."""
+
+    writable = True
+
+    def __init__(self, *, deaf: bool = False) -> None:
+        self._deaf = deaf
+        self._waiting = 0
+        self.written = asyncio.Event()
+        self.aborted = asyncio.Event()
+
+    def unsent(self) -> int:
+        return self._waiting
+
+    def write(self, frame: bytes) -> None:
+        self._waiting += len(frame) if self._deaf else 0
+        self.written.set()
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def bound_buffer(self, size: int) -> None:
+        """There is none."""
+
+
+def joined(hub: Hub, since: int | None = None) -> Viewer:
+    """A viewer that is written to with the others."""
+    viewer, _ = hub.join(Wire(), since)  # type: ignore[arg-type]
+    hub.viewers.add(viewer)
+    return viewer
+
+
+def text_of(frame: bytes) -> bytes:
+    """What a whole, unmasked WebSocket text frame says (RFC 6455, 5.2)."""
+    assert frame[0] == 0x81, "one final text frame"
+    start = {126: 4, 127: 10}.get(frame[1], 2)
+    length = frame[1] if start == 2 else int.from_bytes(frame[2:start])
+    assert len(frame) == start + length
+    return frame[start:]
+
+
 def drained(hub: Hub, viewer: Viewer) -> list[Any]:
-    texts = iter(lambda: hub.next(viewer), None)
-    return [message for text in texts for message in messages_in(text)]
+    frames = iter(lambda: hub.next(viewer), None)
+    return [message for frame in frames for message in messages_in(text_of(frame))]

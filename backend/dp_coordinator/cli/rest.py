@@ -59,6 +59,8 @@ class Rest:
             self._connection.request(method, self._path + path, body, sent)
             response = self._connection.getresponse()
             answer = response.read(_MAX_ANSWER)
+            if response.length:  # it died over its answer
+                raise http.client.IncompleteRead(answer, response.length)
         except (OSError, http.client.HTTPException) as error:
             raise UnreachableError(
                 f"no coordinator answers at {self.url} ({_why(error)}); say with --url where one runs"
