@@ -77,46 +77,42 @@ class Deployment:
         self._coordinator = stack.enter_context(
             DPCoordinator(ENGINES, supervised=True, dialect=dialect, log_level="error")
         )
-        self._pid, self._killed_at = 0, 0.0
+        self._pid, self._killed_at, self._killed_at_unix = 0, 0.0, 0.0
         addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(ENGINES))
         collective = f"127.0.0.1:{_free_port()}"
-        back_publish, back_output = self._coordinator.get_engine_socket_addresses()
         self._engines = [
-            self._spawn(
-                "engine",
-                EngineOptions(
-                    index=index,
-                    engine_count=ENGINES,
-                    back_publish_address=back_publish,
-                    back_output_address=back_output,
-                    request_address=address,
-                    collective=collective,
-                    host_collective=index == 0,
-                    dialect=dialect,
-                    step_ms=1.0,
-                ),
-            )
-            for index, address in enumerate(addresses)
+            self._spawn("engine", self._engine(index, address, collective)) for index, address in enumerate(addresses)
         ]
-        self._front_ends = [
-            self._spawn(
-                "front-end",
-                FrontEndOptions(
-                    front_publish_address=self._coordinator.get_stats_publish_address(),
-                    engine_address=addresses,
-                    index=index,
-                    front_end_count=FRONT_ENDS,
-                    dialect=dialect,
-                    on_demand=True,
-                    rate=50.0,
-                    min_steps=1,
-                    max_steps=60,
-                    request_timeout_s=0,
-                ),
-            )
-            for index in range(FRONT_ENDS)
-        ]
+        self._front_ends = [self._spawn("front-end", self._front_end(index, addresses)) for index in range(FRONT_ENDS)]
         self._wait_for(lambda state: state["ready"] and state["front_ends"] == FRONT_ENDS)
+
+    def _engine(self, index: int, address: str, collective: str) -> EngineOptions:
+        back_publish, back_output = self._coordinator.get_engine_socket_addresses()
+        return EngineOptions(
+            index=index,
+            engine_count=ENGINES,
+            back_publish_address=back_publish,
+            back_output_address=back_output,
+            request_address=address,
+            collective=collective,
+            host_collective=index == 0,
+            dialect=self.figures.dialect,
+            step_ms=1.0,
+        )
+
+    def _front_end(self, index: int, addresses: tuple[str, ...]) -> FrontEndOptions:
+        return FrontEndOptions(
+            front_publish_address=self._coordinator.get_stats_publish_address(),
+            engine_address=addresses,
+            index=index,
+            front_end_count=FRONT_ENDS,
+            dialect=self.figures.dialect,
+            on_demand=True,
+            rate=50.0,
+            min_steps=1,
+            max_steps=60,
+            request_timeout_s=0,  # a request that is not answered is never sent again
+        )
 
     def _spawn(self, kind: str, options: Any) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
@@ -142,24 +138,26 @@ class Deployment:
 
     # -- the coordinator ---------------------------------------------------------------------------------------
 
-    def kill(self) -> float:
-        """Kill the coordinator, and give the time of it."""
+    def kill(self) -> None:
+        """Kill the coordinator."""
         self._pid = self._coordinator.worker_pid()
-        self._killed_at = time.time()
-        at = time.monotonic()
+        self._killed_at, self._killed_at_unix = time.monotonic(), time.time()
         os.kill(self._pid, signal.SIGKILL)
         self.figures.kills += 1
-        return at
 
-    def recovered(self, killed_at: float) -> None:
+    def recovered(self) -> None:
         """Wait until everything is as usual again, and take the time."""
         state = self._wait_for(
             lambda state: state["pid"] != self._pid and state["recovery"]["phase"] in {"settling", "done"}
         )
-        self.figures.recovery_s.append(time.monotonic() - killed_at)
+        self.figures.recovery_s.append(time.monotonic() - self._killed_at)
         self.figures.restarts = state["restarts"]
         (rejoined,) = self._get("events?since=0&kind=engines_rejoined")["events"]
-        self.figures.wakes_s.append(rejoined["at"] - self._killed_at)
+        self.figures.wakes_s.append(rejoined["at"] - self._killed_at_unix)
+
+    def live_long_enough(self) -> None:
+        """The supervisor gives up on a coordinator that dies young ten times in a row. That is not the subject here."""
+        time.sleep(max(0.0, self._killed_at + INSTANT_S + 0.5 - time.monotonic()))
 
     def _wait_for(self, wanted: Any) -> Any:
         deadline = time.monotonic() + NORMAL_TIMEOUT_S
@@ -239,20 +237,19 @@ def _round(deployment: Deployment, number: int, chance: random.Random) -> bool:
     requests = 1 if chance.random() < 0.5 else chance.randint(2, 30)
     paused = chance.random() < 0.4
     if paused:
-        killed_at = deployment.kill()
+        deployment.kill()
         time.sleep(chance.uniform(0.0, 0.8))
         deployment.ask(requests, asked)
     else:
         deployment.ask(requests, asked)
         # A lone request is answered, and its wave over, within a tenth of a second.
         time.sleep(chance.uniform(0.0, 0.12 if requests == 1 else 0.8))
-        killed_at = deployment.kill()
-    deployment.recovered(killed_at)
+        deployment.kill()
+    deployment.recovered()
     if not all(deployment.answered(front_end) for front_end in asked):
         return False
-    if number % 2:
-        # The supervisor gives up on a coordinator that dies young ten times in a row. That is not the subject here.
-        time.sleep(max(0.0, killed_at + INSTANT_S + 0.5 - time.monotonic()))
+    if number % 3 == 2:
+        deployment.live_long_enough()
     return True
 
 
