@@ -1,0 +1,115 @@
+"""What an alarm is, and what each kind means and asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class AlarmKind(str, Enum):
+    """What can be wrong. At most one alarm of a kind stands at a time."""
+
+    ASKED_NOT_STEPPING = "asked_not_stepping"
+    RANK_SILENT = "rank_silent"
+    WORK_HELD_UP = "work_held_up"
+    LOAD_IMBALANCE = "load_imbalance"
+    PUBLICATION_LATE = "publication_late"
+    BAD_FRAMES = "bad_frames"
+    ENGINE_GONE = "engine_gone"
+    FRONT_END_GONE = "front_end_gone"
+    RECOVERY_UNDER_WAY = "recovery_under_way"
+    JOURNAL_FAILED = "journal_failed"
+
+
+class Severity(str, Enum):
+    """How soon somebody should look."""
+
+    CRITICAL = "critical"
+    """Requests hang, or soon will."""
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that is wrong now."""
+
+    kind: AlarmKind
+    severity: Severity
+    since: float
+    """Monotonic seconds at which it began, which is earlier than it was raised where it had to last."""
+    title: str
+    """Who and what, in one line."""
+    engines: tuple[int, ...] = ()
+    """Ranks it is about, ascending; empty where none can be named."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def meaning(self) -> str:
+        """What it means."""
+        return TEXTS[self.kind][0]
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        return TEXTS[self.kind][1]
+
+
+TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
+    AlarmKind.ASKED_NOT_STEPPING: (
+        "START went out, or the engines said that they run, and no step was seen to be made since. "
+        "A step takes every rank: one that hangs holds up all.",
+        "Look at the processes of the ranks named. Engines that were paused on purpose discard START and need nothing.",
+    ),
+    AlarmKind.RANK_SILENT: (
+        "These ranks have requests, and none was seen to begin or end for long. "
+        "Either the requests are very long, or an engine hangs: one that does, even without requests, holds up all.",
+        "See whether tokens still come out. If not, look for the engine process that neither computes nor answers.",
+    ),
+    AlarmKind.WORK_HELD_UP: (
+        "The engines are paused, but these ranks reported requests and went silent. "
+        "Their START may be lost, or the engines were paused on purpose.",
+        "If nobody paused them, start a wave by hand: the current one, or the next if the rank's own wave is ahead.",
+    ),
+    AlarmKind.LOAD_IMBALANCE: (
+        "These ranks have far more requests than the others, and it lasts. "
+        "Requests wait there while other ranks have room.",
+        "See that every front-end hears the load, and that no balancer in front of them prefers a rank.",
+    ),
+    AlarmKind.PUBLICATION_LATE: (
+        "The coordinator does not get to publish load in time, so front-ends route by old numbers. "
+        "While its loop stands still it sends no START either.",
+        "See what else uses its processors, and whether the process is stopped. Requests under way are not touched.",
+    ),
+    AlarmKind.BAD_FRAMES: (
+        "Frames arrive that are no messages of this vLLM version. They are dropped; everything else goes on.",
+        "Find who sends them: the event log has channel and reason. All frames of a channel bad: the dialect is wrong.",
+    ),
+    AlarmKind.ENGINE_GONE: (
+        "The connection of an engine ended, and START does not reach it. "
+        "Which rank it is nobody says; one that is silent is likely.",
+        "Look which engine process ended, and why; otherwise look at the network between it and the coordinator.",
+    ),
+    AlarmKind.FRONT_END_GONE: (
+        "Fewer front-ends are subscribed than before. Requests that reach another front-end are served.",
+        "See whether it was stopped on purpose: then this clears by itself. Otherwise look why its process ended.",
+    ),
+    AlarmKind.RECOVERY_UNDER_WAY: (
+        "The coordinator was restarted and is not yet where it was. "
+        "Until every engine is back, or while none follows its START, new waves cannot be relied on.",
+        "Look at the engine that does not come back. If all are back, but paused: this ends with the next wave.",
+    ),
+    AlarmKind.JOURNAL_FAILED: (
+        "What must outlive the coordinator cannot be written down. Waves go on, but a restart now would come back "
+        "with an old wave.",
+        "Make room on the disk of the journal, or bring its folder back; the next wave is written again.",
+    ),
+}
+"""Kind -> what it means, and what to do."""
+
+
+def ranks(indexes: tuple[int, ...], named: int = 8) -> str:
+    """Ranks for people: `Rank 3`, `Ranks 3, 5`, cut after `named` of them."""
+    listed = ", ".join(str(index) for index in indexes[:named])
+    more = f" and {len(indexes) - named} more" if len(indexes) > named else ""
+    return f"Rank{'s' if len(indexes) > 1 else ''} {listed}{more}"
