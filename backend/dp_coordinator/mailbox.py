@@ -159,6 +159,8 @@ class Mailbox:
         """Seconds between load publications."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
+        self.recording: Callable[[], bytes] | None = None
+        """Gives a recording of the last minutes as one file; None when nothing is recorded."""
         self.log = EventLog()
         self.inbox = Inbox()
         self.counters = Counters()

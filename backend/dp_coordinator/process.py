@@ -24,8 +24,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import DEFAULT_VERSION, UnknownDialectError
+from dp_coordinator.core.doctor import Thresholds
 from dp_coordinator.journal import Deployment, Entry, Journal, JournalError
 from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.recorder.folder import AT_LEAST_MB, Folder, RecordingError
+from dp_coordinator.recorder.recording import Recording
+from dp_coordinator.recorder.tape import Tape
 from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, SUPERVISOR_VARIABLE
 from dp_coordinator.transport import BindError, Loop, Sockets, StartTimeoutError
 from dp_coordinator.web.settings import ConfigurationError, WebSettings, check_exposure
@@ -40,8 +44,18 @@ EXIT_OK = 0
 EXIT_WEB = 1
 """The web server ended by itself."""
 FILES_WANTED = 16_384
+_THRESHOLDS = Thresholds()
+_ALARMS = {
+    "alarm_not_stepping_s": "asked_not_stepping",
+    "alarm_silent_s": "rank_silent",
+    "alarm_imbalance_s": "load_imbalance",
+    "alarm_missing_s": "missing",
+}
+"""Option -> field of `Thresholds`."""
 WEB_STOP_TIMEOUT = 5.0
 """Seconds that the web thread gets to say goodbye to its viewers."""
+RECORDER_STOP_TIMEOUT = 5.0
+"""Seconds that the recorder gets to write what is left."""
 
 
 class SettingsError(ValueError):
@@ -75,11 +89,19 @@ class ServeOptions:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     stale_after_s: float = 5.0
+    alarm_not_stepping_s: float = _THRESHOLDS.asked_not_stepping
+    alarm_silent_s: float = _THRESHOLDS.rank_silent
+    alarm_imbalance_s: float = _THRESHOLDS.load_imbalance
+    alarm_missing_s: float = _THRESHOLDS.missing
     log_level: str = "info"
     parent_pid: int | None = None
     """Exit when this process is no longer our parent."""
     journal: str | None = None
     """File by which a coordinator that comes back goes on with the wave and the addresses it had."""
+    record: str | None = None
+    """Folder to which everything that enters the core is written."""
+    record_max_mb: int = 256
+    """Most that recordings may take up there, in units of 2**20 bytes."""
 
     def checked(self) -> ServeOptions:
         """These options, or `SettingsError` naming the first that cannot be used."""
@@ -88,7 +110,9 @@ class ServeOptions:
         if not 0 <= self.min_stats_update_interval_ms <= 60_000:
             given = self.min_stats_update_interval_ms
             raise SettingsError(f"--min-stats-update-interval-ms must be 0 to 60000, not {given}")
-        for name in ("start_timeout", "manual_start_timeout", "stale_after_s"):
+        if not AT_LEAST_MB <= self.record_max_mb <= 1 << 20:
+            raise SettingsError(f"--record-max-mb must be {AT_LEAST_MB} to 1048576, not {self.record_max_mb}")
+        for name in ("start_timeout", "manual_start_timeout", "stale_after_s", *_ALARMS):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds <= 86_400:
                 raise SettingsError(f"--{name.replace('_', '-')} must be more than 0 and at most 86400 seconds")
@@ -131,7 +155,7 @@ def serve(options: ServeOptions, on_bound: Callable[[Bound], None] = lambda boun
     """
     try:
         _serve(options.checked(), on_bound)
-    except (SettingsError, BindError, JournalError) as error:
+    except (SettingsError, BindError, JournalError, RecordingError) as error:
         log.error("%s", error)
         return EXIT_SETTINGS
     except StartTimeoutError as error:
@@ -158,7 +182,7 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
         http = past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
         listener = stack.enter_context(_listen(http)) if http is not None else None
         sockets = stack.enter_context(_sockets(options, past))
-        mailbox, loop = _assemble(options, dialect, sockets, journal)
+        mailbox, loop = _assemble(options, dialect, sockets, journal, stack)
         stack.callback(loop.close)
         web, url = None, None
         if listener is not None:
@@ -208,7 +232,7 @@ def _allow_many_files() -> None:
 
 
 def _assemble(
-    options: ServeOptions, dialect: Dialect, sockets: Sockets, journal: Journal | None
+    options: ServeOptions, dialect: Dialect, sockets: Sockets, journal: Journal | None, stack: ExitStack
 ) -> tuple[Mailbox, Loop]:
     now = time.monotonic()
     interval = options.min_stats_update_interval_ms / 1000
@@ -233,8 +257,26 @@ def _assemble(
         start_timeout=options.start_timeout,
         should_stop=_orphan_check(options.parent_pid),
         write_journal=(lambda state: None) if journal is None else journal.write,
+        tape=None if options.record is None else _record(options, options.record, coordinator, mailbox, stack),
     )
     return mailbox, loop
+
+
+def _record(options: ServeOptions, path: str, coordinator: Coordinator, mailbox: Mailbox, stack: ExitStack) -> Tape:
+    """Begin to record, and write on a thread of its own until the stack is closed."""
+    told = ("min_stats_update_interval_ms", "manual_start_timeout", "stale_after_s")
+    about = {name: getattr(options, name) for name in told}
+    about |= {"endpoints": asdict(mailbox.endpoints), "restarts": mailbox.restarts, "pid": os.getpid()}
+    folder = Folder(path, options.record_max_mb << 20)
+    stack.callback(folder.close)
+    recording = Recording(coordinator, mailbox.log, folder, about)
+    recording.begin()
+    writing = threading.Thread(target=recording.run, name="recorder", daemon=True)
+    writing.start()
+    stack.callback(writing.join, RECORDER_STOP_TIMEOUT)
+    stack.callback(recording.tape.close)
+    mailbox.recording = recording.recent
+    return recording.tape
 
 
 def _orphan_check(parent_pid: int | None) -> Callable[[], bool]:
@@ -288,6 +330,7 @@ def _web_settings(options: ServeOptions, listener: socket.socket) -> WebSettings
         allowed_hosts=options.allowed_hosts,
         allowed_origins=options.allowed_origins,
         stale_after_s=options.stale_after_s,
+        alarms=Thresholds(**{limit: getattr(options, name) for name, limit in _ALARMS.items()}),
     )
     try:
         check_exposure(settings)

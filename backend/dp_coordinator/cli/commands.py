@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from dp_coordinator.cli import values as v
 from dp_coordinator.cli.settings import Setting
 from dp_coordinator.core.dialect import DEFAULT_VERSION
+from dp_coordinator.core.doctor import Thresholds
+
+THRESHOLDS = Thresholds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,19 @@ SERVE_SETTINGS = (
         5.0,
         "SECONDS",
     ),
+    *(
+        Setting(f"--alarm-{name}-s", f"alarm when {what}; default {default:g}", v.seconds, default, "SECONDS")
+        for name, what, default in (
+            ("not-stepping", "ranks are not seen to step for so long after START", THRESHOLDS.asked_not_stepping),
+            (
+                "silent",
+                "a rank with 8 requests or more says nothing for so long, with fewer in proportion later",
+                THRESHOLDS.rank_silent,
+            ),
+            ("imbalance", "a rank has far more requests than the others for so long", THRESHOLDS.load_imbalance),
+            ("missing", "an engine or front-end is gone, or a restart not over, for so long", THRESHOLDS.missing),
+        )
+    ),
     SUPERVISED,
     Setting(
         "--journal",
@@ -125,6 +141,8 @@ SERVE_SETTINGS = (
         v.output_file,
         metavar="FILE",
     ),
+    Setting("--record", "folder to which everything that enters the core is written", v.text, metavar="DIR"),
+    Setting("--record-max-mb", "most that recordings may take up there; default 256", v.count, 256, "MB"),
     Setting("--endpoints-file", "write the real addresses there as JSON once bound", v.output_file, metavar="FILE"),
     LOG_LEVEL,
 )

@@ -16,6 +16,7 @@ from dp_coordinator.cli.settings import UsageError, Values
 from dp_coordinator.process import Bound, ServeOptions, SettingsError, configure_logging
 from dp_coordinator.process import serve as run_coordinator
 
+ALARMS = ("alarm_not_stepping_s", "alarm_silent_s", "alarm_imbalance_s", "alarm_missing_s")
 ADDRESSES = ("front_publish_address", "back_output_address", "back_publish_address")
 
 
@@ -71,8 +72,11 @@ def options_from(values: Values) -> ServeOptions:
         allowed_hosts=values["allowed_host"],
         allowed_origins=values["allowed_origin"],
         stale_after_s=values["stale_after_s"],
+        **{name: values[name] for name in ALARMS},
         log_level=values["log_level"],
         journal=values["journal"] and str(values["journal"]),
+        record=values["record"] and str(values["record"]),
+        record_max_mb=values["record_max_mb"],
     )
 
 

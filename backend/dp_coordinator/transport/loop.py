@@ -35,6 +35,7 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.core.recovery import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
+from dp_coordinator.recorder.tape import Tape
 from dp_coordinator.transport.limit import RateLimit
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
@@ -77,13 +78,17 @@ class Loop:
         start_timeout: float | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         write_journal: Callable[[Remembered], None] = lambda state: None,
+        tape: Tape | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`start_timeout`: seconds until all engines must have subscribed. `should_stop` is asked every turn.
 
-        `write_journal` may raise `OSError`: waves go on all the same, and the event log says so.
+        `write_journal` may raise `OSError`: waves go on all the same, and the event log says so. Inputs reach the core
+        through the `tape`, if there is one.
         """
         self._core = coordinator
+        self._tape = tape
+        self._inputs = coordinator if tape is None else tape
         self._sockets = sockets
         self._mailbox = mailbox
         self._counters = mailbox.counters
@@ -157,8 +162,10 @@ class Loop:
         now = self._clock()
         deadline = self._core.next_deadline()
         if deadline is not None and now >= deadline:
-            self._perform(self._core.tick(now), "deadline", now)
+            self._perform(self._inputs.tick(now), "deadline", now)
         self._publish_snapshot(now)
+        if self._tape is not None:
+            self._tape.turned(now)
         if not self._core.ready:
             self._while_waiting(now)
 
@@ -207,14 +214,14 @@ class Loop:
             return
         self._changed = True
         try:
-            rejected = self._perform(self._core.handle_reports(reports, now), "back_output", now)
+            rejected = self._perform(self._inputs.handle_reports(reports, now), "back_output", now)
             self._counters.count_frame("stats", "accepted", len(reports) - rejected)
         except Exception as error:
             self._defect("back_output", error, now)
 
     def _on_wave_message(self, event: Event, now: float) -> None:
         kind = "wave_complete" if type(event) is WaveCompleted else "start_wave"
-        if not self._perform(self._core.handle(event, now), "back_output", now):
+        if not self._perform(self._inputs.handle(event, now), "back_output", now):
             self._counters.count_frame(kind, "accepted")
 
     def _on_front_end(self, frame: bytes, now: float) -> str | None:
@@ -237,7 +244,7 @@ class Loop:
 
     def _feed(self, event: Event, kind: str, channel: str, now: float) -> str | None:
         """Hand an event to the core; its kind when it was accepted."""
-        return None if self._perform(self._core.handle(event, now), channel, now) else kind
+        return None if self._perform(self._inputs.handle(event, now), channel, now) else kind
 
     def _take_commands(self, now: float) -> None:
         try:
@@ -255,7 +262,7 @@ class Loop:
                 reply.set_exception(error)
 
     def _answer(self, command: Command, reply: Future[Reply], now: float) -> None:
-        effects = self._core.handle(command, now)
+        effects = self._inputs.handle(command, now)
         self._perform(effects, "inbox", now)
         self._mailbox.snapshot = self._core.snapshot(now)  # whoever reads the answer must find it in the state too
         for effect in effects:

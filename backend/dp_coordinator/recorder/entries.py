@@ -1,0 +1,194 @@
+"""What stands in the chunks: checkpoints, inputs of the core with what came out, and the event log beside them.
+
+Everything is msgpack. Inputs are kept as the events that the core took, not as the frames they came in: a report is
+500 bytes on the wire and a tenth of that here, and frames that could not be read never reach the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+import msgspec
+
+from dp_coordinator.core.checkpoint import FIELDS, Checkpoint
+from dp_coordinator.core.effects import Effect
+from dp_coordinator.core.events import (
+    EngineCountChanged,
+    EngineStatsReported,
+    EngineSubscribed,
+    EngineUnsubscribed,
+    Event,
+    FrontEndSubscribed,
+    FrontEndUnsubscribed,
+    ManualStartRequested,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.mailbox import LogEntry
+
+_EVENTS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        EngineCountChanged,
+        EngineStatsReported,
+        EngineSubscribed,
+        EngineUnsubscribed,
+        FrontEndSubscribed,
+        FrontEndUnsubscribed,
+        ManualStartRequested,
+        NewRequestNotified,
+        StartWaveRequested,
+        WaveCompleted,
+    )
+}
+Row: TypeAlias = tuple[int, int, int, float, int, int]
+_row = attrgetter("engine_index", "waiting", "running", "kv_cache_usage", "step_counter", "current_wave")
+encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
+_NOTHING = encode([])
+
+
+class Reports(msgspec.Struct, array_like=True, tag=0, gc=False):
+    """`handle_reports`: reports of load that were taken at once."""
+
+    at: float
+    rows: list[Row]
+    out: msgspec.Raw
+
+
+class Input(msgspec.Struct, array_like=True, tag=1, gc=False):
+    """`handle`: one event of any kind."""
+
+    at: float
+    kind: str
+    fields: dict[str, Any]
+    out: msgspec.Raw
+
+
+class Tick(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """`tick`: something was due."""
+
+    at: float
+    out: msgspec.Raw
+
+
+Record: TypeAlias = Reports | Input | Tick
+
+
+class Entry(msgspec.Struct, array_like=True, gc=False):
+    """One entry of the event log, numbered as it was."""
+
+    seq: int
+    at: float
+    kind: str
+    fields: dict[str, Any]
+
+
+class Batch(msgspec.Struct, array_like=True):
+    """The body of a RECORDS chunk."""
+
+    index: int
+    """Number of the first record, counted from the start of the process."""
+    records: list[Record]
+    log: list[Entry]
+
+
+class Moment(msgspec.Struct, array_like=True):
+    """The body of a CHECKPOINT chunk: the state before the record with this index."""
+
+    index: int
+    at: float
+    """Monotonic seconds, as of everything else in the recording."""
+    wall: float
+    """Unix seconds at the same moment."""
+    state: dict[str, Any]
+
+
+def told(effects: Sequence[Effect]) -> bytes:
+    """What came out of the core, as bytes that can be compared: [[kind, fields], ...]."""
+    return encode([(type(effect).__name__, effect) for effect in effects]) if effects else _NOTHING
+
+
+def defect(error: Exception) -> bytes:
+    """The core raised instead: a defect, and it must raise the same again."""
+    return encode(f"{type(error).__name__}: {error}")
+
+
+def reports(events: Iterable[EngineStatsReported], at: float, out: bytes) -> bytes:
+    """A `Reports` record."""
+    return b"\x94\x00%b%b%b" % (encode(at), encode(list(map(_row, events))), out)
+
+
+def event(taken: Event, at: float, out: bytes) -> bytes:
+    """An `Input` record."""
+    return b"\x95\x01%b%b%b%b" % (encode(at), encode(type(taken).__name__), encode(taken), out)
+
+
+def tick(at: float, out: bytes) -> bytes:
+    """A `Tick` record."""
+    return b"\x93\x02%b%b" % (encode(at), out)
+
+
+def batch(index: int, records: Sequence[bytes], log: Iterable[LogEntry]) -> bytes:
+    """A `Batch` of records that are encoded already."""
+    start = b"\x93%b\xdd%b" % (encode(index), len(records).to_bytes(4, "big"))
+    entries = [(entry.seq, entry.at, entry.kind, entry.fields) for entry in log]
+    return b"%b%b%b" % (start, b"".join(records), encode(entries))
+
+
+def moment(index: int, at: float, wall: float, state: Checkpoint) -> bytes:
+    """A `Moment`."""
+    return encode((index, at, wall, state))
+
+
+class UnusableError(ValueError):
+    """Whole and unchanged, but nothing that this version of dp-coordinator has written."""
+
+
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_moment = msgspec.msgpack.Decoder(Moment).decode
+
+
+def batch_of(body: bytes) -> Batch:
+    """A RECORDS chunk's body. Raises `UnusableError`."""
+    try:
+        return _decode_batch(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnusableError(f"records that cannot be read: {error}") from None
+
+
+def moment_of(body: bytes) -> Moment:
+    """A CHECKPOINT chunk's body, every value of the type that `FIELDS` says. Raises `UnusableError`."""
+    try:
+        found = _decode_moment(body)
+        state = found.state
+        typed: Checkpoint = {"dialect": msgspec.convert(state["dialect"], str)}
+        for part, types in FIELDS.items():
+            given = state[part]
+            if part == "recovery" and given is None:
+                typed[part] = None
+            else:
+                typed[part] = {name: msgspec.convert(given[name], of) for name, of in types.items()}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
+        raise UnusableError(f"a state that cannot be read: {error}") from None
+    found.state = typed
+    return found
+
+
+def event_of(record: Input) -> Event:
+    """The event of an `Input`. Raises `UnusableError`."""
+    kind = _EVENTS.get(record.kind)
+    if kind is None:
+        raise UnusableError(f"the core knows no {record.kind[:80]!r}")
+    try:
+        made: Event = msgspec.convert(record.fields, kind)
+    except msgspec.MsgspecError as error:
+        raise UnusableError(f"{record.kind}: {error}") from None
+    return made
+
+
+def reports_of(record: Reports) -> list[EngineStatsReported]:
+    """The events of a `Reports`."""
+    return [EngineStatsReported(*row) for row in record.rows]

@@ -1,0 +1,43 @@
+"""One recording under way: the tape for the loop's thread, the writer for a thread of its own."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from queue import SimpleQueue
+
+from dp_coordinator import __version__
+from dp_coordinator.core.coordinator import Coordinator
+from dp_coordinator.mailbox import EventLog
+from dp_coordinator.recorder.folder import Folder
+from dp_coordinator.recorder.tape import Queue, Tape, Wishes
+from dp_coordinator.recorder.writer import RECENT_BYTES, Writer
+
+
+class Recording:
+    """Call `begin`, then `run` on another thread; the loop uses `tape`; `close` the tape, and `run` returns."""
+
+    def __init__(
+        self,
+        core: Coordinator,
+        event_log: EventLog,
+        folder: Folder,
+        about: Mapping[str, object],
+        recent_bytes: int = RECENT_BYTES,
+    ) -> None:
+        """`about`: what else a reader of the file should know of this process. Nothing secret may be in it."""
+        queue: Queue = SimpleQueue()
+        wishes, now = Wishes(), time.monotonic()
+        header = {
+            "version": __version__,
+            "run": secrets.token_hex(8),
+            "dialect": core.dialect.version,
+            "engine_count": core.engine_count,
+            "wave_coordination": core.wave_coordination,
+            **about,
+            "began": {"wall": time.time(), "monotonic": now},
+        }
+        writer = Writer(queue, wishes, header, event_log, folder, recent_bytes=recent_bytes)
+        self.tape = Tape(core, queue, wishes, now)
+        self.begin, self.run, self.recent = writer.begin, writer.run, writer.recent
