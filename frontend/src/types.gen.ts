@@ -8,6 +8,10 @@ export type CauseName = "front-end" | "engine" | "manual" | "recovery" | "unknow
 
 export type ActionStateName = "asked" | "observed" | "timed_out";
 
+export type AlarmKindName = "asked_not_stepping" | "rank_silent" | "work_held_up" | "load_imbalance" | "publication_late" | "bad_frames" | "engine_gone" | "front_end_gone" | "recovery_under_way" | "journal_failed";
+
+export type SeverityName = "critical" | "warning";
+
 /** A manual start: what was asked, and what was observed of it. */
 export interface Action {
   id: string;
@@ -26,6 +30,31 @@ export interface Action {
   engine_count: number;
   /** The outcome in one sentence. */
   summary: string;
+}
+
+/** Something that is wrong now. It goes away by itself when that is over. */
+export interface Alarm {
+  kind: AlarmKindName;
+  /** critical: requests hang, or soon will. */
+  severity: SeverityName;
+  /** When it began, which may be earlier than it was raised. */
+  since: number;
+  /** Seconds since then. */
+  age_s: number;
+  /** Who and what, in one line. */
+  title: string;
+  meaning: string;
+  /** What to do. */
+  remedy: string;
+  /** Ranks it is about; empty where none can be named. */
+  engines: number[];
+  /** Its numbers, by name: subscribed and expected engines, bad frames by channel and verdict, ... */
+  counts: Record<string, number>;
+}
+
+/** `GET /api/v1/alarms`: critical ones first, the oldest of each first. */
+export interface AlarmPage {
+  alarms: Alarm[];
 }
 
 /** One thing that health depends on. */
@@ -207,6 +236,8 @@ export interface SnapshotMessage {
   waves: WaveInfo[];
   /** The newest 5, newest first. */
   actions: Action[];
+  /** All that stand, critical ones first. */
+  alarms: Alarm[];
   restarts: number;
   recovery: Recovery | null;
   last_seq: number;

@@ -51,6 +51,7 @@ export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): Snap
     start_blocked: null,
     waves: [],
     actions: [],
+    alarms: [],
     restarts: 0,
     recovery: null,
     last_seq: 0,

@@ -109,7 +109,7 @@ def test_state_and_stream_tell_the_same() -> None:
     mailbox = Mailbox(seen, ENDPOINTS, min_stats_update_interval=0.1)
     clock = views.WallClock()
     state = views.state(mailbox, seen, 100.0, 5.0, clock)
-    message = views.snapshot_message(mailbox, seen, 100.0, clock)
+    message = views.snapshot_message(mailbox, seen, [], 100.0, clock)
     for name in set(state.__struct_fields__) & set(message.__struct_fields__) - {"engines"}:
         assert getattr(state, name) == getattr(message, name), name
     assert [e.age_s for e in state.engines] == message.engines.age_s

@@ -78,9 +78,10 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals)],
     )
     app.state.sessions, app.state.hub = sessions, hub
-    metrics = Metrics(mailbox, lambda: (len(hub.viewers), hub.stalled))
+    metrics = Metrics(mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing)
     routers = [
         rest.state_routes(mailbox, settings, clock, recorder),
+        rest.alarm_routes(hub.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
         rest.session_routes(sessions, settings),
         rest.operating_routes(mailbox, settings, metrics),

@@ -16,6 +16,19 @@ EngineStatus = Literal["never", "fresh", "stale"]
 CauseName = Literal["front-end", "engine", "manual", "recovery", "unknown"]
 RecoveryPhaseName = Literal["rejoining", "settling", "done"]
 ActionStateName = Literal["asked", "observed", "timed_out"]
+AlarmKindName = Literal[
+    "asked_not_stepping",
+    "rank_silent",
+    "work_held_up",
+    "load_imbalance",
+    "publication_late",
+    "bad_frames",
+    "engine_gone",
+    "front_end_gone",
+    "recovery_under_way",
+    "journal_failed",
+]
+SeverityName = Literal["critical", "warning"]
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -150,6 +163,33 @@ class EnginePage(msgspec.Struct, frozen=True):
     """`GET /api/v1/engines`."""
 
     engines: list[Engine]
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Something that is wrong now. It goes away by itself when that is over."""
+
+    kind: AlarmKindName
+    severity: SeverityName
+    """critical: requests hang, or soon will."""
+    since: float
+    """When it began, which may be earlier than it was raised."""
+    age_s: float
+    """Seconds since then."""
+    title: str
+    """Who and what, in one line."""
+    meaning: str
+    remedy: str
+    """What to do."""
+    engines: list[int]
+    """Ranks it is about; empty where none can be named."""
+    counts: dict[str, int]
+    """Its numbers, by name: subscribed and expected engines, bad frames by channel and verdict, ..."""
+
+
+class AlarmPage(msgspec.Struct, frozen=True):
+    """`GET /api/v1/alarms`: critical ones first, the oldest of each first."""
+
+    alarms: list[Alarm]
 
 
 class History(msgspec.Struct, frozen=True):
@@ -296,6 +336,8 @@ class SnapshotMessage(msgspec.Struct, frozen=True, tag_field="type", tag="snapsh
     """The newest 20, newest first."""
     actions: list[Action]
     """The newest 5, newest first."""
+    alarms: list[Alarm]
+    """All that stand, critical ones first."""
     restarts: int
     recovery: Recovery | None
     last_seq: int

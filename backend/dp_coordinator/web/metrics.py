@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, StateSetMetricFamily
@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dp_coordinator import __version__
+from dp_coordinator.core.alarms import AlarmKind
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot
 from dp_coordinator.mailbox import Histogram, Mailbox
 
@@ -20,9 +21,15 @@ _PREFIX = "dp_coordinator_"
 class MailboxCollector(Collector):
     """Turns the newest snapshot and the loop's counters into metrics."""
 
-    def __init__(self, mailbox: Mailbox, viewers: Callable[[], tuple[int, int]]) -> None:
-        """`viewers` gives (connected now, cut off so far because they took nothing)."""
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        viewers: Callable[[], tuple[int, int]],
+        alarms: Callable[[], Container[AlarmKind]] = frozenset,
+    ) -> None:
+        """`viewers` gives (connected now, cut off so far because they took nothing), `alarms` the kinds that stand."""
         self._mailbox = mailbox
+        self._alarms = alarms
         self._viewers = viewers
 
     def collect(self) -> Iterator[Metric]:
@@ -31,6 +38,7 @@ class MailboxCollector(Collector):
         yield from _deployment(snapshot)
         yield from _engines(snapshot, now)
         yield from self._traffic()
+        yield self._alarm()
         yield from self._process(now)
 
     def _traffic(self) -> Iterator[Metric]:
@@ -49,6 +57,13 @@ class MailboxCollector(Collector):
             "By how much load publications missed their deadline.",
             counters.publication_lateness_seconds,
         )
+
+    def _alarm(self) -> Metric:
+        standing = self._alarms()
+        family = GaugeMetricFamily(_PREFIX + "alarm", "Whether an alarm of this kind stands.", labels=("kind",))
+        for kind in AlarmKind:
+            family.add_metric((kind.value,), float(kind in standing))
+        return family
 
     def _process(self, now: float) -> Iterator[Metric]:
         connected, stalled = self._viewers()
@@ -116,9 +131,14 @@ def _histogram(name: str, help_: str, values: Histogram) -> Metric:
 class Metrics:
     """The metrics page, with a registry of its own."""
 
-    def __init__(self, mailbox: Mailbox, viewers: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        viewers: Callable[[], tuple[int, int]],
+        alarms: Callable[[], Container[AlarmKind]] = frozenset,
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(MailboxCollector(mailbox, viewers))
+        self._registry.register(MailboxCollector(mailbox, viewers, alarms))
 
     def page(self) -> bytes:
         """Prometheus text."""

@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import events, health, views
+from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.bodies import decode, read_json
 from dp_coordinator.web.commands import Starter
 from dp_coordinator.web.history import LONGEST_S, Recorder
-from dp_coordinator.web.messages import EnginePage, Login, Session, WavePage
+from dp_coordinator.web.messages import AlarmPage, EnginePage, Login, Session, WavePage
 from dp_coordinator.web.metrics import Metrics
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.security import IDENTITY, address_of
@@ -108,6 +109,17 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
         window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
     ) -> Response:
         return _json(recorder.window(window_s, time.monotonic(), clock))
+
+    return router
+
+
+def alarm_routes(board: AlarmBoard, clock: views.WallClock) -> APIRouter:
+    """What is wrong."""
+    router = APIRouter(prefix="/api/v1", tags=["state"])
+
+    @router.get("/alarms", responses=_says("AlarmPage", "What is wrong now."), dependencies=[Depends(_only())])
+    async def alarms() -> Response:
+        return _json(AlarmPage(board.messages(time.monotonic(), clock)))
 
     return router
 

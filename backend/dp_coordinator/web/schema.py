@@ -28,6 +28,7 @@ REST_TYPES: tuple[type, ...] = (
     messages.EnginePage,
     messages.WavePage,
     messages.EventPage,
+    messages.AlarmPage,
     messages.History,
     messages.Action,
     messages.StartWave,
@@ -41,6 +42,8 @@ _ALIASES: dict[str, Any] = {
     "EngineStatus": messages.EngineStatus,
     "CauseName": messages.CauseName,
     "ActionStateName": messages.ActionStateName,
+    "AlarmKindName": messages.AlarmKindName,
+    "SeverityName": messages.SeverityName,
 }
 
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from dp_coordinator.core.doctor import Thresholds
 
 STATIC_DIR = Path(__file__).parent / "static"
 TOKEN_AT_LEAST = 16
@@ -31,6 +33,8 @@ class WebSettings:
     """Further pages that may open the stream and start waves, such as `https://ops.example.com`."""
     stale_after_s: float = 5.0
     """A rank that did not report for this long while a wave runs is stale."""
+    alarms: Thresholds = field(default_factory=Thresholds)
+    """How long something must last before it is an alarm."""
     static_dir: Path = STATIC_DIR
     """Where the built page lies."""
     sample_interval_s: float = 0.1

@@ -43,6 +43,7 @@ from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
 from dp_coordinator.web import views
+from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.history import Recorder
 from dp_coordinator.web.limits import TokenBucket
 from dp_coordinator.web.messages import GapMessage, Hello
@@ -107,6 +108,7 @@ class Hub:
         self._settings = settings
         self._clock = clock
         self._recorder = recorder
+        self.alarms = AlarmBoard(mailbox, settings.alarms)
         self.viewers: set[Viewer] = set()
         self.stalled = 0
         """Viewers cut off so far because they took nothing."""
@@ -137,6 +139,7 @@ class Hub:
         """Record history, take up new events, and hand out a snapshot if there is news or it is time for one."""
         snapshot = self._mailbox.snapshot
         self._recorder.add(snapshot, now)
+        self.alarms.look(now)
         self._take_events()
         news = self._last_seq != self._told_seq
         changed = self._sampled is None or not _same(snapshot, self._sampled)
@@ -172,7 +175,8 @@ class Hub:
             await asyncio.sleep(WRITE_PAUSE_S if len(behind) > WRITE_GROUPS else 0)
 
     def _snapshot_frame(self, snapshot: Snapshot, now: float) -> bytes:
-        return frame(encode(views.snapshot_message(self._mailbox, snapshot, now, self._clock)))
+        alarms = self.alarms.messages(now, self._clock)
+        return frame(encode(views.snapshot_message(self._mailbox, snapshot, alarms, now, self._clock)))
 
     # -- viewers ---------------------------------------------------------------------------------------------------
 

@@ -219,7 +219,9 @@ def event_message(entry: LogEntry, clock: WallClock) -> m.EventMessage:
     return m.EventMessage(entry.seq, clock.of(entry.at), entry.kind, entry.fields)
 
 
-def snapshot_message(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallClock) -> m.SnapshotMessage:
+def snapshot_message(
+    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock
+) -> m.SnapshotMessage:
     """The state as columns, for the stream."""
     columns = snapshot.engines
     return m.SnapshotMessage(
@@ -251,6 +253,7 @@ def snapshot_message(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: Wa
         start_blocked=snapshot.start_blocked,
         waves=waves(snapshot, WAVES_SENT, now, clock),
         actions=[action(made, now, clock) for made in reversed(snapshot.actions[-ACTIONS_SENT:])],
+        alarms=alarms,
         restarts=mailbox.restarts,
         recovery=recovery(snapshot, clock),
         last_seq=mailbox.log.last_seq,

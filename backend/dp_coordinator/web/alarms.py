@@ -1,0 +1,84 @@
+"""Lets the doctor look at the mailbox, and tells of what it finds.
+
+In the event log as alarms come and go; REST, the stream and the metrics show the list that stands.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from dp_coordinator.core.alarms import Alarm, AlarmKind, Severity
+from dp_coordinator.core.doctor import LATE_BY, Doctor, Signs, Thresholds
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.web import messages as m
+from dp_coordinator.web.views import WallClock
+
+LOOK_INTERVAL_S = 0.25
+"""Seconds between two looks at least: nobody needs to know sooner, and each walks over every engine."""
+
+
+class AlarmBoard:
+    """The alarms that stand. Belongs to the web thread."""
+
+    def __init__(self, mailbox: Mailbox, thresholds: Thresholds) -> None:
+        self._mailbox = mailbox
+        self._doctor = Doctor(thresholds)
+        self._looked_at = float("-inf")
+        self._seen_seq = 0
+        self.standing: dict[AlarmKind, Alarm] = {}
+
+    def look(self, now: float) -> None:
+        """Ask the doctor, unless that was just done; log what is new and what is over."""
+        if now - self._looked_at < LOOK_INTERVAL_S:
+            return
+        self._looked_at = now
+        found = {alarm.kind: alarm for alarm in self._doctor.examine(self._signs(), now)}
+        before, self.standing = self.standing, found
+        for kind, alarm in before.items():
+            if kind not in found:
+                fields = {"alarm": kind.value, "title": alarm.title, "lasted_s": round(now - alarm.since, 3)}
+                self._mailbox.log.append(now, "alarm_cleared", fields)
+        for kind, alarm in found.items():
+            if kind not in before:
+                self._mailbox.log.append(now, "alarm_raised", _fields(alarm))
+
+    def _signs(self) -> Signs:
+        mailbox, counters = self._mailbox, self._mailbox.counters
+        entries = mailbox.log.since(self._seen_seq)
+        if entries:
+            self._seen_seq = entries[-1].seq
+        frames = dict(counters.frames)  # copied at once: the loop goes on counting
+        lateness = counters.publication_lateness_seconds
+        return Signs(
+            snapshot=mailbox.snapshot,
+            loop_alive_at=mailbox.loop_alive_at,
+            bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},
+            late_publications=sum(lateness.counts[bisect_left(lateness.bounds, LATE_BY) + 1 :]),
+            entries=[(entry.kind, entry.at) for entry in entries],
+        )
+
+    def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:
+        """The alarms that stand, critical ones first, the oldest of each first."""
+        listed = sorted(
+            self.standing.values(), key=lambda alarm: (alarm.severity is not Severity.CRITICAL, alarm.since)
+        )
+        return [_message(alarm, now, clock) for alarm in listed]
+
+
+def _fields(alarm: Alarm) -> dict[str, object]:
+    fields: dict[str, object] = {"alarm": alarm.kind.value, "severity": alarm.severity.value, "title": alarm.title}
+    return fields | {"engines": list(alarm.engines), "counts": dict(alarm.counts)}
+
+
+def _message(alarm: Alarm, now: float, clock: WallClock) -> m.Alarm:
+    return m.Alarm(
+        kind=alarm.kind.value,
+        severity=alarm.severity.value,
+        since=clock.of(alarm.since),
+        age_s=round(max(0.0, now - alarm.since), 3),
+        title=alarm.title,
+        meaning=alarm.meaning,
+        remedy=alarm.remedy,
+        engines=list(alarm.engines),
+        counts=dict(alarm.counts),
+    )
