@@ -215,4 +215,15 @@ DEMO = Command(
 ENGINE = Command("engine", "one simulated engine", "simulated:engine", "simulated_flags:engine_settings")
 FRONT_END = Command("front-end", "one simulated front-end", "simulated:front_end", "simulated_flags:front_end_settings")
 
-COMMANDS = (SERVE, DEMO, *TWINS, ENGINE, FRONT_END)
+FILES = Setting("FILE", "recordings in their order, or a folder of them", v.recording, many=True, metavar="FILE")
+ANY_VERSION = Setting("--any-version", "take recordings of other versions of dp-coordinator too", v.boolean, False)
+REPLAY = Command(
+    "replay",
+    "run the core over a recording again and compare what comes out",
+    "recordings:replay",
+    (FILES, ANY_VERSION, Setting("--json", "print the outcome for programs", v.boolean, False)),
+    "Exit codes: 0 no difference (perhaps only up to where a file was cut off), 1 a difference, 2 a file that cannot "
+    "be used or is damaged.",
+)
+
+COMMANDS = (SERVE, DEMO, *TWINS, REPLAY, ENGINE, FRONT_END)

@@ -40,6 +40,7 @@ class Setting:
     """One flag of a command and the variable that stands for it."""
 
     flag: str
+    """Without dashes it is what the command is about, and comes after the flags."""
     help: str
     kind: Callable[[str], Any] = str
     """Makes the value of the text, or raises `BadValueError`."""
@@ -56,12 +57,17 @@ class Setting:
     @property
     def name(self) -> str:
         """The key under which the value is found: `engine_count`."""
-        return self.flag.removeprefix("--").replace("-", "_")
+        return self.flag.removeprefix("--").replace("-", "_").lower()
 
     @property
     def variable(self) -> str:
         """The environment variable: `DP_COORDINATOR_ENGINE_COUNT`."""
         return PREFIX + self.name.upper()
+
+    @property
+    def is_positional(self) -> bool:
+        """Stands on the command line without a name."""
+        return not self.flag.startswith("--")
 
     @property
     def is_switch(self) -> bool:
@@ -123,7 +129,10 @@ def add(parser: Parser, settings: Iterable[Setting]) -> None:
         if not setting.on_command_line:
             continue
         text = f"{setting.help} [{setting.variable}]"
-        if setting.is_switch:
+        if setting.is_positional:
+            nargs = "+" if setting.many else None
+            parser.add_argument(setting.name, nargs=nargs, metavar=setting.metavar, help=setting.help)
+        elif setting.is_switch:
             parser.add_argument(setting.flag, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
             parser.add_argument(

@@ -179,3 +179,11 @@ def output_file(text: str) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
     return path
+
+
+def recording(text: str) -> Path:
+    """A file or folder that is there."""
+    path = Path(text)
+    if not path.exists():
+        raise BadValueError(f"{text!r} is not there: name a recording, or a folder of them")
+    return path

@@ -34,6 +34,7 @@ def run_demo(options: DemoOptions) -> int:
                 DPCoordinator(
                     options.engines,
                     supervised=options.supervised,
+                    record=options.record,
                     http=options.http,
                     dialect=options.dialect,
                     log_level="warning",

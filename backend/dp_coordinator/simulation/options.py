@@ -110,6 +110,8 @@ class DemoOptions:
     """Makes the traffic repeatable."""
     supervised: bool = False
     """Keep the coordinator alive too: it is started again when it dies, and goes on where it was."""
+    record: str | None = None
+    """Folder to which everything that enters the coordinator's core is written."""
     respawn_after_s: float = 3.0
     """Seconds until an engine or front-end that died is started again."""
     parent_pid: int | None = None

@@ -1,0 +1,88 @@
+"""`dp-coordinator replay`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dp_coordinator.cli import render
+from dp_coordinator.cli.settings import USAGE_ERROR, UsageError, Values
+from dp_coordinator.recorder.chunks import SUFFIX, NotARecordingError
+from dp_coordinator.recorder.reader import Source, sources
+from dp_coordinator.recorder.replay import Difference, Summary
+from dp_coordinator.recorder.replay import replay as run_again
+
+DIFFERENT = 1
+
+
+def replay(values: Values) -> int:
+    """Run the core over the files again; tell what was replayed, and the first difference."""
+    files = opened(values["file"], any_version=values["any_version"])
+    summary = run_again(files)
+    if values["json"]:
+        print(json.dumps(_as_json(files, summary)))
+    else:
+        print("\n".join(_lines(files, summary)))
+    for ending in summary.endings:
+        if ending.problem is not None:
+            sys.stdout.flush()
+            print(f"dp-coordinator replay: {ending.file}: {ending.problem}; replayed up to there.", file=sys.stderr)
+    if summary.difference is not None:
+        return DIFFERENT
+    return USAGE_ERROR if any(ending.damaged for ending in summary.endings) else 0
+
+
+def opened(paths: Sequence[Path], *, any_version: bool) -> list[Source]:
+    """The files, and those in folders by name, which is by time. Raises `UsageError` when one cannot be used."""
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not found:
+            raise UsageError(f"there is no recording in {str(path)!r}: their names end in {SUFFIX}")
+        files += found
+    try:
+        return sources([str(file) for file in files], any_version=any_version)
+    except NotARecordingError as error:
+        raise UsageError(str(error)) from None
+
+
+def _lines(files: Sequence[Source], summary: Summary) -> list[str]:
+    header = files[0].header
+    made = f"recorded by {header.get('version')}, vLLM {header.get('dialect')}, {header.get('engine_count')} engines"
+    effects = ", ".join(f"{count} {name}" for name, count in sorted(summary.effects.items())) or "none"
+    lines = [
+        f"files     {len(files)}, {made}",
+        f"span      {render.clock(summary.first_at)} to {render.clock(summary.last_at)}"
+        f" ({render.duration(summary.span_s)})",
+        f"inputs    {summary.inputs}, with {summary.reports} reports of load",
+        f"waves     {summary.waves} completed",
+        f"effects   {effects}",
+    ]
+    if summary.gaps:
+        lines.append(
+            f"gaps      {summary.gaps}: inputs are missing there, and the core began anew with the state after"
+        )
+    return [*lines, "", *_outcome(summary.difference)]
+
+
+def _outcome(difference: Difference | None) -> list[str]:
+    if difference is None:
+        return ["no difference: the core did again what it did then, byte for byte"]
+    return [
+        "DIFFERENT from here on:",
+        f"  where     input {difference.index} at {render.clock(difference.at)}, "
+        f"{difference.place.file}, chunk at byte {difference.place.offset}",
+        f"  input     {difference.input}",
+        f"  expected  {difference.expected}",
+        f"  got       {difference.got}",
+    ]
+
+
+def _as_json(files: Sequence[Source], summary: Summary) -> dict[str, Any]:
+    told = asdict(summary)
+    told["effects"] = dict(summary.effects)
+    return {"files": [file.name for file in files], **told}

@@ -1,0 +1,112 @@
+"""Reads recordings back: files in the order given, as one sequence of states and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dp_coordinator import __version__
+from dp_coordinator.core.dialect import Dialect, UnknownDialectError
+from dp_coordinator.recorder import chunks, entries
+from dp_coordinator.recorder.chunks import Chunk, CutOffError, DamagedError, NotARecordingError
+
+FILE_AT_MOST = 1 << 30
+"""Bytes. `serve` writes files of an eighth of --record-max-mb."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the files something stands."""
+
+    file: str
+    offset: int
+    """Byte at which its chunk begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a file."""
+
+    file: str
+    problem: str | None
+    """None when it is whole; otherwise where it ends early and why."""
+    damaged: bool = False
+    """The file was changed, not only cut off."""
+
+
+Item = tuple[Place, entries.Moment] | tuple[Place, entries.Batch]
+
+
+class Source:
+    """One file, opened and looked at, but not yet read."""
+
+    def __init__(self, path: str, *, any_version: bool = False) -> None:
+        """Raises `NotARecordingError` for what cannot be replayed here: foreign, empty, or of another version."""
+        self.name = path
+        self._data = _load(path)
+        found = chunks.read(self._data)
+        try:
+            self.header = chunks.header_of(next(found))
+            _check_header(self.header, any_version=any_version)
+        except (CutOffError, DamagedError, NotARecordingError) as error:
+            raise NotARecordingError(f"{path}: {error}") from None
+        self.ended = Ended(path, None)
+        """Of use once `items` has come to its end."""
+
+    @property
+    def run(self) -> str:
+        """Which process recorded it; all of its files have the same."""
+        return str(self.header.get("run"))
+
+    def items(self) -> Iterator[Item]:
+        """The states and batches, each with its place. How it ended is then in `ended`."""
+        try:
+            for chunk in self._chunks():
+                yield self._item(chunk)
+        except CutOffError as error:
+            self.ended = Ended(self.name, str(error))
+        except DamagedError as error:
+            self.ended = Ended(self.name, str(error), damaged=True)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for chunk in chunks.read(self._data):
+            if chunk.kind in (chunks.CHECKPOINT, chunks.RECORDS):
+                yield chunk
+
+    def _item(self, chunk: Chunk) -> Item:
+        place = Place(self.name, chunk.offset)
+        try:
+            if chunk.kind == chunks.CHECKPOINT:
+                return place, entries.moment_of(chunk.body)
+            return place, entries.batch_of(chunk.body)
+        except entries.UnusableError as error:
+            raise DamagedError(f"the chunk at byte {chunk.offset} holds {error}") from None
+
+
+def sources(paths: Sequence[str], *, any_version: bool = False) -> list[Source]:
+    """All files, looked at. Raises `NotARecordingError` for the first that cannot be used."""
+    return [Source(path, any_version=any_version) for path in paths]
+
+
+def _load(path: str) -> bytes:
+    try:
+        if Path(path).stat().st_size > FILE_AT_MOST:
+            raise NotARecordingError(f"{path}: it is larger than any file that dp-coordinator records")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise NotARecordingError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _check_header(header: dict[str, Any], *, any_version: bool) -> None:
+    version = str(header.get("version"))[:40]
+    if version != __version__ and not any_version:
+        raise NotARecordingError(
+            f"it was recorded by dp-coordinator {version}, and this is {__version__}, which may rightly do otherwise; "
+            "take that version, or say --any-version to see where the two differ"
+        )
+    try:
+        Dialect.for_version(str(header.get("dialect")))
+    except UnknownDialectError as error:
+        raise NotARecordingError(f"its dialect is unknown: {error}") from None

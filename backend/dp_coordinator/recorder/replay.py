@@ -1,0 +1,208 @@
+"""Runs the core over a recording again, and compares all that comes out, byte for byte."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from dp_coordinator.core.checkpoint import Checkpoint, freeze, thaw
+from dp_coordinator.core.coordinator import Coordinator
+from dp_coordinator.core.effects import Effect
+from dp_coordinator.recorder import entries
+from dp_coordinator.recorder.entries import Batch, Input, Moment, Record, Reports
+from dp_coordinator.recorder.reader import Ended, Place, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the core first did something else than when it was recorded."""
+
+    place: Place
+    index: int
+    """Number of the input, counted from the start of the recorded process."""
+    at: float
+    """Unix seconds."""
+    input: str
+    expected: str
+    got: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was replayed."""
+
+    first_at: float | None = None
+    last_at: float | None = None
+    """Unix seconds."""
+    span_s: float = 0.0
+    inputs: int = 0
+    reports: int = 0
+    effects: Counter[str] = field(default_factory=Counter)
+    """Effect -> how many."""
+    waves: int = 0
+    """Waves that were completed."""
+    gaps: int = 0
+    """Times that the core had to begin anew at a recorded state, since inputs are missing."""
+    endings: list[Ended] = field(default_factory=list)
+    difference: Difference | None = None
+
+
+class Runner:
+    """A core that goes through a recording, one item at a time. `view` shows what it does."""
+
+    def __init__(self) -> None:
+        self.core: Coordinator | None = None
+        self.index = 0
+        """Number of the next input."""
+        self.wall_offset = 0.0
+        """Unix seconds less the recording's monotonic seconds."""
+
+    def take_moment(self, moment: Moment) -> tuple[Checkpoint | None, bool]:
+        """Begin or go on at a recorded state: (the core's own state where it differs, whether some inputs are missing).
+
+        Raises `entries.UnusableError` for a state that no core can have.
+        """
+        self.wall_offset = moment.wall - moment.at
+        if self.core is not None and self.index == moment.index:
+            own = entries.encode(freeze(self.core))
+            return (None if own == entries.encode(moment.state) else freeze(self.core)), False
+        gap = self.core is not None
+        try:
+            self.core = thaw(moment.state)
+        except Exception as error:  # typed, but not by us: whatever it is, the file is to blame
+            raise entries.UnusableError(f"a state that no core can have: {error}") from None
+        self.index = moment.index
+        return None, gap
+
+    def put(self, record: Record) -> tuple[Sequence[Effect], bytes]:
+        """Give the core one input; returns what came out, and the same as bytes. Raises `entries.UnusableError`."""
+        assert self.core is not None, "a recording begins with the state"
+        given = entries.reports_of(record) if isinstance(record, Reports) else None
+        event = entries.event_of(record) if isinstance(record, Input) else None
+        self.index += 1
+        try:
+            if given is not None:
+                effects = self.core.handle_reports(given, record.at)
+            elif event is not None:
+                effects = self.core.handle(event, record.at)
+            else:
+                effects = self.core.tick(record.at)
+        except Exception as error:
+            return (), entries.defect(error)
+        return effects, entries.told(effects)
+
+
+def replay(sources: Sequence[Source]) -> Summary:
+    """Run the core over these files, as far as they go or until the first difference."""
+    summary, runner, run = Summary(), Runner(), None
+    for source in sources:
+        if source.run != run:
+            runner, run = Runner(), source.run
+        for place, item in source.items():
+            try:
+                _take(runner, item, place, summary)
+            except entries.UnusableError as error:
+                source.ended = Ended(source.name, f"the chunk at byte {place.offset} holds {error}", damaged=True)
+                break
+            if summary.difference is not None:
+                return summary
+        summary.endings.append(source.ended)
+    return summary
+
+
+def _take(runner: Runner, item: Moment | Batch, place: Place, summary: Summary) -> None:
+    if isinstance(item, Moment):
+        begins = runner.core is None
+        differing, gap = runner.take_moment(item)
+        summary.gaps += gap
+        _saw(summary, runner, item.at, begins=begins or gap)
+        if differing is not None:
+            input_ = "the whole state, as it was written down here"
+            expected, got = _first_difference(*(_decoded(entries.encode(state)) for state in (item.state, differing)))
+            summary.difference = Difference(place, item.index, item.at + runner.wall_offset, input_, expected, got)
+        return
+    if runner.core is None or item.index != runner.index:
+        raise entries.UnusableError(f"records from number {item.index} on, but those before it are missing")
+    for record in item.records:
+        effects, got_bytes = runner.put(record)
+        _saw(summary, runner, record.at)
+        if got_bytes != bytes(record.out):
+            summary.difference = _difference(runner, record, place, got_bytes)
+            return
+        _count(summary, record, effects)
+
+
+def _saw(summary: Summary, runner: Runner, at: float, *, begins: bool = False) -> None:
+    wall = at + runner.wall_offset
+    if summary.first_at is None:
+        summary.first_at = wall
+    elif not begins and summary.last_at is not None:
+        summary.span_s += max(0.0, wall - summary.last_at)
+    summary.last_at = wall
+
+
+def _count(summary: Summary, record: Record, effects: Sequence[Effect]) -> None:
+    summary.inputs += 1
+    summary.reports += len(record.rows) if isinstance(record, Reports) else 0
+    for effect in effects:
+        summary.effects[type(effect).__name__] += 1
+        summary.waves += getattr(effect, "kind", None) == "wave_completed"
+
+
+def _difference(runner: Runner, record: Record, place: Place, got: bytes) -> Difference:
+    expected_at, got_at = _first_difference(_decoded(bytes(record.out)), _decoded(got))
+    return Difference(place, runner.index - 1, record.at + runner.wall_offset, describe(record), expected_at, got_at)
+
+
+def _decoded(told: bytes) -> Any:
+    try:
+        return msgspec.msgpack.decode(told)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return told.hex()
+
+
+def describe(record: Record) -> str:
+    """An input in a few words."""
+    if isinstance(record, Reports):
+        ranks = sorted({row[0] for row in record.rows})
+        return f"{len(record.rows)} report(s) of rank(s) {', '.join(map(str, ranks[:8]))}{' ...' * (len(ranks) > 8)}"
+    if isinstance(record, Input):
+        fields = ", ".join(f"{name}={value!r}" for name, value in record.fields.items())
+        return f"{record.kind}({fields})"
+    return "tick: something was due"
+
+
+def _first_difference(expected: Any, got: Any) -> tuple[str, str]:
+    """Both sides where they first differ, with the way there."""
+    way = ""
+    while type(expected) is type(got) and isinstance(expected, list | dict):
+        if isinstance(expected, dict):
+            pairs = [(key, expected.get(key, _Missing), got.get(key, _Missing)) for key in {**expected, **got}]
+        else:
+            longest = max(len(expected), len(got))
+            both = (values + [_Missing] * (longest - len(values)) for values in (expected, got))
+            pairs = [(number, *pair) for number, pair in enumerate(zip(*both, strict=True))]
+        differing = next((pair for pair in pairs if _unlike(pair[1], pair[2])), None)
+        if differing is None:
+            break
+        way, expected, got = f"{way}[{differing[0]!r}]", differing[1], differing[2]
+    return _shown(way, expected), _shown(way, got)
+
+
+def _unlike(a: Any, b: Any) -> bool:
+    if a is _Missing or b is _Missing:
+        return a is not b
+    return entries.encode(a) != entries.encode(b)
+
+
+class _Missing:
+    """Nothing at all, where the other side has something."""
+
+
+def _shown(way: str, value: Any) -> str:
+    text = "nothing" if value is _Missing else repr(value)
+    return f"{way}: {text[:500]}" if way else text[:500]
