@@ -44,3 +44,12 @@ def test_benchmark_gives_a_value_in_every_row(name: str) -> None:
 def test_soak_names_first_and_last_memory() -> None:
     row = run("--soak", "0.02").splitlines()[-1].split(" | ")
     assert all(float(cell) > 1 for cell in row[1:5])
+
+
+def test_without_vllm_there_is_no_comparison_to_make() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--need-vllm", "--only", "under_vllm"]
+    environment = os.environ | {"DP_COORDINATOR_BENCH_VLLM_PYTHON": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "DP_COORDINATOR_BENCH_VLLM_PYTHON" in done.stderr.splitlines()[-1]
+    assert done.stdout == ""

@@ -14,7 +14,7 @@ import zmq
 from prometheus_client.parser import text_string_to_metric_families
 
 from dp_coordinator.handle import DPCoordinator
-from tests.transport.rig import Peer, unpack, wait_until
+from tests.transport.rig import PATIENCE, Peer, unpack, wait_until
 from tests.wire.recordings import Recording, announcement_of, start_of
 
 
@@ -26,7 +26,7 @@ class Player:
         self._context = context
         self._front_address = coordinator.get_stats_publish_address()
         self._back_publish, self._back_output = coordinator.get_engine_socket_addresses()
-        self._http = httpx.Client(base_url=str(coordinator.http_url))
+        self._http = httpx.Client(base_url=str(coordinator.http_url), timeout=PATIENCE)
         self._to_engines: list[list[bytes]] = []
         self._published: list[bytes] = []
         self._begin()
