@@ -36,9 +36,10 @@ from dp_coordinator.supervisor import INSTANT_S
 DIALECTS = ("0.28", "0.32", "0.33")
 ENGINES = 3
 FRONT_ENDS = 2
-ANSWER_TIMEOUT_S = 20.0
-"""A request that has no answer by then is stranded: they take a tenth of a second."""
-NORMAL_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 60.0
+"""A request that has no answer by then is stranded: they take a tenth of a second, on an idle machine."""
+NORMAL_TIMEOUT_S = 60.0
+REST_TIMEOUT_S = 10.0
 POLL_S = 0.005
 
 
@@ -179,7 +180,7 @@ class Deployment:
             return None  # it is dead, or not quite back
 
     def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self._coordinator.http_url}/api/v1/{path}", timeout=2) as answer:
+        with urllib.request.urlopen(f"{self._coordinator.http_url}/api/v1/{path}", timeout=REST_TIMEOUT_S) as answer:
             return json.load(answer)
 
     # -- the end -----------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Deployment:
 def _end(process: subprocess.Popen[bytes]) -> bytes:
     """End a process, and give what it has printed since."""
     process.terminate()
-    printed, _ = process.communicate(timeout=10)
+    printed, _ = process.communicate(timeout=NORMAL_TIMEOUT_S)
     return printed
 
 
