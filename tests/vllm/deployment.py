@@ -233,7 +233,7 @@ class Deployment:
 def _worth_reading(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
     kept = [line[:300] for line in lines if not re.search(r"Route: /|HTTP/1.1|Triton is|nanobind|leaked", line)]
-    return "\n".join(kept[-60:])
+    return "\n".join(kept[-200:])
 
 
 @contextlib.contextmanager
