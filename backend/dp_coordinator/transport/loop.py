@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 
 import zmq
@@ -367,13 +367,14 @@ class Loop:
             log.info("waiting for engines: %s", missing)
 
 
-def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
-    """What has arrived, at most a batch of it."""
-    frames: list[bytes] = []
-    recv, take, no_block = socket.recv, frames.append, zmq.NOBLOCK
+def _receive(socket: zmq.Socket[bytes]) -> Iterator[bytes]:
+    """What has arrived, at most a batch of it, each frame as soon as it is taken.
+
+    Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next one.
+    """
+    recv, no_block = socket.recv, zmq.NOBLOCK
     try:
         for _ in range(BATCH):
-            take(recv(no_block))
+            yield recv(no_block)
     except zmq.Again:
-        pass
-    return frames
+        return
