@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import problems, reference, rest
+from dp_coordinator.web import problems, recording, reference, rest
 from dp_coordinator.web.commands import Starter
 from dp_coordinator.web.history import Recorder
 from dp_coordinator.web.metrics import Metrics
@@ -83,6 +83,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         rest.state_routes(mailbox, settings, clock, recorder),
         rest.alarm_routes(hub.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
+        recording.routes(mailbox),
         rest.session_routes(sessions, settings),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),

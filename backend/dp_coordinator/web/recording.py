@@ -1,0 +1,40 @@
+"""The last minutes as a file for `dp-coordinator replay` and `view`."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.web.problems import ProblemError
+from dp_coordinator.web.rest import Described, _only
+
+_SAYS: Described = {
+    200: {"description": "A recording, at most 16 MiB.", "content": {"application/octet-stream": {}}},
+    "default": {
+        "description": "What was wrong; 409 when nothing is recorded.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+}
+
+
+def routes(mailbox: Mailbox) -> APIRouter:
+    """`GET /api/v1/recording`."""
+    router = APIRouter(prefix="/api/v1", tags=["state"])
+
+    @router.get("/recording", responses=_SAYS, response_class=Response, dependencies=[Depends(_only())])
+    async def recording() -> Response:
+        if mailbox.recording is None:
+            raise ProblemError(
+                "not-recording", "nothing is recorded: start the coordinator with --record DIR to have recordings"
+            )
+        name = time.strftime("dp-coordinator-%Y%m%dT%H%M%SZ.dprec", time.gmtime())
+        return Response(
+            mailbox.recording(),
+            headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+            media_type="application/octet-stream",
+        )
+
+    return router
