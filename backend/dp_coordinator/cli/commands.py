@@ -126,7 +126,7 @@ SERVE_SETTINGS = (
             ("not-stepping", "ranks are not seen to step for so long after START", THRESHOLDS.asked_not_stepping),
             (
                 "silent",
-                "a rank with 8 requests or more says nothing for so long, with fewer in proportion later",
+                "a rank with 16 requests or more says nothing for so long, with fewer in proportion later",
                 THRESHOLDS.rank_silent,
             ),
             ("imbalance", "a rank has far more requests than the others for so long", THRESHOLDS.load_imbalance),

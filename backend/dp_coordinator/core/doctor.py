@@ -20,8 +20,16 @@ from dataclasses import dataclass, replace
 from dp_coordinator.core.alarms import Alarm, AlarmKind, Severity, ranks
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot, Wave, WaveCause
 
-MANY_REQUESTS = 8
-"""With so many, the time given to a silent rank is the setting; with fewer it grows: for one request, 8 times it."""
+MANY_REQUESTS = 16
+"""With so many running, the time given to a silent rank is the setting; with fewer it grows: for one, 16 times it.
+
+Requests that are left when a burst is over are the long ones, and keep those waiting out; what matters is how soon one
+of them should end.
+"""
+FAR_MORE = 8
+"""Requests that a rank must have beyond twice the mean of the others."""
+DRAINS = 0.8
+"""A load that fell below this share of what it was drains."""
 LATE_BY = 0.1
 """Seconds by which a publication is late; the bound of a bucket of the host's histogram."""
 LATE_OFTEN = 3
@@ -83,8 +91,8 @@ class Doctor:
         self._late_before: int | None = None
         self._late_at: deque[float] = deque(maxlen=LATE_OFTEN)
         self._front_ends = _Usual()
-        self._heavy: dict[int, float] = {}
-        """Rank -> since when it has had far more than the others."""
+        self._heavy: dict[int, tuple[float, int]] = {}
+        """Rank -> since when it has had far more than the others, and how many then."""
         self._journal_failed_at: float | None = None
         self._checks: dict[AlarmKind, tuple[Callable[[Signs, float], Alarm | None], float, float]] = {
             # What finds it, how long it must last, how long it must be over, in seconds.
@@ -177,11 +185,12 @@ class Doctor:
             return None
         reported = [at or 0.0 for at in snapshot.engines.reported_at]
         last_heard = max(heard_from, *reported)
-        if snapshot.wave_coordination and now - last_heard >= self._patience(sum(loads)):
+        running = [count or 0 for count in snapshot.engines.running]
+        if snapshot.wave_coordination and now - last_heard >= self._patience(sum(running)):
             silent = tuple(working)  # a step takes every rank: any report would have shown that all go on
         else:
             silent = tuple(
-                rank for rank in working if now - max(heard_from, reported[rank]) >= self._patience(loads[rank])
+                rank for rank in working if now - max(heard_from, reported[rank]) >= self._patience(running[rank])
             )
         if not silent:
             return None
@@ -191,8 +200,8 @@ class Doctor:
         counts = {"requests": sum(loads[rank] for rank in silent)}
         return Alarm(AlarmKind.RANK_SILENT, Severity.WARNING, since, title, silent, counts)
 
-    def _patience(self, requests: int) -> float:
-        return self._limits.rank_silent * MANY_REQUESTS / min(MANY_REQUESTS, requests)
+    def _patience(self, running: int) -> float:
+        return self._limits.rank_silent * MANY_REQUESTS / min(MANY_REQUESTS, running or MANY_REQUESTS)
 
     def _work_held_up(self, signs: Signs, now: float) -> Alarm | None:
         snapshot = signs.snapshot
@@ -217,27 +226,31 @@ class Doctor:
     # -- is the load spread, and told in time? -----------------------------------------------------------------------
 
     def _load_imbalance(self, signs: Signs, now: float) -> Alarm | None:
-        """Far above: twice the mean of the others and 8 more; until below one and a half times and 4 more."""
+        """Far above: twice the mean of the others and 8 more; until below one and a half times and 4 more.
+
+        Before it is raised, a queue that drains is given its time: after a burst that is all that is left to do.
+        """
         snapshot = signs.snapshot
         loads, reported = _loads(snapshot), snapshot.engines.reported_at
         total, others = sum(loads), len(loads) - 1
-        heavy: dict[int, float] = {}
+        heavy: dict[int, tuple[float, int]] = {}
         for rank, load in enumerate(loads):
-            if load <= MANY_REQUESTS / 2 or others == 0 or now - (reported[rank] or 0.0) > FRESH_LOAD:
+            if load < FAR_MORE / 2 or others == 0 or now - (reported[rank] or 0.0) > FRESH_LOAD:
                 continue
             mean = (total - load) / others
-            if load >= (1.5 * mean + 4 if rank in self._heavy else 2 * mean + MANY_REQUESTS):
-                heavy[rank] = self._heavy.get(rank, now)
-        if now < self._hearing_since + DEAF_AFTER:
-            heavy = dict.fromkeys(heavy, now)
+            if load >= (1.5 * mean + FAR_MORE / 2 if rank in self._heavy else 2 * mean + FAR_MORE):
+                since, then = self._heavy.get(rank, (now, load))
+                lasts = now - since >= self._limits.load_imbalance
+                drains = load < DRAINS * then and not lasts
+                heavy[rank] = (now, load) if drains or now < self._hearing_since + DEAF_AFTER else (since, then)
         self._heavy = heavy
-        lasting = tuple(rank for rank, since in heavy.items() if now - since >= self._limits.load_imbalance)
+        lasting = tuple(rank for rank, (since, _) in heavy.items() if now - since >= self._limits.load_imbalance)
         if not lasting:
             return None
         have = "has" if len(lasting) == 1 else "have"
         title = f"{ranks(lasting)} {have} far more requests than the others"
         counts = {"requests": sum(loads[rank] for rank in lasting), "requests_in_all": total}
-        since = min(heavy[rank] for rank in lasting)
+        since = min(heavy[rank][0] for rank in lasting)
         return Alarm(AlarmKind.LOAD_IMBALANCE, Severity.WARNING, since, title, lasting, counts)
 
     def _publication_late(self, signs: Signs, now: float) -> Alarm | None:

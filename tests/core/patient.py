@@ -1,0 +1,62 @@
+"""A core driven through time, and a doctor that looks at it four times a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dp_coordinator.core.alarms import Alarm
+from dp_coordinator.core.doctor import Doctor, Signs, Thresholds
+from dp_coordinator.core.effects import PublishLoad
+from dp_coordinator.core.events import FrontEndSubscribed
+from tests.core.driver import Driver
+
+LOOK_S = 0.25
+
+
+class Patient:
+    """`raised` and `cleared` keep (time, kind), `alarms` what stands after the last look."""
+
+    def __init__(self, engines: int = 4, dialect: str = "0.33", front_ends: int = 1, **options: Any) -> None:
+        self.driver = Driver(engines, dialect, **options)
+        self.doctor = Doctor(Thresholds())
+        self.bad: dict[tuple[str, str], int] = {}
+        self.late = 0
+        self.loop_turns = True
+        self.entries: list[tuple[str, float]] = []
+        self.alarms: dict[str, Alarm] = {}
+        self.raised: list[tuple[float, str]] = []
+        self.cleared: list[tuple[float, str]] = []
+        self._loop_alive_at = 0.0
+        for _ in range(front_ends):
+            self.driver.feed(FrontEndSubscribed())
+        self.look()
+
+    @property
+    def now(self) -> float:
+        return self.driver.now
+
+    def look(self) -> dict[str, Alarm]:
+        if self.loop_turns:
+            self._loop_alive_at = self.now
+        self.late += sum(isinstance(e, PublishLoad) and e.late_by > 0.1 for _, e in self.driver.effects)
+        self.driver.effects.clear()
+        snapshot = self.driver.core.snapshot(self.now)
+        signs = Signs(snapshot, self._loop_alive_at, dict(self.bad), self.late, self.entries)
+        self.entries = []
+        found = {alarm.kind.value: alarm for alarm in self.doctor.examine(signs, self.now)}
+        self.raised += [(self.now, kind) for kind in found if kind not in self.alarms]
+        self.cleared += [(self.now, kind) for kind in self.alarms if kind not in found]
+        self.alarms = found
+        return found
+
+    def wait(self, seconds: float) -> dict[str, Alarm]:
+        """Let time pass, with looks on the way."""
+        until = self.now + seconds
+        while self.now + LOOK_S < until:
+            self.driver.advance(LOOK_S)
+            self.look()
+        self.driver.advance_to(until)
+        return self.look()
+
+    def kinds(self) -> set[str]:
+        return set(self.alarms)
