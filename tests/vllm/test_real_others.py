@@ -53,8 +53,8 @@ def test_a_dense_model_and_the_end_of_its_parent():
         killed = vllm.kill_worker()
         vllm.complete_all(6, 32)
         eventually("the coordinator is back", lambda: (now := vllm.state())["pid"] != killed and now["ready"])
-        requests = vllm.start(6, 400)
-        eventually("six requests are counted", lambda: vllm.state()["totals"] == {"waiting": 0, "running": 6})
+        requests = vllm.start(12, 450)
+        eventually("requests are counted", lambda: 0 < (vllm.state()["totals"]["running"] or 0) <= 12)
         for request in requests:
             request.result(90)
         pids = [vllm.supervisor_pid(), vllm.state()["pid"]]
