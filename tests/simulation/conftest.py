@@ -38,8 +38,10 @@ def free_port() -> int:
 class Deployment:
     """Engines of one step a millisecond behind a coordinator; rank 0 hosts the collective, as in compose."""
 
-    def __init__(self, directory: Path, engines: int, dialect: str) -> None:
-        self.coordinator = DPCoordinator(engines, http=None, dialect=dialect, min_stats_update_interval_ms=20)
+    def __init__(self, directory: Path, engines: int, dialect: str, step_ms: float = 1.0, **coordinator: Any) -> None:
+        """`coordinator`: what it is told beyond its defaults here."""
+        settings: dict[str, Any] = {"http": None, "min_stats_update_interval_ms": 20} | coordinator
+        self.coordinator = DPCoordinator(engines, dialect=dialect, **settings)
         back_publish, back_output = self.coordinator.get_engine_socket_addresses()
         self.front = self.coordinator.get_stats_publish_address()
         self.dialect = dialect
@@ -55,7 +57,7 @@ class Deployment:
                 collective=collective,
                 host_collective=index == 0,
                 dialect=dialect,
-                step_ms=1.0,
+                step_ms=step_ms,
             )
             for index, address in enumerate(self.addresses)
         ]
@@ -125,11 +127,11 @@ def totals(front_end: Process) -> dict[str, int]:
 
 
 @pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Callable[[int, str], Deployment]]:
+def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     deployments: list[Deployment] = []
 
-    def start(engines: int, dialect: str) -> Deployment:
-        deployments.append(Deployment(tmp_path, engines, dialect))
+    def start(engines: int, dialect: str, **more: Any) -> Deployment:
+        deployments.append(Deployment(tmp_path, engines, dialect, **more))
         return deployments[-1]
 
     yield start
