@@ -140,7 +140,7 @@ def test_serve_has_a_flag_for_every_option_and_the_same_defaults() -> None:
     renamed |= {"allowed_origins": "allowed_origin"}
     wanted = {renamed.get(field.name, field.name) for field in fields(ServeOptions)} - {"parent_pid"}
     assert wanted <= names_of_flags
-    assert names_of_flags - wanted == {"no_http", "token_file", "endpoints_file"}
+    assert names_of_flags - wanted == {"no_http", "token_file", "endpoints_file", "supervised"}
 
 
 @pytest.mark.parametrize(

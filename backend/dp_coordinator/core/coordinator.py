@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dp_coordinator.core.dialect import Dialect
@@ -127,7 +128,11 @@ class Coordinator:
         state = self._remembered()
         if state == self._written:
             return effects
-        self._written = state
+        before, self._written = self._written, state
+        if state.engines_ready > before.engines_ready and self.dialect.ready_to_late_subscribers:
+            # A second READY is harmless here and a missing one is not: it counts as given once it was sent.
+            first = replace(state, engines_ready=before.engines_ready)
+            return (*(() if first == before else (WriteJournal(first),)), *effects, WriteJournal(state))
         return (WriteJournal(state), *effects)
 
     def next_deadline(self) -> float | None:

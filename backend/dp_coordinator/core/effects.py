@@ -15,7 +15,7 @@ EngineCounts: TypeAlias = tuple[int, int, float]
 
 @dataclass(frozen=True, slots=True)
 class WriteJournal:
-    """Write down what must outlive the process. Always before what it makes possible is announced."""
+    """Write down what must outlive the process: a wave before it is announced."""
 
     state: Remembered
 

@@ -6,7 +6,8 @@ inbound message and any lost outbound ones (tests/core/test_recovery_search.py r
 
 1. `current_wave` is journalled before a change of it is announced.
 2. Come back with the journalled wave, paused. Engines that had READY are sent none: before vLLM 0.18 a second one kills
-   their input thread (vllm/v1/engine/core.py, `process_input_sockets`).
+   their input thread (vllm/v1/engine/core.py, `process_input_sockets`). From 0.18 on they ignore it, so there READY is
+   journalled as given only once it was sent: a death in between gives it twice rather than never.
 3. When all engines have subscribed again, broadcast START(current_wave) to all, and stay paused.
 4. When the first wave_complete after that is accepted, broadcast START(the new wave) to all once more.
 
