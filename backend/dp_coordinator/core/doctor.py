@@ -86,6 +86,8 @@ class Doctor:
         self._standing: dict[AlarmKind, Alarm] = {}
         self._looked_at: float | None = None
         self._hearing_since = 0.0
+        self._loads: list[int] = []
+        """Requests at each rank, at this look."""
         self._bad: dict[tuple[str, str], int] = {}
         self._bad_now: dict[tuple[str, str], tuple[int, float]] = {}
         self._late_before: int | None = None
@@ -111,6 +113,7 @@ class Doctor:
     def examine(self, signs: Signs, now: float) -> list[Alarm]:
         """The alarms that stand at `now`, in the order of `AlarmKind`. An alarm keeps its `since` while it stands."""
         self._listen(signs, now)
+        self._loads = _loads(signs.snapshot)
         for kind, (find, lasting, over) in self._checks.items():
             self._weigh(kind, find(signs, now), now, lasting, over)
         self._looked_at = now
@@ -179,11 +182,13 @@ class Doctor:
         heard_from = self._hearing_since
         if snapshot.wave_coordination:
             heard_from = max(heard_from, snapshot.phase_since)
-        loads = _loads(snapshot)
+        loads = self._loads
         working = [rank for rank, load in enumerate(loads) if load]
         if not working:
             return None
         reported = [at or 0.0 for at in snapshot.engines.reported_at]
+        if now - max(heard_from, min([reported[rank] for rank in working])) < self._limits.rank_silent:
+            return None
         last_heard = max(heard_from, *reported)
         running = [count or 0 for count in snapshot.engines.running]
         if snapshot.wave_coordination and now - last_heard >= self._patience(sum(running)):
@@ -210,7 +215,7 @@ class Doctor:
         if not snapshot.ready or snapshot.engines_subscribed < snapshot.engine_count:
             return None  # the counts of the engine that is gone stay as they were
         heard_from = max(self._hearing_since, snapshot.phase_since)
-        loads, reported = _loads(snapshot), snapshot.engines.reported_at
+        loads, reported = self._loads, snapshot.engines.reported_at
         held = tuple(
             rank
             for rank, load in enumerate(loads)
@@ -231,11 +236,14 @@ class Doctor:
         Before it is raised, a queue that drains is given its time: after a burst that is all that is left to do.
         """
         snapshot = signs.snapshot
-        loads, reported = _loads(snapshot), snapshot.engines.reported_at
-        total, others = sum(loads), len(loads) - 1
+        loads, reported = self._loads, snapshot.engines.reported_at
+        total, others, most = sum(loads), len(loads) - 1, max(loads)
+        if others == 0 or most < 1.5 * (total - most) / others + FAR_MORE / 2:
+            self._heavy = {}
+            return None
         heavy: dict[int, tuple[float, int]] = {}
         for rank, load in enumerate(loads):
-            if load < FAR_MORE / 2 or others == 0 or now - (reported[rank] or 0.0) > FRESH_LOAD:
+            if load < FAR_MORE / 2 or now - (reported[rank] or 0.0) > FRESH_LOAD:
                 continue
             mean = (total - load) / others
             if load >= (1.5 * mean + FAR_MORE / 2 if rank in self._heavy else 2 * mean + FAR_MORE):
