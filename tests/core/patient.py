@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dp_coordinator.core.alarms import Alarm
-from dp_coordinator.core.doctor import Doctor, Signs, Thresholds
+from dp_coordinator.core.doctor import LATE_BY, Doctor, Signs, Thresholds
 from dp_coordinator.core.effects import PublishLoad
 from dp_coordinator.core.events import FrontEndSubscribed
 from tests.core.driver import Driver
@@ -38,7 +38,7 @@ class Patient:
     def look(self) -> dict[str, Alarm]:
         if self.loop_turns:
             self._loop_alive_at = self.now
-        self.late += sum(isinstance(e, PublishLoad) and e.late_by > 0.1 for _, e in self.driver.effects)
+        self.late += sum(isinstance(e, PublishLoad) and e.late_by > LATE_BY for _, e in self.driver.effects)
         self.driver.effects.clear()
         snapshot = self.driver.core.snapshot(self.now)
         signs = Signs(snapshot, self._loop_alive_at, dict(self.bad), self.late, self.entries)

@@ -30,8 +30,8 @@ FAR_MORE = 8
 """Requests that a rank must have beyond twice the mean of the others."""
 DRAINS = 0.8
 """A load that fell below this share of what it was drains."""
-LATE_BY = 0.1
-"""Seconds by which a publication is late; the bound of a bucket of the host's histogram."""
+LATE_BY = 0.5
+"""Seconds by which a publication is late, five usual intervals; the bound of a bucket of the host's histogram."""
 LATE_OFTEN = 3
 """Late publications within `LATE_WITHIN` seconds that are more than a hiccup."""
 LATE_WITHIN = 10.0
