@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -154,8 +155,19 @@ def _count(summary: Summary, record: Record, effects: Sequence[Effect]) -> None:
 
 
 def _difference(runner: Runner, record: Record, place: Place, got: bytes) -> Difference:
-    expected_at, got_at = _first_difference(_decoded(bytes(record.out)), _decoded(got))
+    expected_at, got_at = _differing_effect(_decoded(bytes(record.out)), _decoded(got))
     return Difference(place, runner.index - 1, record.at + runner.wall_offset, describe(record), expected_at, got_at)
+
+
+def _differing_effect(expected: Any, got: Any) -> tuple[str, str]:
+    if not (isinstance(expected, list) and isinstance(got, list)):
+        return _shown("", expected), _shown("", got)  # the one or the other is a defect, told as text
+    pairs = enumerate(zip_longest(expected, got, fillvalue=_Missing))
+    number, then, now = next((n, then, now) for n, (then, now) in pairs if _unlike(then, now))
+    where, sides = f"effect {number}", (_shown("", then), _shown("", now))
+    if isinstance(then, list) and isinstance(now, list) and then[0] == now[0]:
+        where, sides = f"{where}, {then[0]}", _first_difference(then[1], now[1])
+    return f"{where}: {sides[0]}", f"{where}: {sides[1]}"
 
 
 def _decoded(told: bytes) -> Any:
@@ -205,4 +217,4 @@ class _Missing:
 
 def _shown(way: str, value: Any) -> str:
     text = "nothing" if value is _Missing else repr(value)
-    return f"{way}: {text[:500]}" if way else text[:500]
+    return f"{way} = {text[:500]}" if way else text[:500]

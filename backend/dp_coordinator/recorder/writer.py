@@ -20,7 +20,7 @@ RECENT_BYTES = 16 << 20
 SEGMENTS = 8
 """What is held begins with a checkpoint, and goes by so many parts."""
 CHECKPOINT_EVERY_S = 60.0
-RETRY_EVERY_S = 10.0
+RETRY_EVERY_S = 3.0
 """Seconds between attempts to write again to a folder that failed."""
 
 

@@ -1,0 +1,94 @@
+"""A core made of a checkpoint does what the one it was taken of does, whenever it was taken."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.core.checkpoint import FIELDS, _owners, freeze, thaw
+from dp_coordinator.core.events import (
+    EngineCountChanged,
+    EngineStatsReported,
+    EngineSubscribed,
+    EngineUnsubscribed,
+    FrontEndSubscribed,
+    FrontEndUnsubscribed,
+    ManualStartRequested,
+    NewRequestNotified,
+    StartWaveRequested,
+    WaveCompleted,
+)
+from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.recorder import entries
+
+MADE_ANEW = {
+    "core": {"dialect", "_waves", "_load", "_log", "_manual", "_recovery", "_handlers"},
+    "waves": {"_rules"},
+    "log": {"_load", "_closed_tuple"},
+}
+"""What does not move, or follows from what is in the checkpoint."""
+
+small, engines = st.integers(0, 4), st.integers(0, 4)
+events = st.one_of(
+    st.builds(EngineStatsReported, engines, small, small, st.floats(0, 1), small, small),
+    st.builds(WaveCompleted, engines, small),
+    st.builds(StartWaveRequested, engines, small),
+    st.builds(NewRequestNotified, st.none() | engines, small),
+    st.builds(EngineCountChanged, st.integers(0, 5)),
+    st.builds(
+        ManualStartRequested, st.just("why"), st.just("me"), st.none(), st.none() | small, st.none() | st.just("k")
+    ),
+    *(st.builds(kind) for kind in (EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed)),
+)
+steps = st.lists(st.tuples(events, st.sampled_from([0.0, 0.02, 0.3, 11.0])), max_size=25)
+lives = st.none() | st.builds(Remembered, small, st.integers(1, 4), small)
+
+
+def attributes(owner):
+    slots = {name for kind in type(owner).__mro__ for name in getattr(kind, "__slots__", ())}
+    return slots | set(getattr(owner, "__dict__", {}))
+
+
+def test_nothing_is_left_out():
+    core = Coordinator(2, Dialect.for_version("0.28"), resumed=Remembered(3, 2, 2))
+    for part, owner in _owners(core).items():
+        assert attributes(owner) - MADE_ANEW.get(part, set()) == set(FIELDS[part]), part
+
+
+def play(core, todo, now):
+    out = []
+    for event, later in todo:
+        now += later
+        out += [entries.told(core.handle(event, now)), entries.told(core.tick(now)), core.next_deadline()]
+    return out, now
+
+
+@settings(deadline=None, max_examples=150)
+@given(dialect=st.sampled_from(["0.16", "0.28", "0.33"]), waves=st.booleans(), past=lives, before=steps, after=steps)
+def test_it_goes_on_as_if_nothing_had_been(dialect, waves, past, before, after):
+    core = Coordinator(2, Dialect.for_version(dialect), now=0.0, wave_coordination=waves, resumed=past)
+    core.handle(EngineSubscribed(), 0.0)
+    core.handle(EngineSubscribed(), 0.0)
+    _, now = play(core, before, 0.0)
+    written = entries.moment(7, now, 1e9, freeze(core))
+    expected = play(core, after, now)
+    read = entries.moment_of(written)
+    assert entries.moment(read.index, read.at, read.wall, read.state) == written
+    again = thaw(read.state)
+    assert play(again, after, now) == expected
+    assert again.snapshot(now) == core.snapshot(now)
+    assert entries.moment_of(written).state == read.state, "the core changed the checkpoint that it was made of"
+
+
+def test_a_checkpoint_stays_as_it_was_taken():
+    core = Coordinator(1, Dialect.for_version("0.28"))
+    core.handle(EngineSubscribed(), 0.0)
+    core.handle(StartWaveRequested(0, 0), 1.0)
+    taken = freeze(core)
+    before = entries.encode(taken)
+    for wave in range(3):
+        core.handle(EngineStatsReported(0, 1, 1, 0.5, wave + 1, wave), 2.0)
+        core.handle(WaveCompleted(0, wave), 3.0)
+        core.handle(ManualStartRequested("why", "me", idempotency_key=str(wave)), 3.0)
+    assert entries.encode(taken) == before != entries.encode(freeze(core))

@@ -1,0 +1,248 @@
+"""Recordings as files: read back whole, cut off anywhere, changed anywhere, not ours, and never too many bytes."""
+
+from __future__ import annotations
+
+import random
+import stat
+from contextlib import suppress
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dp_coordinator import __version__
+from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested, StartWaveRequested, WaveCompleted
+from dp_coordinator.recorder import chunks, entries
+from dp_coordinator.recorder.chunks import NotARecordingError
+from dp_coordinator.recorder.folder import Folder, RecordingError
+from dp_coordinator.recorder.reader import Source
+from tests.recorder.desk import CHECKPOINT, HEADER, RECORDS, Desk, changed, files, replayed, whole
+from tests.transport.rig import wait_until
+
+pack = msgspec.msgpack.encode
+numbers = st.integers(-1, 9) | st.sampled_from([2**53 - 1, 2**53, -(2**63)])
+stats = st.dictionaries(
+    st.sampled_from(["num_waiting_reqs", "num_running_reqs", "step_counter", "current_wave"]), numbers
+) | st.fixed_dictionaries({"kv_cache_usage": st.floats()})
+outputs = st.tuples(
+    numbers, st.none(), st.none() | stats, st.none(), st.none(), st.none(), st.none() | numbers, numbers
+)
+engine_frames = st.builds(pack, outputs | st.tuples(numbers)) | st.binary(max_size=40)
+front_end_frames = (
+    st.builds(pack, st.tuples(numbers | st.binary(max_size=3), numbers))
+    | st.builds(pack, st.tuples(st.just("SCALE_ELASTIC_EP"), numbers))
+    | st.binary(max_size=20)
+)
+frames = st.lists(
+    st.tuples(st.booleans(), st.booleans() | st.just(False), engine_frames, front_end_frames), max_size=30
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(frames=frames, dialect=st.sampled_from(["0.16", "0.28", "0.33"]), ready=st.booleans())
+def test_any_frames_are_replayed_to_the_same_effects(tmp_path_factory, frames, dialect, ready):
+    folder = tmp_path_factory.mktemp("recording")
+    with Desk(folder, dialect=dialect) as desk:
+        if ready:
+            desk.ready()
+        for from_engine, checkpoint, engine_frame, front_end_frame in frames:
+            if from_engine:
+                desk.engines_say(engine_frame)
+            else:
+                desk.front_end_says(front_end_frame)
+            desk.recording.tape._wishes.checkpoint |= checkpoint
+    (file,) = files(folder)
+    summary = replayed(file)
+    assert whole(summary), summary
+    assert (summary.gaps, summary.inputs) == (0, desk.recording.tape._index)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A recording of one wave, with a checkpoint in it."""
+    with Desk(tmp_path / "small") as desk:
+        desk.ready()
+        desk.feed(StartWaveRequested(1, 0))
+        desk.feed(*(EngineStatsReported(rank, 1, 2, 0.5, 1, 0) for rank in range(2)))
+        desk.recording.tape._wishes.checkpoint = True
+        desk.turn(0.2)
+        desk.feed(WaveCompleted(0, 0))
+        desk.feed(ManualStartRequested("a try", "test"))
+    (file,) = files(tmp_path / "small")
+    return file
+
+
+def test_a_recording_tells_what_it_is_and_only_its_owner_may_read_it(small):
+    summary = replayed(small)
+    assert whole(summary)
+    assert (summary.waves, summary.reports, summary.effects["BroadcastStartWave"]) == (1, 2, 2)
+    header = Source(str(small)).header
+    assert (header["version"], header["dialect"], header["engine_count"]) == (__version__, "0.28", 2)
+    assert stat.S_IMODE(small.stat().st_mode) == 0o600
+
+
+def test_cut_off_at_every_byte(small, tmp_path):
+    data, cut = small.read_bytes(), tmp_path / "cut.dprec"
+    total, seen, refusals = replayed(small).inputs, [], []
+    for length in range(len(data)):
+        cut.write_bytes(data[:length])
+        try:
+            summary = replayed(cut)
+        except NotARecordingError as error:
+            refusals.append(str(error))
+            continue
+        (ending,) = summary.endings
+        assert (summary.difference, ending.damaged) == (None, False)
+        assert ending.problem is not None
+        seen.append(summary.inputs)
+    assert all("empty" in text or "cut off" in text or "it ends" in text for text in refusals)
+    assert len(refusals) + len(seen) == len(data)
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (0, total)
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is(small, tmp_path):
+    data, bad = small.read_bytes(), tmp_path / "bad.dprec"
+    for at in range(len(data)):
+        bad.write_bytes(data[:at] + bytes([data[at] ^ 0x21]) + data[at + 1 :])
+        try:
+            (ending,) = replayed(bad).endings
+        except NotARecordingError:
+            continue
+        assert ending.damaged, at
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"\x7fELF and so on", "no recording of dp-coordinator"),
+        (b"dp-coord", "cut off"),
+        (b"dp-coordinator recording 2\nwhatever", "format '2', and this dp-coordinator reads 1"),
+        (b"dp-coordinator recording 1\n", "without an end mark"),
+        (chunks.beginning({"version": "0.0.9", "dialect": "0.33"}), "by dp-coordinator 0.0.9, and this is"),
+        (chunks.beginning({"version": __version__, "dialect": "0.1"}), "dialect is unknown"),
+        (chunks.beginning([]), "header"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_recording_of_ours(tmp_path, content, said):
+    file = tmp_path / "other.dprec"
+    file.write_bytes(content)
+    with pytest.raises(NotARecordingError, match=f"other.dprec: .*{said}"):
+        replayed(file)
+
+
+def test_checksums_that_are_right_around_nonsense(small, tmp_path):
+    """Somebody wrote such a file on purpose: a clear end all the same."""
+    for nonsense in (b"", b"\xc1", pack([]), pack([0, [[1, 0.0, "NoSuchEvent", {}, []]], []]), pack({"index": 0})):
+        for kind in (RECORDS, CHECKPOINT):
+            change = lambda c, n=nonsense, k=kind: [replace(c, body=n)] if c.kind == k else [c]  # noqa: E731
+            (ending,) = replayed(changed(small, tmp_path / "odd.dprec", change)).endings
+            assert ending.damaged
+
+
+def test_records_without_those_before_them_are_not_run(small, tmp_path):
+    beheaded = changed(small, tmp_path / "headless.dprec", lambda c: [c] if c.kind != CHECKPOINT else [])
+    (ending,) = replayed(beheaded).endings
+    assert ending.damaged
+    assert "those before it are missing" in ending.problem
+
+
+def test_the_first_difference_is_named(small, tmp_path):
+    start = pack("BroadcastStartWave") + b"\x83" + pack("wave")
+
+    def other_wave(chunk):
+        return [replace(chunk, body=chunk.body.replace(start + b"\x00", start + b"\x09"))]
+
+    found = replayed(changed(small, tmp_path / "differs.dprec", other_wave)).difference
+    assert found is not None
+    assert (found.expected, found.got) == (
+        "effect 0, BroadcastStartWave: ['wave'] = 9",
+        "effect 0, BroadcastStartWave: ['wave'] = 0",
+    )
+    assert found.input == "StartWaveRequested(engine_index=1, wave=0)"
+    assert found.index == 3
+
+
+def test_an_effect_too_many_is_named(small, tmp_path):
+    def without_the_last(chunk):
+        if chunk.kind != RECORDS or b"SendReady" not in chunk.body:
+            return [chunk]
+        batch = entries.batch_of(chunk.body)
+        second = batch.records[1]
+        second.out = msgspec.Raw(pack(msgspec.msgpack.decode(second.out)[:-1]))
+        return [replace(chunk, body=pack(batch))]
+
+    found = replayed(changed(small, tmp_path / "more.dprec", without_the_last)).difference
+    assert found is not None
+    assert found.index == 1
+    assert found.expected == "effect 3: nothing"
+    assert found.got == (
+        "effect 3: ['WriteJournal', {'state': {'current_wave': 0, 'engine_count': 2, 'engines_ready': 2}}]"
+    )
+
+
+def test_a_state_that_differs_is_a_difference_too(small, tmp_path):
+    seen = []
+
+    def other_state(chunk):
+        seen.append(chunk.kind)
+        if chunk.kind != CHECKPOINT or seen.count(CHECKPOINT) == 1:
+            return [chunk]
+        return [replace(chunk, body=chunk.body.replace(pack("front_ends") + b"\x01", pack("front_ends") + b"\x02"))]
+
+    found = replayed(changed(small, tmp_path / "state.dprec", other_state)).difference
+    assert found is not None
+    assert (found.expected, found.got) == ("['core']['front_ends'] = 2", "['core']['front_ends'] = 1")
+
+
+# -- many files ----------------------------------------------------------------------------------------------------
+
+LIMIT, CHUNK = 400_000, 100_000
+
+
+def bytes_in(folder):
+    sizes = []
+    for file in files(folder):
+        with suppress(FileNotFoundError):
+            sizes.append(file.stat().st_size)
+    return sum(sizes)
+
+
+def test_old_files_go_and_each_that_is_left_can_be_replayed_alone(tmp_path):
+    folder, chance = tmp_path / "many", random.Random(1)
+    with Desk(folder, max_bytes=LIMIT) as desk:
+        desk.ready()
+        for step in range(1000):
+            waiting = [chance.getrandbits(40) for _ in range(200)]
+            desk.feed(*(EngineStatsReported(0, number, 1, 0.5, step, 0) for number in waiting))
+            wait_until(lambda: desk.recording.tape._queue.qsize() < 4, "the writer")
+            assert bytes_in(folder) <= LIMIT + CHUNK
+    left = files(folder)
+    assert bytes_in(folder) <= LIMIT
+    assert 3 <= len(left) < int(left[-1].stem[-4:])
+    together = replayed(*left)
+    assert whole(together), together
+    assert together.gaps == 0
+    assert sum(replayed(file).inputs for file in left) == together.inputs
+    assert replayed(left[0], left[2]).gaps == 1
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    with pytest.raises(RecordingError, match=r"--record .*/none/of/it cannot be written: No such file"):
+        Folder(str(tmp_path / "none" / "of" / "it"), 1)
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordingError, match="cannot be written: File exists"):
+        Folder(str(tmp_path / "file"), 1)
+    held = Folder(str(tmp_path / "held"), 1)
+    with pytest.raises(RecordingError, match="is in use by another coordinator"):
+        Folder(str(tmp_path / "held"), 1)
+    held.close()
+    Folder(str(tmp_path / "held"), 1).close()
+
+
+def test_kinds_of_chunks_are_one_byte():
+    assert {len(kind) for kind in (HEADER, RECORDS, CHECKPOINT, chunks.END)} == {1}
+    assert entries.told(()) == pack([])

@@ -1,0 +1,279 @@
+"""Recordings of real coordinators: of a deployment, of one killed at any moment, of one whose disk gets full."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import pytest
+import zmq
+
+from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
+from dp_coordinator.recorder import chunks
+from dp_coordinator.wire.client import READY
+from tests.cli.run import run, running
+from tests.process.test_restart import Deployment
+from tests.recorder.desk import CHECKPOINT, changed, files, replayed, whole
+from tests.transport.rig import Peer, pack, wait_until
+
+ENGINES = 2
+
+
+class Peers:
+    """Engines and a front-end with raw sockets."""
+
+    def __init__(self, stack, coordinator):
+        context = stack.enter_context(zmq.Context())
+        stack.callback(context.destroy, linger=0)
+        back_publish, back_output = coordinator.get_engine_socket_addresses()
+        self.front_end = Peer(context, zmq.XSUB, coordinator.get_stats_publish_address())
+        self.engines = [Peer(context, zmq.XSUB, back_publish) for _ in range(ENGINES)]
+        for engine in self.engines:
+            assert engine.receive() == [READY]
+        self.output = Peer(context, zmq.PUSH, back_output)
+        self.front_end.receive_load()  # it hears what follows
+
+    def report(self, step, engine=0, **more):
+        stats = {"num_waiting_reqs": step % 7, "num_running_reqs": step % 5, "step_counter": step, "current_wave": 0}
+        self.output.send(pack([engine, [], stats | more, 0.0]))
+
+    def complete(self, wave):
+        """End a wave, and hear of it."""
+        self.output.send(pack([0, [], None, 0.0, None, None, wave]))
+        while self.front_end.receive_wave_state()[0] <= wave:
+            pass
+
+
+@contextmanager
+def deployed(folder, **options):
+    with ExitStack() as stack:
+        coordinator = stack.enter_context(DPCoordinator(ENGINES, record=str(folder), **options))
+        yield coordinator, Peers(stack, coordinator)
+
+
+def get(url, path, token=None):
+    request = urllib.request.Request(f"{url}{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read()
+
+
+def test_a_simulated_deployment_is_replayed_without_a_difference(tmp_path):
+    arguments = ("demo", "--http", "127.0.0.1:0", "--engines", "3", "--step-ms", "5", "--record", str(tmp_path / "r"))
+    with running(*arguments) as demo:
+        url = demo.stdout.readline().split()[1]
+        wait_until(lambda: json.loads(get(url, "/api/v1/state"))["totals"]["running"], "load")
+    assert demo.returncode == 0
+    (file,) = files(tmp_path / "r")
+    told = json.loads(run("replay", str(file), "--json").stdout)
+    assert told["difference"] is None
+    assert told["endings"][0]["problem"] is None
+    assert told["reports"] >= 3
+    assert told["effects"]["BroadcastStartWave"] >= 1
+
+
+def test_everything_that_was_taken_in_is_in_the_recording(tmp_path):
+    with deployed(tmp_path / "r", http="127.0.0.1:0") as (coordinator, peers):
+        for step in range(3000):
+            peers.output.socket.send(pack([step % 3, [], {"step_counter": step, "num_running_reqs": 3}, 0.0]))
+            peers.output.socket.send(os.urandom(step % 30))
+        peers.complete(4)
+        state = json.loads(get(coordinator.http_url, "/api/v1/state"))
+    (file,) = files(tmp_path / "r")
+    summary = replayed(file)
+    assert whole(summary)
+    assert (summary.reports, summary.waves, state["current_wave"]) == (3000, 1, 5)
+
+
+def test_killed_at_any_moment_it_leaves_what_can_be_replayed(tmp_path):
+    chance, cut = random.Random(), 0
+    for number in range(5):
+        folder = tmp_path / str(number)
+        with deployed(folder, http=None) as (coordinator, peers):
+            killer = threading.Timer(chance.uniform(0.05, 0.9), coordinator.proc.kill)
+            peers.output.socket.setsockopt(zmq.SNDTIMEO, 0)
+            killer.start()
+            step = 0
+            while coordinator.proc.is_alive():
+                try:
+                    peers.report(step, step % ENGINES, kv_cache_usage=chance.random())
+                except zmq.Again:
+                    time.sleep(0)
+                step += 1
+            killer.join()
+            assert coordinator.proc.exitcode == -signal.SIGKILL
+        (file,) = files(folder)
+        summary = replayed(file)
+        assert summary.difference is None
+        assert not summary.endings[0].damaged
+        assert "it ends" in summary.endings[0].problem
+        cut += summary.reports
+    assert cut > 0
+
+
+def test_a_coordinator_that_comes_back_records_its_next_life(tmp_path):
+    with ExitStack() as stack:
+        coordinator = stack.enter_context(DPCoordinator(ENGINES, record=str(tmp_path / "r"), supervised=True))
+        back_publish, back_output = coordinator.get_engine_socket_addresses()
+        peers = Deployment(stack, coordinator.get_stats_publish_address(), back_output, back_publish)
+        assert peers.heard() == [[READY]] * ENGINES
+        peers.say(1, complete=6)
+        assert peers.wave_announced() == [7, False]
+        wait_until(lambda: replayed(*files(tmp_path / "r")).waves == 1, "the wave on the disk")
+        os.kill(coordinator.worker_pid(), signal.SIGKILL)
+        assert peers.heard() == [[b"\x02", pack((7, None))]] * ENGINES
+    first, second = files(tmp_path / "r")
+    together = replayed(first, second)
+    assert (together.difference, together.gaps, together.waves) == (None, 0, 1)
+    assert [ending.problem is None for ending in together.endings] == [False, True]
+    assert replayed(second).effects["BroadcastStartWave"] == 1
+
+
+def test_a_disk_that_gets_full_stops_the_recording_and_nothing_else(tmp_path):
+    with deployed(tmp_path / "r", http="127.0.0.1:0") as (coordinator, peers):
+
+        def events(kind):
+            return json.loads(get(coordinator.http_url, f"/api/v1/events?kind={kind}"))["events"]
+
+        pid = coordinator.proc.pid
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (files(tmp_path / "r")[0].stat().st_size + 60, hard))
+        peers.complete(1)
+        wait_until(lambda: events("recording_failed"), "the failure")
+        assert str(tmp_path / "r") in events("recording_failed")[0]["fields"]["detail"]
+        peers.complete(2)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+        step = iter(range(10**9))
+
+        def works_again():
+            peers.report(next(step))
+            return events("recording_works_again")
+
+        wait_until(works_again, "the recording")
+        peers.complete(3)
+        assert len(events("recording_failed")) == 1
+    first, second = files(tmp_path / "r")
+    assert replayed(first).difference is None
+    assert (whole(replayed(second)), replayed(second).waves) == (True, 1)
+    assert replayed(first, second).gaps == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):
+    with pytest.raises(CoordinatorStartError, match=r"--record .*/no/such cannot be written: No such file"):
+        DPCoordinator(1, http=None, record=str(tmp_path / "no" / "such"))
+    refused = run("serve", "--engine-count", "1", "--no-http", "--record", str(tmp_path), "--record-max-mb", "2")
+    assert (refused.returncode, "--record-max-mb must be 8 to 1048576, not 2" in refused.stderr) == (2, True)
+
+
+# -- the download --------------------------------------------------------------------------------------------------
+
+TOKEN = "a-secret-that-is-nowhere-else"
+
+
+def test_the_download_needs_the_token_and_has_it_nowhere(tmp_path):
+    with deployed(tmp_path / "r", http="127.0.0.1:0", token=TOKEN) as (coordinator, peers):
+        peers.complete(2)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            get(coordinator.http_url, "/api/v1/recording")
+        file = tmp_path / "download.dprec"
+
+        def has_the_wave():
+            file.write_bytes(get(coordinator.http_url, "/api/v1/recording", TOKEN))
+            return replayed(file).waves == 1
+
+        wait_until(has_the_wave, "the wave in the download")
+    assert whole(replayed(file))
+    for written in (file, *files(tmp_path / "r")):
+        assert TOKEN.encode() not in unpacked(written)
+
+
+def unpacked(file):
+    return b"".join(chunk.body for chunk in chunks.read(file.read_bytes()))
+
+
+def test_without_a_recording_the_download_says_how_to_have_one():
+    with DPCoordinator(1, http="127.0.0.1:0") as coordinator:
+        with pytest.raises(urllib.error.HTTPError, match="409") as refused:
+            get(coordinator.http_url, "/api/v1/recording")
+        problem = json.loads(refused.value.read())
+    assert problem["type"] == "/problems/not-recording"
+    assert "--record DIR" in problem["detail"]
+
+
+# -- on the command line -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorded")
+    with deployed(folder / "r", http=None) as (_, peers):
+        peers.complete(0)
+    return folder / "r"
+
+
+def test_replay_tells_what_was_replayed(recorded):
+    done = run("replay", str(recorded))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no difference: the core did again what it did then, byte for byte" in done.stdout
+    assert "waves     1 completed" in done.stdout
+
+
+def test_replay_of_a_file_that_was_cut_off_goes_up_to_there(recorded, tmp_path):
+    (file,) = files(recorded)
+    cut = tmp_path / "cut.dprec"
+    cut.write_bytes(file.read_bytes()[:-40])
+    done = run("replay", str(cut))
+    assert done.returncode == 0
+    assert "no difference" in done.stdout
+    assert "cut.dprec: it ends" in done.stderr
+    assert "replayed up to there" in done.stderr
+
+
+def test_replay_of_a_damaged_file_is_no_success(recorded, tmp_path):
+    (file,) = files(recorded)
+    data = bytearray(file.read_bytes())
+    data[-20] ^= 1
+    bad = tmp_path / "bad.dprec"
+    bad.write_bytes(data)
+    done = run("replay", str(bad))
+    assert done.returncode == 2
+    assert "wrong checksum" in done.stderr or "damaged beginning" in done.stderr
+
+
+def test_replay_names_the_first_difference(recorded, tmp_path):
+    def one_engine_more(chunk):
+        if chunk.kind != CHECKPOINT:
+            return [chunk]
+        return [replace(chunk, body=chunk.body.replace(pack("engine_count") + b"\x02", pack("engine_count") + b"\x01"))]
+
+    (file,) = files(recorded)
+    done = run("replay", str(changed(file, tmp_path / "other.dprec", one_engine_more)))
+    assert done.returncode == 1
+    assert "DIFFERENT from here on:" in done.stdout
+    assert "expected  effect 0" in done.stdout
+    assert "got       effect 0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "the following arguments are required: FILE"),
+        (("/nowhere/at.all",), "'/nowhere/at.all' is not there"),
+        (("/dev/null",), "/dev/null: it is empty"),
+        ((__file__,), "it is no recording of dp-coordinator"),
+        ((os.path.dirname(__file__),), "there is no recording in"),
+    ],
+)
+def test_replay_of_what_is_no_recording(arguments, said):
+    refused = run("replay", *arguments)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
