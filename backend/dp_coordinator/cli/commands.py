@@ -185,6 +185,9 @@ TWINS = (
         _CODES,
     ),
     Command(
+        "top", "the page in a terminal, live; the state once where nothing can be drawn", "top:top", CONNECTION, _CODES
+    ),
+    Command(
         "start-wave",
         "start a wave by hand and tell what was observed",
         "twins:start_wave",

@@ -1,0 +1,31 @@
+"""`dp-coordinator top`: the page's twin in a terminal, over the same stream."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+
+from dp_coordinator.cli import twins
+from dp_coordinator.cli.rest import Rest, decode
+from dp_coordinator.cli.settings import UsageError, Values
+from dp_coordinator.web.messages import State
+
+
+def top(values: Values) -> int:
+    """Show the coordinator live until `q`; where nothing can be drawn, its state once."""
+    if find_spec("rich") is None:
+        raise UsageError("this needs Rich, which is not installed: pip install 'dp-coordinator[top]'")
+    if values["json"] or not _can_draw():
+        return twins.state(values)
+    token = values["token_file"] or values["token"]
+    rest = Rest(values["url"], token)
+    decode(rest.get(f"{twins.API}/state"), State, rest.url)  # a wrong address or token is said before there is a screen
+    from dp_coordinator.cli.top.app import App  # noqa: PLC0415  (needs Rich)
+
+    return App(values["url"], token).run()
+
+
+def _can_draw() -> bool:
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return terminal and os.environ.get("TERM", "dumb").lower() not in {"dumb", "unknown", ""}

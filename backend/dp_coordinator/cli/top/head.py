@@ -1,0 +1,225 @@
+"""The top of the screen: the state in a few lines, and strips that are there only when there is something to say."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.text import Text
+
+from dp_coordinator.cli import render
+from dp_coordinator.cli.top.live import Live, phase_word
+from dp_coordinator.cli.top.ranks import rows
+from dp_coordinator.cli.top.scene import Scene
+from dp_coordinator.web.messages import SnapshotMessage
+
+LIVE = 2.0
+"""Seconds: older data is no longer called live."""
+STALE_AFTER = 5.0
+"""Seconds, before the coordinator has said its own setting."""
+_QUIET = 1.0
+"""Seconds in which a start is mostly followed: before this it is no news that it is not."""
+_RECOVERED = 30.0
+"""Seconds for which the end of a recovery is told."""
+_RANKS_NAMED = 8
+PILLS = {"paused": "black on cyan", "starting": "black on yellow", "running": "black on green"}
+UNSURE = "black on magenta"
+BAD, WARN, GOOD = "bold white on red", "bold black on yellow", "black on green"
+
+
+def flow(parts: Iterable[Text], width: int) -> list[Text]:
+    """The parts one after the other, on as many lines as it takes."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + 3 + part.cell_len <= width:
+            lines[-1].append("   ").append_text(part)
+        else:
+            lines.append(part.copy())
+    return lines
+
+
+def wrapped(text: str, width: int, style: str = "", most: int = 3) -> list[Text]:
+    """A sentence on as many lines as it takes, at most so many, each filled up so that its ground is a strip."""
+    lines = textwrap.wrap(render.clean(text), max(1, width), max_lines=most, placeholder=" ...")
+    return [Text(line.ljust(width), style, no_wrap=True) for line in lines]
+
+
+def some_ranks(indexes: Sequence[int]) -> str:
+    """Which ranks, but not hundreds of them."""
+    more = len(indexes) - _RANKS_NAMED
+    return render.ranks(indexes) if more <= 0 else f"{render.ranks(indexes[:_RANKS_NAMED])} and {more} more"
+
+
+def header(scene: Scene, now: float, width: int) -> list[Text]:
+    """State, wave, load, who is there, and how old that is."""
+    snapshot = scene.shown.snapshot
+    if snapshot is None:
+        return flow([Text(" NO DATA ", "reverse bold"), Text(f"from {scene.url}"), _age(scene, now)], width)
+    return flow(_facts(scene, snapshot, now), width)
+
+
+def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text]:
+    word = phase_word(snapshot)
+    age = snapshot.phase_age_s + scene.elapsed(now)
+    for_ = f" for {render.duration(age)}" if scene.connected else " when last heard"
+    yield Text.assemble((f" {word.upper()} ", f"bold {PILLS.get(word, UNSURE)}"), for_)
+    yield _fact("wave", str(snapshot.current_wave))
+    yield _fact("waiting", _total(snapshot.totals.waiting))
+    yield _fact("running", _total(snapshot.totals.running))
+    yield _fact("engines", f"{snapshot.engines_subscribed} of {snapshot.engine_count}")
+    yield _fact("front-ends", str(snapshot.front_ends))
+    yield _age(scene, now)
+    if snapshot.restarts:
+        yield _fact("restarts", str(snapshot.restarts))
+    yield _fact("alarms", str(len(snapshot.alarms) or "none"))
+
+
+def _fact(name: str, value: str) -> Text:
+    return Text.assemble((f"{name} ", "dim"), (value, "bold"))
+
+
+def _total(value: int | None) -> str:
+    return "never reported" if value is None else str(value)
+
+
+def data_age(live: Live, now: float) -> float | None:
+    """Seconds since the coordinator vouched for what is known; None when nothing is."""
+    return None if live.snapshot is None else live.snapshot.data_age_s + max(0.0, now - live.snapshot_at)
+
+
+def _age(scene: Scene, now: float) -> Text:
+    age = data_age(scene.shown, now)
+    if age is None:
+        return Text("waiting for data" if scene.connected else "not connected")
+    if scene.choices.held is None and scene.connected and age <= LIVE:
+        return Text(f"live, {age * 1000:.0f} ms", "green")
+    return Text(f"data is {render.duration(age)} old", "bold yellow")
+
+
+def strips(scene: Scene, now: float, width: int, height: int) -> list[Text]:
+    """What stands below the header, the gravest first; `height` lines of the whole screen bound how much of it."""
+    lines = [*_lost(scene, now, width), *_not_understood(scene, width), *_held(scene, now, width)]
+    snapshot = scene.shown.snapshot
+    if snapshot is not None:
+        lines += _alarms(scene, snapshot, now, width, height)
+        if scene.connected:
+            lines += _state_strips(scene, snapshot, now, width)
+    return lines
+
+
+def _lost(scene: Scene, now: float, width: int) -> list[Text]:
+    link = scene.link
+    if link.state == "open":
+        return []
+    if link.state == "connecting":
+        return wrapped(f" connecting to {scene.url} ...", width, WARN)
+    age = data_age(scene.live, now)
+    old = "Nothing was heard so far." if age is None else f"All numbers are {render.duration(age)} old."
+    wait = math.ceil(link.retry_at - now)
+    next_ = f"next try in {wait} s (r tries now)" if wait > 0 else "trying now ..."
+    return [
+        *wrapped(f"*** DISCONNECTED ***   {next_}".center(width), width, BAD),
+        *wrapped(f" {scene.url}: {link.why}. {old}", width, BAD),
+    ]
+
+
+def _not_understood(scene: Scene, width: int) -> list[Text]:
+    live = scene.live
+    if live.outdated is not None:
+        said = f" The coordinator is of version {live.outdated} and speaks another stream: update this dp-coordinator."
+        return wrapped(said, width, BAD)
+    if live.ignored:
+        version = "" if live.hello is None else f" of version {live.hello.version}"
+        what = "1 message" if live.ignored == 1 else f"{live.ignored} messages"
+        return wrapped(f" {what} of the coordinator{version} not understood: update this one", width, WARN)
+    return []
+
+
+def _held(scene: Scene, now: float, width: int) -> list[Text]:
+    held = scene.choices.held
+    if held is None:
+        return []
+    at = None if held.live.snapshot is None else held.live.snapshot.at
+    return wrapped(
+        f" DISPLAY PAUSED: as of {render.clock(at)}, {render.duration(now - held.at)} ago (p goes on)", width, WARN
+    )
+
+
+def _alarms(scene: Scene, snapshot: SnapshotMessage, now: float, width: int, height: int) -> list[Text]:
+    most = max(1, height // 8)
+    lines: list[Text] = []
+    for alarm in snapshot.alarms[:most]:
+        critical = alarm.severity == "critical"
+        age = render.duration(alarm.age_s + scene.elapsed(now))
+        said = f" {'CRITICAL' if critical else 'WARNING'} for {age}: {alarm.title}"
+        lines += wrapped(said, width, BAD if critical else WARN, 2)
+        if height >= 30:
+            lines += wrapped(f"   {alarm.remedy}", width, "", 2)
+    if (more := len(snapshot.alarms) - most) > 0:
+        lines += wrapped(f" and {more} more alarm{'s' if more > 1 else ''}", width, WARN)
+    return lines
+
+
+def _state_strips(scene: Scene, snapshot: SnapshotMessage, now: float, width: int) -> list[Text]:
+    said = [
+        _recovery(snapshot, scene.elapsed(now)),
+        _starting(snapshot, scene.elapsed(now)),
+        _held_up(scene, snapshot, now),
+    ]
+    lines = [line for text in said if text for line in wrapped(f" {text}", width, WARN)]
+    for text in _waiting_for(snapshot):
+        lines += wrapped(f" {text}", width)
+    return lines
+
+
+def _recovery(snapshot: SnapshotMessage, elapsed: float) -> str | None:
+    recovery = snapshot.recovery
+    if recovery is None:
+        return None
+    if recovery.finished_at is not None and snapshot.at + elapsed - recovery.finished_at > _RECOVERED:
+        return None
+    return f"recovery {render.recovery(recovery)}"
+
+
+def _starting(snapshot: SnapshotMessage, elapsed: float) -> str | None:
+    """Asked and observed are kept apart: a start that nobody has followed yet is said so."""
+    if snapshot.phase != "starting" or snapshot.asked_age_s is None:
+        return None
+    age = snapshot.asked_age_s + elapsed
+    silent = sorted(set(range(snapshot.engine_count)) - set(snapshot.engines.stepping))
+    return f"start asked {render.duration(age)} ago, {some_ranks(silent)} not seen stepping" if age >= _QUIET else None
+
+
+def _held_up(scene: Scene, snapshot: SnapshotMessage, now: float) -> str | None:
+    """Work that nobody steps for, unless an alarm says so already."""
+    if phase_word(snapshot) != "paused" or not snapshot.wave_coordination:
+        return None
+    if any(alarm.kind == "work_held_up" for alarm in snapshot.alarms):
+        return None
+    quiet = stale_after(scene.shown)
+    held = [
+        row.index
+        for row in rows(snapshot, scene.elapsed(now), quiet, connected=True)
+        if (row.load or 0) > 0 and (row.age or 0.0) > quiet
+    ]
+    return f"paused, but {some_ranks(held)} reported work and went silent" if held else None
+
+
+def _waiting_for(snapshot: SnapshotMessage) -> list[str]:
+    """Who has yet to come, and where to."""
+    ends = snapshot.endpoints
+    if not snapshot.ready:
+        return [
+            f"{snapshot.engines_subscribed} of {snapshot.engine_count} engines are subscribed; they connect to",
+            f"  back_publish {ends.back_publish}",
+            f"  back_output  {ends.back_output}",
+        ]
+    if snapshot.front_ends == 0 and phase_word(snapshot) != "recovering":
+        return [f"no front-end is subscribed; they connect to {ends.front_publish}"]
+    return []
+
+
+def stale_after(live: Live) -> float:
+    """Seconds after which a report counts as stale, by the coordinator's own setting."""
+    return STALE_AFTER if live.hello is None else live.hello.stale_after_s

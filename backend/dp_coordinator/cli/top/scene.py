@@ -1,0 +1,64 @@
+"""All that the screen depends on, as values: what was heard, the connection, and what the person at it has chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dp_coordinator.cli.top.live import Link, Live
+from dp_coordinator.cli.top.start import Asked, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The display as it was paused."""
+
+    live: Live
+    at: float
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the keys have set."""
+
+    offset: int = 0
+    """Engine rows scrolled past."""
+    sort: str = "rank"
+    help: bool = False
+    held: Held | None = None
+    prompt: Prompt | None = None
+    asked: Asked | None = None
+    notice: str | None = None
+    """A sentence that stands until the next key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One moment."""
+
+    live: Live = field(default_factory=Live)
+    link: Link = field(default_factory=Link)
+    choices: Choices = field(default_factory=Choices)
+    url: str = ""
+    plain: bool = False
+    """Only ASCII can be shown."""
+
+    @property
+    def shown(self) -> Live:
+        """What the body shows: the newest, or what was held."""
+        held = self.choices.held
+        return self.live if held is None else held.live
+
+    def shown_at(self, now: float) -> float:
+        """The moment that the body shows."""
+        held = self.choices.held
+        return now if held is None else held.at
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the state that is shown arrived, at the moment that is shown."""
+        return max(0.0, self.shown_at(now) - self.shown.snapshot_at)
+
+    @property
+    def connected(self) -> bool:
+        """Whether what is shown was heard over a connection that stands."""
+        return self.link.state == "open"

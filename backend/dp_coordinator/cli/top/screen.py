@@ -1,0 +1,162 @@
+"""The whole screen as one renderable: a pure function of a scene, a moment and a size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.layout import Layout
+from rich.styled import Styled
+from rich.text import Text
+
+from dp_coordinator.cli.top import head, tables
+from dp_coordinator.cli.top.ranks import SORTS
+from dp_coordinator.cli.top.scene import Scene
+from dp_coordinator.cli.top.start import LONGEST_REASON, Prompt, blocked, outcome
+
+SIDE_BY_SIDE = 120
+"""Columns from which on waves and log stand beside each other."""
+_KEYS = "s start wave   p pause   o sort   j/k scroll   ? help   q quit"
+_FEW_KEYS = "s start  p pause  ? help  q quit"
+HELP = (
+    ("s", "start a wave: type a reason, Enter asks, Esc cancels; then what was observed"),
+    ("p", "pause the display and go on; the coordinator is not touched"),
+    ("o", f"sort the engines by {', '.join(SORTS)}"),
+    ("j k, arrows", "scroll the engines; PgUp PgDn by a screenful, g G to the ends"),
+    ("r", "try to connect now"),
+    ("Esc", "take away what was observed, or this help"),
+    ("q, Ctrl-C", "quit"),
+)
+MEANINGS = (
+    ("never, -", "was never reported; not 0"),
+    ("STALE", "said nothing for some seconds while a wave runs"),
+    ("unknown", "disconnected: nobody can say whether the rank is silent"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What to show, and what it means for scrolling."""
+
+    picture: RenderableType
+    page: int
+    """Engine rows that fit."""
+    last_offset: int
+    """Beyond this there is nothing to scroll to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Lines for each part of the body, titles included; 0: left out."""
+
+    engines: int
+    waves: int
+    log: int
+
+
+def plan(lines: int, engine_count: int, wave_count: int, *, beside: bool) -> Plan:
+    """Share the lines: engines first, but waves and log are not pushed out by hundreds of them."""
+    kept = min(10, lines // 3) if beside else min(14, lines // 2)
+    below = max(kept, lines - engine_count - 2)
+    if below < 3 or lines < 8:
+        return Plan(max(0, lines), 0, 0)
+    if beside:
+        return Plan(lines - below, below, below)
+    waves = min(max(3, wave_count + 2), 7, below // 2)
+    return Plan(lines - below, waves, below - waves) if waves >= 3 else Plan(lines - below, 0, below)
+
+
+def compose(scene: Scene, now: float, width: int, height: int) -> Screen:
+    """The screen at this size: header and strips, the tables, what the keys do."""
+    top = head.header(scene, now, width) + head.strips(scene, now, width, height)
+    bottom = foot(scene, now, width)[: max(1, height // 2)]
+    top = top[: max(1, height - len(bottom))]
+    lines = height - len(top) - len(bottom)
+    snapshot = scene.shown.snapshot
+    beside = width >= SIDE_BY_SIDE
+    count = 0 if snapshot is None else len(snapshot.engines.restarts)
+    planned = plan(lines, count, len(tables.known_waves(scene)), beside=beside)
+    page = max(0, planned.engines - 2)
+    whole = Layout()
+    body = _help(width) if scene.choices.help else _body(scene, now, width, planned, beside=beside)
+    parts = [Layout(Group(*top), size=len(top)), *([Layout(body, size=lines)] if lines > 0 else [])]
+    whole.split_column(*parts, Layout(Group(*bottom), size=len(bottom)))
+    return Screen(whole, page, max(0, count - page) if page else 0)
+
+
+def _body(scene: Scene, now: float, width: int, planned: Plan, *, beside: bool) -> RenderableType:
+    if scene.shown.snapshot is None and not scene.shown.log:
+        return Text("")
+    dim = "" if scene.connected else "dim"
+    parts: list[Layout] = []
+    if scene.shown.snapshot is None:
+        parts.append(Layout(Text(""), size=planned.engines))
+    elif planned.engines:
+        made = tables.engines(scene, now, width, planned.engines)
+        parts.append(Layout(_dimmed(Group(*made), dim), size=planned.engines))
+    half = width // 2 if beside else width
+    waves = Group(*tables.waves(scene, now, half, planned.waves)) if planned.waves else None
+    log = Group(*tables.log(scene, planned.log)) if planned.log else None
+    below = [
+        Layout(_dimmed(part, dim), size=None if beside else lines)
+        for part, lines in ((waves, planned.waves), (log, planned.log))
+        if part is not None
+    ]
+    whole = Layout()
+    if beside and below:
+        row = Layout(size=planned.log)
+        row.split_row(*below)
+        parts.append(row)
+    else:
+        parts += below
+    whole.split_column(*parts)
+    return whole
+
+
+def _dimmed(part: RenderableType, style: str) -> RenderableType:
+    """Numbers that nobody vouches for any more are grey; that they are old is said in words too."""
+    return Styled(part, style) if style else part
+
+
+def _help(width: int) -> RenderableType:
+    lines = [Text("KEYS", "bold")]
+    for heading, pairs in (("", HELP), ("WORDS", MEANINGS)):
+        if heading:
+            lines += [Text(""), Text(heading, "bold")]
+        for key, meaning in pairs:
+            lines += head.wrapped(f"{key:<13}{meaning}", width)
+    return Group(*lines)
+
+
+def foot(scene: Scene, now: float, width: int) -> list[Text]:
+    """The last lines: the question that is open, or what came of the last one, and the keys."""
+    choices = scene.choices
+    if choices.prompt is not None:
+        return _question(scene, choices.prompt, width)
+    lines: list[Text] = []
+    if choices.asked is not None:
+        said = outcome(choices.asked, scene.live, scene.link, now)
+        for text in said:
+            lines += head.wrapped(text, width, "bold" if text is said[0] else "")
+        lines = [*lines[:6], Text("  Esc takes this away", "dim")]
+    if choices.notice is not None:
+        lines += head.wrapped(choices.notice, width, "bold yellow")
+    keys = _KEYS if width >= len(_KEYS) else _FEW_KEYS
+    return [*lines, Text(keys, "reverse", no_wrap=True, overflow="crop")]
+
+
+def _question(scene: Scene, prompt: Prompt, width: int) -> list[Text]:
+    lines = head.wrapped(f"Start wave {prompt.wave}: why? (for the event log; Enter asks, Esc cancels)", width, "bold")
+    snapshot = scene.live.snapshot
+    if snapshot is not None and snapshot.current_wave != prompt.wave:
+        lines += head.wrapped(
+            f"the current wave has become {snapshot.current_wave}: it would be refused", width, head.WARN
+        )
+    elif (why := blocked(scene.live, scene.link)) is not None:
+        lines += head.wrapped(f"not now: {why}", width, head.WARN)
+    if len(prompt.text) >= LONGEST_REASON:
+        lines += head.wrapped(f"no more than {LONGEST_REASON} characters", width, head.WARN)
+    typed = Text(f"> {prompt.text}", no_wrap=True)
+    while typed.cell_len > width - 1:  # the end is what is being typed
+        typed = Text(f"> {typed.plain[3:]}", no_wrap=True)
+    return [*lines, typed.append("_", "blink")]

@@ -1,0 +1,123 @@
+"""A manual start, from the reason that is typed to what was observed of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dp_coordinator.cli import render
+from dp_coordinator.cli.rest import Rest, UnreachableError, decode
+from dp_coordinator.cli.settings import RefusedError, UsageError
+from dp_coordinator.cli.top.live import Link, Live
+from dp_coordinator.web.messages import Action
+
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A reason that is being typed, for the wave that was current when it was begun."""
+
+    wave: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A start that was asked for: its refusal, or what the coordinator says of it."""
+
+    wave: int
+    life: int
+    """The coordinator process that was asked, see `Live.life`."""
+    action: Action | None = None
+    """As it was when it was last heard of; None while the coordinator has not answered."""
+    at: float = 0.0
+    """Monotonic seconds at which that was."""
+    problem: str | None = None
+
+
+def blocked(live: Live, link: Link) -> str | None:
+    """Why no wave can be started now, in words; None when one can."""
+    if live.outdated is not None:
+        return "this dp-coordinator does not understand that coordinator"
+    if link.state != "open":
+        return "not connected to the coordinator"
+    if live.snapshot is None:
+        return "no state has arrived yet"
+    return live.snapshot.start_blocked
+
+
+def followed(asked: Asked, live: Live) -> Asked:
+    """The start as the newest state has it."""
+    if asked.action is None or live.snapshot is None:
+        return asked
+    for action in live.snapshot.actions:
+        if action.id == asked.action.id:
+            return Asked(asked.wave, asked.life, action, live.snapshot_at)
+    return asked
+
+
+def outcome(asked: Asked, live: Live, link: Link, now: float) -> list[str]:
+    """What is to be said of a start: one sentence, then who was seen and who was not."""
+    if asked.problem is not None:
+        return [asked.problem]
+    if asked.action is None:
+        return [f"asking for wave {asked.wave} ..."]
+    action = asked.action
+    if action.state != "asked":
+        first, *seen = render.action(action).splitlines()
+        return [first, *sorted(seen, key=lambda line: not line.startswith("  silent"))]  # silent ones are not cut off
+    if asked.life != live.life:
+        return [f"wave {action.wave}: the coordinator was restarted; what came of the start is not known"]
+    ago = render.duration(action.age_s + max(0.0, now - asked.at))
+    seen = f"{len(action.seen)} of {action.engine_count} ranks seen stepping"
+    if link.state != "open":
+        return [f"wave {action.wave} asked {ago} ago; disconnected, so what happens now is not seen"]
+    return [f"wave {action.wave} asked {ago} ago; {seen}"]
+
+
+class Starter:
+    """Asks for waves, each on a thread of its own so that the screen lives on."""
+
+    def __init__(self, url: str, token: str | None, answered: Callable[[], None]) -> None:
+        """`answered` is called on that thread when there is an answer to take."""
+        self._rest = Rest(url, token)
+        self._answered = answered
+        self._unanswered: tuple[int, str, str] | None = None
+        """Wave, reason and key of a request whose answer was lost: asked again, it must not start twice."""
+        self.answer: Asked | None = None
+        """The newest answer; whoever takes it sets it to None."""
+
+    def ask(self, prompt: Prompt, life: int) -> Asked:
+        """Ask for a wave. Only one at a time."""
+        reason = prompt.text.strip()
+        before = self._unanswered
+        key = before[2] if before is not None and before[:2] == (prompt.wave, reason) else str(uuid.uuid4())
+        self._unanswered = prompt.wave, reason, key
+        asked = Asked(prompt.wave, life)
+        threading.Thread(target=self._ask, args=(asked, reason, key), name="start", daemon=True).start()
+        return asked
+
+    def _ask(self, asked: Asked, reason: str, key: str) -> None:
+        try:
+            body = self._rest.post(
+                "/api/v1/waves",
+                {"reason": reason, "expected_wave": asked.wave, "wave": None},
+                {"Idempotency-Key": key},
+            )
+            action = decode(body, Action, self._rest.url)
+            answer = Asked(asked.wave, asked.life, action, time.monotonic())
+        except UnreachableError:
+            problem = (
+                "no answer, so it is not known whether the wave was asked for; the same reason again asks only once"
+            )
+            answer = Asked(asked.wave, asked.life, problem=problem)
+        except (RefusedError, UsageError) as error:
+            answer = Asked(asked.wave, asked.life, problem=f"refused: {error}")
+        if answer.problem is None or not answer.problem.startswith("no answer"):
+            self._unanswered = None
+        self.answer = answer
+        self._answered()
