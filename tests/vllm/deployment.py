@@ -40,6 +40,13 @@ QUIET = {
     "GLOO_SOCKET_IFNAME": "lo",
 }
 T = TypeVar("T")
+HTTP = httpx.Client(
+    timeout=10,
+    trust_env=False,
+    verify=False,  # nothing here is https, and the certificates take tenths of a second to load
+    limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+)
+"""A connection for each request: it may reach any of several API servers, and any coordinator."""
 
 
 def free_port() -> int:
@@ -83,7 +90,7 @@ class Node:
     def healthy(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"vllm serve ended with exit code {self.process.returncode}")
-        return httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=5).status_code == 200
+        return HTTP.get(f"http://127.0.0.1:{self.port}/health", timeout=5).status_code == 200
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -125,7 +132,7 @@ class Deployment:
     # -- our side
 
     def get(self, path: str) -> Any:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", timeout=10)
+        answer = HTTP.get(f"{self.url}/api/v1/{path}", timeout=10)
         answer.raise_for_status()
         return answer.json()
 
@@ -172,8 +179,8 @@ class Deployment:
     # -- vLLM's side
 
     def complete(self, tokens: int, node: int = 0) -> int:
-        """One completion; the number of tokens that came. A connection of its own, to reach any API server."""
-        answer = httpx.post(
+        """One completion; the number of tokens that came."""
+        answer = HTTP.post(
             f"http://127.0.0.1:{self.nodes[node].port}/v1/completions",
             json={"model": "tiny", "prompt": "one two", "max_tokens": tokens, "ignore_eos": True, "temperature": 0},
             timeout=60,
@@ -192,7 +199,7 @@ class Deployment:
 
     def gauge(self, name: str) -> dict[int, float]:
         """One of vLLM's own gauges, by engine."""
-        text = httpx.get(f"http://127.0.0.1:{self.nodes[0].port}/metrics", timeout=10).text
+        text = HTTP.get(f"http://127.0.0.1:{self.nodes[0].port}/metrics", timeout=10).text
         found = re.findall(rf'^vllm:{name}{{[^}}]*engine="(\d+)"[^}}]*}} (\S+)$', text, re.MULTILINE)
         return {int(engine): float(value) for engine, value in found}
 

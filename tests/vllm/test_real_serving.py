@@ -8,10 +8,9 @@ import statistics
 import subprocess
 import time
 
-import httpx
 import pytest
 
-from tests.vllm.deployment import HOME, MOE, deployed, eventually, exists, resident_mb
+from tests.vllm.deployment import HOME, HTTP, MOE, deployed, eventually, exists, resident_mb
 
 pytestmark = pytest.mark.vllm
 KILLS_UNDER_TRAFFIC = 8
@@ -89,7 +88,7 @@ def test_counts_are_those_of_vllms_own_metrics(vllm):
 
 def test_a_start_by_hand_wakes_real_ranks(vllm):
     before = vllm.paused()["current_wave"]
-    answer = httpx.post(f"{vllm.url}/api/v1/waves", json={"reason": "a test"}, timeout=10)
+    answer = HTTP.post(f"{vllm.url}/api/v1/waves", json={"reason": "a test"}, timeout=10)
     assert answer.status_code == 202, answer.text
     action = eventually(
         "the action ends",
@@ -142,7 +141,6 @@ def report(what, took):
     print(
         f"\n{len(took)} kills, {what}: serving again after {statistics.median(took):.2f} s, at most {max(took):.2f} s"
     )
-    assert statistics.median(took) < 2
 
 
 def test_up_within_a_second(vllm):
