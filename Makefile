@@ -15,7 +15,7 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium demo dev test test-compose test-vllm lint types bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium demo dev test test-compose test-vllm test-vllm-quick lint types bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ test-vllm: $(INSTALLED) $(PAGE) ## real vLLM on this coordinator, in an environm
 	@home="$$(scripts/vllm-env)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
 	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential $(ARGS); \
 	$(BIN)/pytest -m vllm tests/vllm --ignore tests/vllm/differential $(ARGS)
+
+test-vllm-quick: $(INSTALLED) $(PAGE) ## the part of test-vllm that takes four minutes: one version, one API server
+	@home="$$(scripts/vllm-env)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
+	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential/test_scripted.py -k installed $(ARGS); \
+	$(BIN)/pytest -m vllm tests/vllm/test_real_serving.py -k "one and not two" $(ARGS)
 
 lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
 	$(BIN)/ruff check .
