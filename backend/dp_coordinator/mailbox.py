@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
@@ -89,6 +89,12 @@ class EventLog:
             self.last_seq += 1
             self._entries.append(LogEntry(self.last_seq, at, kind, fields))
 
+    def clear(self) -> None:
+        """Forget all, and number from 1 again."""
+        with self._lock:
+            self._entries.clear()
+            self.last_seq = 0
+
     def since(self, seq: int) -> list[LogEntry]:
         """Entries numbered above `seq` that are still held, oldest first."""
         with self._lock:
@@ -147,6 +153,34 @@ class Endpoints:
     back_publish: str
 
 
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """A recording that is shown instead of a running coordinator."""
+
+    name: str
+    at: float
+    """Unix seconds of the moment that is shown."""
+    position_s: float
+    """Seconds from the recording's first moment to the one shown."""
+    duration_s: float
+    speed: float
+    paused: bool
+
+
+class Player(Protocol):
+    """What may be asked of whoever plays a recording."""
+
+    def told(self) -> Playback:
+        """Where it is."""
+
+    def play(self, *, speed: float | None, paused: bool | None, position_s: float | None) -> None:
+        """Change what is given; None leaves it as it is."""
+
+
+def _wall_offset() -> float:
+    return time.time() - time.monotonic()
+
+
 class Mailbox:
     """What the two threads know of each other."""
 
@@ -161,6 +195,12 @@ class Mailbox:
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
         self.recording: Callable[[], bytes] | None = None
         """Gives a recording of the last minutes as one file; None when nothing is recorded."""
+        self.clock: Callable[[], float] = time.monotonic
+        """The clock of all times in here; of a recording, its own."""
+        self.wall_offset: Callable[[], float] = _wall_offset
+        """Unix seconds less that clock's."""
+        self.player: Player | None = None
+        """None unless this is a recording."""
         self.log = EventLog()
         self.inbox = Inbox()
         self.counters = Counters()

@@ -160,6 +160,8 @@ export interface Hello {
   /** The first event number that follows; greater than since + 1 when some are no longer held. */
   replay_from: number;
   stale_after_s: number;
+  /** Null when this is live. */
+  recording?: Playback | null;
 }
 
 /** `GET /api/v1/history`: columns, oldest first; null totals where nothing had been reported. */
@@ -176,6 +178,26 @@ export interface History {
 /** Body of `POST /api/v1/login`. */
 export interface Login {
   token: string;
+}
+
+/** Body of `POST /api/v1/view`: what is to change; null leaves it as it is. */
+export interface Play {
+  speed?: number | null;
+  paused?: boolean | null;
+  /** Seconds from the recording's first moment. */
+  at?: number | null;
+}
+
+/** A recording that is shown instead of a running coordinator. */
+export interface Playback {
+  name: string;
+  /** The moment that is shown. */
+  at: number;
+  /** Seconds from the recording's first moment to the one shown. */
+  position_s: number;
+  duration_s: number;
+  speed: number;
+  paused: boolean;
 }
 
 /** RFC 9457 problem details; `type` is `/problems/<slug>`. */
@@ -241,6 +263,7 @@ export interface SnapshotMessage {
   restarts: number;
   recovery: Recovery | null;
   last_seq: number;
+  recording?: Playback | null;
 }
 
 /** Body of `POST /api/v1/waves`. */
@@ -285,6 +308,8 @@ export interface State {
   restarts: number;
   /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
   recovery: Recovery | null;
+  /** Null when this is live; otherwise all of this is out of a recording. */
+  recording?: Playback | null;
 }
 
 /** Sums over the engines that have reported; null when none has. */

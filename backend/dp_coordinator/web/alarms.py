@@ -22,7 +22,12 @@ class AlarmBoard:
 
     def __init__(self, mailbox: Mailbox, thresholds: Thresholds) -> None:
         self._mailbox = mailbox
-        self._doctor = Doctor(thresholds)
+        self._thresholds = thresholds
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all alarms, and all that they were seen by."""
+        self._doctor = Doctor(self._thresholds)
         self._looked_at = float("-inf")
         self._seen_seq = 0
         self.standing: dict[AlarmKind, Alarm] = {}

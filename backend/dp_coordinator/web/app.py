@@ -55,7 +55,7 @@ class Application(FastAPI):
 def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
     check_exposure(settings)
-    clock, recorder = WallClock(), Recorder()
+    clock, recorder = WallClock(mailbox.wall_offset), Recorder()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     hub = Hub(mailbox, settings, clock, recorder)
 
@@ -81,7 +81,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     metrics = Metrics(mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing)
     routers = [
         rest.state_routes(mailbox, settings, clock, recorder),
-        rest.alarm_routes(hub.alarms, clock),
+        rest.alarm_routes(mailbox, hub.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
         rest.session_routes(sessions, settings),

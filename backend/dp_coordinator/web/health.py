@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web.messages import Check, Health
@@ -13,7 +11,7 @@ from dp_coordinator.web.views import duration
 
 def live(mailbox: Mailbox, loop_timeout: float) -> list[Check]:
     """A restart would help when one of these is not ok. `loop_timeout`: seconds that a turn may take."""
-    silent_for = time.monotonic() - mailbox.loop_alive_at
+    silent_for = mailbox.clock() - mailbox.loop_alive_at
     return [Check("loop", silent_for <= loop_timeout, f"the loop last turned {duration(silent_for)} ago")]
 
 

@@ -50,6 +50,11 @@ class Recorder:
         self._fine: deque[_Sample] = deque(maxlen=FINE_SAMPLES)
         self._coarse: deque[_Sample] = deque(maxlen=COARSE_SAMPLES)
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._fine.clear()
+        self._coarse.clear()
+
     def add(self, snapshot: Snapshot, now: float) -> None:
         """Record the state as it is at `now` (monotonic seconds)."""
         if self._fine and now - self._fine[-1].at < _FINE_INTERVAL / 2:

@@ -99,6 +99,30 @@ class State(msgspec.Struct, frozen=True):
     recovery: Recovery | None
     """Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the
     coordinator tells front-ends, not what the engines do."""
+    recording: Playback | None = None
+    """Null when this is live; otherwise all of this is out of a recording."""
+
+
+class Playback(msgspec.Struct, frozen=True):
+    """A recording that is shown instead of a running coordinator."""
+
+    name: str
+    at: float
+    """The moment that is shown."""
+    position_s: float
+    """Seconds from the recording's first moment to the one shown."""
+    duration_s: float
+    speed: float
+    paused: bool
+
+
+class Play(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/view`: what is to change; null leaves it as it is."""
+
+    speed: float | None = None
+    paused: bool | None = None
+    at: float | None = None
+    """Seconds from the recording's first moment."""
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -295,6 +319,8 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     replay_from: int
     """The first event number that follows; greater than since + 1 when some are no longer held."""
     stale_after_s: float
+    recording: Playback | None = None
+    """Null when this is live."""
 
 
 class EngineColumnsMessage(msgspec.Struct, frozen=True):
@@ -341,6 +367,7 @@ class SnapshotMessage(msgspec.Struct, frozen=True, tag_field="type", tag="snapsh
     restarts: int
     recovery: Recovery | None
     last_seq: int
+    recording: Playback | None = None
 
 
 class EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event"):

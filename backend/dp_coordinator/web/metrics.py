@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Container, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -34,7 +33,7 @@ class MailboxCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
-        snapshot, now = self._mailbox.snapshot, time.monotonic()
+        snapshot, now = self._mailbox.snapshot, self._mailbox.clock()
         yield from _deployment(snapshot)
         yield from _engines(snapshot, now)
         yield from self._traffic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeAlias
 
@@ -68,22 +67,22 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
 
     @router.get("/state", responses=_says("State", "Everything now."), dependencies=[Depends(_only())])
     async def state() -> Response:
-        return _json(views.state(mailbox, mailbox.snapshot, time.monotonic(), stale, clock))
+        return _json(views.state(mailbox, mailbox.snapshot, mailbox.clock(), stale, clock))
 
     @router.get("/engines", responses=_says("EnginePage", "All ranks in order."), dependencies=[Depends(_only())])
     async def engines() -> Response:
-        return _json(EnginePage(views.engines(mailbox.snapshot, time.monotonic(), stale)))
+        return _json(EnginePage(views.engines(mailbox.snapshot, mailbox.clock(), stale)))
 
     @router.get("/engines/{index}", responses=_says("Engine", "One rank."), dependencies=[Depends(_only())])
     async def engine(index: Annotated[int, Path(ge=0, le=_SEQ_AT_MOST)]) -> Response:
         snapshot = mailbox.snapshot
         if index >= snapshot.engine_count:
             raise ProblemError("not-found", f"there is no engine {index}: they are 0 to {snapshot.engine_count - 1}")
-        return _json(views.engine(snapshot, index, time.monotonic(), stale))
+        return _json(views.engine(snapshot, index, mailbox.clock(), stale))
 
     @router.get("/waves", responses=_says("WavePage", "Newest first."), dependencies=[Depends(_only("limit"))])
     async def waves(limit: Limit = 100) -> Response:
-        return _json(WavePage(views.waves(mailbox.snapshot, limit, time.monotonic(), clock)))
+        return _json(WavePage(views.waves(mailbox.snapshot, limit, mailbox.clock(), clock)))
 
     @router.get(
         "/events",
@@ -108,18 +107,18 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     async def history(
         window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
     ) -> Response:
-        return _json(recorder.window(window_s, time.monotonic(), clock))
+        return _json(recorder.window(window_s, mailbox.clock(), clock))
 
     return router
 
 
-def alarm_routes(board: AlarmBoard, clock: views.WallClock) -> APIRouter:
+def alarm_routes(mailbox: Mailbox, board: AlarmBoard, clock: views.WallClock) -> APIRouter:
     """What is wrong."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
 
     @router.get("/alarms", responses=_says("AlarmPage", "What is wrong now."), dependencies=[Depends(_only())])
     async def alarms() -> Response:
-        return _json(AlarmPage(board.messages(time.monotonic(), clock)))
+        return _json(AlarmPage(board.messages(mailbox.clock(), clock)))
 
     return router
 
@@ -139,13 +138,13 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
     async def start_wave(request: Request) -> Response:
         made = await starter.start(request)
         location = {"Location": f"/api/v1/actions/{made.id}"}
-        return _json(views.action(made, time.monotonic(), clock), 202, location)
+        return _json(views.action(made, mailbox.clock(), clock), 202, location)
 
     @router.get("/actions/{action_id}", responses=_says("Action", "As it stands."), dependencies=[Depends(_only())])
     async def action(action_id: Annotated[str, Path(max_length=100)]) -> Response:
         for made in reversed(mailbox.snapshot.actions):
             if made.id == action_id:
-                return _json(views.action(made, time.monotonic(), clock))
+                return _json(views.action(made, mailbox.clock(), clock))
         detail = f"no manual start {action_id!r} is held; only the newest are, and none from before a restart"
         raise ProblemError("not-found", detail)
 

@@ -33,6 +33,7 @@ REST_TYPES: tuple[type, ...] = (
     messages.Action,
     messages.StartWave,
     messages.Login,
+    messages.Play,
     messages.Session,
     messages.Health,
     messages.Problem,

@@ -60,7 +60,7 @@ WRITTEN_AT_ONCE = 65_536
 WRITE_GROUPS = 20
 WRITE_PAUSE_S = 0.002
 """Between groups: with many viewers the last is written to 40 ms after the first."""
-GOING_AWAY, POLICY, SERVER_ERROR, TRY_LATER = 1001, 1008, 1011, 1013
+GOING_AWAY, POLICY, SERVER_ERROR, RESTARTED, TRY_LATER = 1001, 1008, 1011, 1012, 1013
 _GOODBYE_S = 1.0
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 _COMPARED = tuple(field.name for field in fields(Snapshot) if field.name != "at")
@@ -128,23 +128,27 @@ class Hub:
         while True:
             began = time.monotonic()
             try:
-                self.sample(began)
+                self.sample(self._mailbox.clock(), began)
                 every_tick(began)
                 await self._write_to_viewers()
             except Exception:
                 log.exception("the sampler met a defect in dp-coordinator; please report it")
             await asyncio.sleep(max(0.0, began + self._settings.sample_interval_s - time.monotonic()))
 
-    def sample(self, now: float) -> None:
-        """Record history, take up new events, and hand out a snapshot if there is news or it is time for one."""
+    def sample(self, now: float, began: float | None = None) -> None:
+        """Record history, take up new events, and hand out a snapshot if there is news or it is time for one.
+
+        `now` is the mailbox's clock, `began` the real one, which stands apart from it in a recording.
+        """
+        began = now if began is None else began
         snapshot = self._mailbox.snapshot
         self._recorder.add(snapshot, now)
         self.alarms.look(now)
         self._take_events()
         news = self._last_seq != self._told_seq
         changed = self._sampled is None or not _same(snapshot, self._sampled)
-        if changed or news or now - self._sent_at >= self._settings.heartbeat_s:
-            self._sampled, self._sent_at, self._told_seq = snapshot, now, self._last_seq
+        if changed or news or began - self._sent_at >= self._settings.heartbeat_s:
+            self._sampled, self._sent_at, self._told_seq = snapshot, began, self._last_seq
             self._hand_out(snapshot, now)
 
     def _take_events(self) -> None:
@@ -182,7 +186,7 @@ class Hub:
 
     def join(self, connection: Connection, since: int | None) -> tuple[Viewer, Hello]:
         """A new viewer, and what it is told first. It is written to once it is in `viewers`."""
-        now = time.monotonic()
+        now = self._mailbox.clock()
         self._take_events()
         last = self._last_seq
         if since is None:
@@ -200,6 +204,7 @@ class Hub:
             last_seq=last,
             replay_from=seen + 1,
             stale_after_s=self._settings.stale_after_s,
+            recording=views.playback(self._mailbox),
         )
 
     def write(self, viewer: Viewer, now: float) -> None:
@@ -246,6 +251,17 @@ class Hub:
     def full(self) -> bool:
         """Whether no further viewer is taken."""
         return self._stopping or len(self.viewers) >= self._settings.max_viewers
+
+    def begin_anew(self) -> None:
+        """Forget everything that was sampled, and let all viewers come again: a recording has jumped."""
+        self._events.clear()
+        self._batch = (0, 0, b"")
+        self._last_seq = self._told_seq = 0
+        self._sampled, self._sent_at = None, float("-inf")
+        self._recorder.clear()
+        self.alarms.begin_anew()
+        for viewer in self.viewers:
+            viewer.end(RESTARTED, "the recording was moved to another moment")
 
     async def stop(self) -> None:
         """Say goodbye to every viewer, and wait until they are gone, a second at most."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import ActionState, Phase, Snapshot, StartAction, Wave
@@ -28,12 +28,14 @@ class WallClock:
     The difference of the two clocks is kept until it jumps, so that one moment is always told as the same number.
     """
 
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+    def __init__(self, offset: Callable[[], float] = lambda: time.time() - time.monotonic()) -> None:
+        """`offset`: Unix seconds less monotonic ones, as the two clocks say now."""
+        self._measure = offset
+        self._offset = offset()
 
     def of(self, monotonic: float) -> float:
         """Unix seconds of a monotonic moment, to the millisecond."""
-        offset = time.time() - time.monotonic()
+        offset = self._measure()
         if abs(offset - self._offset) > _CLOCK_STEP:
             self._offset = offset
         return round(monotonic + self._offset, 3)
@@ -206,6 +208,17 @@ def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, 
         pid=os.getpid(),
         restarts=mailbox.restarts,
         recovery=recovery(snapshot, clock),
+        recording=playback(mailbox),
+    )
+
+
+def playback(mailbox: Mailbox) -> m.Playback | None:
+    """The recording that is shown; None when everything is live."""
+    if mailbox.player is None:
+        return None
+    told = mailbox.player.told()
+    return m.Playback(
+        told.name, round(told.at, 3), _seconds(told.position_s), _seconds(told.duration_s), told.speed, told.paused
     )
 
 
@@ -257,4 +270,5 @@ def snapshot_message(
         restarts=mailbox.restarts,
         recovery=recovery(snapshot, clock),
         last_seq=mailbox.log.last_seq,
+        recording=playback(mailbox),
     )
