@@ -5,8 +5,10 @@ import * as api from "./api";
 import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { LoadHistory } from "./history";
+import { type Known, pastAt } from "./past";
 import { engineRows, meanLoad } from "./staleness";
 import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
+import { Tape } from "./tape";
 import type { StreamMessage } from "./types.gen";
 
 const TICK_MS = 200;
@@ -15,39 +17,56 @@ const WAVES = 1000;
 
 export const link = signal<Link>({ state: "connecting", attempt: 0 });
 
-/** Local monotonic milliseconds as shown: ages grow with it. Stands still while the view is frozen. */
+/** Local monotonic milliseconds as shown: ages grow with it. Stands still while a moment of the past is shown. */
 export const now = signal(localMs());
 
 /** The same, never frozen: for countdowns and for what is said about the connection itself. */
 export const realNow = signal(localMs());
 
-/** What is shown. */
+/** What is so, as far as it was heard. */
+export const present = signal<Live>(EMPTY);
+
+/** What is shown: the present, or a moment of the past. */
 export const view = signal<Live>(EMPTY);
 
-/** Set while the viewer has frozen the display: when that was, on the local monotonic clock. */
-export const frozenAt = signal<number | null>(null);
+/** A moment of the past that the viewer looks at, and the end of the chart meanwhile; both Unix seconds. */
+export interface Moment {
+  at: number;
+  edge: number;
+  known: Known;
+}
+
+/** Null while the page is live. */
+export const past = signal<Moment | null>(null);
 
 /** Counts up when the load history has changed. */
 export const historyVersion = signal(0);
 
 export const loadHistory = new LoadHistory();
+export const tape = new Tape();
 
 export const connected = computed(() => link.value.state === "open");
 
 export const rows = computed(() => {
   const { snapshot, snapshotAt, hello } = view.value;
   if (snapshot === null) return [];
-  return engineRows(snapshot, snapshotAt, now.value, hello?.stale_after_s ?? 5, connected.value);
+  const heard = past.value === null ? connected.value : past.value.known === "all";
+  const list = engineRows(snapshot, snapshotAt, now.value, hello?.stale_after_s ?? 5, heard);
+  // "Never reported" would be a claim about a time that this page knows nothing of.
+  return past.value?.known === "totals" ? list.map((row) => ({ ...row, status: "unknown" as const })) : list;
 });
 
 export const mean = computed(() => meanLoad(rows.value));
 
 /** The server's wall clock as of now, in Unix seconds; null before anything was heard. */
 export const serverNow = computed(() => {
-  const { snapshot, snapshotAt } = view.value;
+  const { snapshot, snapshotAt } = present.value;
   if (snapshot === null) return null;
-  return snapshot.at + Math.max(0, now.value - snapshotAt) / 1000;
+  return snapshot.at + Math.max(0, realNow.value - snapshotAt) / 1000;
 });
+
+/** The moment that is shown, in Unix seconds. */
+export const shownAt = computed(() => past.value?.at ?? serverNow.value);
 
 let live: Live = EMPTY;
 let pending: Arrival[] = [];
@@ -62,11 +81,36 @@ function flush(): void {
   batch(() => {
     realNow.value = at;
     historyVersion.value += 1;
-    if (frozenAt.value === null) {
+    present.value = live;
+    if (past.value === null) {
       now.value = at;
       view.value = live;
     }
   });
+}
+
+/** Shows the page as it was at a moment, in Unix seconds, or as near to it as anything is known. */
+export function lookAt(moment: number): void {
+  const end = serverNow.value;
+  if (end === null) return;
+  const edge = past.value?.edge ?? end;
+  const at = Math.min(edge, Math.max(moment, end - HISTORY_S));
+  const { live: then, known, behind } = pastAt(at, live, tape, loadHistory);
+  batch(() => {
+    past.value = { at, edge, known };
+    view.value = then;
+    now.value = behind * 1000;
+  });
+}
+
+export function backToLive(): void {
+  past.value = null;
+  flush();
+}
+
+export function togglePast(): void {
+  if (past.value !== null) backToLive();
+  else if (serverNow.value !== null) lookAt(serverNow.value);
 }
 
 /** Applies what has arrived. Called by every flush, and before that when much has piled up. */
@@ -93,7 +137,10 @@ function onMessage(message: StreamMessage | null): void {
   const arrival = { message, at: localMs() };
   if (message?.type === "snapshot") {
     pendingSnapshot = arrival;
-    loadHistory.push(message);
+    if (!live.outdated) {
+      loadHistory.push(message);
+      tape.push(message, live.life);
+    }
   } else if (message?.type === "hello") {
     settle();
     pending.push(arrival);
@@ -114,6 +161,7 @@ async function fetchHistory(): Promise<void> {
   if (load.status === "fulfilled") loadHistory.merge(load.value);
   if (waves.status === "fulfilled") loadHistory.noteWaves([...waves.value.waves].reverse());
   historyVersion.value += 1;
+  if (past.value !== null) lookAt(past.value.at); // more may be known of it now
 }
 
 const connection = new Connection({
@@ -129,11 +177,6 @@ const connection = new Connection({
 });
 
 export const retryNow = () => connection.retryNow();
-
-export function toggleFrozen(): void {
-  frozenAt.value = frozenAt.value === null ? localMs() : null;
-  if (frozenAt.value === null) flush();
-}
 
 export function start(): void {
   window.setInterval(schedule, TICK_MS);

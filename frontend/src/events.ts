@@ -1,5 +1,6 @@
 // One sentence per event of the log. Fields come from the server untyped: every reading of them is defensive, and a
 // kind that this page does not know is shown as it is.
+import type { Mark } from "./chart";
 import { duration, latency, ranks } from "./format";
 import type { LogEntry } from "./store";
 import type { EventMessage } from "./types.gen";
@@ -104,6 +105,17 @@ const SENTENCES: Record<string, (f: Fields) => [string, Tone]> = {
     `Manual start of ${wave(f)} timed out: ${ranks(list(f, "silent"))} silent`,
     "bad",
   ],
+  alarm_raised: (f) => [
+    `Alarm: ${str(f, "title") || str(f, "alarm")}`,
+    str(f, "severity") === "critical" ? "bad" : "warn",
+  ],
+  alarm_cleared: (f) => {
+    const lasted = num(f, "lasted_s");
+    return [
+      `Over${lasted === null ? "" : ` after ${duration(lasted)}`}: ${str(f, "title") || str(f, "alarm")}`,
+      "good",
+    ];
+  },
   bad_frame: (f) => {
     const suppressed = num(f, "suppressed") ?? 0;
     const more = suppressed > 0 ? ` (and ${suppressed} more not logged)` : "";
@@ -131,6 +143,7 @@ export function describe(event: EventMessage): [string, Tone] {
 }
 
 export const KIND_GROUPS: Record<string, (kind: string) => boolean> = {
+  alarms: (k) => k.startsWith("alarm_"),
   waves: (k) => k.startsWith("wave_") || k === "start_unanswered",
   "manual starts": (k) => k.startsWith("manual_"),
   engines: (k) => k.startsWith("engine_") || k === "ready_sent",
@@ -145,6 +158,17 @@ export const KIND_GROUPS: Record<string, (kind: string) => boolean> = {
       "manual_start_timed_out",
     ].includes(k),
 };
+
+/** What of the log is marked on the load chart. */
+export function marksOf(log: readonly LogEntry[]): Mark[] {
+  const marks: Mark[] = [];
+  for (const { kind, at } of log) {
+    if (kind === "restarted") marks.push({ at, kind: "restart" });
+    else if (kind === "alarm_raised") marks.push({ at, kind: "alarm" });
+    else if (kind === "manual_start_asked") marks.push({ at, kind: "manual" });
+  }
+  return marks;
+}
 
 /** Whether an entry is shown under a filter: "" for all, a group's name, or one kind. Markers are always shown. */
 export function matches(entry: LogEntry, filter: string): boolean {

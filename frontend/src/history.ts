@@ -1,5 +1,5 @@
 // Totals over time for the chart, in bounded memory: 10 Hz for the last minute, 1 Hz (the peaks) for an hour.
-import type { History, SnapshotMessage, WaveInfo } from "./types.gen";
+import type { History, PhaseName, SnapshotMessage, WaveInfo } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
@@ -7,11 +7,20 @@ const KEEP_S = 3600;
 export const GAP_S = 3;
 const BANDS_KEPT = 4000;
 
-interface Sample {
+/** What was so besides the load. */
+interface State {
+  phase: PhaseName;
+  current_wave: number;
+  front_ends: number;
+  engines_subscribed: number;
+}
+
+export interface Sample {
   /** Unix seconds by the server's clock. */
   at: number;
   waiting: number | null;
   running: number | null;
+  state?: State | undefined;
 }
 
 export interface Band {
@@ -19,6 +28,7 @@ export interface Band {
   start: number;
   /** null while the wave is open. */
   end: number | null;
+  info: WaveInfo;
 }
 
 export type Columns = [number[], (number | null)[], (number | null)[]];
@@ -30,6 +40,7 @@ function merged(into: Sample, other: Sample): Sample {
     at: into.at,
     waiting: peak(into.waiting, other.waiting),
     running: peak(into.running, other.running),
+    state: into.state,
   };
 }
 
@@ -67,7 +78,9 @@ export class LoadHistory {
     const newest = this.newest;
     if (newest !== null && at < newest - 1) this.dropAfter(at); // the server's clock was set back
     if (newest === null || at > newest || at < newest - 1) {
-      this.fine.push({ at, waiting: snapshot.totals.waiting, running: snapshot.totals.running });
+      const { phase, current_wave, front_ends, engines_subscribed } = snapshot;
+      const state = { phase, current_wave, front_ends, engines_subscribed };
+      this.fine.push({ at, waiting: snapshot.totals.waiting, running: snapshot.totals.running, state });
     }
     this.age(at);
     this.noteWaves(snapshot.waves);
@@ -79,7 +92,7 @@ export class LoadHistory {
       const start = wave.asked_at ?? wave.started_at;
       if (start === null) continue;
       const end = wave.ended_at ?? (wave.open ? null : start);
-      this.note({ wave: wave.number, start, end });
+      this.note({ wave: wave.number, start, end, info: wave });
     }
   }
 
@@ -92,7 +105,13 @@ export class LoadHistory {
       while (i < mine.length && (mine[i]?.at ?? 0) < at - 1) i += 1;
       const near = mine[i];
       if (near !== undefined && Math.abs(near.at - at) <= 1) return;
-      added.push({ at, waiting: history.waiting[k] ?? null, running: history.running[k] ?? null });
+      const state = {
+        phase: history.phase[k] ?? "paused",
+        current_wave: history.current_wave[k] ?? 0,
+        front_ends: history.front_ends[k] ?? 0,
+        engines_subscribed: history.engines_subscribed[k] ?? 0,
+      };
+      added.push({ at, waiting: history.waiting[k] ?? null, running: history.running[k] ?? null, state });
     });
     if (added.length > 0) {
       this.coarse = [];
@@ -123,6 +142,30 @@ export class LoadHistory {
       }
     }
     return out;
+  }
+
+  /** The newest sample that is not after a moment; null where there is a hole. */
+  sampleAt(moment: number): Sample | null {
+    const isOld = (sample: Sample) => sample.at <= moment;
+    const sample = this.fine.findLast(isOld) ?? this.coarse.findLast(isOld);
+    return sample !== undefined && moment - sample.at <= GAP_S ? sample : null;
+  }
+
+  /** For how many seconds the phase had been what it was at a moment, as far back as the samples go. */
+  phaseAge(moment: number): number {
+    const all = [...this.coarse, ...this.fine].filter((sample) => sample.at <= moment);
+    const phase = all.at(-1)?.state?.phase;
+    const since = all[all.findLastIndex((sample) => sample.state?.phase !== phase) + 1];
+    return moment - (since?.at ?? moment);
+  }
+
+  /** The most that waited and that ran between two moments. */
+  peaks(from: number, to: number): [number, number] {
+    const inside = [...this.coarse, ...this.fine].filter((sample) => sample.at >= from && sample.at <= to);
+    return [
+      inside.reduce((most, sample) => Math.max(most, sample.waiting ?? 0), 0),
+      inside.reduce((most, sample) => Math.max(most, sample.running ?? 0), 0),
+    ];
   }
 
   /** Waves that overlap [from, to]. */

@@ -1,13 +1,14 @@
 // Single keys, anywhere on the page except while text is being typed or a dialog is open.
-import { link, toggleFrozen } from "./app";
-import { filterText } from "./components/EngineTable";
+import { backToLive, link, past, togglePast } from "./app";
+import { filterText, selected, zoom } from "./choices";
 import { helpOpen } from "./components/Help";
 import { blocked, dialog, openStart } from "./start";
 import { cycleTheme } from "./theme";
 
 function typing(target: EventTarget | null): boolean {
   return (
-    target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]") !== null
+    target instanceof HTMLElement &&
+    target.closest("input:not([type=range]), textarea, select, [contenteditable]") !== null
   );
 }
 
@@ -22,7 +23,7 @@ const KEYS: Record<string, () => void> = {
     if (blocked.value === null) openStart();
     else focus("start-wave");
   },
-  p: toggleFrozen,
+  p: togglePast,
   t: cycleTheme,
   "?": () => {
     helpOpen.value = true;
@@ -35,6 +36,13 @@ function onKey(event: KeyboardEvent): void {
   if (event.key === "Escape" && document.activeElement?.id === "engine-filter") {
     filterText.value = "";
     (document.activeElement as HTMLElement).blur();
+    return;
+  }
+  if (event.key === "Escape" && !typing(event.target)) {
+    // The last thing that was opened first.
+    if (selected.value !== null) selected.value = null;
+    else if (zoom.value !== null) zoom.value = null;
+    else if (past.value !== null) backToLive();
     return;
   }
   if (typing(event.target)) return;

@@ -1,6 +1,7 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
-import { link, start, view } from "./app";
+import { followAddress } from "./address";
+import { link, present, start } from "./app";
 import { App } from "./components/App";
 import { phaseWord } from "./format";
 import { listenToKeys } from "./keyboard";
@@ -12,11 +13,12 @@ const host = document.getElementById("app");
 if (host === null) throw new Error("the page has no #app");
 render(<App />, host);
 listenToKeys();
+followAddress();
 start();
 
 // The tab's title says the state, so that a tab in the background does too.
 effect(() => {
-  const { snapshot } = view.value;
+  const { snapshot } = present.value;
   const name = "DP coordinator";
   if (link.value.state === "lost") document.title = `Disconnected · ${name}`;
   else if (snapshot === null) document.title = name;

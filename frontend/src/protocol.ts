@@ -45,6 +45,15 @@ function isAction(x: unknown): boolean {
   );
 }
 
+function isAlarm(x: unknown): boolean {
+  return (
+    isObject(x) &&
+    has(x, isText, "kind", "severity", "title", "meaning", "remedy") &&
+    has(x, isNumber, "since", "age_s") &&
+    isList(x.engines, isNumber)
+  );
+}
+
 const COLUMNS = ["waiting", "running", "kv_cache_usage", "step_counter", "current_wave", "age_s"];
 
 function isColumns(x: unknown): boolean {
@@ -82,7 +91,8 @@ function isSnapshot(x: Json): boolean {
     has(x.endpoints, isText, "front_publish", "back_output", "back_publish") &&
     isColumns(x.engines) &&
     isList(x.waves, isWave) &&
-    isList(x.actions, isAction)
+    isList(x.actions, isAction) &&
+    isList(x.alarms, isAlarm)
   );
 }
 

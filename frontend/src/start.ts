@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import * as api from "./api";
-import { connected, frozenAt, now, toggleFrozen, view } from "./app";
+import { backToLive, connected, past, present, realNow } from "./app";
 import { localMs } from "./clock";
 import type { Action } from "./types.gen";
 
@@ -20,7 +20,7 @@ export const dialog = signal<StartDialog>({ step: "closed" });
 
 /** Why a wave cannot be started now, in words; null when it can. */
 export const blocked = computed<string | null>(() => {
-  const { snapshot, outdated } = view.value;
+  const { snapshot, outdated } = present.value;
   if (outdated) return "this page is outdated";
   if (!connected.value) return "not connected to the coordinator";
   if (snapshot === null) return "no state has arrived yet";
@@ -35,18 +35,18 @@ export const blocked = computed<string | null>(() => {
 export const followed = computed<{ action: Action; age: number; cut: boolean } | null>(() => {
   const d = dialog.value;
   if (d.step !== "follow") return null;
-  const { snapshot, snapshotAt, life } = view.value;
+  const { snapshot, snapshotAt, life } = present.value;
   const newest = snapshot?.actions.find((a) => a.id === d.action.id);
   const [action, at] = newest ? [newest, snapshotAt] : [d.action, d.at];
   const cut = newest === undefined && life !== d.life;
-  return { action, age: action.age_s + Math.max(0, now.value - at) / 1000, cut };
+  return { action, age: action.age_s + Math.max(0, realNow.value - at) / 1000, cut };
 });
 
 let attempt: { key: string; body: string } | null = null;
 
 export function openStart(): void {
-  if (frozenAt.value !== null) toggleFrozen(); // what is observed must be seen
-  const { snapshot } = view.value;
+  if (past.value !== null) backToLive(); // what is observed must be seen
+  const { snapshot } = present.value;
   if (blocked.value !== null || snapshot === null) return;
   attempt = null;
   dialog.value = { step: "form", expected: snapshot.current_wave, reason: "", sending: false, refusal: null };
@@ -64,7 +64,7 @@ export async function submitStart(reason: string): Promise<void> {
   const text = JSON.stringify(body);
   if (attempt?.body !== text) attempt = { key: api.newKey(), body: text };
   dialog.value = { ...d, reason, sending: true, refusal: null };
-  const { life } = view.value;
+  const { life } = present.value;
   try {
     const action = await api.startWave(body, attempt.key);
     if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: localMs(), life };
@@ -78,7 +78,7 @@ function refused(error: unknown, expected: number): { refusal: Refusal; expected
   if (error instanceof api.ApiError) {
     attempt = null;
     // The viewer has now been told; asking again means the wave that is current now.
-    const current = view.value.snapshot?.current_wave ?? expected;
+    const current = present.value.snapshot?.current_wave ?? expected;
     return { refusal: { title: error.title, detail: error.message }, expected: current };
   }
   const detail =

@@ -1,17 +1,20 @@
 // Sorting and filtering of the engine table. Pure.
 import type { EngineRow } from "./staleness";
 
-export type SortKey =
-  | "index"
-  | "status"
-  | "waiting"
-  | "running"
-  | "load"
-  | "kvCacheUsage"
-  | "step"
-  | "wave"
-  | "age"
-  | "restarts";
+export const SORT_KEYS = [
+  "index",
+  "status",
+  "waiting",
+  "running",
+  "load",
+  "kvCacheUsage",
+  "step",
+  "wave",
+  "age",
+  "restarts",
+] as const;
+
+export type SortKey = (typeof SORT_KEYS)[number];
 
 export interface Sort {
   key: SortKey;

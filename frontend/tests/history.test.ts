@@ -83,7 +83,7 @@ describe("load history", () => {
     history.setEpoch("a");
     history.noteWaves([wave(4, 101, 103), wave(5, 190, null)]);
     history.push(load(200, 1, [wave(5, 190, 199)]));
-    expect(history.bands(0, 300)).toEqual([
+    expect(history.bands(0, 300)).toMatchObject([
       { wave: 4, start: 101, end: 103 },
       { wave: 5, start: 190, end: 199 },
     ]);
@@ -97,7 +97,7 @@ describe("load history", () => {
     history.push(load(200, 1, [wave(5, 190, null)]));
     history.setEpoch("b");
     history.push(load(230, 1, [wave(5, 229, null)]));
-    expect(history.bands(0, 300)).toEqual([
+    expect(history.bands(0, 300)).toMatchObject([
       { wave: 5, start: 190, end: 200 },
       { wave: 5, start: 229, end: null },
     ]);

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -74,6 +76,11 @@ class Stack:
         for engine in self.engines:
             engine.report_stats(waiting=0, running=0, step_counter=32, current_wave=wave)
         self.engines[0].wave_complete(wave)
+
+    def rest(self, what: str) -> Any:
+        """What `GET /api/v1/<what>` says."""
+        with urlopen(f"{self.url}/api/v1/{what}", timeout=10) as answer:
+            return json.load(answer)
 
     def close(self) -> None:
         for peer in (*self.engines, *self.front_ends):

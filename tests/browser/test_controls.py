@@ -53,19 +53,83 @@ def test_the_theme_follows_the_system_until_one_is_chosen(browser: Browser) -> N
         assert tab.evaluate(ground) == dark
 
 
-def test_a_frozen_view_says_so_and_comes_back_whole(browser: Browser) -> None:
+def test_the_paused_view_shows_the_page_as_it_was_and_comes_back_whole(browser: Browser) -> None:
     with stack() as made, page(browser, made.url) as tab, page(browser, made.url) as other:
         phase(tab, "PAUSED")
         tab.keyboard.press("p")
         expect(tab.get_by_text("PAUSED VIEW")).to_be_visible()
         made.run(0)
         phase(other, "RUNNING")
-        expect(tab.get_by_role("status").filter(has_text="PAUSED VIEW")).to_contain_text("s ago")
+        expect(tab.locator(".banner-past")).to_contain_text("s ago")
         expect(tab.get_by_test_id("phase")).to_have_text("PAUSED")
+        assert_accessible(tab)
         tab.keyboard.press("p")
         phase(tab, "RUNNING")
         expect(stat(tab, "Running")).to_have_text("3")
         expect(tab.locator("#log li[data-kind=wave_started]")).to_have_count(1)
+
+
+def test_scrubbing_leads_the_whole_page_through_the_past(browser: Browser) -> None:
+    with stack() as made, page(browser, made.url) as tab:
+        made.engines[0].report_stats(waiting=0, running=0)
+        expect(rank(tab, 0).locator(".col-running")).to_have_text("0")
+        made.run(0)
+        phase(tab, "RUNNING")
+        expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
+        started = made.rest("waves")["waves"][0]["started_at"]
+        made.complete(0)
+        phase(tab, "PAUSED")
+        ended = made.rest("waves")["waves"][0]["ended_at"]
+        tab.goto(f"{tab.url.partition('#')[0]}#at={(started + ended) / 2:.3f}")
+        phase(tab, "RUNNING")
+        expect(tab.locator(".banner-past")).to_contain_text("PAUSED VIEW")
+        expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
+        expect(tab.locator("#waves .row-open")).to_have_count(1)
+        expect(tab.locator("#log li[data-kind=wave_completed]")).to_have_count(0)
+        slider = tab.get_by_label("Moment shown")
+        slider.press("Home")
+        expect(tab.get_by_test_id("unknown")).to_contain_text("known")
+        tab.keyboard.press("Escape")
+        phase(tab, "PAUSED")
+        expect(tab.locator("#log li[data-kind=wave_completed]")).to_have_count(1)
+
+
+def test_a_page_opened_later_knows_the_totals_of_before_and_says_what_it_does_not(browser: Browser) -> None:
+    with stack() as made:
+        with page(browser, made.url) as first:
+            made.run(0)
+            phase(first, "RUNNING")
+            made.complete(0)
+            phase(first, "PAUSED")
+        held = made.rest("history?window_s=60")
+        between = held["at"][held["phase"].index("running")] + 0.01
+        with page(browser, f"{made.url}/#at={between:.3f}") as tab:
+            expect(tab.get_by_test_id("unknown")).to_contain_text("Of each rank and of alarms nothing is known before")
+            phase(tab, "RUNNING")
+            expect(rank(tab, 1).locator(".col-status")).to_have_text("unknown")
+            expect(rank(tab, 1).locator(".col-running")).to_have_text("—")
+            expect(tab.locator("#waves .row-open")).to_have_count(1)
+            assert_accessible(tab)
+
+
+def test_the_address_says_what_is_shown_and_nonsense_in_it_is_told(browser: Browser) -> None:
+    with stack(3) as made, page(browser, f"{made.url}/#window=15&sort=-running&filter=0-1&rank=1") as tab:
+        made.run(0)
+        order = tab.locator("#engines tbody th")
+        expect(order).to_have_text(["1", "0"])
+        chosen = tab.get_by_role("group", name="Time shown").get_by_role("button", pressed=True)
+        expect(chosen).to_have_text("15 min")
+        tab.get_by_role("button", name="1 min").click()
+        tab.get_by_label("Filter engines").fill("")
+        tab.wait_for_url("**/#window=1&sort=-running&rank=1")
+        tab.goto(f"{made.url}/#window=banana&rank=-3&sort=load")
+        told = tab.get_by_role("status").filter(has_text="not understood")
+        expect(told).to_contain_text("window=banana")
+        expect(told).to_contain_text("rank=-3")
+        expect(chosen).to_have_text("5 min")
+        assert_accessible(tab)
+        told.get_by_role("button", name="Dismiss").click()
+        expect(told).to_be_hidden()
 
 
 def test_engines_are_sorted_and_filtered(browser: Browser) -> None:
@@ -112,3 +176,9 @@ def test_the_chart_covers_the_chosen_time(browser: Browser) -> None:
         assert box is not None
         tab.mouse.move(box["x"] + box["width"] - 30, box["y"] + 100)
         expect(tab.locator(".legend-time")).to_contain_text("at ")
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
+        tab.mouse.up()
+        expect(tab.get_by_role("img", name="requests from")).to_be_visible()
+        tab.get_by_role("button", name="Reset zoom").click()
+        expect(chart).to_be_visible()

@@ -111,14 +111,18 @@ def test_work_whose_start_was_lost_is_said_and_freed_by_hand(browser: Browser) -
     with stack() as made, page(browser, made.url) as tab:
         phase(tab, "PAUSED")
         made.engines[1].report_stats(waiting=0, running=1, current_wave=1)
-        held_up = tab.get_by_test_id("held-up")
-        expect(held_up).to_contain_text("Paused, but rank 1 reported work and went silent.")
-        expect(held_up).to_contain_text("start-wave --wave 1")
+        held_up = tab.locator("[data-alarm=work_held_up]")
+        expect(held_up).to_contain_text("warning Paused, but rank 1 reported work and went silent")
+        expect(held_up).to_contain_text("What to do: If nobody paused them, start a wave by hand")
+        expect(held_up).to_contain_text("since ")
         assert_accessible(tab)
+        held_up.get_by_role("button", name="rank 1").click()
+        expect(tab.get_by_test_id("rank-detail")).to_contain_text("1 running")
         asked = {"reason": "rank 1 waits", "wave": 1}
         assert tab.request.post(f"{made.url}/api/v1/waves", data=asked).status == 202
         assert made.engines[1].receive_start(timeout=10).wave == 1
         expect(held_up).to_be_hidden()
+        expect(tab.locator("#log li[data-kind=alarm_cleared]")).to_have_count(1)
 
 
 def test_without_wave_coordination_there_is_nothing_to_start(browser: Browser) -> None:
@@ -163,6 +167,14 @@ def test_a_thousand_engines(browser: Browser) -> None:
         assert tab.locator("tr[data-rank]").count() < 100, "rows out of sight are not in the page"
         tab.get_by_label("Engines, scrollable").evaluate("e => { e.scrollTop = e.scrollHeight }")
         expect(rank(tab, 1023)).to_be_visible()
+        grid = tab.get_by_role("img", name="Load of each rank")
+        grid.hover(position={"x": 5, "y": 5})
+        expect(tab.get_by_test_id("rank-detail")).to_contain_text("Rank 0")
+        grid.click(position={"x": 30, "y": 5})
+        tab.mouse.move(0, 0)
+        expect(tab.get_by_test_id("rank-detail")).to_contain_text("Rank 1")
+        expect(rank(tab, 1).get_by_role("button", pressed=True)).to_be_visible()
+        assert_accessible(tab)
         tab.keyboard.press("/")
         tab.keyboard.type("500-501")
         expect(tab.locator("tr[data-rank]")).to_have_count(2)
@@ -174,7 +186,8 @@ def test_an_engine_that_goes_away_is_missed(browser: Browser) -> None:
         expect(stat(tab, "Engines subscribed")).to_have_text("2of 2")
         made.engines.pop().close()
         expect(stat(tab, "Engines subscribed")).to_have_text("1of 2")
-        expect(tab.get_by_role("status").filter(has_text="Engines missing: 1 of 2 subscribed")).to_be_visible()
+        expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engines gone: 1 of 2 are subscribed")
+        assert_accessible(tab)
         expect(tab.locator("#log")).to_contain_text("An engine's subscription ended: 1 of 2 now")
         made.front_ends.pop().close()
         expect(tab.get_by_role("heading", name="No front-end is subscribed")).to_be_visible()

@@ -1,18 +1,18 @@
 import { link, view } from "../app";
 import { count, restartText } from "../format";
+import { Alarms } from "./Alarms";
 import {
   CoordinationOff,
-  EnginesMissing,
   LostBanner,
+  NonsenseBanner,
   OutdatedBanner,
   RecoveryBanner,
   StartingBanner,
   Waiting,
-  WorkHeldUp,
 } from "./Banners";
 import { EnginePanel } from "./EngineTable";
 import { LogPanel } from "./EventLog";
-import { Announcer, FrozenBar, Hero, TopBar } from "./Header";
+import { Announcer, Hero, PastBar, TopBar } from "./Header";
 import { Help } from "./Help";
 import { LoadPanel } from "./LoadChart";
 import { Login } from "./Login";
@@ -56,18 +56,20 @@ function Dashboard() {
         <Guard name="The connection's state">
           <LostBanner />
           <OutdatedBanner />
-          <FrozenBar />
+          <NonsenseBanner />
+          <PastBar />
         </Guard>
         <Guard name="The header">
           <Hero />
           <Announcer />
         </Guard>
+        <Guard name="Alarms">
+          <Alarms />
+        </Guard>
         <Guard name="Notices">
           <RecoveryBanner />
           <StartingBanner />
           <CoordinationOff />
-          <EnginesMissing />
-          <WorkHeldUp />
           <Waiting />
         </Guard>
         <div class="panels">

@@ -1,8 +1,14 @@
 // Strips and cards that stand above the panels, only when there is something to say.
-import { connected, link, now, realNow, retryNow, rows, serverNow, view } from "../app";
+import { nonsense } from "../address";
+import { connected, link, now, present, realNow, retryNow, shownAt, view } from "../app";
 import { count, duration, ranks, recoveryText } from "../format";
 import { elapsedSince } from "../staleness";
+import type { AlarmKindName } from "../types.gen";
 import { CopyButton, Icon } from "./ui";
+
+/** An alarm that says the same makes a notice of the page's own needless. */
+const stands = (kind: AlarmKindName) =>
+  view.value.snapshot?.alarms.some((alarm) => alarm.kind === kind) ?? false;
 
 /** A start is answered within milliseconds when all is well: before this it is no news. */
 const ASKED_QUIET_S = 1;
@@ -10,7 +16,7 @@ const ASKED_QUIET_S = 1;
 export function LostBanner() {
   const now_ = realNow.value;
   const state = link.value;
-  const { snapshot, snapshotAt } = view.value;
+  const { snapshot, snapshotAt } = present.value;
   if (state.state !== "lost") return null;
   const wait = (state.retryAt - now_) / 1000;
   const age = snapshot === null ? null : snapshot.data_age_s + elapsedSince(snapshotAt, now_);
@@ -37,7 +43,7 @@ export function LostBanner() {
 }
 
 export function OutdatedBanner() {
-  const { outdated } = view.value;
+  const { outdated } = present.value;
   if (!outdated) return null;
   return (
     <div class="banner banner-warn" role="alert">
@@ -51,10 +57,33 @@ export function OutdatedBanner() {
   );
 }
 
+/** A link that was cut or mistyped still shows the page; what was left out of it is told. */
+export function NonsenseBanner() {
+  const left = nonsense.value;
+  if (left.length === 0) return null;
+  return (
+    <div class="banner banner-warn" role="status">
+      <Icon name="warn" />
+      <strong>Part of this page's address was not understood and left out:</strong>
+      <code>{left.join(", ")}</code>
+      <button
+        type="button"
+        class="button"
+        onClick={() => {
+          nonsense.value = [];
+        }}
+      >
+        Dismiss
+      </button>
+    </div>
+  );
+}
+
 /** Asked and observed are kept apart: a start that nobody has followed yet is said so. */
 export function StartingBanner() {
   const { snapshot, snapshotAt } = view.value;
   if (snapshot === null || snapshot.phase !== "starting" || snapshot.asked_age_s === null) return null;
+  if (stands("asked_not_stepping")) return null;
   const age = snapshot.asked_age_s + elapsedSince(snapshotAt, now.value);
   if (age < ASKED_QUIET_S || !connected.value) return null;
   const stepping = new Set(snapshot.engines.stepping);
@@ -74,8 +103,9 @@ export function StartingBanner() {
 /** A coordinator that came back says how far it has got, and, for a while, that it has. */
 export function RecoveryBanner() {
   const { snapshot } = view.value;
-  const at = serverNow.value;
+  const at = shownAt.value;
   if (snapshot === null || snapshot.recovery === null || at === null || !connected.value) return null;
+  if (stands("recovery_under_way")) return null;
   const said = recoveryText(snapshot.recovery, snapshot.current_wave, at);
   if (said === null) return null;
   const done = snapshot.recovery.phase === "done";
@@ -100,47 +130,6 @@ function Address({ label, who, value }: { label: string; who: string; value: str
       <code>{value}</code>
       <CopyButton label="Copy" what={`the ${label} address`} text={() => value} />
     </li>
-  );
-}
-
-/** An engine that was here is gone: said in one line, for it mostly comes back within seconds. */
-export function EnginesMissing() {
-  const { snapshot } = view.value;
-  if (snapshot === null || !snapshot.ready || snapshot.engines_subscribed >= snapshot.engine_count)
-    return null;
-  if (rejoining()) return null;
-  return (
-    <div class="banner banner-warn" role="status">
-      <Icon name="warn" />
-      <strong>
-        Engines missing: {count(snapshot.engines_subscribed)} of {count(snapshot.engine_count)} subscribed.
-      </strong>
-      <span>
-        One that was here is gone; it comes back by connecting to the addresses at the foot of the page.
-      </span>
-    </div>
-  );
-}
-
-/** Work that nobody steps for: a START was lost with a coordinator that died, or the engines were paused on purpose. */
-export function WorkHeldUp() {
-  const { snapshot, hello } = view.value;
-  if (snapshot?.phase !== "paused" || !snapshot.wave_coordination || !connected.value || rejoining())
-    return null;
-  const quiet = hello?.stale_after_s ?? 5;
-  const held = rows.value.filter((row) => (row.load ?? 0) > 0 && (row.age ?? 0) > quiet);
-  if (held.length === 0) return null;
-  const { current_wave } = snapshot;
-  // No wave but these two can be started by hand.
-  const wave = held.some((row) => (row.wave ?? 0) > current_wave) ? current_wave + 1 : current_wave;
-  return (
-    <div class="banner banner-warn" role="status" data-testid="held-up">
-      <Icon name="warn" />
-      <strong>Paused, but {ranks(held.map((row) => row.index))} reported work and went silent.</strong>
-      <span>
-        Unless the engines were paused on purpose: <code>dp-coordinator start-wave --wave {wave}</code>
-      </span>
-    </div>
   );
 }
 

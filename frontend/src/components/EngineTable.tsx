@@ -1,8 +1,11 @@
-import { computed, signal } from "@preact/signals";
+import { signal, useSignalEffect } from "@preact/signals";
 import { mean, rows, view } from "../app";
+import { filterText, selected, sort } from "../choices";
 import { count, duration, NEVER, percent, ratio } from "../format";
 import type { EngineRow } from "../staleness";
-import { filterRows, nextSort, type Sort, type SortKey, sortRows } from "../table";
+import { nextSort, type SortKey } from "../table";
+import { maxLoad, shown } from "./engines";
+import { Grid, RankDetail, Spark } from "./Grid";
 import { Icon, Panel, Scroller } from "./ui";
 
 /** Up to here every row is in the page; beyond, only those in sight. */
@@ -10,17 +13,12 @@ const ALL_ROWS = 64;
 const ROW_PX = 32;
 const OVERSCAN = 8;
 
-export const filterText = signal("");
-const sort = signal<Sort>({ key: "index", descending: false });
 const scrollTop = signal(0);
 const viewportPx = signal(640);
 
-const shown = computed(() => sortRows(filterRows(rows.value, filterText.value), sort.value));
-
-const maxLoad = computed(() => rows.value.reduce((max, row) => Math.max(max, row.load ?? 0), 0));
-
 interface Column {
-  key: SortKey;
+  /** What it is sorted by; nothing for a picture. */
+  key?: SortKey;
   label: string;
   /** Left out on a phone. */
   minor?: boolean;
@@ -33,6 +31,7 @@ const COLUMNS: readonly Column[] = [
   { key: "waiting", label: "Waiting" },
   { key: "running", label: "Running" },
   { key: "load", label: "Load against mean", text: true },
+  { label: "Last minute", minor: true, text: true },
   { key: "kvCacheUsage", label: "KV cache", minor: true },
   { key: "step", label: "Step", minor: true },
   { key: "wave", label: "Wave", minor: true },
@@ -41,7 +40,24 @@ const COLUMNS: readonly Column[] = [
 ];
 
 const cellClass = (column: Column) =>
-  [column.text ? "text" : "number", column.minor ? "minor" : "", `col-${column.key}`].join(" ");
+  [column.text ? "text" : "number", column.minor ? "minor" : "", `col-${column.key ?? "spark"}`].join(" ");
+
+function SortButton({ by, label }: { by: SortKey; label: string }) {
+  const { key, descending } = sort.value;
+  return (
+    <button
+      type="button"
+      onClick={() => {
+        sort.value = nextSort(sort.value, by);
+      }}
+    >
+      {label}
+      <span class="sort-mark" aria-hidden="true">
+        {by === key ? (descending ? "▾" : "▴") : ""}
+      </span>
+    </button>
+  );
+}
 
 function Head() {
   const { key, descending } = sort.value;
@@ -50,22 +66,12 @@ function Head() {
       <tr>
         {COLUMNS.map((column) => (
           <th
-            key={column.key}
+            key={column.label}
             scope="col"
             class={cellClass(column)}
             aria-sort={column.key === key ? (descending ? "descending" : "ascending") : undefined}
           >
-            <button
-              type="button"
-              onClick={() => {
-                sort.value = nextSort(sort.value, column.key);
-              }}
-            >
-              {column.label}
-              <span class="sort-mark" aria-hidden="true">
-                {column.key === key ? (descending ? "▾" : "▴") : ""}
-              </span>
-            </button>
+            {column.key === undefined ? column.label : <SortButton by={column.key} label={column.label} />}
           </th>
         ))}
       </tr>
@@ -133,10 +139,25 @@ function Ago({ age }: { age: number }) {
 }
 
 function Row({ row, position }: { row: EngineRow; position: number }) {
+  const chosen = selected.value === row.index;
   return (
-    <tr class={`row-${row.status}`} aria-rowindex={position + 2} data-rank={row.index}>
+    <tr
+      class={`row-${row.status}${chosen ? " row-chosen" : ""}`}
+      aria-rowindex={position + 2}
+      data-rank={row.index}
+    >
       <th scope="row" class="number col-index">
-        {row.index}
+        <button
+          type="button"
+          class="rank-button"
+          aria-pressed={chosen}
+          aria-label={`rank ${row.index}`}
+          onClick={() => {
+            selected.value = chosen ? null : row.index;
+          }}
+        >
+          {row.index}
+        </button>
       </th>
       <td class="text col-status">
         <Status row={row} />
@@ -145,6 +166,9 @@ function Row({ row, position }: { row: EngineRow; position: number }) {
       <td class="number col-running">{count(row.running)}</td>
       <td class="text col-load">
         <LoadBar row={row} />
+      </td>
+      <td class="text minor col-spark">
+        <Spark rank={row.index} />
       </td>
       <td class="number minor col-kvCacheUsage">
         <Kv value={row.kvCacheUsage} />
@@ -179,7 +203,22 @@ function onScroll(element: HTMLDivElement): void {
   viewportPx.value = element.clientHeight;
 }
 
+/** A rank that was chosen elsewhere (in the grid, an alarm, the address) is brought into sight. */
+function useChosenInSight(): void {
+  useSignalEffect(() => {
+    const rank = selected.value;
+    const position = shown.peek().findIndex((row) => row.index === rank);
+    const host = document.querySelector(".table-windowed");
+    if (host === null || position < 0) return;
+    const top = position * ROW_PX;
+    if (top < host.scrollTop || top + 2 * ROW_PX > host.scrollTop + host.clientHeight) {
+      host.scrollTop = top - host.clientHeight / 2;
+    }
+  });
+}
+
 function Table() {
+  useChosenInSight();
   const all = shown.value;
   const [from, to] = windowOf(all.length);
   const table = (
@@ -238,6 +277,8 @@ export function EnginePanel() {
   if (snapshot === null) return null;
   return (
     <Panel id="engines" title="Engines" note={note()} tools={<Filter />}>
+      {rows.value.length > ALL_ROWS && <Grid />}
+      <RankDetail />
       <Table />
       {shown.value.length === 0 && rows.value.length > 0 && (
         <p class="empty">

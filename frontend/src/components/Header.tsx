@@ -1,8 +1,9 @@
 import { useComputed } from "@preact/signals";
-import { frozenAt, link, mean, now, realNow, toggleFrozen, view } from "../app";
-import { clockTime, count, duration, phaseWord, restartText } from "../format";
+import { backToLive, link, mean, now, past, present, realNow, serverNow, tape, view } from "../app";
+import { count, duration, moment, phaseWord, restartText } from "../format";
 import { elapsedSince } from "../staleness";
 import { cycleTheme, theme } from "../theme";
+import { alarmWords } from "./Alarms";
 import { helpOpen } from "./Help";
 import { StartButton } from "./StartWave";
 import { Icon } from "./ui";
@@ -12,12 +13,12 @@ const LIVE_S = 2;
 
 /** How old the numbers on the page are; it grows by itself when messages stop. */
 function DataAge() {
-  const { snapshot, snapshotAt } = view.value;
+  const { snapshot, snapshotAt } = present.value;
   const state = link.value.state;
   if (snapshot === null)
     return <span class="age">{state === "open" ? "waiting for data" : "connecting…"}</span>;
   const age = snapshot.data_age_s + elapsedSince(snapshotAt, realNow.value);
-  if (frozenAt.value !== null) return <span class="age age-old">view paused</span>;
+  if (past.value !== null) return <span class="age age-old">view paused</span>;
   if (state !== "open") return <span class="age age-old">data is {duration(age)} old</span>;
   const old = age > LIVE_S;
   return (
@@ -29,7 +30,7 @@ function DataAge() {
 }
 
 export function TopBar() {
-  const { snapshot, hello } = view.value;
+  const { snapshot, hello } = present.value;
   return (
     <header class="topbar">
       <div class="brand">
@@ -97,7 +98,7 @@ function Stat(props: {
 function PhasePill() {
   const { snapshot, snapshotAt } = view.value;
   if (snapshot === null) return <div class="phase phase-none">NO DATA</div>;
-  const live = link.value.state === "open";
+  const live = link.value.state === "open" || past.value !== null;
   const word = phaseWord(snapshot);
   const age = snapshot.phase_age_s + elapsedSince(snapshotAt, now.value);
   return (
@@ -142,28 +143,50 @@ export function Hero() {
 /** Said to screen readers when the state changes, and only then. */
 export function Announcer() {
   const text = useComputed(() => {
-    const { snapshot } = view.value;
+    const { snapshot } = present.value;
     return snapshot === null ? "" : `${phaseWord(snapshot)}, wave ${snapshot.current_wave}`;
   });
+  const alarms = useComputed(() => alarmWords(present.value.snapshot?.alarms ?? []));
   return (
-    <div class="visually-hidden" aria-live="polite" data-testid="announcer">
-      {text}
-    </div>
+    <>
+      <div class="visually-hidden" aria-live="polite" data-testid="announcer">
+        {text}
+      </div>
+      <div class="visually-hidden" aria-live="polite">
+        {alarms}
+      </div>
+    </>
   );
 }
 
-export function FrozenBar() {
-  const since = frozenAt.value;
-  if (since === null) return null;
-  const { snapshot } = view.value;
+/** What is not known of the moment that is shown. */
+function Unknown() {
+  const known = past.value?.known;
+  if (known === "all") return null;
+  const from = tape.first;
+  const since = from === null ? "" : ` before ${moment(from, serverNow.value)}, when this page was opened`;
   return (
-    <div class="banner banner-frozen" role="status">
+    <span data-testid="unknown">
+      {known === "totals"
+        ? `Of each rank and of alarms nothing is known${since}: only totals, waves and events are shown.`
+        : "Nothing is known of this moment: neither this page nor the coordinator recorded it."}
+    </span>
+  );
+}
+
+/** Said in large letters while the page does not show the present. */
+export function PastBar() {
+  const looked = past.value;
+  if (looked === null) return null;
+  return (
+    <div class="banner banner-past">
       <Icon name="paused" />
-      <strong>PAUSED VIEW</strong>
+      <strong role="status">PAUSED VIEW</strong>
       <span>
-        as of {clockTime(snapshot?.at ?? null)}, {duration((realNow.value - since) / 1000)} ago
+        as of {moment(looked.at, serverNow.value)}, {duration((serverNow.value ?? looked.at) - looked.at)} ago
       </span>
-      <button type="button" class="button" onClick={toggleFrozen}>
+      <Unknown />
+      <button type="button" class="button button-primary" onClick={backToLive}>
         Back to live
       </button>
     </div>

@@ -1,16 +1,34 @@
 import { signal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { connected, historyVersion, loadHistory, serverNow, view } from "../app";
+import {
+  connected,
+  historyVersion,
+  loadHistory,
+  lookAt,
+  past,
+  present,
+  serverNow,
+  shownAt,
+  view,
+} from "../app";
 import { type Hover, LoadChart as Plot } from "../chart";
+import { WINDOWS_MIN, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
-import { clockTime, count } from "../format";
+import { marksOf } from "../events";
+import { clockTime, count, moment } from "../format";
 import { paletteVersion } from "../theme";
 import { Panel } from "./ui";
 
-const WINDOWS_MIN = [1, 5, 15, 60] as const;
-
-const windowMin = signal<number>(5);
 const hover = signal<Hover | null>(null);
+
+/** Left and right edge of the chart in Unix seconds; null before anything was heard. */
+function edges(): [number, number] | null {
+  if (zoom.value !== null) return [...zoom.value];
+  const to = past.value?.edge ?? serverNow.value;
+  if (to === null) return null;
+  // A coordinator younger than the window does not leave most of the chart empty.
+  return [Math.max(to - windowMin.value * 60, Math.min(loadHistory.oldest ?? to, to - 60)), to];
+}
 
 function WindowButtons() {
   return (
@@ -20,9 +38,10 @@ function WindowButtons() {
         <button
           key={minutes}
           type="button"
-          aria-pressed={windowMin.value === minutes}
+          aria-pressed={zoom.value === null && windowMin.value === minutes}
           onClick={() => {
             windowMin.value = minutes;
+            zoom.value = null;
           }}
         >
           {minutes} min
@@ -48,7 +67,26 @@ function Legend() {
       <span class="legend-item">
         <span class="swatch swatch-band" /> wave
       </span>
-      <span class="legend-time">{at === null ? "now" : `at ${clockTime(at.at)}`}</span>
+      {zoom.value !== null && (
+        <span class="legend-item">
+          <button
+            type="button"
+            class="button button-small"
+            onClick={() => {
+              zoom.value = null;
+            }}
+          >
+            Reset zoom
+          </button>
+        </span>
+      )}
+      <span class="legend-time">
+        {at !== null
+          ? `at ${clockTime(at.at)}`
+          : past.value === null
+            ? "now"
+            : `at ${moment(past.value.at, serverNow.value)}`}
+      </span>
     </p>
   );
 }
@@ -56,42 +94,43 @@ function Legend() {
 function Canvas() {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
-  const drawnAt = useRef(0);
-  const drawnMin = useRef(0);
+  const drawn = useRef({ at: 0, what: "" });
 
   useEffect(() => {
     if (host.current === null) return;
-    plot.current = new Plot(host.current, (next) => {
-      hover.value = next;
+    plot.current = new Plot(host.current, {
+      onHover: (next) => {
+        hover.value = next;
+      },
+      onPick: lookAt,
+      onZoom: (from, to) => {
+        zoom.value = [from, to];
+      },
     });
-    drawnAt.current = 0;
+    drawn.current.what = "";
     historyVersion.value += 1;
     return () => plot.current?.destroy();
   }, []);
 
   useSignalEffect(() => {
     historyVersion.value;
-    const to = serverNow.value;
-    const minutes = windowMin.value;
-    if (plot.current === null || to === null) return;
+    const shown = edges();
+    if (plot.current === null || shown === null) return;
+    const [from, to] = shown;
     // No more often than one pixel's worth of time, and at least once a second.
-    const every = Math.min(1000, (minutes * 60_000) / Math.max(200, host.current?.clientWidth ?? 600));
+    const every = Math.min(1000, (1000 * (to - from)) / Math.max(200, host.current?.clientWidth ?? 600));
     const at = localMs();
-    if (minutes === drawnMin.current && at - drawnAt.current < every) return;
-    drawnAt.current = at;
-    drawnMin.current = minutes;
-    // A coordinator younger than the window does not leave most of the chart empty.
-    const from = Math.max(to - minutes * 60, Math.min(loadHistory.oldest ?? to, to - 60));
+    const what = `${windowMin.value} ${zoom.value} ${past.value?.at}`;
+    if (what === drawn.current.what && at - drawn.current.at < every) return;
+    drawn.current = { at, what };
     plot.current.draw({
       columns: loadHistory.columns(from),
       bands: loadHistory.bands(from, to),
-      restarts: view
-        .peek()
-        .log.filter((entry) => entry.type === "marker" && entry.kind === "restarted")
-        .map((entry) => entry.at),
+      marks: marksOf(present.peek().log),
       from,
       to,
       newest: Math.min(to, loadHistory.newest ?? to),
+      moment: past.value?.at ?? null,
     });
   });
 
@@ -113,14 +152,49 @@ function Canvas() {
 /** The chart in words: what it shows. Its numbers stand in the header and the legend. */
 function summary(): string {
   const minutes = windowMin.value;
-  return `Waiting and running requests over the last ${minutes} ${minutes === 1 ? "minute" : "minutes"}; the numbers of now are in the header`;
+  const when =
+    zoom.value === null
+      ? `over the last ${minutes} ${minutes === 1 ? "minute" : "minutes"}`
+      : `from ${clockTime(zoom.value[0])} to ${clockTime(zoom.value[1])}`;
+  return `Waiting and running requests ${when}; the numbers of now are in the header`;
+}
+
+const STEPS = 600;
+
+/** Leads the whole page through the past; its right end is the present, or the moment at which the page was paused. */
+function Scrubber() {
+  const shown = edges();
+  const at = shownAt.value;
+  if (shown === null || at === null) return null;
+  const [from, to] = shown;
+  const part = Math.round((STEPS * (Math.min(to, Math.max(from, at)) - from)) / (to - from));
+  const words = past.value === null ? "live" : moment(at, serverNow.value);
+  return (
+    <input
+      type="range"
+      class="scrubber"
+      min={0}
+      max={STEPS}
+      value={past.value === null && zoom.value === null ? STEPS : part}
+      aria-label="Moment shown"
+      aria-valuetext={words}
+      title="Move back to see the whole page as it was"
+      onInput={(event) => lookAt(from + (Number(event.currentTarget.value) / STEPS) * (to - from))}
+    />
+  );
 }
 
 export function LoadPanel() {
   return (
-    <Panel id="load" title="Load" tools={<WindowButtons />}>
+    <Panel
+      id="load"
+      title="Load"
+      note={<span class="wide-only">drag to zoom, click to look back</span>}
+      tools={<WindowButtons />}
+    >
       <Legend />
       <Canvas />
+      <Scrubber />
     </Panel>
   );
 }

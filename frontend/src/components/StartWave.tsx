@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { connected, view } from "../app";
+import { connected, present } from "../app";
 import { type Outcome, outcome } from "../format";
 import { blocked, closeStart, dialog, followed, openStart, type StartDialog, submitStart } from "../start";
 import { Icon, Modal } from "./ui";
@@ -34,7 +34,7 @@ function Form({ state }: { state: FormState }) {
   const [reason, setReason] = useState(state.reason);
   const field = useRef<HTMLTextAreaElement>(null);
   const why = blocked.value;
-  const { snapshot } = view.value;
+  const { snapshot } = present.value;
   const moved = snapshot !== null && snapshot.current_wave !== state.expected;
   useEffect(() => field.current?.focus(), []);
   return (

@@ -30,6 +30,9 @@ const PATHS = {
     <path d="M3.3 1.8 8 6.5l4.7-4.7 1.5 1.5L9.5 8l4.7 4.7-1.5 1.5L8 9.5l-4.7 4.7-1.5-1.5L6.5 8 1.8 3.3z" />
   ),
   warn: <path d="M8 1 15.5 14.5H.5zM7.1 5.6v4.6h1.8V5.6zm0 5.7v1.8h1.8v-1.8z" fill-rule="evenodd" />,
+  alarm: (
+    <path d="M5 .8h6L15.2 5v6L11 15.2H5L.8 11V5zM7.1 4v5h1.8V4zm0 6.2V12h1.8v-1.8z" fill-rule="evenodd" />
+  ),
   plain: <circle cx="8" cy="8" r="2.4" />,
   link: <path d="M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1M2.9 3.9l9.2 9.2 1-1-9.2-9.2z" fill-rule="evenodd" />,
   system: (

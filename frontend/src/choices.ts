@@ -1,0 +1,19 @@
+// What the viewer chose to see; url.ts keeps it in the address, so that a link shows a colleague the same.
+import { signal } from "@preact/signals";
+import type { Sort } from "./table";
+
+export const WINDOWS_MIN = [1, 5, 15, 60] as const;
+
+/** Minutes that the chart shows. */
+export const windowMin = signal<number>(5);
+
+/** A part of the chart that was zoomed into: Unix seconds of its left and right edge. */
+export const zoom = signal<readonly [number, number] | null>(null);
+
+/** The engine table's filter and order. */
+export const filterText = signal("");
+export const BY_RANK: Sort = { key: "index", descending: false };
+export const sort = signal<Sort>(BY_RANK);
+
+/** The rank that is looked at closely. */
+export const selected = signal<number | null>(null);

@@ -1,0 +1,146 @@
+import { signal, useSignalEffect } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { connected, mean, rows } from "../app";
+import { selected } from "../choices";
+import { count, duration, NEVER, percent, ratio } from "../format";
+import { HeatGrid, rankAt } from "../heat";
+import { SPARK_HEIGHT, SPARK_WIDTH, sparkline } from "../sparks";
+import type { EngineRow } from "../staleness";
+import { paletteVersion } from "../theme";
+import { filteredRanks, maxLoad } from "./engines";
+import { Icon } from "./ui";
+
+const pointed = signal<number | null>(null);
+
+export function Spark({ rank }: { rank: number }) {
+  return (
+    <svg
+      class="spark"
+      viewBox={`0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`}
+      width={SPARK_WIDTH}
+      height={SPARK_HEIGHT}
+      aria-hidden="true"
+    >
+      <path d={sparkline(rank)} />
+    </svg>
+  );
+}
+
+function words(row: EngineRow): string {
+  const age = row.age === null ? "never reported" : `reported ${duration(row.age)} ago`;
+  return [
+    `${count(row.waiting)} waiting`,
+    `${count(row.running)} running`,
+    `${ratio(row.load, mean.value)} the mean`,
+    `kv cache ${percent(row.kvCacheUsage)}`,
+    `step ${count(row.step)}, wave ${count(row.wave)}`,
+    age,
+    row.restarts === 0 ? null : `${row.restarts} restarts`,
+  ]
+    .filter((part) => part !== null)
+    .join(" · ");
+}
+
+/** One rank in a line: the one under the pointer, or the one that was chosen. */
+export function RankDetail() {
+  const rank = pointed.value ?? selected.value;
+  if (rank === null) return null;
+  const row = rows.value[rank];
+  const close = () => {
+    selected.value = null;
+  };
+  return (
+    <div class="rank-detail" data-testid="rank-detail">
+      <strong>Rank {rank}</strong>
+      {row === undefined ? (
+        <span>{rows.value.length === 0 ? NEVER : `There are ranks 0 to ${rows.value.length - 1}.`}</span>
+      ) : (
+        <>
+          <span class={`status status-${row.status}`}>
+            <Icon name={row.status} />
+            {row.status}
+          </span>
+          <Spark rank={rank} />
+          <span>{words(row)}</span>
+        </>
+      )}
+      {selected.value !== null && pointed.value === null && (
+        <button type="button" class="button button-small" onClick={close}>
+          Close
+        </button>
+      )}
+    </div>
+  );
+}
+
+export function Grid() {
+  const host = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const grid = useRef<HeatGrid | null>(null);
+  const size = useRef(signal(0));
+
+  useEffect(() => {
+    if (host.current === null || canvas.current === null) return;
+    grid.current = new HeatGrid(canvas.current, host.current);
+    const watch = new ResizeObserver(() => {
+      grid.current?.measure();
+      size.current.value += 1;
+    });
+    watch.observe(host.current);
+    return () => watch.disconnect();
+  }, []);
+
+  useSignalEffect(() => {
+    size.current.value;
+    const kept = filteredRanks.value;
+    const marked = [selected.value, pointed.value].filter((rank) => rank !== null);
+    const full = Math.max(1, maxLoad.value);
+    grid.current?.draw(rows.value, full, (rank) => kept === null || kept.has(rank), marked);
+  });
+
+  useSignalEffect(() => {
+    paletteVersion.value;
+    connected.value;
+    requestAnimationFrame(() => {
+      grid.current?.recolour();
+      size.current.value += 1;
+    });
+  });
+
+  const at = (event: MouseEvent) =>
+    grid.current === null
+      ? null
+      : rankAt(grid.current.layout, rows.value.length, event.offsetX, event.offsetY);
+  return (
+    <div class="heat">
+      <p class="legend">
+        <span class="legend-item">
+          <span class="heat-scale" /> load 0 to {count(maxLoad.value)}
+        </span>
+        <span class="legend-item">
+          <span class="heat-waiting" /> part that waits
+        </span>
+        <span class="legend-item">✕ stale</span>
+        <span class="legend-item">
+          <span class="heat-never" /> never reported
+        </span>
+      </p>
+      <div ref={host}>
+        <canvas
+          ref={canvas}
+          role="img"
+          aria-label="Load of each rank, one cell per rank; the table has the same numbers"
+          onPointerMove={(event) => {
+            pointed.value = at(event);
+          }}
+          onPointerLeave={() => {
+            pointed.value = null;
+          }}
+          onClick={(event) => {
+            selected.value = at(event);
+          }}
+        />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,16 @@
+// What of the engines is shown, and in which order: the grid and the table agree on it.
+import { computed } from "@preact/signals";
+import { rows } from "../app";
+import { filterText, sort } from "../choices";
+import { filterRows, sortRows } from "../table";
+
+const kept = computed(() => filterRows(rows.value, filterText.value));
+
+export const shown = computed(() => sortRows(kept.value, sort.value));
+
+/** The ranks that the filter keeps; null when it keeps all. */
+export const filteredRanks = computed(() =>
+  filterText.value.trim() === "" ? null : new Set(kept.value.map((row) => row.index)),
+);
+
+export const maxLoad = computed(() => rows.value.reduce((max, row) => Math.max(max, row.load ?? 0), 0));

@@ -1,0 +1,48 @@
+// The load of each rank over the minute before the moment shown, as small lines to one common scale.
+import { computed } from "@preact/signals";
+import { shownAt, tape } from "./app";
+import { loadOf, type Recorded } from "./tape";
+
+export const SPARK_WIDTH = 72;
+export const SPARK_HEIGHT = 18;
+const SECONDS = 60;
+
+const second = computed(() => Math.floor(shownAt.value ?? 0));
+
+/** One state per second; null where none was heard. */
+const frames = computed<(Recorded | null)[]>(() =>
+  Array.from({ length: SECONDS }, (_, i) => tape.at(second.value - SECONDS + 1 + i)),
+);
+
+const highest = computed(() => {
+  let most = 1;
+  for (const frame of new Set(frames.value)) {
+    if (frame === null) continue;
+    for (let rank = 0; rank < frame.restarts.length; rank++) most = Math.max(most, loadOf(frame, rank) ?? 0);
+  }
+  return most;
+});
+
+const paths = computed(() => {
+  frames.value;
+  return new Map<number, string>();
+});
+
+/** The line of one rank as an SVG path; it breaks where nothing is known. */
+export function sparkline(rank: number): string {
+  const known = paths.value.get(rank);
+  if (known !== undefined) return known;
+  let path = "";
+  let joined = false;
+  frames.value.forEach((frame, i) => {
+    const load = frame === null ? null : loadOf(frame, rank);
+    if (load !== null) {
+      const x = (i * SPARK_WIDTH) / (SECONDS - 1);
+      const y = SPARK_HEIGHT - 1 - (load / highest.value) * (SPARK_HEIGHT - 2);
+      path += `${joined ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    }
+    joined = load !== null;
+  });
+  paths.value.set(rank, path);
+  return path;
+}

@@ -1,0 +1,88 @@
+// The viewer's choices as the part of the address behind "#". Pure. Nonsense in it is left out and told.
+import { WINDOWS_MIN } from "./choices";
+import { SORT_KEYS, type Sort, type SortKey } from "./table";
+
+export interface Choices {
+  windowMin: number;
+  zoom: readonly [number, number] | null;
+  filter: string;
+  sort: Sort;
+  rank: number | null;
+  /** The moment looked at, in Unix seconds; null is live. */
+  at: number | null;
+}
+
+export const DEFAULTS: Choices = {
+  windowMin: 5,
+  zoom: null,
+  filter: "",
+  sort: { key: "index", descending: false },
+  rank: null,
+  at: null,
+};
+
+const LONGEST_FILTER = 200;
+
+function seconds(text: string): number | null {
+  const value = /^\d{1,12}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  return value > 0 ? value : null;
+}
+
+/** Reads one part into `into`; false when it means nothing. */
+function readPart(into: Choices, name: string, text: string): boolean {
+  switch (name) {
+    case "window": {
+      const minutes = WINDOWS_MIN.find((m) => String(m) === text);
+      if (minutes !== undefined) into.windowMin = minutes;
+      return minutes !== undefined;
+    }
+    case "zoom": {
+      const [from, to, more] = text.split("-").map(seconds);
+      if (from == null || to == null || more !== undefined || to <= from) return false;
+      into.zoom = [from, to];
+      return true;
+    }
+    case "filter":
+      if (text.length <= LONGEST_FILTER) into.filter = text;
+      return text.length <= LONGEST_FILTER;
+    case "sort": {
+      const key = text.replace(/^-/, "") as SortKey;
+      if (!SORT_KEYS.includes(key)) return false;
+      into.sort = { key, descending: text.startsWith("-") };
+      return true;
+    }
+    case "rank":
+      if (!/^\d{1,6}$/.test(text)) return false;
+      into.rank = Number(text);
+      return true;
+    case "at":
+      into.at = seconds(text);
+      return into.at !== null;
+    default:
+      return false;
+  }
+}
+
+/** The choices that a hash names, and the parts of it that mean nothing. */
+export function readHash(hash: string): { choices: Choices; nonsense: string[] } {
+  const choices = { ...DEFAULTS };
+  const nonsense: string[] = [];
+  for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
+    if (!readPart(choices, name, text)) nonsense.push(`${name}=${text}`.slice(0, 60));
+  }
+  return { choices, nonsense };
+}
+
+/** The hash for some choices: only what is not as by default, "" when all is. */
+export function writeHash(choices: Choices): string {
+  const { windowMin, zoom, filter, sort, rank, at } = choices;
+  const parts = new URLSearchParams();
+  if (windowMin !== DEFAULTS.windowMin) parts.set("window", String(windowMin));
+  if (zoom !== null) parts.set("zoom", zoom.map((t) => t.toFixed(1)).join("-"));
+  if (filter !== "") parts.set("filter", filter);
+  if (sort.key !== "index" || sort.descending) parts.set("sort", `${sort.descending ? "-" : ""}${sort.key}`);
+  if (rank !== null) parts.set("rank", String(rank));
+  if (at !== null) parts.set("at", at.toFixed(3));
+  const text = parts.toString();
+  return text === "" ? "" : `#${text}`;
+}
