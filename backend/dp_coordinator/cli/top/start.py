@@ -68,8 +68,11 @@ def outcome(asked: Asked, live: Live, link: Link, now: float) -> list[str]:
         return [f"asking for wave {asked.wave} ..."]
     action = asked.action
     if action.state != "asked":
-        first, *seen = render.action(action).splitlines()
-        return [first, *sorted(seen, key=lambda line: not line.startswith("  silent"))]  # silent ones are not cut off
+        summary, *ranks = render.action(action).splitlines()
+        return [
+            summary,
+            *sorted(ranks, key=lambda line: not line.startswith("  silent")),
+        ]  # silent ones are not cut off
     if asked.life != live.life:
         return [f"wave {action.wave}: the coordinator was restarted; what came of the start is not known"]
     ago = render.duration(action.age_s + max(0.0, now - asked.at))
