@@ -48,8 +48,10 @@ chromium: $(INSTALLED)
 demo: install ## coordinator, engines and front-ends on this machine, with the dashboard on http://127.0.0.1:8080
 	@$(BIN)/dp-coordinator demo $(ARGS)
 
-dev: install ## the demo behind Vite's server, which reloads the page as its sources change
-	@$(BIN)/dp-coordinator demo $(ARGS) & demo=$$!; trap "kill $$demo" EXIT; cd frontend && npm run dev
+dev: install ## Vite's server, which reloads the page as it changes, on simulated ranks: ARGS="--engines 1024 --fault imbalance"
+	@mkdir -p build && touch build/faults
+	@echo "Faults can be switched on and off in build/faults, one a line: see python -m tests.browser.fixture --help"
+	@$(PY) -m tests.browser.fixture --faults build/faults $(ARGS) & ranks=$$!; trap "kill $$ranks" EXIT; cd frontend && npm run dev
 
 test: setup ## all tests but the compose ones: page, Python, browser (under 10 minutes)
 	cd frontend && npm test
