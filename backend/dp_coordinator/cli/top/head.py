@@ -23,6 +23,8 @@ _QUIET = 1.0
 _RECOVERED = 30.0
 """Seconds for which the end of a recovery is told."""
 _RANKS_NAMED = 8
+_NARROWEST = 8
+"""Columns; what is narrower is cut off."""
 PILLS = {"paused": "black on cyan", "starting": "black on yellow", "running": "black on green"}
 UNSURE = "black on magenta"
 BAD, WARN, GOOD = "bold white on red", "bold black on yellow", "black on green"
@@ -41,7 +43,7 @@ def flow(parts: Iterable[Text], width: int) -> list[Text]:
 
 def wrapped(text: str, width: int, style: str = "", most: int = 3) -> list[Text]:
     """A sentence on as many lines as it takes, at most so many, each filled up so that its ground is a strip."""
-    lines = textwrap.wrap(render.clean(text), max(1, width), max_lines=most, placeholder=" ...")
+    lines = textwrap.wrap(render.clean(text), max(_NARROWEST, width), max_lines=most, placeholder=" ...")
     return [Text(line.ljust(width), style, no_wrap=True) for line in lines]
 
 

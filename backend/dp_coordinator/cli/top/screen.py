@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.layout import Layout
 from rich.styled import Styled
@@ -156,7 +157,8 @@ def _question(scene: Scene, prompt: Prompt, width: int) -> list[Text]:
         lines += head.wrapped(f"not now: {why}", width, head.WARN)
     if len(prompt.text) >= LONGEST_REASON:
         lines += head.wrapped(f"no more than {LONGEST_REASON} characters", width, head.WARN)
-    typed = Text(f"> {prompt.text}", no_wrap=True)
-    while typed.cell_len > width - 1:  # the end is what is being typed
-        typed = Text(f"> {typed.plain[3:]}", no_wrap=True)
+    shown = prompt.text
+    while shown and cell_len(shown) > width - 3:  # the end is what is being typed
+        shown = shown[1:]
+    typed = Text(f"> {shown}", no_wrap=True)
     return [*lines, typed.append("_", "blink")]

@@ -47,7 +47,7 @@ _LOAD = "load, against the mean"
 def fitting(width: int) -> list[Column]:
     """The columns that there is room for."""
     chosen = list(ENGINE_COLUMNS)
-    while sum(column.width + _GAP for column in chosen) > width and any(column.rank for column in chosen):
+    while sum(column.width + _GAP for column in chosen) - _GAP > width and any(column.rank for column in chosen):
         chosen.remove(max(chosen, key=lambda column: column.rank))
     return chosen
 
