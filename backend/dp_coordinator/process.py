@@ -180,16 +180,21 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
         past = None if journal is None else journal.past
         asked = options.http
         http = past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
-        listener = stack.enter_context(_listen(http)) if http is not None else None
+        listener = stack.enter_context(listen(http)) if http is not None else None
         sockets = stack.enter_context(_sockets(options, past))
         mailbox, loop = _assemble(options, dialect, sockets, journal, stack)
         stack.callback(loop.close)
         web, url = None, None
         if listener is not None:
-            web, url = _Web(mailbox, _web_settings(options, listener), listener, loop.stop), f"http://{_name(listener)}"
+            web, url = (
+                _Web(mailbox, web_settings(options, listener), listener, loop.stop),
+                f"http://{name_of(listener)}",
+            )
             stack.enter_context(web)
         if journal is not None:
-            journal.begin(sockets.endpoints(), None if asked is None or listener is None else (asked, _name(listener)))
+            journal.begin(
+                sockets.endpoints(), None if asked is None or listener is None else (asked, name_of(listener))
+            )
         stack.enter_context(_signals(loop))
         _log_start(mailbox, dialect, past)
         on_bound(Bound(sockets.endpoints(), url, os.getpid()))
@@ -302,7 +307,7 @@ def _signals(loop: Loop) -> Iterator[None]:
 
 
 @contextmanager
-def _listen(address: str) -> Iterator[socket.socket]:
+def listen(address: str) -> Iterator[socket.socket]:
     """The page's listening socket. Raises `BindError` in words: uvicorn would end the process instead."""
     host, port = parse_http(address)
     try:
@@ -314,13 +319,14 @@ def _listen(address: str) -> Iterator[socket.socket]:
         yield listener
 
 
-def _name(listener: socket.socket) -> str:
+def name_of(listener: socket.socket) -> str:
     """Where it listens, as HOST:PORT."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _web_settings(options: ServeOptions, listener: socket.socket) -> WebSettings:
+def web_settings(options: ServeOptions, listener: socket.socket) -> WebSettings:
+    """What the web layer is told. Raises `SettingsError` for settings that would expose it."""
     host, port = listener.getsockname()[:2]
     settings = WebSettings(
         host=host,

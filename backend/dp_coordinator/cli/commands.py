@@ -229,4 +229,25 @@ REPLAY = Command(
     "be used or is damaged.",
 )
 
-COMMANDS = (SERVE, DEMO, *TWINS, REPLAY, ENGINE, FRONT_END)
+VIEW = Command(
+    "view",
+    "the page and REST on a recording instead of a running coordinator",
+    "recordings:view",
+    (
+        FILES,
+        Setting("--speed", "how much faster than it was, 0.1 to 64; default 1", v.speed, 1.0, "X"),
+        ANY_VERSION,
+        Setting(
+            "--http",
+            "where the page and REST listen; default 127.0.0.1:8081, port 0 takes a free one",
+            v.host_port,
+            "127.0.0.1:8081",
+            "HOST:PORT",
+        ),
+        *HTTP[2:-1],
+        LOG_LEVEL,
+    ),
+    "Exit codes: 0 ended by a signal, 2 a file that cannot be used, a wrong setting, or an address that is taken.",
+)
+
+COMMANDS = (SERVE, DEMO, *TWINS, REPLAY, VIEW, ENGINE, FRONT_END)

@@ -1,4 +1,4 @@
-"""`dp-coordinator replay`."""
+"""`dp-coordinator replay` and `view`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dp_coordinator.recorder.chunks import SUFFIX, NotARecordingError
 from dp_coordinator.recorder.reader import Source, sources
 from dp_coordinator.recorder.replay import Difference, Summary
 from dp_coordinator.recorder.replay import replay as run_again
+from dp_coordinator.recorder.timeline import Timeline
 
 DIFFERENT = 1
 
@@ -86,3 +87,37 @@ def _as_json(files: Sequence[Source], summary: Summary) -> dict[str, Any]:
     told = asdict(summary)
     told["effects"] = dict(summary.effects)
     return {"files": [file.name for file in files], **told}
+
+
+def view(values: Values) -> int:
+    """Show the page on a recording until SIGINT or SIGTERM."""
+    # Imported here: replay needs no web server.
+    from dp_coordinator.process import ServeOptions, SettingsError, configure_logging, listen, name_of, web_settings  # noqa: PLC0415
+    from dp_coordinator.transport import BindError  # noqa: PLC0415
+    from dp_coordinator.viewing import RecordingPlayer, show  # noqa: PLC0415
+
+    configure_logging(values["log_level"])
+    files = opened(values["file"], any_version=values["any_version"])
+    header = files[0].header
+    try:
+        timeline = Timeline(files)
+        for ending in timeline.endings:
+            if ending.problem is not None:
+                print(f"dp-coordinator view: {ending.file}: {ending.problem}; shown up to there.", file=sys.stderr)
+        options = ServeOptions(
+            engine_count=1,
+            token=values["token_file"] or values["token"],
+            trust_network_without_token=values["trust_network_without_token"],
+            allowed_hosts=values["allowed_host"],
+            allowed_origins=values["allowed_origin"],
+        )
+        with listen(values["http"]) as listener:
+            settings = web_settings(options, listener)
+            name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
+            player = RecordingPlayer(timeline, name, header, speed=values["speed"])
+            print(f"recording of {render.duration(player.told().duration_s)}: {name}")
+            print(f"dashboard: http://{name_of(listener)}", flush=True)
+            show(player, settings, listener)
+    except (NotARecordingError, SettingsError, BindError) as error:
+        raise UsageError(str(error)) from None
+    return 0

@@ -187,3 +187,11 @@ def recording(text: str) -> Path:
     if not path.exists():
         raise BadValueError(f"{text!r} is not there: name a recording, or a folder of them")
     return path
+
+
+def speed(text: str) -> float:
+    """How much faster than it was."""
+    value = _finite(text)
+    if value is None or not 0.1 <= value <= 64:
+        raise BadValueError(f"{text!r} is no speed: use 0.1 to 64, such as 4")
+    return value

@@ -73,9 +73,9 @@ def read(data: bytes) -> Iterator[Chunk]:
     at = len(_FIRST_LINE)
     kind = b""
     while at < len(data):
-        kind, body, following = _chunk(data, at)
-        yield Chunk(kind, at, body)
-        at = following
+        chunk, at = chunk_at(data, at)
+        yield chunk
+        kind = chunk.kind
         if kind == END and at < len(data):
             raise DamagedError(f"{len(data) - at} bytes follow the end mark at byte {at}")
     if kind != END:
@@ -95,8 +95,8 @@ def _check_first_line(data: bytes) -> None:
     raise NotARecordingError(f"it has the recording format {number!r}, and this dp-coordinator reads {FORMAT}")
 
 
-def _chunk(data: bytes, at: int) -> tuple[bytes, bytes, int]:
-    """(kind, body, where the next one begins)."""
+def chunk_at(data: bytes, at: int) -> tuple[Chunk, int]:
+    """The chunk that begins at a byte, and where the next one does. Raises `CutOffError` or `DamagedError`."""
     start = data[at : at + _FRAME.size]
     if len(start) < _FRAME.size:
         raise CutOffError(f"it ends in the middle of a chunk that begins at byte {at}")
@@ -108,7 +108,7 @@ def _chunk(data: bytes, at: int) -> tuple[bytes, bytes, int]:
         raise CutOffError(f"it ends in the middle of a chunk that begins at byte {at}")
     if zlib.crc32(packed) != checksum:
         raise DamagedError(f"the chunk at byte {at} has a wrong checksum")
-    return kind, packed if kind == HEADER else _unpack(packed, at), at + _FRAME.size + length
+    return Chunk(kind, at, packed if kind == HEADER else _unpack(packed, at)), at + _FRAME.size + length
 
 
 def _unpack(packed: bytes, at: int) -> bytes:

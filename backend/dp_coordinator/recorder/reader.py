@@ -70,6 +70,10 @@ class Source:
         except DamagedError as error:
             self.ended = Ended(self.name, str(error), damaged=True)
 
+    def item_at(self, offset: int) -> entries.Moment | entries.Batch:
+        """What `items` gave with this place."""
+        return self._item(chunks.chunk_at(self._data, offset)[0])[1]
+
     def _chunks(self) -> Iterator[Chunk]:
         for chunk in chunks.read(self._data):
             if chunk.kind in (chunks.CHECKPOINT, chunks.RECORDS):

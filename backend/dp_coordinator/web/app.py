@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import problems, recording, reference, rest
+from dp_coordinator.web import playback, problems, recording, reference, rest
 from dp_coordinator.web.commands import Starter
 from dp_coordinator.web.history import Recorder
 from dp_coordinator.web.metrics import Metrics
@@ -88,6 +88,8 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
     ]
+    if mailbox.player is not None:
+        routers.append(playback.routes(mailbox, mailbox.player, settings))
     for router in routers:
         app.include_router(router)
     _add_stream(app, hub)

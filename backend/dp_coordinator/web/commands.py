@@ -41,6 +41,8 @@ class Starter:
 
     async def start(self, request: Request) -> StartAction:
         """Ask for a start. Raises `ProblemError` when it was refused, which the event log then tells too."""
+        if self._mailbox.player is not None:
+            raise ProblemError("recording", "this is a recording: nothing can be started in it")
         reason: str | None = None
         try:
             body = await read_json(request, self._settings.body_timeout_s)

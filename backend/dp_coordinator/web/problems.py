@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-alive": (503, "The coordinator's loop does not turn"),
     "not-ready": (503, "The coordinator is not ready"),
     "internal": (500, "Something went wrong inside"),
+    "recording": (409, "This is a recording"),
     "not-recording": (409, "Nothing is recorded"),
     # refusals of a manual start, named as in the event log
     "running": (409, "A wave is running"),
