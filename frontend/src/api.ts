@@ -1,5 +1,5 @@
 // The REST calls that the page makes. All same-origin; the token, when one is needed, travels in an HttpOnly cookie.
-import type { Action, History, Problem, Session, StartWave, WavePage } from "./types.gen";
+import type { Action, History, Play, Playback, Problem, Session, StartWave, WavePage } from "./types.gen";
 
 /** A request that the server answered with a problem; `message` is fit for people. */
 export class ApiError extends Error {
@@ -14,11 +14,14 @@ export class ApiError extends Error {
 
 async function call(path: string, init: RequestInit = {}): Promise<unknown> {
   const response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...init });
-  const text = await response.text();
-  const body = parse(text);
+  const body = parse(await response.text());
   if (response.ok) return body;
+  throw problemOf(response, body);
+}
+
+function problemOf(response: Response, body: unknown): ApiError {
   const problem = (body ?? {}) as Partial<Problem>;
-  throw new ApiError(
+  return new ApiError(
     response.status,
     problem.title ?? `HTTP ${response.status}`,
     problem.detail ?? problem.title ?? `The server answered ${response.status}.`,
@@ -55,6 +58,17 @@ export const startWave = (body: StartWave, key: string) =>
     ...json(body, { "Idempotency-Key": key }),
     signal: AbortSignal.timeout(10_000),
   }) as Promise<Action>;
+
+/** Changes how a recording is played. */
+export const play = (change: Play) => call("/api/v1/view", json(change)) as Promise<Playback>;
+
+/** The last minutes as a file, and its name. */
+export async function recording(): Promise<[Blob, string]> {
+  const response = await fetch("/api/v1/recording", { cache: "no-store", credentials: "same-origin" });
+  if (!response.ok) throw problemOf(response, parse(await response.text()));
+  const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
+  return [await response.blob(), name ?? "recording.dprec"];
+}
 
 /** A key for one attempt. `crypto.randomUUID` exists on https and loopback only; this works on any origin. */
 export function newKey(): string {

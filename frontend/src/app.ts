@@ -62,6 +62,8 @@ export const mean = computed(() => meanLoad(rows.value));
 export const serverNow = computed(() => {
   const { snapshot, snapshotAt } = present.value;
   if (snapshot === null) return null;
+  // A recording's clock runs at a speed of its own.
+  if (snapshot.recording) return snapshot.at;
   return snapshot.at + Math.max(0, realNow.value - snapshotAt) / 1000;
 });
 
@@ -73,9 +75,11 @@ let pending: Arrival[] = [];
 /** Apart from the rest: only the newest counts, and a hidden tab must not pile up the others. */
 let pendingSnapshot: Arrival | null = null;
 let scheduled = false;
+let flushedAt = 0;
 
 function flush(): void {
   scheduled = false;
+  flushedAt = performance.now();
   settle();
   const at = localMs();
   batch(() => {
@@ -83,7 +87,7 @@ function flush(): void {
     historyVersion.value += 1;
     present.value = live;
     if (past.value === null) {
-      now.value = at;
+      now.value = live.snapshot?.recording ? live.snapshotAt : at;
       view.value = live;
     }
   });
@@ -179,7 +183,10 @@ const connection = new Connection({
 export const retryNow = () => connection.retryNow();
 
 export function start(): void {
-  window.setInterval(schedule, TICK_MS);
+  // Ages grow by themselves; while messages come they do so with these.
+  window.setInterval(() => {
+    if (performance.now() - flushedAt > TICK_MS / 2) schedule();
+  }, TICK_MS);
   // A frame that was asked for just before the tab was hidden never comes; take stock when it is seen again.
   document.addEventListener("visibilitychange", () => {
     scheduled = false;

@@ -2,7 +2,7 @@
 import { prepare, resolveColours } from "./chart";
 import type { EngineRow } from "./staleness";
 
-const COLOURS = ["running", "waiting", "sunken", "line-strong", "text", "warn", "text-muted"] as const;
+const COLOURS = ["running", "waiting", "sunken", "line-strong", "text"] as const;
 const LARGEST = 22;
 const SMALLEST = 9;
 const GAP = 2;
@@ -32,8 +32,28 @@ export function rankAt({ cell, columns }: Layout, ranks: number, x: number, y: n
   return rank < ranks ? rank : null;
 }
 
+/** Steps of the scale. */
+const SHADES = 24;
+
+function channels(colour: string): number[] {
+  return (colour.match(/[\d.]+/g) ?? []).slice(0, 3).map(Number);
+}
+
+/** From almost the ground to the full colour; solid, since mixing on the canvas costs more than drawing. */
+function shades(ground: string, full: string): string[] {
+  const [a, b] = [channels(ground), channels(full)];
+  return Array.from({ length: SHADES + 1 }, (_, i) => {
+    const part = i === 0 ? 0.07 : 0.16 + (0.84 * i) / SHADES;
+    return `rgb(${a.map((value, k) => Math.round(value + part * ((b[k] ?? 0) - value))).join(" ")})`;
+  });
+}
+
 export class HeatGrid {
   private colours: Record<(typeof COLOURS)[number], string>;
+  private scale: string[] = [];
+  /** What each cell looks like, so that only those that change are drawn again. */
+  private drawn: string[] = [];
+  private drawnAs = "";
   private width = 0;
   layout: Layout = { cell: LARGEST, columns: 1, height: 0 };
 
@@ -42,10 +62,13 @@ export class HeatGrid {
     private readonly host: HTMLElement,
   ) {
     this.colours = resolveColours(host, COLOURS);
+    this.recolour();
   }
 
   recolour(): void {
     this.colours = resolveColours(this.host, COLOURS);
+    this.scale = shades(this.colours.sunken, this.colours.running);
+    this.drawnAs = "";
   }
 
   measure(): void {
@@ -57,46 +80,60 @@ export class HeatGrid {
     if (this.width === 0) this.measure();
     this.layout = layOut(rows.length, this.width || 600);
     const { cell, columns, height } = this.layout;
-    const ctx = prepare(this.canvas, this.width, height);
+    const as = `${this.width} ${height} ${cell} ${window.devicePixelRatio}`;
+    const fresh = as !== this.drawnAs;
+    const ctx = fresh ? prepare(this.canvas, this.width, height) : this.canvas.getContext("2d");
+    if (ctx === null) return;
+    if (fresh) this.drawn = [];
+    this.drawnAs = as;
     for (const row of rows) {
+      const shade = row.load === null ? -1 : Math.ceil((SHADES * Math.min(row.load, full)) / full);
+      const waits =
+        row.waiting === null || row.waiting === 0 || row.load === null
+          ? 0
+          : Math.max(2, Math.round((cell * row.waiting) / row.load));
+      const kept = shown(row.index);
+      const chosen = marked.includes(row.index);
+      const look = `${shade} ${waits} ${row.status === "stale"} ${kept} ${chosen}`;
+      if (this.drawn[row.index] === look) continue;
+      this.drawn[row.index] = look;
       const x = (row.index % columns) * (cell + GAP);
       const y = Math.floor(row.index / columns) * (cell + GAP);
-      ctx.globalAlpha = shown(row.index) ? 1 : 0.15;
-      this.drawCell(ctx, row, x, y, full);
-    }
-    ctx.globalAlpha = 1;
-    ctx.strokeStyle = this.colours.text;
-    ctx.lineWidth = 2;
-    for (const rank of marked) {
-      if (rank >= rows.length) continue;
-      const y = Math.floor(rank / columns) * (cell + GAP);
-      ctx.strokeRect((rank % columns) * (cell + GAP), y, cell, cell);
+      ctx.clearRect(x - 1, y - 1, cell + 2, cell + 2);
+      ctx.globalAlpha = kept ? 1 : 0.15;
+      this.drawCell(ctx, x, y, shade, waits, row.status === "stale");
+      ctx.globalAlpha = 1;
+      if (!chosen) continue;
+      ctx.strokeStyle = this.colours.text;
+      ctx.lineWidth = 2;
+      ctx.strokeRect(x, y, cell, cell);
     }
   }
 
   /** Darker is more load; the part that waits fills from below; silence is a cross, never is a hollow cell. */
-  private drawCell(ctx: CanvasRenderingContext2D, row: EngineRow, x: number, y: number, full: number): void {
+  private drawCell(
+    ctx: CanvasRenderingContext2D,
+    x: number,
+    y: number,
+    shade: number,
+    waits: number,
+    stale: boolean,
+  ): void {
     const { colours } = this;
     const { cell } = this.layout;
-    const alpha = ctx.globalAlpha;
-    if (row.load === null) {
+    if (shade < 0) {
       ctx.strokeStyle = colours["line-strong"];
       ctx.lineWidth = 1;
       ctx.strokeRect(x + 1.5, y + 1.5, cell - 3, cell - 3);
       return;
     }
-    ctx.fillStyle = colours.sunken;
-    ctx.fillRect(x, y, cell, cell);
-    ctx.fillStyle = colours.running;
-    ctx.globalAlpha = alpha * (row.load === 0 ? 0.08 : 0.16 + 0.84 * Math.min(1, row.load / full));
-    ctx.fillRect(x, y, cell, cell);
-    ctx.globalAlpha = alpha;
-    if (row.waiting !== null && row.waiting > 0) {
-      const part = Math.max(2, Math.round((cell * row.waiting) / Math.max(1, row.load)));
+    ctx.fillStyle = this.scale[shade] ?? colours.running;
+    ctx.fillRect(x, y, cell, cell - waits);
+    if (waits > 0) {
       ctx.fillStyle = colours.waiting;
-      ctx.fillRect(x, y + cell - part, cell, part);
+      ctx.fillRect(x, y + cell - waits, cell, waits);
     }
-    if (row.status !== "stale") return;
+    if (!stale) return;
     ctx.strokeStyle = colours.text;
     ctx.lineWidth = 1.5;
     ctx.beginPath();

@@ -54,6 +54,11 @@ function isAlarm(x: unknown): boolean {
   );
 }
 
+function isPlayback(x: unknown): boolean {
+  if (x == null) return true;
+  return isObject(x) && isText(x.name) && has(x, isNumber, "at", "position_s", "duration_s", "speed");
+}
+
 const COLUMNS = ["waiting", "running", "kv_cache_usage", "step_counter", "current_wave", "age_s"];
 
 function isColumns(x: unknown): boolean {
@@ -81,6 +86,7 @@ function isSnapshot(x: Json): boolean {
       "restarts",
     ) &&
     isRecovery(x.recovery) &&
+    isPlayback(x.recording) &&
     isPhase(x.phase) &&
     isNumberOrNull(x.asked_age_s) &&
     isText(x.dialect) &&

@@ -27,8 +27,9 @@ const STATUS_ORDER = { stale: 0, unknown: 1, never: 2, fresh: 3 } as const;
 const value = (row: EngineRow, key: SortKey): number | null =>
   key === "status" ? STATUS_ORDER[row.status] : row[key];
 
-/** Rows in the wished order; ties by rank; what was never reported comes last either way. */
+/** Rows, given by rank, in the wished order; ties by rank; what was never reported comes last either way. */
 export function sortRows(rows: readonly EngineRow[], { key, descending }: Sort): EngineRow[] {
+  if (key === "index" && !descending) return [...rows];
   return [...rows].sort((a, b) => {
     const x = value(a, key);
     const y = value(b, key);

@@ -31,6 +31,12 @@ export interface Recorded {
 const same = (a: readonly number[], b: readonly number[]) =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
+const sameState = (a: Rest, b: Rest) =>
+  a.phase === b.phase &&
+  a.current_wave === b.current_wave &&
+  a.engines_subscribed === b.engines_subscribed &&
+  a.alarms.length === b.alarms.length;
+
 export class Tape {
   /** Oldest first. */
   private frames: Recorded[] = [];
@@ -55,7 +61,8 @@ export class Tape {
     if (message.at < (this.frames.at(-1)?.at ?? 0) - 1) this.dropFrom(message.at); // the clock was set back
     const newest = this.frames.at(-1);
     const [fine] = this.intervals(message.engine_count);
-    if (newest !== undefined && newest.life === life && message.at - newest.at < fine) return;
+    // Between two frames only what changes the state counts.
+    if (newest?.life === life && message.at - newest.at < fine && sameState(newest.rest, message)) return;
     this.frames.push(record(message, life, newest));
     this.thin(message.at, message.engine_count);
   }

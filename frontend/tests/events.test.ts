@@ -1,5 +1,5 @@
-import { expect, it } from "vitest";
-import { asJson, matches, describe as say } from "../src/events";
+import { describe, expect, it } from "vitest";
+import { asJson, marksOf, matches, describe as say } from "../src/events";
 import { event } from "./build";
 
 it.each([
@@ -83,4 +83,28 @@ it("copies as JSON", () => {
   expect(JSON.parse(asJson([event(4, "ready_sent", { engines: 2 })]))).toEqual([
     { seq: 4, at: 1004, kind: "ready_sent", engines: 2 },
   ]);
+});
+
+describe("alarms in the log", () => {
+  const raised = event(1, "alarm_raised", {
+    alarm: "engine_gone",
+    severity: "critical",
+    title: "Engines gone",
+  });
+  const cleared = event(2, "alarm_cleared", { alarm: "engine_gone", title: "Engines gone", lasted_s: 12 });
+
+  it("are told when they come and go", () => {
+    expect(say(raised)).toEqual(["Alarm: Engines gone", "bad"]);
+    expect(say(cleared)).toEqual(["Over after 12 s: Engines gone", "good"]);
+    expect(say(event(3, "alarm_raised", { alarm: "new_kind" }))).toEqual(["Alarm: new_kind", "warn"]);
+  });
+
+  it("are marked on the chart where they began, as starts by hand and restarts are", () => {
+    const restarted = { type: "marker", key: "r", kind: "restarted", text: "", at: 1004 } as const;
+    expect(marksOf([raised, cleared, event(3, "manual_start_asked"), restarted])).toEqual([
+      { at: 1001, kind: "alarm" },
+      { at: 1003, kind: "manual" },
+      { at: 1004, kind: "restart" },
+    ]);
+  });
 });

@@ -16,6 +16,7 @@ import { Announcer, Hero, PastBar, TopBar } from "./Header";
 import { Help } from "./Help";
 import { LoadPanel } from "./LoadChart";
 import { Login } from "./Login";
+import { DownloadRecording, RecordingBar } from "./Recording";
 import { StartWaveDialog } from "./StartWave";
 import { Guard } from "./ui";
 import { WavePanel } from "./WaveList";
@@ -27,6 +28,7 @@ function Footer() {
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
+      {snapshot !== null && !snapshot.recording && <DownloadRecording />}
       {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
         <span>{restartText(snapshot.restarts, hello.started_at, snapshot.at)}</span>
       )}
@@ -57,6 +59,7 @@ function Dashboard() {
           <LostBanner />
           <OutdatedBanner />
           <NonsenseBanner />
+          <RecordingBar />
           <PastBar />
         </Guard>
         <Guard name="The header">

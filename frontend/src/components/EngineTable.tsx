@@ -11,10 +11,10 @@ import { Icon, Panel, Scroller } from "./ui";
 /** Up to here every row is in the page; beyond, only those in sight. */
 const ALL_ROWS = 64;
 const ROW_PX = 32;
-const OVERSCAN = 8;
+const OVERSCAN = 3;
 
 const scrollTop = signal(0);
-const viewportPx = signal(640);
+const viewportPx = signal(400);
 
 interface Column {
   /** What it is sorted by; nothing for a picture. */

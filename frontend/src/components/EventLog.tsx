@@ -10,11 +10,17 @@ const STEP = 100;
 const filter = signal("");
 const limit = signal(STEP);
 
-const filtered = computed(() => view.value.log.filter((entry) => matches(entry, filter.value)));
+/** The same list until something is added to it: only then is the panel drawn again. */
+const log = computed(() => view.value.log);
+
+/** Quarters of an hour: days begin at one of them everywhere. */
+const quarter = computed(() => Math.floor((view.value.snapshot?.at ?? 0) / 900));
+
+const filtered = computed(() => log.value.filter((entry) => matches(entry, filter.value)));
 
 const kinds = computed(() => {
   const known = new Set<string>();
-  for (const entry of view.value.log) if (entry.type === "event") known.add(entry.kind);
+  for (const entry of log.value) if (entry.type === "event") known.add(entry.kind);
   if (filter.value !== "" && !Object.hasOwn(KIND_GROUPS, filter.value)) known.add(filter.value);
   return [...known].sort().join(" ");
 });
@@ -66,7 +72,7 @@ function Entry({ entry }: { entry: LogEntry }) {
   return (
     <li class={`log-entry log-${tone}`} data-kind={entry.kind}>
       <time title={`event ${entry.seq} · ${entry.kind} · ${new Date(entry.at * 1000).toISOString()}`}>
-        {moment(entry.at, view.value.snapshot?.at ?? null, true)}
+        {moment(entry.at, quarter.value === 0 ? null : quarter.value * 900, true)}
       </time>
       <Icon name={tone === "good" || tone === "bad" || tone === "warn" ? tone : "plain"} />
       <span>{text}</span>
@@ -77,7 +83,7 @@ function Entry({ entry }: { entry: LogEntry }) {
 export function LogPanel() {
   const all = filtered.value;
   const newest = all.slice(-limit.value).reverse();
-  const held = view.value.log.length;
+  const held = log.value.length;
   const said = held >= LOG_SIZE ? `the newest ${count(LOG_SIZE)}` : count(held);
   return (
     <Panel

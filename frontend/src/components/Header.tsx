@@ -20,6 +20,7 @@ function DataAge() {
   const age = snapshot.data_age_s + elapsedSince(snapshotAt, realNow.value);
   if (past.value !== null) return <span class="age age-old">view paused</span>;
   if (state !== "open") return <span class="age age-old">data is {duration(age)} old</span>;
+  if (snapshot.recording) return <span class="age age-old">recording</span>;
   const old = age > LIVE_S;
   return (
     <span class={old ? "age age-old" : "age age-live"} title="Age of the newest state on this page">

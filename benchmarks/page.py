@@ -1,0 +1,182 @@
+"""`python -m benchmarks.page`: the dashboard in real Chromium. Needs `make setup`.
+
+1,024 ranks that all report ten times a second: long tasks (as the browser itself counts them), the time per
+frame, the heap. 64 ranks: from an engine's report to the pixel. And the time until the page can be used, and its size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+
+from benchmarks import machine
+from dp_coordinator.web.settings import STATIC_DIR
+from tests.browser.fixture import Fleet, fleet
+from tests.browser.rig import launch
+
+MANY, SOME = 1024, 64
+WARM_UP_S = 10.0
+READY = "document.querySelector('#engines tbody tr') !== null && document.querySelector('#start-wave') !== null"
+
+OBSERVE = """
+window.bench = { long: [], frames: [], ready: null, seen: new Map() };
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.bench.long.push([entry.startTime, entry.duration]);
+}).observe({ type: 'longtask', buffered: true });
+const plain = window.requestAnimationFrame.bind(window);
+// A message that is posted in a frame's callback is delivered once the frame was laid out and painted.
+window.requestAnimationFrame = (callback) => plain((at) => {
+  const began = performance.now();
+  callback(at);
+  const channel = new MessageChannel();
+  channel.port1.onmessage = () => window.bench.frames.push(performance.now() - began);
+  channel.port2.postMessage(0);
+});
+const look = () => {
+  if (window.bench.ready === null && READY) window.bench.ready = performance.now();
+  const cell = document.querySelector('tr[data-rank="0"] .col-running');
+  const value = cell === null ? '' : cell.textContent;
+  if (!window.bench.seen.has(value)) {
+    const channel = new MessageChannel();
+    plain(() => {
+      channel.port1.onmessage = () => window.bench.seen.set(value, performance.timeOrigin + performance.now());
+      channel.port2.postMessage(0);
+    });
+  }
+};
+document.addEventListener('DOMContentLoaded', () => {
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+});
+""".replace("READY", READY)
+
+
+@dataclass
+class Row:
+    """One figure, as a line of the table."""
+
+    name: str
+    value: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"| {self.name} | {self.value} | {self.target} |"
+
+
+@contextmanager
+def _running(ranks: Fleet) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=ranks.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def _page(browser: Browser, url: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True)  # to look inside
+    tab = context.new_page()
+    tab.add_init_script(OBSERVE)
+    tab.goto(url)
+    tab.wait_for_function(READY)
+    try:
+        yield tab
+    finally:
+        context.close()
+
+
+def _heap_mb(session: CDPSession) -> float:
+    session.send("HeapProfiler.collectGarbage")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(m["value"] for m in metrics if m["name"] == "JSHeapUsedSize")) / 1e6
+
+
+def many_ranks(browser: Browser, minutes: float) -> list[Row]:
+    """1,024 ranks for some minutes."""
+    with fleet(MANY) as (coordinator, ranks), _running(ranks), _page(browser, str(coordinator.http_url)) as tab:
+        session = tab.context.new_cdp_session(tab)
+        session.send("Performance.enable")
+        time.sleep(WARM_UP_S)
+        before = _heap_mb(session)
+        from_ms = tab.evaluate("bench.long.length = 0, bench.frames.length = 0, performance.now()")
+        time.sleep(60 * minutes)
+        measured = tab.evaluate("({ long: bench.long, frames: bench.frames, now: performance.now() })")
+        after = _heap_mb(session)
+    seconds = (measured["now"] - from_ms) / 1000
+    frames, long = measured["frames"], [ms for _, ms in measured["long"]]
+    told = f"{len(long)} (longest {max(long):.0f} ms)" if long else "0"
+    return [
+        Row(f"long tasks over 50 ms in {minutes:g} min, 1,024 ranks", told, "0"),
+        Row(
+            "main thread per frame, median / p99",
+            f"{median(frames):.1f} / {quantiles(frames, n=100)[98]:.1f} ms",
+            "8 ms / -",
+        ),
+        Row("frames drawn a second", f"{len(frames) / seconds:.1f}", ""),
+        Row("JavaScript heap, after 10 s and at the end", f"{before:.1f} / {after:.1f} MB", "flat"),
+    ]
+
+
+def report_to_pixel(browser: Browser, reports: int) -> Row:
+    """From the moment an engine sends a report to the frame that shows it."""
+    with fleet(SOME) as (coordinator, ranks), _page(browser, str(coordinator.http_url)) as tab:
+        sent: dict[str, float] = {}
+        for i in range(reports):
+            value = 100 + i
+            sent[str(value)] = time.time() * 1000
+            ranks.report(0, 0, value)
+            tab.wait_for_function(f"bench.seen.has('{value}')")
+            time.sleep(random.uniform(0.02, 0.25))
+        seen: dict[str, float] = dict(tab.evaluate("[...bench.seen]"))
+    took = [seen[value] - at for value, at in sent.items()]
+    figures = quantiles(took, n=100)
+    return Row("engine report to pixel, 64 ranks, p50 / p99", f"{figures[49]:.0f} / {figures[98]:.0f} ms", "- / 150 ms")
+
+
+def interactive(browser: Browser, loads: int) -> Row:
+    """From the start of loading to a page with its ranks and a button that works."""
+    times: list[float] = []
+    with fleet(SOME) as (coordinator, _):
+        for _ in range(loads):
+            with _page(browser, str(coordinator.http_url)) as tab:
+                tab.wait_for_function("bench.ready !== null")
+                times.append(tab.evaluate("bench.ready"))
+    return Row("page usable after, on loopback", f"{median(times):.0f} ms (worst {max(times):.0f})", "300 ms")
+
+
+def size() -> Row:
+    """All of its JavaScript, gzipped."""
+    total = sum(len(gzip.compress(path.read_bytes(), 9)) for path in STATIC_DIR.rglob("*.js"))
+    return Row("JavaScript, gzipped", f"{total / 1024:.1f} kB", "50 kB")
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=1.0, help="of 1,024 ranks")
+    parser.add_argument("--reports", type=int, default=200)
+    parser.add_argument("--loads", type=int, default=7)
+    arguments = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        rows = [size(), interactive(browser, arguments.loads), report_to_pixel(browser, arguments.reports)]
+        rows += many_ranks(browser, arguments.minutes)
+        browser.close()
+    print("| figure | measured | target |\n|---|---|---|")
+    print("\n".join(str(row) for row in rows))
+    print(f"\n{machine.describe()}, Chromium without a GPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Alarms, the grid and the paused view, light and dark, wide and on a phone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.fixture import fleet
+from tests.browser.rig import PHONE, WIDE, assert_accessible, page, phase
+
+
+@contextmanager
+def faulty_fleet() -> Iterator[str]:
+    """80 ranks that run, one of which is gone, while somebody sends nonsense."""
+    with fleet(80, lambda: {"engine-gone", "bad-frames"}) as (coordinator, ranks):
+        stop = threading.Event()
+        thread = threading.Thread(target=ranks.run, args=(stop,))
+        thread.start()
+        try:
+            yield str(coordinator.http_url)
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _fits(tab: Page) -> None:
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert_accessible(tab)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_alarms_grid_and_paused_view(browser: Browser, scheme: str) -> None:
+    with faulty_fleet() as url:
+        for viewport in (WIDE, PHONE):
+            with page(browser, f"{url}/#rank=3", viewport=viewport, color_scheme=scheme) as tab:
+                alarms = tab.get_by_role("region", name="Alarms").get_by_role("listitem")
+                expect(alarms.filter(has_text="critical Engines gone: 79 of 80 are subscribed")).to_be_visible()
+                expect(alarms.filter(has_text="warning Bad frames arrive")).to_contain_text("since ")
+                expect(tab.get_by_role("img", name="Load of each rank")).to_be_visible()
+                phase(tab, "RUNNING")
+                expect(tab.get_by_test_id("rank-detail")).to_contain_text("Rank 3")
+                _fits(tab)
+                tab.keyboard.press("p")
+                expect(tab.get_by_text("PAUSED VIEW")).to_be_visible()
+                expect(alarms.first).to_be_visible()
+                _fits(tab)
+
+
+def test_the_grid_is_drawn_in_the_colours_of_the_load(browser: Browser) -> None:
+    """A rank with nothing to do is pale, the busiest is not, one that waits shows so, never is hollow."""
+    pixel = "([x, y]) => [...document.querySelector('.heat canvas').getContext('2d').getImageData(x, y, 1, 1).data]"
+    with fleet(80) as (coordinator, ranks), page(browser, str(coordinator.http_url)) as tab:
+        ranks.report(0, 0, 0)
+        ranks.report(1, 0, 50)
+        ranks.report(2, 40, 10)
+        expect(tab.locator("tr[data-rank='2'] .col-waiting")).to_have_text("40")
+        middle = [tab.evaluate(pixel, [24 * rank + 11, 11]) for rank in range(4)]
+        pale, full, waiting, never = middle
+        assert sum(pale[:3]) > sum(full[:3]) + 200
+        assert full[2] > full[0], "blue"
+        assert waiting[0] > waiting[2], "vermillion"
+        assert never == [0, 0, 0, 0]
