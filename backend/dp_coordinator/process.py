@@ -274,7 +274,7 @@ def _record(options: ServeOptions, path: str, coordinator: Coordinator, mailbox:
     about |= {"endpoints": asdict(mailbox.endpoints), "restarts": mailbox.restarts, "pid": os.getpid()}
     folder = Folder(path, options.record_max_mb << 20)
     stack.callback(folder.close)
-    recording = Recording(coordinator, mailbox.log, folder, about)
+    recording = Recording(coordinator, mailbox.log, folder, about, now=time.monotonic())
     recording.begin()
     writing = threading.Thread(target=recording.run, name="recorder", daemon=True)
     writing.start()

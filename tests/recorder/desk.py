@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.core.effects import Effect, Record
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, FrontEndSubscribed
 from dp_coordinator.mailbox import EventLog
 from dp_coordinator.recorder.chunks import CHECKPOINT, HEADER, RECORDS, Chunk, beginning, end, pack, read
@@ -26,7 +28,7 @@ class Desk:
         self.core = Coordinator(engine_count, Dialect.for_version(dialect), now=0.0, **options)
         self.log = EventLog()
         self.folder = Folder(str(folder), max_bytes)
-        self.recording = Recording(self.core, self.log, self.folder, {"about": "a test"})
+        self.recording = Recording(self.core, self.log, self.folder, {"about": "a test"}, now=0.0)
         self.recording.begin()
         self._thread = threading.Thread(target=self.recording.run)
         self.now = 0.0
@@ -49,11 +51,16 @@ class Desk:
         """Events of one turn; reports among them are taken at once."""
         reports = [event for event in events if isinstance(event, EngineStatsReported)]
         if reports:
-            self.recording.tape.handle_reports(reports, self.now)
+            self._log(self.recording.tape.handle_reports(reports, self.now))
         for event in events:
             if not isinstance(event, EngineStatsReported):
-                self.recording.tape.handle(event, self.now)
+                self._log(self.recording.tape.handle(event, self.now))
         self.turn()
+
+    def _log(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Record):
+                self.log.append(self.now, effect.kind, effect.fields)
 
     def engines_say(self, frame: bytes) -> None:
         try:
@@ -71,7 +78,7 @@ class Desk:
         self.now += later
         deadline = self.core.next_deadline()
         if deadline is not None and self.now >= deadline:
-            self.recording.tape.tick(self.now)
+            self._log(self.recording.tape.tick(self.now))
         self.recording.tape.turned(self.now)
 
 

@@ -24,11 +24,16 @@ class Recording:
         event_log: EventLog,
         folder: Folder,
         about: Mapping[str, object],
+        *,
+        now: float,
         recent_bytes: int = RECENT_BYTES,
     ) -> None:
-        """`about`: what else a reader of the file should know of this process. Nothing secret may be in it."""
+        """`about`: what else a reader of the file should know of this process. Nothing secret may be in it.
+
+        `now` is the loop's clock.
+        """
         queue: Queue = SimpleQueue()
-        wishes, now = Wishes(), time.monotonic()
+        wishes = Wishes()
         header = {
             "version": __version__,
             "run": secrets.token_hex(8),
