@@ -41,7 +41,10 @@ class Stream:
     """What is known of the coordinator, kept up to date until `stop`."""
 
     def __init__(self, url: str, token: str | None, changed: Callable[[], None]) -> None:
-        """`url` is what `values.base_url` accepts; `changed` is called on the stream's thread after every change."""
+        """`url` is what `values.base_url` accepts.
+
+        `changed` is called on the stream's thread when the connection was made or lost.
+        """
         self._url = url
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._changed = changed
@@ -90,8 +93,10 @@ class Stream:
                 attempt = 0
 
     def _show(self, *, live: Live | None = None, link: Link | None = None) -> None:
-        self.live, self.link = live or self.live, link or self.link
-        self._changed()
+        self.live = live or self.live
+        if link is not None:
+            self.link = link
+            self._changed()
 
     def _listen(self) -> None:
         """Listen until the connection ends, with `LostError`, or the log must be asked for from its beginning."""
