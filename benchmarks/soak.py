@@ -80,7 +80,7 @@ def _page(demo: subprocess.Popen[str]) -> str:
 
 
 def _coordinator(demo: subprocess.Popen[str]) -> int:
-    found = [pid for pid in descendants(demo.pid) if "dp_coordinator.process" in command_line(pid)]
+    found = [pid for pid in descendants(demo.pid) if "dp_coordinator.child" in command_line(pid)]
     if len(found) != 1:
         raise RuntimeError(f"expected one coordinator process below the demo, found {len(found)}")
     return found[0]

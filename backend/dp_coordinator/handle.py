@@ -201,7 +201,7 @@ def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorPr
     """Start the process; with `scratch`, the supervisor's folder, one that is kept alive."""
     report_read, report_write = os.pipe()
     alive_read, alive_write = os.pipe()  # the child holds the write end until it ends, however it ends
-    command = [sys.executable, "-m", "dp_coordinator.process", str(report_write)]
+    command = [sys.executable, "-m", "dp_coordinator.child", str(report_write)]
     if scratch is not None:
         options = ["--parent", str(os.getpid()), "--pass-fd", str(report_write), "--scratch", scratch]
         command = [sys.executable, "-m", "dp_coordinator.supervisor", *options, "--", *command]

@@ -7,7 +7,6 @@ everything is, turn the loop. Shut-down is the reverse.
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import resource
@@ -17,10 +16,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import DEFAULT_VERSION, UnknownDialectError
@@ -391,63 +390,7 @@ def _freeze() -> None:
     gc.freeze()
 
 
-# -- as a child process of DPCoordinator ---------------------------------------------------------------------------
-
-
-def options_from(values: Mapping[str, Any]) -> ServeOptions:
-    """Options from JSON values, as `DPCoordinator` sends them. Unknown names raise `SettingsError`."""
-    known = {f.name for f in fields(ServeOptions)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise SettingsError(f"unknown option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return ServeOptions(**{**values, **lists})
-
-
 def configure_logging(level: str) -> None:
     """One line per message on stderr."""
     text = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=level.upper(), format=text, stream=sys.stderr)
-
-
-def child_main(settings: IO[str], report: IO[str]) -> int:
-    """Serve with the options in `settings` (JSON); tell on `report`, in a line of JSON, where, or what was wrong.
-
-    Nobody may listen any more when this is not the first life of a supervised coordinator.
-    """
-    problem = _LastError()
-    logging.getLogger("dp_coordinator").addHandler(problem)
-
-    def tell(message: Mapping[str, object]) -> None:
-        with suppress(BrokenPipeError), report:
-            report.write(json.dumps(message) + "\n")
-
-    def on_bound(bound: Bound) -> None:
-        logging.getLogger("dp_coordinator").removeHandler(problem)
-        tell(bound.as_json())
-
-    try:
-        options = options_from(json.load(settings))
-        configure_logging(options.log_level)
-    except (SettingsError, TypeError, ValueError) as error:
-        tell({"error": str(error)})
-        return EXIT_SETTINGS
-    code = serve(options, on_bound)
-    if not report.closed:
-        tell({"error": problem.text or f"the coordinator ended with exit code {code}"})
-    return code
-
-
-class _LastError(logging.Handler):
-    """Keeps the last error, for whoever started this process."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
-
-
-if __name__ == "__main__":
-    sys.exit(child_main(sys.stdin, os.fdopen(int(sys.argv[1]), "w")))
