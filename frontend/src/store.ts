@@ -87,6 +87,11 @@ function onHello(live: Live, hello: Hello, at: number): Live {
   if (hello.protocol !== PROTOCOL) return { ...live, outdated: true };
   const known = { ...live, hello, helloAt: at, outdated: false, mustReplay: false };
   if (live.hello === null || sameProcess(live.hello, hello, (at - live.helloAt) / 1000)) return known;
+  if (live.snapshot?.recording) {
+    // Another place in a recording was gone to: its log begins anew, nothing was restarted.
+    const anew = { ...known, life: live.life + 1, snapshot: null, earlier: [], log: [], lastSeq: 0 };
+    return { ...anew, mustReplay: hello.replay_from > 1 };
+  }
   const marker: Marker = {
     type: "marker",
     key: `restarted-${hello.started_at}`,

@@ -96,6 +96,15 @@ describe("the store", () => {
     expect(after.lastSeq).toBe(0);
   });
 
+  it("begins anew, without a word of a restart, when a recording goes elsewhere", () => {
+    const recording = { name: "x", at: 1, position_s: 0, duration_s: 9, speed: 1, paused: false };
+    const before = applyAll(EMPTY, arrive(hello(), snapshot({ recording, waves: [wave()] }), event(1)));
+    const after = applyAll(before, arrive(hello({ started_at: 999, replay_from: 1 }), event(1)));
+    expect(texts(after.log)).toEqual([1]);
+    expect(after.earlier).toEqual([]);
+    expect(after.life).toBe(1);
+  });
+
   it("is outdated under another protocol, and changes nothing else", () => {
     const before = applyAll(EMPTY, arrive(hello(), snapshot()));
     const after = applyAll(before, arrive(hello({ protocol: 2 }), snapshot(), event(1)));

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
@@ -183,17 +182,3 @@ def test_the_chart_covers_the_chosen_time(browser: Browser) -> None:
         expect(tab.get_by_role("img", name="requests from")).to_be_visible()
         tab.get_by_role("button", name="Reset zoom").click()
         expect(chart).to_be_visible()
-
-
-def test_a_recording_is_downloaded_or_it_is_said_why_there_is_none(browser: Browser, tmp_path: Path) -> None:
-    with stack() as made, page(browser, made.url) as tab:
-        tab.get_by_role("button", name="Download recording").click()
-        expect(tab.locator(".download")).to_contain_text("nothing is recorded: start the coordinator with --record")
-    with stack(record=str(tmp_path)) as made, page(browser, made.url) as tab:
-        made.run(0)
-        phase(tab, "RUNNING")
-        with tab.expect_download() as got:
-            tab.get_by_role("button", name="Download recording").click()
-        assert got.value.suggested_filename.endswith(".dprec")
-        assert got.value.path().stat().st_size > 0
-        expect(tab.locator(".download [role=status]")).to_be_empty()

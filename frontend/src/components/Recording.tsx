@@ -39,7 +39,8 @@ export function RecordingBar() {
           type="range"
           class="scrubber"
           min={0}
-          max={Math.max(1, Math.floor(duration_s))}
+          max={Math.ceil(duration_s * 10) / 10}
+          step={0.1}
           value={position_s}
           aria-label="Place in the recording"
           aria-valuetext={`${duration(position_s)} of ${duration(duration_s)}`}
