@@ -7,7 +7,7 @@ import { HeatGrid, rankAt } from "../heat";
 import { SPARK_HEIGHT, SPARK_WIDTH, sparkline } from "../sparks";
 import type { EngineRow } from "../staleness";
 import { paletteVersion } from "../theme";
-import { filteredRanks, maxLoad } from "./engines";
+import { filteredRanks, fullLoad, maxLoad } from "./engines";
 import { Icon } from "./ui";
 
 const pointed = signal<number | null>(null);
@@ -94,7 +94,7 @@ export function Grid() {
     size.current.value;
     const kept = filteredRanks.value;
     const marked = [selected.value, pointed.value].filter((rank) => rank !== null);
-    const full = Math.max(1, maxLoad.value);
+    const full = fullLoad.value;
     grid.current?.draw(rows.value, full, (rank) => kept === null || kept.has(rank), marked);
   });
 
@@ -115,7 +115,8 @@ export function Grid() {
     <div class="heat">
       <p class="legend">
         <span class="legend-item">
-          <span class="heat-scale" /> load 0 to {count(maxLoad.value)}
+          <span class="heat-scale" /> load 0 to {count(fullLoad.value)}
+          {maxLoad.value > fullLoad.value && " and more"}
         </span>
         <span class="legend-item">
           <span class="heat-waiting" /> part that waits

@@ -1,6 +1,6 @@
 // What of the engines is shown, and in which order: the grid and the table agree on it.
 import { computed } from "@preact/signals";
-import { rows } from "../app";
+import { mean, rows } from "../app";
 import { filterText, sort } from "../choices";
 import { filterRows, sortRows } from "../table";
 
@@ -14,3 +14,8 @@ export const filteredRanks = computed(() =>
 );
 
 export const maxLoad = computed(() => rows.value.reduce((max, row) => Math.max(max, row.load ?? 0), 0));
+
+/** The load that fills the grid's scale: one rank that has far more must not make all others look the same. */
+export const fullLoad = computed(() =>
+  Math.max(1, Math.min(maxLoad.value, Math.ceil(Math.max(4, 3 * (mean.value ?? 0))))),
+);
