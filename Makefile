@@ -55,7 +55,7 @@ dev: install ## Vite's server, which reloads the page as it changes, on simulate
 
 test: setup ## all tests but the compose ones: page, Python, browser (under 10 minutes)
 	cd frontend && npm test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside, take it down (needs a Docker engine)
 	$(BIN)/pytest -m compose tests/compose $(ARGS)
