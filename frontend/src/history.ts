@@ -5,6 +5,8 @@ const FINE_S = 60;
 const KEEP_S = 3600;
 /** Samples further apart than this have a gap between them: the line breaks. */
 export const GAP_S = 3;
+/** Samples of the page and the server this near are of one moment: there are ten a second. */
+const SAME_S = 0.05;
 const BANDS_KEPT = 4000;
 
 /** What was so besides the load. */
@@ -102,9 +104,9 @@ export class LoadHistory {
     const added: Sample[] = [];
     let i = 0;
     history.at.forEach((at, k) => {
-      while (i < mine.length && (mine[i]?.at ?? 0) < at - 1) i += 1;
+      while (i < mine.length && (mine[i]?.at ?? 0) < at - SAME_S) i += 1;
       const near = mine[i];
-      if (near !== undefined && Math.abs(near.at - at) <= 1) return;
+      if (near !== undefined && Math.abs(near.at - at) <= SAME_S) return;
       const state = {
         phase: history.phase[k] ?? "paused",
         current_wave: history.current_wave[k] ?? 0,

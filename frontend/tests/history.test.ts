@@ -67,9 +67,9 @@ describe("load history", () => {
   it("adds the server's past only where it has none", () => {
     const history = new LoadHistory();
     history.push(load(200, 7));
-    history.merge(server({ at: [197, 198, 199.5, 200.2], running: [1, 2, 3, 4] }));
-    expect(history.columns(0)[0]).toEqual([197, 198, 200]);
-    expect(history.columns(0)[2]).toEqual([1, 2, 7]);
+    history.merge(server({ at: [197, 198, 199.9, 200.04], running: [1, 2, 3, 4] }));
+    expect(history.columns(0)[0]).toEqual([197, 198, 199.9, 200]);
+    expect(history.columns(0)[2]).toEqual([1, 2, 3, 7]);
   });
 
   it("follows a clock that was set back", () => {
