@@ -5,12 +5,19 @@ Signatures and the lookup are vLLM's (`vllm/v1/engine/coordinator.py`, `utils.py
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
 import textwrap
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+SOCKETS = tempfile.mkdtemp(prefix="dpc-")
+"""For ipc sockets: a path of more than 107 bytes cannot be bound, and pytest's own folders come near that."""
+atexit.register(shutil.rmtree, SOCKETS, ignore_errors=True)
 
 COORDINATOR = """
 import socket
@@ -130,7 +137,7 @@ def write(folder: Path, generation: Generation) -> None:
     (engine.parent.parent / "__init__.py").write_text(f"__version__ = {generation.version!r}\n")
     pipe = "zmq_addr_pipe=None, " if generation.hands_endpoints_back else ""
     text = COORDINATOR.format(
-        BASE=folder,
+        BASE=SOCKETS,
         CHOOSES=generation.helper_chooses_port,
         CONSTRUCTOR=generation.constructor,
         END=generation.end,
