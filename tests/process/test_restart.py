@@ -85,6 +85,8 @@ def deployed(**options):
         back_publish, back_output = coordinator.get_engine_socket_addresses()
         peers = Deployment(stack, coordinator.get_stats_publish_address(), back_output, back_publish)
         assert peers.heard() == [[READY]] * ENGINES
+        # From vLLM 0.18 on READY is journalled just after it was sent: a death in between would give it twice.
+        wait_until(lambda: last_entry(coordinator._journal).state.engines_ready == ENGINES, "READY in the journal")
         yield coordinator, peers
 
 
