@@ -7,7 +7,6 @@ that goes down takes the coordinator's peers with it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import zlib
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.mailbox import Endpoints
 
 FORMAT = "dp-coordinator journal 1"
@@ -123,15 +123,11 @@ def _flag(field: str) -> str:
 
 def _open(path: str) -> int:
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return open_locked(path)
     except OSError as error:
         raise JournalError(f"--journal {path} cannot be opened for writing: {error.strerror or error}") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
+    except InUseError:
         raise JournalError(f"--journal {path} is in use by another coordinator") from None
-    return file
 
 
 def last_entry(path: str) -> Entry | None:

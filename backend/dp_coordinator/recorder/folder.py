@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.recorder import chunks
 
 FILES = 8
@@ -110,12 +110,8 @@ def _sizes(path: Path) -> dict[Path, int]:
 def _lock(path: Path) -> int:
     try:
         path.mkdir(exist_ok=True)
-        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return open_locked(path / ".lock")
     except OSError as error:
         raise RecordingError(f"--record {path} cannot be written: {error.strerror or error}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
+    except InUseError:
         raise RecordingError(f"--record {path} is in use by another coordinator") from None
-    return lock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
@@ -68,32 +68,26 @@ class Tape:
 
     def handle_reports(self, reports: Sequence[EngineStatsReported], now: float) -> Sequence[Effect]:
         """`Coordinator.handle_reports`."""
-        try:
-            effects = self._core.handle_reports(reports, now)
-        except Exception as error:
-            self._add(entries.reports(reports, now, entries.defect(error)))
-            raise
-        self._add(entries.reports(reports, now, entries.told(effects)))
-        return effects
+        return self._take_down(
+            lambda: self._core.handle_reports(reports, now), lambda out: entries.reports(reports, now, out)
+        )
 
     def handle(self, event: Event, now: float) -> Sequence[Effect]:
         """`Coordinator.handle`."""
-        try:
-            effects = self._core.handle(event, now)
-        except Exception as error:
-            self._add(entries.event(event, now, entries.defect(error)))
-            raise
-        self._add(entries.event(event, now, entries.told(effects)))
-        return effects
+        return self._take_down(lambda: self._core.handle(event, now), lambda out: entries.event(event, now, out))
 
     def tick(self, now: float) -> Sequence[Effect]:
         """`Coordinator.tick`."""
+        return self._take_down(lambda: self._core.tick(now), lambda out: entries.tick(now, out))
+
+    def _take_down(self, put: Callable[[], Sequence[Effect]], record: Callable[[bytes], bytes]) -> Sequence[Effect]:
+        """Put an input to the core, and make a record of it with what came out, be it a defect."""
         try:
-            effects = self._core.tick(now)
+            effects = put()
         except Exception as error:
-            self._add(entries.tick(now, entries.defect(error)))
+            self._add(record(entries.defect(error)))
             raise
-        self._add(entries.tick(now, entries.told(effects)))
+        self._add(record(entries.told(effects)))
         return effects
 
     def _add(self, record: bytes) -> None:
