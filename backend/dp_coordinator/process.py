@@ -29,7 +29,7 @@ from dp_coordinator.mailbox import Endpoints, Mailbox
 from dp_coordinator.recorder.folder import AT_LEAST_MB, Folder, RecordingError
 from dp_coordinator.recorder.recording import Recording
 from dp_coordinator.recorder.tape import Tape
-from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, SUPERVISOR_VARIABLE
+from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, say_serving, supervisor_pid
 from dp_coordinator.transport import BindError, Loop, Sockets, StartTimeoutError
 from dp_coordinator.web.settings import ConfigurationError, WebSettings, check_exposure
 
@@ -177,26 +177,20 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past
-        asked = options.http
-        http = past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
-        listener = stack.enter_context(listen(http)) if http is not None else None
+        listener = None if options.http is None else stack.enter_context(listen(_http(options.http, past)))
         sockets = stack.enter_context(_sockets(options, past))
         mailbox, loop = _assemble(options, dialect, sockets, journal, stack)
         stack.callback(loop.close)
-        web, url = None, None
-        if listener is not None:
-            web, url = (
-                _Web(mailbox, web_settings(options, listener), listener, loop.stop),
-                f"http://{name_of(listener)}",
-            )
+        web = None if listener is None else _Web(mailbox, web_settings(options, listener), listener, loop.stop)
+        if web is not None:
             stack.enter_context(web)
+        page = None if listener is None else name_of(listener)
         if journal is not None:
-            journal.begin(
-                sockets.endpoints(), None if asked is None or listener is None else (asked, name_of(listener))
-            )
+            journal.begin(sockets.endpoints(), None if options.http is None or page is None else (options.http, page))
         stack.enter_context(_signals(loop))
         _log_start(mailbox, dialect, past)
-        on_bound(Bound(sockets.endpoints(), url, os.getpid()))
+        on_bound(Bound(sockets.endpoints(), None if page is None else f"http://{page}", os.getpid()))
+        say_serving()
         _freeze()
         loop.run()
         log.info("stopping")
@@ -211,6 +205,11 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
     journal = Journal(options.journal, deployment)
     stack.callback(journal.close)
     return journal
+
+
+def _http(asked: str, past: Entry | None) -> str:
+    """Where an earlier life served the page, if it was asked for the same: viewers come back there."""
+    return past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
 
 
 def _sockets(options: ServeOptions, past: Entry | None) -> Sockets:
@@ -284,8 +283,8 @@ def _record(options: ServeOptions, path: str, coordinator: Coordinator, mailbox:
 
 
 def _orphan_check(parent_pid: int | None) -> Callable[[], bool]:
-    supervisor = os.environ.get(SUPERVISOR_VARIABLE, "")
-    parent = int(supervisor) if supervisor.isdigit() else parent_pid
+    supervisor = supervisor_pid()
+    parent = parent_pid if supervisor is None else supervisor
     return lambda: parent is not None and os.getppid() != parent
 
 

@@ -2,7 +2,8 @@
 
 It starts COMMAND (the worker), starts it again when it dies, passes signals on, and does nothing else: a process that
 does next to nothing has next to nothing to die of. It imports the standard library alone. What the worker needs to
-come back is in its journal.
+come back is in its journal. A worker says that it serves by `say_serving`; one that was killed after that comes back
+at once, however often.
 
 Each worker inherits stdin from its beginning (when that is a file), stdout, stderr, and the descriptors of --pass-fd.
 Ends with the worker's exit code when it was told to end, or when the first worker says that a setting is wrong (2) or
@@ -33,8 +34,10 @@ EXIT_START_TIMEOUT = 3
 """A coordinator's exit code: not every engine subscribed within --start-timeout."""
 EXIT_GAVE_UP = 4
 """The supervisor's own: the coordinator died instantly again and again."""
-INSTANT_S = 2.0
-"""A worker that dies sooner after its start died instantly: something is wrong with more than that one."""
+SERVING = signal.SIGUSR1
+"""What a worker that serves sends to its supervisor."""
+INSTANT_S = 0.5
+"""A worker that never served, or not for so long, died instantly: something is wrong with more than that one."""
 INSTANT_DEATHS = 10
 """In a row; then it gives up."""
 PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8)
@@ -42,6 +45,19 @@ PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8)
 GRACE_S = 10.0
 """From SIGTERM to SIGKILL."""
 PARENT_CHECK_S = 1.0
+
+
+def supervisor_pid() -> int | None:
+    """The process that supervises this one; None when this is no supervised worker."""
+    told = os.environ.get(SUPERVISOR_VARIABLE, "")
+    return int(told) if told.isdigit() else None
+
+
+def say_serving() -> None:
+    """Tell the supervisor, if there is one, that this worker has begun to serve."""
+    supervisor = supervisor_pid()
+    if supervisor is not None and supervisor == os.getppid():
+        os.kill(supervisor, SERVING)
 
 
 class Supervisor:
@@ -52,29 +68,29 @@ class Supervisor:
         self._parent = parent
         self._pass_fds = tuple(pass_fds)
         self._told_to_end = False
+        self._serving_since: float | None = None
         self._signals, write = os.pipe()
         for end in (self._signals, write):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, SERVING):
             signal.signal(number, lambda *_: None)  # the number arrives through the pipe
 
     def run(self) -> int:
         """Keep a worker alive until told to end, or until that is pointless; returns the exit code."""
         instant_deaths = lives = 0
         while not self._told_to_end:
-            began = time.monotonic()
             code = self._live()
             lives += 1
-            lived = time.monotonic() - began
+            served = 0.0 if self._serving_since is None else time.monotonic() - self._serving_since
             if self._told_to_end:
                 return code
             if code == EXIT_START_TIMEOUT or (code == EXIT_SETTINGS and lives == 1):
                 return code  # it has said itself what is wrong
-            instant_deaths = instant_deaths + 1 if lived < INSTANT_S else 0
-            how = f"the coordinator {_ending(code)} after {lived:.1f} s"
+            instant_deaths = instant_deaths + 1 if served < INSTANT_S else 0
+            how = f"the coordinator {_ending(code)} {f'after it served {served:.1f} s' if served else 'at its start'}"
             if instant_deaths >= INSTANT_DEATHS:
-                log.error("%s, the %dth time in a row within %g s: giving up", how, instant_deaths, INSTANT_S)
+                log.error("%s, the %dth time in a row: giving up", how, instant_deaths)
                 return EXIT_GAVE_UP
             log.warning("%s; starting it again (restart %d)", how, lives)
             self._wait(PAUSES_S[min(instant_deaths, len(PAUSES_S) - 1)])
@@ -83,10 +99,12 @@ class Supervisor:
     def _live(self) -> int:
         with suppress(OSError):
             os.lseek(0, 0, os.SEEK_SET)  # its settings may stand there
+        self._serving_since = None
         environment = os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())}
         worker = subprocess.Popen(self._command, pass_fds=self._pass_fds, env=environment)  # noqa: S603
         while worker.poll() is None and not self._told_to_end:
             self._wait(None)
+        self._heed()  # one that served for a moment may have said so meanwhile
         return self._end(worker)
 
     def _wait(self, seconds: float | None) -> None:
@@ -95,14 +113,21 @@ class Supervisor:
         while not self._told_to_end:
             left = PARENT_CHECK_S if deadline is None else min(PARENT_CHECK_S, deadline - time.monotonic())
             if select.select([self._signals], [], [], max(0.0, left))[0]:
-                numbers = set(os.read(self._signals, 4096))
-                self._told_to_end = bool(numbers - {signal.SIGCHLD})
+                self._heed()
                 if seconds is None:
                     return
             if self._parent is not None and os.getppid() != self._parent:
                 self._told_to_end = True
             if deadline is not None and time.monotonic() >= deadline:
                 return
+
+    def _heed(self) -> None:
+        """Take in the signals that have come."""
+        with suppress(BlockingIOError):
+            numbers = set(os.read(self._signals, 4096))
+            if SERVING in numbers:
+                self._serving_since = time.monotonic()
+            self._told_to_end |= bool(numbers - {signal.SIGCHLD, SERVING})
 
     def _end(self, worker: subprocess.Popen[bytes]) -> int:
         """Its exit code; when it still runs it is told to end, and made to."""

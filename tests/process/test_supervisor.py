@@ -97,7 +97,24 @@ def test_it_gives_up_after_instant_deaths_and_says_so():
     assert returned == 4
     assert err.count("starting it again") == 9
     assert "ended with exit code 9" in err
-    assert "the 10th time in a row within 2 s: giving up" in err
+    assert "ended with exit code 9 at its start, the 10th time in a row: giving up" in err
+
+
+def test_it_never_gives_up_on_workers_that_served():
+    """Whoever kills them (an operator, the kernel when memory is short) may do so as often as he likes."""
+    serves = f"import dp_coordinator.supervisor as s; s.say_serving(); {SAYS_PID}"
+    with supervised(serves, constants="s.INSTANT_S = 0.0; s.INSTANT_DEATHS = 2; s.PAUSES_S = (0.0, 60.0)") as process:
+        for _ in range(4):
+            os.kill(int(process.stdout.readline()), signal.SIGKILL)
+            assert "was ended by SIGKILL after it served" in process.stderr.readline()
+
+
+def test_nobody_is_told_without_a_supervisor():
+    """A variable left over from elsewhere must not send signals to strangers."""
+    code = "import dp_coordinator.supervisor as s; s.say_serving(); print('well')"
+    environment = os.environ | {"DP_COORDINATOR_SUPERVISOR_PID": "1"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert out.stdout == "well\n"
 
 
 def test_a_setting_that_went_wrong_later_is_tried_again(tmp_path):
