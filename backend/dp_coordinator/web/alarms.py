@@ -11,7 +11,7 @@ from dp_coordinator.core.alarms import Alarm, AlarmKind, Severity
 from dp_coordinator.core.doctor import LATE_BY, Doctor, Signs, Thresholds
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import messages as m
-from dp_coordinator.web.views import WallClock
+from dp_coordinator.web.views import WallClock, seconds
 
 LOOK_INTERVAL_S = 0.25
 """Seconds between two looks at least: nobody needs to know sooner, and each walks over every engine."""
@@ -41,7 +41,7 @@ class AlarmBoard:
         before, self.standing = self.standing, found
         for kind, alarm in before.items():
             if kind not in found:
-                fields = {"alarm": kind.value, "title": alarm.title, "lasted_s": round(now - alarm.since, 3)}
+                fields = {"alarm": kind.value, "title": alarm.title, "lasted_s": seconds(now - alarm.since)}
                 self._mailbox.log.append(now, "alarm_cleared", fields)
         for kind, alarm in found.items():
             if kind not in before:
@@ -80,7 +80,7 @@ def _message(alarm: Alarm, now: float, clock: WallClock) -> m.Alarm:
         kind=alarm.kind.value,
         severity=alarm.severity.value,
         since=clock.of(alarm.since),
-        age_s=round(max(0.0, now - alarm.since), 3),
+        age_s=seconds(now - alarm.since),
         title=alarm.title,
         meaning=alarm.meaning,
         remedy=alarm.remedy,

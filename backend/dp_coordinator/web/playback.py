@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +13,7 @@ from dp_coordinator.web import views
 from dp_coordinator.web.bodies import decode, read_json
 from dp_coordinator.web.messages import Play
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.rest import _only, _says, _takes
+from dp_coordinator.web.routing import json_response, only, says, takes
 from dp_coordinator.web.settings import WebSettings
 
 SLOWEST, FASTEST = 0.1, 64.0
@@ -27,15 +26,15 @@ def routes(mailbox: Mailbox, player: Player, settings: WebSettings) -> APIRouter
 
     @router.post(
         "/view",
-        responses=_says("Playback", "Where the recording is now."),
-        openapi_extra=_takes("Play"),
-        dependencies=[Depends(_only())],
+        responses=says("Playback", "Where the recording is now."),
+        openapi_extra=takes("Play"),
+        dependencies=[Depends(only())],
     )
     async def view(request: Request) -> Response:
         asked = decode(await read_json(request, settings.body_timeout_s), Play, _EXPECTED)
         _check(asked, player.told().duration_s)
         player.play(speed=asked.speed, paused=asked.paused, position_s=asked.at)
-        return Response(msgspec.json.encode(views.playback(mailbox)), media_type="application/json")
+        return json_response(views.playback(mailbox))
 
     return router
 

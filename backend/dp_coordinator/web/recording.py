@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.rest import Described, _only
+from dp_coordinator.web.routing import Described, only
 
 _SAYS: Described = {
     200: {"description": "A recording, at most 16 MiB.", "content": {"application/octet-stream": {}}},
@@ -24,7 +24,7 @@ def routes(mailbox: Mailbox) -> APIRouter:
     """`GET /api/v1/recording`."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
 
-    @router.get("/recording", responses=_SAYS, response_class=Response, dependencies=[Depends(_only())])
+    @router.get("/recording", responses=_SAYS, response_class=Response, dependencies=[Depends(only())])
     async def recording() -> Response:
         if mailbox.recording is None:
             raise ProblemError(

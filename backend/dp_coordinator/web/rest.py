@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,45 +17,13 @@ from dp_coordinator.web.history import LONGEST_S, Recorder
 from dp_coordinator.web.messages import AlarmPage, EnginePage, Login, Session, WavePage
 from dp_coordinator.web.metrics import Metrics
 from dp_coordinator.web.problems import ProblemError
+from dp_coordinator.web.routing import json_response, only, says, takes
 from dp_coordinator.web.security import IDENTITY, address_of
 from dp_coordinator.web.sessions import Identity, Sessions
 from dp_coordinator.web.settings import WebSettings
 
-Described: TypeAlias = dict[int | str, dict[str, Any]]
-_encoder = msgspec.json.Encoder(enc_hook=repr)
 _SEQ_AT_MOST = 2**53 - 1
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
-
-
-def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(_encoder.encode(value), status, headers, "application/json")
-
-
-def _says(type_: str, what: str, status: int = 200) -> Described:
-    """How OpenAPI describes a route's responses; the schemas come from messages.py (openapi.py)."""
-    schema = {"$ref": f"#/components/schemas/{type_}"}
-    problem = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {"description": what, "content": {"application/json": {"schema": schema}}},
-        "default": {"description": "What was wrong.", "content": {"application/problem+json": {"schema": problem}}},
-    }
-
-
-def _takes(type_: str) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{type_}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _only(*names: str) -> Callable[[Request], Awaitable[None]]:
-    """Refuses query parameters that the route does not know: a misspelt one must not be ignored quietly."""
-
-    async def check(request: Request) -> None:
-        unknown = sorted(set(request.query_params) - set(names))
-        if unknown:
-            takes = ", ".join(names) if names else "no parameters"
-            raise ProblemError("invalid-parameter", f"unknown query parameter {unknown[0][:80]!r}; this takes {takes}")
-
-    return check
 
 
 def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock, recorder: Recorder) -> APIRouter:
@@ -65,29 +31,29 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     router = APIRouter(prefix="/api/v1", tags=["state"])
     stale = settings.stale_after_s
 
-    @router.get("/state", responses=_says("State", "Everything now."), dependencies=[Depends(_only())])
+    @router.get("/state", responses=says("State", "Everything now."), dependencies=[Depends(only())])
     async def state() -> Response:
-        return _json(views.state(mailbox, mailbox.snapshot, mailbox.clock(), stale, clock))
+        return json_response(views.state(mailbox, mailbox.snapshot, mailbox.clock(), stale, clock))
 
-    @router.get("/engines", responses=_says("EnginePage", "All ranks in order."), dependencies=[Depends(_only())])
+    @router.get("/engines", responses=says("EnginePage", "All ranks in order."), dependencies=[Depends(only())])
     async def engines() -> Response:
-        return _json(EnginePage(views.engines(mailbox.snapshot, mailbox.clock(), stale)))
+        return json_response(EnginePage(views.engines(mailbox.snapshot, mailbox.clock(), stale)))
 
-    @router.get("/engines/{index}", responses=_says("Engine", "One rank."), dependencies=[Depends(_only())])
+    @router.get("/engines/{index}", responses=says("Engine", "One rank."), dependencies=[Depends(only())])
     async def engine(index: Annotated[int, Path(ge=0, le=_SEQ_AT_MOST)]) -> Response:
         snapshot = mailbox.snapshot
         if index >= snapshot.engine_count:
             raise ProblemError("not-found", f"there is no engine {index}: they are 0 to {snapshot.engine_count - 1}")
-        return _json(views.engine(snapshot, index, mailbox.clock(), stale))
+        return json_response(views.engine(snapshot, index, mailbox.clock(), stale))
 
-    @router.get("/waves", responses=_says("WavePage", "Newest first."), dependencies=[Depends(_only("limit"))])
+    @router.get("/waves", responses=says("WavePage", "Newest first."), dependencies=[Depends(only("limit"))])
     async def waves(limit: Limit = 100) -> Response:
-        return _json(WavePage(views.waves(mailbox.snapshot, limit, mailbox.clock(), clock)))
+        return json_response(WavePage(views.waves(mailbox.snapshot, limit, mailbox.clock(), clock)))
 
     @router.get(
         "/events",
-        responses=_says("EventPage", "Oldest first."),
-        dependencies=[Depends(_only("since", "kind", "limit"))],
+        responses=says("EventPage", "Oldest first."),
+        dependencies=[Depends(only("since", "kind", "limit"))],
     )
     async def event_log(
         since: Annotated[
@@ -99,15 +65,15 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
         ] = [],  # noqa: B006  (FastAPI copies it)
         limit: Limit = 100,
     ) -> Response:
-        return _json(
+        return json_response(
             events.page(mailbox.log, clock, mailbox.started_at, since=since, kinds=frozenset(kind), limit=limit)
         )
 
-    @router.get("/history", responses=_says("History", "Columns."), dependencies=[Depends(_only("window_s"))])
+    @router.get("/history", responses=says("History", "Columns."), dependencies=[Depends(only("window_s"))])
     async def history(
         window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
     ) -> Response:
-        return _json(recorder.window(window_s, mailbox.clock(), clock))
+        return json_response(recorder.window(window_s, mailbox.clock(), clock))
 
     return router
 
@@ -116,9 +82,9 @@ def alarm_routes(mailbox: Mailbox, board: AlarmBoard, clock: views.WallClock) ->
     """What is wrong."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
 
-    @router.get("/alarms", responses=_says("AlarmPage", "What is wrong now."), dependencies=[Depends(_only())])
+    @router.get("/alarms", responses=says("AlarmPage", "What is wrong now."), dependencies=[Depends(only())])
     async def alarms() -> Response:
-        return _json(AlarmPage(board.messages(mailbox.clock(), clock)))
+        return json_response(AlarmPage(board.messages(mailbox.clock(), clock)))
 
     return router
 
@@ -130,21 +96,21 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
     @router.post(
         "/waves",
         status_code=202,
-        responses=_says("Action", "Asked for; Location tells where to watch it.", 202),
-        openapi_extra=_takes("StartWave")
+        responses=says("Action", "Asked for; Location tells where to watch it.", 202),
+        openapi_extra=takes("StartWave")
         | {"parameters": [{"in": "header", "name": "Idempotency-Key", "schema": {"type": "string", "maxLength": 200}}]},
-        dependencies=[Depends(_only())],
+        dependencies=[Depends(only())],
     )
     async def start_wave(request: Request) -> Response:
         made = await starter.start(request)
         location = {"Location": f"/api/v1/actions/{made.id}"}
-        return _json(views.action(made, mailbox.clock(), clock), 202, location)
+        return json_response(views.action(made, mailbox.clock(), clock), 202, location)
 
-    @router.get("/actions/{action_id}", responses=_says("Action", "As it stands."), dependencies=[Depends(_only())])
+    @router.get("/actions/{action_id}", responses=says("Action", "As it stands."), dependencies=[Depends(only())])
     async def action(action_id: Annotated[str, Path(max_length=100)]) -> Response:
         for made in reversed(mailbox.snapshot.actions):
             if made.id == action_id:
-                return _json(views.action(made, mailbox.clock(), clock))
+                return json_response(views.action(made, mailbox.clock(), clock))
         detail = f"no manual start {action_id!r} is held; only the newest are, and none from before a restart"
         raise ProblemError("not-found", detail)
 
@@ -157,17 +123,17 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
 
     def tell(identity: Identity, cookie: str | None = None) -> Response:
         said = Session(token_required=sessions.token_required, authenticated=identity.allowed)
-        return _json(said, headers={} if cookie is None else {"Set-Cookie": cookie})
+        return json_response(said, headers={} if cookie is None else {"Set-Cookie": cookie})
 
-    @router.get("/session", responses=_says("Session", "Whether to log in."), dependencies=[Depends(_only())])
+    @router.get("/session", responses=says("Session", "Whether to log in."), dependencies=[Depends(only())])
     async def session(request: Request) -> Response:
         return tell(request.scope[IDENTITY])
 
     @router.post(
         "/login",
-        responses=_says("Session", "Logged in; a cookie was set."),
-        openapi_extra=_takes("Login"),
-        dependencies=[Depends(_only())],
+        responses=says("Session", "Logged in; a cookie was set."),
+        openapi_extra=takes("Login"),
+        dependencies=[Depends(only())],
     )
     async def login(request: Request) -> Response:
         body = await read_json(request, settings.body_timeout_s)
@@ -179,7 +145,7 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
         secure = request.url.scheme == "https" or request.headers.get("origin", "").lower().startswith("https://")
         return tell(Identity("session", made), sessions.set_cookie(made, secure=secure))
 
-    @router.post("/logout", responses=_says("Session", "Logged out."), dependencies=[Depends(_only())])
+    @router.post("/logout", responses=says("Session", "Logged out."), dependencies=[Depends(only())])
     async def logout(request: Request) -> Response:
         identity: Identity = request.scope[IDENTITY]
         if identity.session is None:
@@ -193,10 +159,10 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
 def operating_routes(mailbox: Mailbox, settings: WebSettings, metrics: Metrics) -> APIRouter:
     """For probes and Prometheus."""
     router = APIRouter(tags=["operating"])
-    lives = _says("Health", "The loop turns.")
+    lives = says("Health", "The loop turns.")
 
     async def livez(verbose: str | None = None) -> Response:
-        return _json(
+        return json_response(
             health.told(health.live(mailbox, settings.loop_timeout_s), "not-alive", verbose=verbose is not None)
         )
 
@@ -205,11 +171,11 @@ def operating_routes(mailbox: Mailbox, settings: WebSettings, metrics: Metrics) 
             path, livez, methods=["GET"], responses=lives, name=path, include_in_schema=path == "/livez"
         )
 
-    @router.get("/readyz", responses=_says("Health", "Every engine subscribed, after a restart again."))
+    @router.get("/readyz", responses=says("Health", "Every engine subscribed, after a restart again."))
     async def readyz(verbose: str | None = None) -> Response:
         checks = health.ready(mailbox, settings.loop_timeout_s)
         kind = "not-ready" if checks[0].ok else "not-alive"
-        return _json(health.told(checks, kind, verbose=verbose is not None))
+        return json_response(health.told(checks, kind, verbose=verbose is not None))
 
     @router.get("/metrics", responses={200: {"description": "Prometheus text.", "content": {"text/plain": {}}}})
     async def scrape() -> Response:

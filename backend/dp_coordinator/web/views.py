@@ -45,18 +45,19 @@ class WallClock:
         return None if monotonic is None else self.of(monotonic)
 
 
-def _seconds(value: float) -> float:
+def seconds(value: float) -> float:
+    """A duration as messages carry it: never negative, in whole milliseconds."""
     return round(max(0.0, value), 3)
 
 
 def _age(now: float, then: float | None) -> float | None:
-    return None if then is None else _seconds(now - then)
+    return None if then is None else seconds(now - then)
 
 
 def data_age(mailbox: Mailbox, snapshot: Snapshot, now: float) -> float:
     """Seconds since the loop vouched for a snapshot: it makes no new one while nothing changes, but goes on turning."""
     vouched_at = mailbox.loop_alive_at - SNAPSHOT_DELAY_S
-    return _seconds(now - max(snapshot.at, vouched_at))
+    return seconds(now - max(snapshot.at, vouched_at))
 
 
 def _status(snapshot: Snapshot, reported_at: float | None, now: float, stale_after: float) -> m.EngineStatus:
@@ -102,7 +103,7 @@ def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
         asked_at=clock.maybe(record.asked_at),
         started_at=clock.maybe(record.started_at),
         ended_at=clock.maybe(record.ended_at),
-        duration_s=None if began is None else _seconds(until - began),
+        duration_s=None if began is None else seconds(until - began),
         open=record.ended_at is None,
         completed=record.completed,
         peak_waiting=record.peak_waiting,
@@ -125,11 +126,11 @@ def action(made: StartAction, now: float, clock: WallClock) -> m.Action:
         caller=made.caller,
         state=made.state.value,
         asked_at=clock.of(made.asked_at),
-        age_s=_seconds(now - made.asked_at),
-        seen=[m.RankSeen(rank, _seconds(after)) for rank, after in made.seen],
+        age_s=seconds(now - made.asked_at),
+        seen=[m.RankSeen(rank, seconds(after)) for rank, after in made.seen],
         silent=silent,
         collective=made.collective,
-        took_s=None if made.finished_at is None else _seconds(made.finished_at - made.asked_at),
+        took_s=None if made.finished_at is None else seconds(made.finished_at - made.asked_at),
         engine_count=made.engine_count,
         summary=summary(made, now),
     )
@@ -188,7 +189,7 @@ def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, 
         current_wave=snapshot.current_wave,
         engines_running=snapshot.engines_running,
         phase=snapshot.phase.value,
-        phase_age_s=_seconds(now - snapshot.phase_since),
+        phase_age_s=seconds(now - snapshot.phase_since),
         asked_age_s=_age(now, snapshot.asked_at),
         stepping=list(snapshot.stepping),
         ready=snapshot.ready,
@@ -202,7 +203,7 @@ def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, 
         min_stats_update_interval_ms=round(mailbox.min_stats_update_interval * 1000),
         endpoints=endpoints(mailbox),
         start_blocked=snapshot.start_blocked,
-        uptime_s=_seconds(now - mailbox.started_at),
+        uptime_s=seconds(now - mailbox.started_at),
         data_age_s=data_age(mailbox, snapshot, now),
         version=__version__,
         pid=os.getpid(),
@@ -218,7 +219,7 @@ def playback(mailbox: Mailbox) -> m.Playback | None:
         return None
     told = mailbox.player.told()
     return m.Playback(
-        told.name, round(told.at, 3), _seconds(told.position_s), _seconds(told.duration_s), told.speed, told.paused
+        told.name, round(told.at, 3), seconds(told.position_s), seconds(told.duration_s), told.speed, told.paused
     )
 
 
@@ -243,7 +244,7 @@ def snapshot_message(
         current_wave=snapshot.current_wave,
         engines_running=snapshot.engines_running,
         phase=snapshot.phase.value,
-        phase_age_s=_seconds(now - snapshot.phase_since),
+        phase_age_s=seconds(now - snapshot.phase_since),
         asked_age_s=_age(now, snapshot.asked_at),
         ready=snapshot.ready,
         engine_count=snapshot.engine_count,

@@ -1,0 +1,48 @@
+"""What every REST route shares: how it answers, how OpenAPI describes it, and which query parameters it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dp_coordinator.web.problems import ProblemError
+
+Described: TypeAlias = dict[int | str, dict[str, Any]]
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer of messages.py, encoded by msgspec."""
+    return Response(_encoder.encode(value), status, headers, "application/json")
+
+
+def says(type_: str, what: str, status: int = 200) -> Described:
+    """How OpenAPI describes a route's responses; the schemas come from messages.py (openapi.py)."""
+    schema = {"$ref": f"#/components/schemas/{type_}"}
+    problem = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": what, "content": {"application/json": {"schema": schema}}},
+        "default": {"description": "What was wrong.", "content": {"application/problem+json": {"schema": problem}}},
+    }
+
+
+def takes(type_: str) -> dict[str, Any]:
+    """How OpenAPI describes what a route reads."""
+    schema = {"$ref": f"#/components/schemas/{type_}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def only(*names: str) -> Callable[[Request], Awaitable[None]]:
+    """Refuses query parameters that the route does not know: a misspelt one must not be ignored quietly."""
+
+    async def check(request: Request) -> None:
+        unknown = sorted(set(request.query_params) - set(names))
+        if unknown:
+            known = ", ".join(names) if names else "no parameters"
+            raise ProblemError("invalid-parameter", f"unknown query parameter {unknown[0][:80]!r}; this takes {known}")
+
+    return check
