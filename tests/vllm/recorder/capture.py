@@ -11,7 +11,6 @@ import gzip
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,20 +23,11 @@ from typing import Any
 
 import httpx
 
+from tests.vllm.deployment import QUIET, SMALL, free_port
 from tests.vllm.recorder.convert import sequence
 
 HOOK = Path(__file__).parent / "hook"
 START_TIMEOUT_S = 300.0
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": "1",
-    "VLLM_HOST_IP": "127.0.0.1",
-    "GLOO_SOCKET_IFNAME": "lo",
-}
 
 
 def main() -> None:
@@ -65,19 +55,17 @@ def main() -> None:
 
 @contextmanager
 def _serving(given: argparse.Namespace, folder: Path) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     for part in ("record", "ipc"):
         (folder / part).mkdir()
-    environment = os.environ | ENVIRONMENT
+    environment = os.environ | QUIET
     environment |= {"VLLM_RPC_BASE_PATH": str(folder / "ipc"), "DP_COORDINATOR_RECORD": str(folder / "record")}
     environment |= {"PYTHONPATH": str(HOOK)}
     if given.ours:
-        environment |= {"DP_COORDINATOR": "1", "DP_COORDINATOR_HTTP": f"127.0.0.1:{_free_port()}"}
+        environment |= {"DP_COORDINATOR": "1", "DP_COORDINATOR_HTTP": f"127.0.0.1:{free_port()}"}
         (folder / "http").write_text(environment["DP_COORDINATOR_HTTP"])
     command = [given.vllm, "serve", given.model, "--served-model-name", "tiny", "--host", "127.0.0.1"]
-    command += ["--port", port, "--load-format", "dummy", "--dtype", "bfloat16", "--enforce-eager"]
-    command += ["--max-model-len", 512, "--max-num-seqs", 8, "--max-num-batched-tokens", 512]
-    command += ["--data-parallel-size", 2, "--data-parallel-address", "127.0.0.1", "--api-server-count", 1]
+    command += ["--port", port, *SMALL, "--api-server-count", 1]
     with (folder / "log").open("wb") as log:
         arguments = [str(word) for word in command]
         server = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -159,11 +147,6 @@ class _Worker:
         before = self.wait(lambda state: True)["pid"]
         os.kill(before, signal.SIGKILL)
         self.wait(lambda state: state["pid"] != before and state["recovery"]["phase"] != "rejoining")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 if __name__ == "__main__":
