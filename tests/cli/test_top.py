@@ -173,13 +173,6 @@ SAID = {
         ["1 of 3 engines are subscribed", "back_publish tcp://127.0.0.1:3", "back_output tcp://127.0.0.1:2"],
     ),
     "no front-end": (live(front_ends=0), OPEN, ["no front-end is subscribed", "tcp://127.0.0.1:1"]),
-    "held up": (
-        live(
-            phase="paused", engines_running=False, engines=msgspec.structs.replace(columns(3), age_s=[0.2, None, 9.0])
-        ),
-        OPEN,
-        ["PAUSED", "paused, but rank 2 reported work and went silent"],
-    ),
     "lost": (
         live(),
         LOST,

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from dp_coordinator.cli import render
 from dp_coordinator.cli.top.live import Live, phase_word
-from dp_coordinator.cli.top.ranks import rows
 from dp_coordinator.cli.top.scene import Scene
 from dp_coordinator.web.messages import SnapshotMessage
 
@@ -164,11 +163,7 @@ def _alarms(scene: Scene, snapshot: SnapshotMessage, now: float, width: int, hei
 
 
 def _state_strips(scene: Scene, snapshot: SnapshotMessage, now: float, width: int) -> list[Text]:
-    said = [
-        _recovery(snapshot, scene.elapsed(now)),
-        _starting(snapshot, scene.elapsed(now)),
-        _held_up(scene, snapshot, now),
-    ]
+    said = [_recovery(snapshot, scene.elapsed(now)), _starting(snapshot, scene.elapsed(now))]
     lines = [line for text in said if text for line in wrapped(f" {text}", width, WARN)]
     for text in _waiting_for(snapshot):
         lines += wrapped(f" {text}", width)
@@ -191,21 +186,6 @@ def _starting(snapshot: SnapshotMessage, elapsed: float) -> str | None:
     age = snapshot.asked_age_s + elapsed
     silent = sorted(set(range(snapshot.engine_count)) - set(snapshot.engines.stepping))
     return f"start asked {render.duration(age)} ago, {some_ranks(silent)} not seen stepping" if age >= _QUIET else None
-
-
-def _held_up(scene: Scene, snapshot: SnapshotMessage, now: float) -> str | None:
-    """Work that nobody steps for, unless an alarm says so already."""
-    if phase_word(snapshot) != "paused" or not snapshot.wave_coordination:
-        return None
-    if any(alarm.kind == "work_held_up" for alarm in snapshot.alarms):
-        return None
-    quiet = stale_after(scene.shown)
-    held = [
-        row.index
-        for row in rows(snapshot, scene.elapsed(now), quiet, connected=True)
-        if (row.load or 0) > 0 and (row.age or 0.0) > quiet
-    ]
-    return f"paused, but {some_ranks(held)} reported work and went silent" if held else None
 
 
 def _waiting_for(snapshot: SnapshotMessage) -> list[str]:
