@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import ingestion, publication_gaps, start_latency, start_up, under_vllm
+from benchmarks import ingestion, many_viewers, publication_gaps, start_latency, start_up, under_vllm
 from benchmarks.report import Figure, options, settings_from, table
 from benchmarks.soak import soak
 from benchmarks.subjects import VLLM_PYTHON_VARIABLE, vllm_version
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "ingestion": ingestion.measure,
     "publication_gaps": publication_gaps.measure,
     "start_latency": start_latency.measure,
+    "many_viewers": many_viewers.measure,
     "start_up": start_up.measure,
     "under_vllm": under_vllm.measure,
 }

@@ -25,6 +25,8 @@ class Settings:
     """How long each rate is held."""
     notices: int = 300
     viewers: int = 100
+    crowd: int = 1_000
+    """Viewers when there are many."""
     vllm: bool = True
     """False leaves vLLM's loop out although it is installed."""
 
@@ -33,7 +35,9 @@ class Settings:
         return [Subject.OURS, Subject.VLLM] if self.vllm and vllm_version() else [Subject.OURS]
 
 
-SMOKE = Settings(runs=1, engines=4, steps=20, rates=(1_000, None), seconds=0.3, notices=5, viewers=3, vllm=False)
+SMOKE = Settings(
+    runs=1, engines=4, steps=20, rates=(1_000, None), seconds=0.3, notices=5, viewers=3, crowd=6, vllm=False
+)
 
 
 @dataclass

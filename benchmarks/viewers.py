@@ -14,7 +14,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -139,12 +139,10 @@ class _Crowd:
         return [Taken(viewer.messages, viewer.received, viewer.closed_at) for viewer in self._viewers.values()]
 
     def _take(self, viewer: _Viewer) -> None:
-        try:
-            size = viewer.sock.recv_into(self._buffer)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            size = 0
+        size = 0
+        with suppress(ConnectionError):
+            if self._reading or not viewer.attached:  # else it has been hung up on: no other event was asked for
+                size = viewer.sock.recv_into(self._buffer)
         if not size:
             self._epoll.unregister(viewer.sock)
             viewer.closed_at = time.monotonic()
