@@ -43,8 +43,8 @@ class WebSettings:
     stall_timeout_s: float = 10.0
     """A viewer that takes nothing for this long is disconnected."""
     max_viewers: int = 2000
-    send_buffer_bytes: int = 256 * 1024
-    """What the kernel may hold for one viewer."""
+    send_buffer_bytes: int = 64 * 1024
+    """What the kernel is to hold for one viewer; Linux takes twice that, and a thousand who never read 140 MB."""
     answer_timeout_s: float = 2.0
     """How long the loop may take to answer a command."""
     loop_timeout_s: float = 10.0
