@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def resident_mb(pid: int) -> float:
 def peak_resident_mb(pid: int) -> float:
     """The most resident memory that the process ever had, in MB (10^6 bytes)."""
     return _status_kib(pid, "VmHWM") * 1024 / 1e6
+
+
+def socket_memory_mb() -> float:
+    """What the kernel holds for all TCP sockets of this machine, in MB (10^6 bytes): no process's resident memory."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            return int(line.split()[-1]) * os.sysconf("SC_PAGESIZE") / 1e6
+    raise OSError("/proc/net/sockstat has no TCP")
 
 
 def _status_kib(pid: int, key: str) -> int:

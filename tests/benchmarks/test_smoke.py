@@ -12,7 +12,7 @@ ROWS = {
     "ingestion": 4,
     "publication_gaps": 2,
     "start_latency": 5,
-    "many_viewers": 13,
+    "many_viewers": 14,
     "start_up": 3,
 }
 
