@@ -237,8 +237,6 @@ export interface Session {
 /** The newest state, at most 10 a second; a slow viewer skips states, never events. */
 export interface SnapshotMessage {
   type: "snapshot";
-  at: number;
-  data_age_s: number;
   current_wave: number;
   engines_running: boolean;
   phase: PhaseName;
@@ -250,6 +248,11 @@ export interface SnapshotMessage {
   front_ends: number;
   totals: Totals;
   engines: EngineColumnsMessage;
+  alarms: Alarm[];
+  restarts: number;
+  recovery: Recovery | null;
+  at: number;
+  data_age_s: number;
   wave_coordination: boolean;
   dialect: string;
   endpoints: EndpointInfo;
@@ -258,10 +261,6 @@ export interface SnapshotMessage {
   waves: WaveInfo[];
   /** The newest 5, newest first. */
   actions: Action[];
-  /** All that stand, critical ones first. */
-  alarms: Alarm[];
-  restarts: number;
-  recovery: Recovery | null;
   last_seq: number;
   recording?: Playback | null;
 }
@@ -310,6 +309,36 @@ export interface State {
   recovery: Recovery | null;
   /** Null when this is live; otherwise all of this is out of a recording. */
   recording?: Playback | null;
+}
+
+/** What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places. */
+export interface StateAt {
+  current_wave: number;
+  engines_running: boolean;
+  phase: PhaseName;
+  phase_age_s: number;
+  asked_age_s: number | null;
+  ready: boolean;
+  engine_count: number;
+  engines_subscribed: number;
+  front_ends: number;
+  totals: Totals;
+  engines: EngineColumnsMessage;
+  /** All that stand, critical ones first. */
+  alarms: Alarm[];
+  restarts: number;
+  recovery: Recovery | null;
+}
+
+/** `GET /api/v1/history/states`: the states around a moment, one a second; waves and events tell the rest. Answers do not overlap: the states before these are found by asking for a moment before the first, and those after them by asking for `until`. */
+export interface StateHistory {
+  /** When each state was so, oldest first; empty when nothing so old is held. */
+  at: number[];
+  states: StateAt[];
+  /** When the states that follow these begin; null when these are the newest, of which there are more every second. */
+  until: number | null;
+  /** The oldest state that is held; null when none is. */
+  oldest_at: number | null;
 }
 
 /** Sums over the engines that have reported; null when none has. */

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
+import msgspec
+
 from dp_coordinator.core.snapshot import Phase
+from dp_coordinator.web import messages as m
 from dp_coordinator.web.history import COARSE_SAMPLES, FINE_SAMPLES, Recorder
+from dp_coordinator.web.stream import Hub
 from dp_coordinator.web.views import WallClock
-from tests.web.builders import snapshot
+from tests.web.builders import columns, snapshot
+from tests.web.watching import hub_over
 
 
 def test_ten_a_second_for_a_minute_and_one_a_second_for_an_hour() -> None:
@@ -35,3 +43,49 @@ def test_samples_that_come_too_fast_are_left_out() -> None:
     for tick in range(1000):
         recorder.add(snapshot(), tick / 1000)
     assert len(recorder.window(60, 1.0, WallClock()).at) <= 20
+
+
+def told(hub: Hub, moment: float) -> m.StateHistory:
+    """What REST answers, through its text and back. Here Unix seconds are monotonic ones."""
+    answer = hub._recorder.states(moment, WallClock(lambda: 0.0))
+    return msgspec.json.decode(msgspec.json.encode(answer), type=m.StateHistory)
+
+
+def test_every_second_the_whole_state_is_kept_as_it_was() -> None:
+    hub, mailbox = hub_over()
+    for tick in range(1250):
+        now = tick / 10
+        engines = replace(columns((None, now - 0.256)), running=(None, tick), kv_cache_usage=(None, 0.123456))
+        mailbox.snapshot = snapshot((None, now), engines=engines, running=tick, current_wave=tick // 300)
+        hub.sample(now)
+    first, second = told(hub, 0), told(hub, 60.4)
+    assert first.at == [float(second) for second in range(60)]
+    assert (first.until, first.oldest_at) == (60.0, 0.0)
+    assert second.at[0] == 60.0
+    state = second.states[7]
+    assert (second.at[7], state.current_wave, state.totals.running) == (67.0, 2, 670)
+    assert state.engines.running == [None, 670]
+    assert state.engines.age_s == [None, 0.26]
+    assert state.engines.kv_cache_usage == [None, 0.1235]
+    newest = told(hub, 1e9)
+    assert (newest.at[0], newest.at[-1], newest.until) == (120.0, 124.0, None)
+
+
+def test_before_the_first_state_there_is_nothing_and_it_says_where_it_begins() -> None:
+    hub, _ = hub_over()
+    assert told(hub, 5) == m.StateHistory(at=[], states=[], until=None, oldest_at=None)
+    hub.sample(10.0)
+    assert told(hub, 9.9) == m.StateHistory(at=[], states=[], until=10.0, oldest_at=10.0)
+    assert told(hub, 10.0).at == [10.0]
+    hub.begin_anew()
+    assert told(hub, 10.0).oldest_at is None
+
+
+def test_a_state_is_found_by_the_time_that_was_told_for_it() -> None:
+    hub, _ = hub_over()
+    for tick in range(130):
+        hub.sample(tick * 1.0004 + 0.0004)  # told in whole milliseconds, rounded down
+    for first in (0, 60, 120):
+        page = told(hub, told(hub, first + 1).at[0])
+        assert page.at[0] <= first + 1
+        assert json.loads(msgspec.json.encode(page))["states"]

@@ -92,6 +92,21 @@ def test_history_grows_by_itself(fresh: Site) -> None:
     assert set(told.engines_subscribed) <= {0, 4}
 
 
+def test_the_states_around_a_moment_have_every_rank(fresh: Site) -> None:
+    fresh.loop.feed(stats(2, waiting=3, running=5, step=7))
+    with fresh.stream() as viewer:
+        for _ in range(3):
+            viewer.recv(5)
+    page = msgspec.json.decode(fresh.get(f"/api/v1/history/states?at={time.time()}").content, type=m.StateHistory)
+    assert len(page.at) == len(page.states) >= 1
+    assert page.oldest_at == page.at[0]
+    assert [len(state.engines.running) for state in page.states] == [4] * len(page.at)
+    unknown = problem(fresh.get("/api/v1/history/states?at=1&window_s=5"), 422, "invalid-parameter")
+    assert "window_s" in unknown["detail"]
+    missing = problem(fresh.get("/api/v1/history/states"), 422, "invalid-parameter")
+    assert "'at'" in missing["detail"]
+
+
 def test_an_action_tells_what_was_seen(fresh: Site) -> None:
     made = fresh.start()
     path = made.headers["location"]
@@ -134,6 +149,11 @@ def test_an_observed_action_names_nobody_as_silent(fresh: Site) -> None:
         "/api/v1/history?window_s=3601",
         "/api/v1/history?window_s=nan",
         "/api/v1/history?window_s=inf",
+        "/api/v1/history/states?at=",
+        "/api/v1/history/states?at=-1",
+        "/api/v1/history/states?at=nan",
+        "/api/v1/history/states?at=inf",
+        "/api/v1/history/states?at=yesterday",
         "/api/v1/engines/-1",
         "/api/v1/engines/one",
         "/api/v1/engines/99999999999999999999",

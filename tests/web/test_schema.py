@@ -61,6 +61,7 @@ def test_openapi_describes_every_route_with_our_types(shared: Site) -> None:
         "/api/v1/events",
         "/api/v1/alarms",
         "/api/v1/history",
+        "/api/v1/history/states",
         "/api/v1/recording",
         "/api/v1/actions/{action_id}",
         "/api/v1/session",

@@ -1,12 +1,16 @@
-"""What the load and the phase were over the last hour, in memory and bounded: 10 Hz for a minute, 1 Hz for an hour."""
+"""What the last hour was like, in bounded memory: load and phase at 10 Hz and then 1 Hz, whole states at 1 Hz."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+import msgspec
 
 from dp_coordinator.core.snapshot import Phase, Snapshot
-from dp_coordinator.web.messages import History
+from dp_coordinator.web.archive import Archive
+from dp_coordinator.web.messages import History, StateAt, StateHistory
 from dp_coordinator.web.views import WallClock
 
 FINE_SAMPLES = 600
@@ -49,11 +53,14 @@ class Recorder:
     def __init__(self) -> None:
         self._fine: deque[_Sample] = deque(maxlen=FINE_SAMPLES)
         self._coarse: deque[_Sample] = deque(maxlen=COARSE_SAMPLES)
+        self.archive = Archive()
+        """The whole states."""
 
     def clear(self) -> None:
         """Forget all."""
         self._fine.clear()
         self._coarse.clear()
+        self.archive.clear()
 
     def add(self, snapshot: Snapshot, now: float) -> None:
         """Record the state as it is at `now` (monotonic seconds)."""
@@ -88,4 +95,18 @@ class Recorder:
             running=[s.running for s in samples],
             front_ends=[s.front_ends for s in samples],
             engines_subscribed=[s.engines_subscribed for s in samples],
+        )
+
+    def states(self, moment: float, clock: WallClock) -> StateHistory:
+        """The whole states around a moment (Unix seconds): of the chunk with the newest that is not after it."""
+        chunks = self.archive.chunks()
+        begins = [clock.of(chunk.at[0]) for chunk in chunks]
+        number = bisect_right(begins, moment)
+        at = [clock.of(at) for at in chunks[number - 1].at] if number else []
+        texts = chunks[number - 1].texts() if number else b""
+        return StateHistory(
+            at=at,
+            states=cast(list[StateAt], msgspec.Raw(b"[" + texts + b"]")),  # encoded long ago
+            until=begins[number] if number < len(begins) else None,
+            oldest_at=begins[0] if begins else None,
         )

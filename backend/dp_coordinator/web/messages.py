@@ -338,11 +338,9 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
     """Indexes (not a column) of ranks seen stepping in the open wave."""
 
 
-class SnapshotMessage(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
-    """The newest state, at most 10 a second; a slow viewer skips states, never events."""
+class StateAt(msgspec.Struct, frozen=True):
+    """What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places."""
 
-    at: float
-    data_age_s: float
     current_wave: int
     engines_running: bool
     phase: PhaseName
@@ -354,6 +352,33 @@ class SnapshotMessage(msgspec.Struct, frozen=True, tag_field="type", tag="snapsh
     front_ends: int
     totals: Totals
     engines: EngineColumnsMessage
+    alarms: list[Alarm]
+    """All that stand, critical ones first."""
+    restarts: int
+    recovery: Recovery | None
+
+
+class StateHistory(msgspec.Struct, frozen=True):
+    """`GET /api/v1/history/states`: the states around a moment, one a second; waves and events tell the rest.
+
+    Answers do not overlap: the states before these are found by asking for a moment before the first, and those after
+    them by asking for `until`.
+    """
+
+    at: list[float]
+    """When each state was so, oldest first; empty when nothing so old is held."""
+    states: list[StateAt]
+    until: float | None
+    """When the states that follow these begin; null when these are the newest, of which there are more every second."""
+    oldest_at: float | None
+    """The oldest state that is held; null when none is."""
+
+
+class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
+    """The newest state, at most 10 a second; a slow viewer skips states, never events."""
+
+    at: float
+    data_age_s: float
     wave_coordination: bool
     dialect: str
     endpoints: EndpointInfo
@@ -362,10 +387,6 @@ class SnapshotMessage(msgspec.Struct, frozen=True, tag_field="type", tag="snapsh
     """The newest 20, newest first."""
     actions: list[Action]
     """The newest 5, newest first."""
-    alarms: list[Alarm]
-    """All that stand, critical ones first."""
-    restarts: int
-    recovery: Recovery | None
     last_seq: int
     recording: Playback | None = None
 

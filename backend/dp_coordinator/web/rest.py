@@ -75,6 +75,16 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     ) -> Response:
         return json_response(recorder.window(window_s, mailbox.clock(), clock))
 
+    @router.get(
+        "/history/states",
+        responses=says("StateHistory", "Whole states, a minute of them or less."),
+        dependencies=[Depends(only("at"))],
+    )
+    async def states(
+        at: Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")],
+    ) -> Response:
+        return json_response(recorder.states(at, clock))
+
     return router
 
 

@@ -30,6 +30,7 @@ REST_TYPES: tuple[type, ...] = (
     messages.EventPage,
     messages.AlarmPage,
     messages.History,
+    messages.StateHistory,
     messages.Action,
     messages.StartWave,
     messages.Login,

@@ -144,12 +144,19 @@ class Hub:
         snapshot = self._mailbox.snapshot
         self._recorder.add(snapshot, now)
         self.alarms.look(now)
+        if self._recorder.archive.due(now):
+            self._keep(snapshot, now)
         self._take_events()
         news = self._last_seq != self._told_seq
         changed = self._sampled is None or not _same(snapshot, self._sampled)
         if changed or news or began - self._sent_at >= self._settings.heartbeat_s:
             self._sampled, self._sent_at, self._told_seq = snapshot, began, self._last_seq
             self._hand_out(snapshot, now)
+
+    def _keep(self, snapshot: Snapshot, now: float) -> None:
+        alarms = self.alarms.messages(now, self._clock)
+        state = views.shortened(views.state_at(self._mailbox, snapshot, alarms, now, self._clock))
+        self._recorder.archive.add(encode(state), snapshot.engine_count, now)
 
     def _take_events(self) -> None:
         entries = self._mailbox.log.since(self._last_seq)

@@ -9,6 +9,8 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import asdict, replace
+
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import ActionState, Phase, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
@@ -233,14 +235,10 @@ def event_message(entry: LogEntry, clock: WallClock) -> m.EventMessage:
     return m.EventMessage(entry.seq, clock.of(entry.at), entry.kind, entry.fields)
 
 
-def snapshot_message(
-    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock
-) -> m.SnapshotMessage:
-    """The state as columns, for the stream."""
+def state_at(mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock) -> m.StateAt:
+    """What may change from one moment to the next, with engines as columns."""
     columns = snapshot.engines
-    return m.SnapshotMessage(
-        at=clock.of(now),
-        data_age_s=data_age(mailbox, snapshot, now),
+    return m.StateAt(
         current_wave=snapshot.current_wave,
         engines_running=snapshot.engines_running,
         phase=snapshot.phase.value,
@@ -261,15 +259,39 @@ def snapshot_message(
             restarts=list(columns.restarts),
             stepping=list(snapshot.stepping),
         ),
+        alarms=alarms,
+        restarts=mailbox.restarts,
+        recovery=recovery(snapshot, clock),
+    )
+
+
+def shortened(state: m.StateAt) -> m.StateAt:
+    """A state for the history: what nobody looks for in it is rounded away, so that it takes less room."""
+    engines = state.engines
+    return replace(
+        state,
+        engines=replace(
+            engines,
+            kv_cache_usage=[None if part is None else round(part, 4) for part in engines.kv_cache_usage],
+            age_s=[None if age is None else round(age, 2) for age in engines.age_s],
+        ),
+    )
+
+
+def snapshot_message(
+    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock
+) -> m.SnapshotMessage:
+    """The state for the stream."""
+    return m.SnapshotMessage(
+        **asdict(state_at(mailbox, snapshot, alarms, now, clock)),
+        at=clock.of(now),
+        data_age_s=data_age(mailbox, snapshot, now),
         wave_coordination=snapshot.wave_coordination,
         dialect=snapshot.dialect,
         endpoints=endpoints(mailbox),
         start_blocked=snapshot.start_blocked,
         waves=waves(snapshot, WAVES_SENT, now, clock),
         actions=[action(made, now, clock) for made in reversed(snapshot.actions[-ACTIONS_SENT:])],
-        alarms=alarms,
-        restarts=mailbox.restarts,
-        recovery=recovery(snapshot, clock),
         last_seq=mailbox.log.last_seq,
         recording=playback(mailbox),
     )
