@@ -1,5 +1,15 @@
 // The REST calls that the page makes. All same-origin; the token, when one is needed, travels in an HttpOnly cookie.
-import type { Action, History, Play, Playback, Problem, Session, StartWave, WavePage } from "./types.gen";
+import type {
+  Action,
+  History,
+  Play,
+  Playback,
+  Problem,
+  Session,
+  StartWave,
+  StateHistory,
+  WavePage,
+} from "./types.gen";
 
 /** A request that the server answered with a problem; `message` is fit for people. */
 export class ApiError extends Error {
@@ -48,6 +58,12 @@ export const session = (timeoutMs: number) =>
 export const login = (token: string) => call("/api/v1/login", json({ token }));
 
 export const history = (windowS: number) => call(`/api/v1/history?window_s=${windowS}`) as Promise<History>;
+
+/** The whole states around a moment in Unix seconds. */
+export const states = (at: number) =>
+  call(`/api/v1/history/states?at=${at.toFixed(3)}`, {
+    signal: AbortSignal.timeout(10_000),
+  }) as Promise<StateHistory>;
 
 /** The newest `limit` waves, newest first. */
 export const waves = (limit: number) => call(`/api/v1/waves?limit=${limit}`) as Promise<WavePage>;

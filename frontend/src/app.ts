@@ -2,10 +2,11 @@
 // animation frame; a hidden tab, which gets no frames, is brought up to date once a second.
 import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api";
+import { Archive, type Asking } from "./archive";
 import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { LoadHistory } from "./history";
-import { type Known, pastAt } from "./past";
+import { heard, type Known, pastAt } from "./past";
 import { engineRows, meanLoad } from "./staleness";
 import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
 import { Tape } from "./tape";
@@ -14,6 +15,8 @@ import type { StreamMessage } from "./types.gen";
 const TICK_MS = 200;
 const HISTORY_S = 3600;
 const WAVES = 1000;
+/** Of so long before the moment shown each rank has a small line. */
+export const SPARK_S = 60;
 
 export const link = signal<Link>({ state: "connecting", attempt: 0 });
 
@@ -34,6 +37,10 @@ export interface Moment {
   at: number;
   edge: number;
   known: Known;
+  /** When what is shown was so: a little earlier. */
+  shown: number;
+  /** How it stands with what the server may know besides. */
+  asking: Asking;
 }
 
 /** Null while the page is live. */
@@ -44,6 +51,20 @@ export const historyVersion = signal(0);
 
 export const loadHistory = new LoadHistory();
 export const tape = new Tape();
+
+/** Counts up when the tape was filled from the server's history. */
+export const tapeVersion = signal(0);
+
+export const archive = new Archive(
+  api.states,
+  (states) => {
+    if (live.snapshot !== null) tape.insert(heard(states, live.snapshot), live.life);
+    tapeVersion.value += 1;
+  },
+  () => {
+    if (past.value !== null) lookAt(past.value.at);
+  },
+);
 
 export const connected = computed(() => link.value.state === "open");
 
@@ -99,11 +120,13 @@ export function lookAt(moment: number): void {
   if (end === null) return;
   const edge = past.value?.edge ?? end;
   const at = Math.min(edge, Math.max(moment, end - HISTORY_S));
-  const { live: then, known, behind } = pastAt(at, live, tape, loadHistory);
+  const { live: then, known, at: shown } = pastAt(at, live, tape, loadHistory);
+  const asking = known === "all" ? "known" : archive.want(at);
+  if (known === "all" && tape.at(at - SPARK_S) === null) archive.want(at - SPARK_S);
   batch(() => {
-    past.value = { at, edge, known };
+    past.value = { at, edge, known, shown, asking };
     view.value = then;
-    now.value = behind * 1000;
+    now.value = 0;
   });
 }
 

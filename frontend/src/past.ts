@@ -2,56 +2,86 @@
 import type { LoadHistory } from "./history";
 import type { Live } from "./store";
 import { columnsOf, type Tape } from "./tape";
-import type { EngineColumnsMessage, SnapshotMessage, WaveInfo } from "./types.gen";
+import type { Action, EngineColumnsMessage, SnapshotMessage, StateHistory, WaveInfo } from "./types.gen";
 
 /** Waves that are listed. */
 const WAVES = 20;
 
-/** all: the page heard it itself; totals: the server's history, without ranks; nothing: neither. */
+/** all: the whole state; totals: those and the phase, of no rank anything; nothing: neither. */
 export type Known = "all" | "totals" | "nothing";
 
 export interface Past {
   live: Live;
   known: Known;
-  /** Seconds from the state that is shown to the moment that was asked for. */
-  behind: number;
+  /** The moment of the state that is shown: the newest known one that is not after the moment asked for. */
+  at: number;
 }
 
 /** `moment` in Unix seconds of the server's clock. `present` lends what does not change: names, addresses, the log. */
 export function pastAt(moment: number, present: Live, tape: Tape, history: LoadHistory): Past {
-  const log = present.log.filter((entry) => entry.at <= moment);
-  const base: Live = { ...present, log, earlier: [], snapshotAt: 0, snapshot: null };
   const frame = tape.at(moment);
-  if (frame !== null) {
-    const known = wavesAt(moment, history).filter((wave) => wave.number !== frame.wave?.number);
-    const waves = frame.wave === null ? known : [frame.wave, ...known];
-    const snapshot: SnapshotMessage = { ...frame.rest, engines: columnsOf(frame), waves };
-    return { live: { ...base, snapshot }, known: "all", behind: moment - frame.at };
-  }
   const sample = history.sampleAt(moment);
   const like = present.snapshot;
-  if (sample?.state === undefined || like === null) return { live: base, known: "nothing", behind: 0 };
+  const at = frame?.at ?? sample?.at ?? moment;
+  const log = present.log.filter((entry) => entry.at <= at);
+  const base: Live = { ...present, log, earlier: [], snapshotAt: 0, snapshot: null };
+  if (frame !== null) {
+    const known = wavesAt(at, history).filter((wave) => wave.number !== frame.wave?.number);
+    const waves = frame.wave === null ? known : [frame.wave, ...known];
+    const snapshot: SnapshotMessage = { ...frame.rest, engines: columnsOf(frame), waves };
+    return { live: { ...base, snapshot }, known: "all", at };
+  }
+  if (sample?.state === undefined || like === null) return { live: base, known: "nothing", at: moment };
   const { phase, current_wave, front_ends, engines_subscribed } = sample.state;
   const snapshot: SnapshotMessage = {
     ...like,
-    at: sample.at,
+    at,
     phase,
     current_wave,
     front_ends,
     engines_subscribed,
     data_age_s: 0,
-    phase_age_s: history.phaseAge(sample.at),
+    phase_age_s: history.phaseAge(at),
     asked_age_s: null,
     engines_running: phase === "running",
     totals: { waiting: sample.waiting, running: sample.running },
     engines: noColumns(like.engine_count),
     ready: true,
-    waves: wavesAt(moment, history),
-    actions: [],
+    waves: wavesAt(at, history),
+    actions: actionsAt(at, like.actions),
     alarms: [],
     recovery: null,
   };
-  return { live: { ...base, snapshot }, known: "totals", behind: moment - sample.at };
+  return { live: { ...base, snapshot }, known: "totals", at };
+}
+
+/** The states that the server kept, as the stream would have told them. Waves are known elsewhere. */
+export function heard({ at, states }: StateHistory, like: SnapshotMessage): SnapshotMessage[] {
+  return states.map((state, i) => {
+    const moment = at[i] ?? 0;
+    return {
+      ...like,
+      ...state,
+      at: moment,
+      data_age_s: 0,
+      waves: [],
+      actions: actionsAt(moment, like.actions),
+    };
+  });
+}
+
+/** Manual starts that had been asked for by then, with what had been seen of them. */
+function actionsAt(moment: number, actions: readonly Action[]): Action[] {
+  return actions
+    .filter((action) => action.asked_at <= moment)
+    .map((action) => {
+      const age_s = moment - action.asked_at;
+      if (action.took_s !== null && action.took_s <= age_s) return { ...action, age_s };
+      const seen = action.seen.filter((rank) => rank.after_s <= age_s);
+      const followed = new Set(seen.map((rank) => rank.engine_index));
+      const silent = Array.from({ length: action.engine_count }, (_, i) => i).filter((i) => !followed.has(i));
+      return { ...action, age_s, seen, silent, state: "asked", collective: false, took_s: null, summary: "" };
+    });
 }
 
 function noColumns(ranks: number): EngineColumnsMessage {

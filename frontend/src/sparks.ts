@@ -1,18 +1,17 @@
 // The load of each rank over the minute before the moment shown, as small lines to one common scale.
 import { computed } from "@preact/signals";
-import { shownAt, tape } from "./app";
+import { SPARK_S, shownAt, tape, tapeVersion } from "./app";
 import { loadOf, type Recorded } from "./tape";
 
 export const SPARK_WIDTH = 72;
 export const SPARK_HEIGHT = 18;
-const SECONDS = 60;
-
 const second = computed(() => Math.floor(shownAt.value ?? 0));
 
 /** One state per second; null where none was heard. */
-const frames = computed<(Recorded | null)[]>(() =>
-  Array.from({ length: SECONDS }, (_, i) => tape.at(second.value - SECONDS + 1 + i)),
-);
+const frames = computed<(Recorded | null)[]>(() => {
+  tapeVersion.value;
+  return Array.from({ length: SPARK_S }, (_, i) => tape.at(second.value - SPARK_S + 1 + i));
+});
 
 const highest = computed(() => {
   let most = 1;
@@ -37,7 +36,7 @@ export function sparkline(rank: number): string {
   frames.value.forEach((frame, i) => {
     const load = frame === null ? null : loadOf(frame, rank);
     if (load !== null) {
-      const x = (i * SPARK_WIDTH) / (SECONDS - 1);
+      const x = (i * SPARK_WIDTH) / (SPARK_S - 1);
       const y = SPARK_HEIGHT - 1 - (load / highest.value) * (SPARK_HEIGHT - 2);
       path += `${joined ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
     }

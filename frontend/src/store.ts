@@ -2,8 +2,8 @@
 import { PROTOCOL } from "./protocol";
 import type { EventMessage, Hello, SnapshotMessage, StreamMessage, WaveInfo } from "./types.gen";
 
-/** Entries of the event log that the page keeps. */
-export const LOG_SIZE = 2000;
+/** Entries of the event log that the page keeps: as many as the server does. */
+export const LOG_SIZE = 4096;
 
 /** Waves of earlier lives that the page keeps. */
 export const EARLIER_WAVES = 20;

@@ -1,4 +1,4 @@
-// What each rank reported, as this page has seen it: whole states of the last hour, in bounded memory.
+// What each rank reported, as this page has heard it or fetched it since: whole states of the last hour, in bounded memory.
 import type { EngineColumnsMessage, SnapshotMessage } from "./types.gen";
 
 const FINE_S = 60;
@@ -65,6 +65,19 @@ export class Tape {
     if (newest?.life === life && message.at - newest.at < fine && sameState(newest.rest, message)) return;
     this.frames.push(record(message, life, newest));
     this.thin(message.at, message.engine_count);
+  }
+
+  /** Fills holes with states that the server kept. */
+  insert(messages: readonly SnapshotMessage[], life: number): void {
+    for (const message of messages) {
+      const before = this.indexAt(message.at);
+      const [, coarse] = this.intervals(message.engine_count);
+      const apart = (frame: Recorded | undefined) =>
+        frame === undefined || Math.abs(frame.at - message.at) >= 0.9 * coarse;
+      if (!apart(this.frames[before]) || !apart(this.frames[before + 1])) continue;
+      this.frames.splice(before + 1, 0, record(message, life, this.frames[before]));
+      if (before < this.thinned) this.thinned += 1;
+    }
   }
 
   /** The newest frame that is not after a moment (Unix seconds), if it still told the state then. */

@@ -92,9 +92,9 @@ describe("a moment of the past", () => {
   };
 
   it("is whole where the page heard it", () => {
-    const { live, known, behind } = pastAt(at(12.5), present, tape, history);
+    const { live, known, at: shown } = pastAt(at(12.5), present, tape, history);
     expect(known).toBe("all");
-    expect(behind).toBeCloseTo(0.5);
+    expect(shown).toBe(at(12));
     expect(live.snapshot?.engines.running).toEqual([null, 12]);
     expect(live.snapshot?.waves.map((w) => [w.number, w.open, w.peak_running])).toEqual([
       [2, true, 12],

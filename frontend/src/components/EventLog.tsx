@@ -1,5 +1,5 @@
 import { computed, signal } from "@preact/signals";
-import { view } from "../app";
+import { past, view } from "../app";
 import { asJson, describe, KIND_GROUPS, matches } from "../events";
 import { count, moment } from "../format";
 import { LOG_SIZE, type LogEntry } from "../store";
@@ -80,6 +80,12 @@ function Entry({ entry }: { entry: LogEntry }) {
   );
 }
 
+/** An empty log is one in which nothing happened only if nobody forgot anything. */
+const none = () =>
+  past.value === null
+    ? "Nothing has happened yet."
+    : "No event of so long ago is held, or nothing had happened.";
+
 export function LogPanel() {
   const all = filtered.value;
   const newest = all.slice(-limit.value).reverse();
@@ -93,7 +99,7 @@ export function LogPanel() {
       tools={<Tools />}
     >
       {newest.length === 0 ? (
-        <p class="empty">{held === 0 ? "Nothing has happened yet." : "No event of this kind."}</p>
+        <p class="empty">{held === 0 ? none() : "No event of this kind."}</p>
       ) : (
         <Scroller class="log-scroll" label="Events, newest first, scrollable">
           <ol class="log" reversed>

@@ -1,5 +1,17 @@
 import { useComputed } from "@preact/signals";
-import { backToLive, link, mean, now, past, present, realNow, serverNow, tape, view } from "../app";
+import {
+  archive,
+  backToLive,
+  link,
+  type Moment,
+  mean,
+  now,
+  past,
+  present,
+  realNow,
+  serverNow,
+  view,
+} from "../app";
 import { count, duration, moment, phaseWord, restartText } from "../format";
 import { elapsedSince } from "../staleness";
 import { cycleTheme, theme } from "../theme";
@@ -160,19 +172,16 @@ export function Announcer() {
   );
 }
 
-/** What is not known of the moment that is shown. */
-function Unknown() {
-  const known = past.value?.known;
-  if (known === "all") return null;
-  const from = tape.first;
-  const since = from === null ? "" : ` before ${moment(from, serverNow.value)}, when this page was opened`;
-  return (
-    <span data-testid="unknown">
-      {known === "totals"
-        ? `Of each rank and of alarms nothing is known${since}: only totals, waves and events are shown.`
-        : "Nothing is known of this moment: neither this page nor the coordinator recorded it."}
-    </span>
-  );
+/** What is not known of the moment that is shown, or not yet. */
+function unknown({ at, known, asking }: Moment): string {
+  const ranks = "each rank and alarms";
+  if (asking === "loading") return `Loading what is known of ${ranks} …`;
+  if (asking === "failed") return `What is known of ${ranks} could not be loaded.`;
+  if (known === "nothing")
+    return "Nothing is known of this moment: neither this page nor the coordinator recorded it.";
+  const { oldest } = archive;
+  const before = oldest !== null && oldest > at ? ` before ${moment(oldest, serverNow.value)}` : " then";
+  return `Nothing is kept of ${ranks}${before}: only totals, waves and events are shown.`;
 }
 
 /** Said in large letters while the page does not show the present. */
@@ -184,9 +193,10 @@ export function PastBar() {
       <Icon name="paused" />
       <strong role="status">PAUSED VIEW</strong>
       <span>
-        as of {moment(looked.at, serverNow.value)}, {duration((serverNow.value ?? looked.at) - looked.at)} ago
+        as of {moment(looked.shown, serverNow.value)},{" "}
+        {duration((serverNow.value ?? looked.shown) - looked.shown)} ago
       </span>
-      <Unknown />
+      {looked.known !== "all" && <span data-testid="unknown">{unknown(looked)}</span>}
       <button type="button" class="button button-primary" onClick={backToLive}>
         Back to live
       </button>

@@ -1,4 +1,4 @@
-import { connected, now, view } from "../app";
+import { connected, now, past, view } from "../app";
 import { causeText, count, duration, moment, outcome } from "../format";
 import { elapsedSince } from "../staleness";
 import type { WaveInfo } from "../types.gen";
@@ -69,9 +69,11 @@ export function WavePanel() {
       {waves.length + earlier.length === 0 ? (
         <p class="empty">
           {snapshot.wave_coordination
-            ? snapshot.restarts > 0
-              ? "No wave since the restart; those before it are not held."
-              : "No wave yet. One starts when a request reaches a paused engine, or by hand."
+            ? past.value !== null
+              ? "No wave of so long ago is held, or there had been none."
+              : snapshot.restarts > 0
+                ? "No wave since the restart; those before it are not held."
+                : "No wave yet. One starts when a request reaches a paused engine, or by hand."
             : "Wave coordination is off: there are no waves."}
         </p>
       ) : (
