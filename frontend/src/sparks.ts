@@ -5,6 +5,7 @@ import { loadOf, type Recorded } from "./tape";
 
 export const SPARK_WIDTH = 72;
 export const SPARK_HEIGHT = 18;
+
 const second = computed(() => Math.floor(shownAt.value ?? 0));
 
 /** One state per second; null where none was heard. */

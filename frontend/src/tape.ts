@@ -71,11 +71,10 @@ export class Tape {
   insert(messages: readonly SnapshotMessage[], life: number): void {
     for (const message of messages) {
       const before = this.indexAt(message.at);
+      const frame = this.frames[before];
       const [, coarse] = this.intervals(message.engine_count);
-      const apart = (frame: Recorded | undefined) =>
-        frame === undefined || Math.abs(frame.at - message.at) >= 0.9 * coarse;
-      if (!apart(this.frames[before]) || !apart(this.frames[before + 1])) continue;
-      this.frames.splice(before + 1, 0, record(message, life, this.frames[before]));
+      if (frame !== undefined && message.at - frame.at < 0.9 * coarse) continue;
+      this.frames.splice(before + 1, 0, record(message, life, frame));
       if (before < this.thinned) this.thinned += 1;
     }
   }

@@ -103,7 +103,7 @@ describe("a tape that is filled", () => {
 
   it("tells every moment's own state, and leaves what was heard as it was", () => {
     const tape = new Tape();
-    for (const second of [90, 95, 96, 100]) {
+    for (const second of [90, 95, 95.5, 100.2]) {
       const engines = { ...snapshot().engines, running: [null, -second] };
       tape.push(snapshot({ at: BEGIN + second, engines }), 0);
     }
@@ -112,7 +112,9 @@ describe("a tape that is filled", () => {
     expect(running(tape, BEGIN + 75.5)).toEqual([75, 75]);
     expect(running(tape, BEGIN + 90.2)).toEqual([90, -90]);
     expect(running(tape, BEGIN + 92.2)).toEqual([92, 92]);
-    expect(running(tape, BEGIN + 96)).toEqual([96, -96]);
+    expect(running(tape, BEGIN + 95.6)).toEqual([95.5, -95]);
+    expect(running(tape, BEGIN + 96.3)).toEqual([95.5, -95]);
+    expect(running(tape, BEGIN + 99.9)).toEqual([99, 99]); // just before the next that was heard
     expect(tape.at(BEGIN + 75)?.rest.dialect).toBe("0.28");
     const before = tape.length;
     tape.insert(heard(history(BEGIN + 60, 40), like), 0);

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 from playwright.sync_api import Browser, expect
+from websockets.sync.client import connect
 
-from tests.browser.rig import assert_accessible, page, phase, rank, stack, stat
+from tests.browser.rig import Stack, assert_accessible, page, phase, rank, stack, stat
+from tests.web.watching import received
 
 
 def test_the_keyboard_reaches_everything(browser: Browser) -> None:
@@ -94,22 +97,66 @@ def test_scrubbing_leads_the_whole_page_through_the_past(browser: Browser) -> No
         expect(tab.locator("#log li[data-kind=wave_completed]")).to_have_count(1)
 
 
-def test_a_page_opened_later_knows_the_totals_of_before_and_says_what_it_does_not(browser: Browser) -> None:
+def kept(made: Stack, name: str) -> float:
+    """Wait until the server's history has a state of that phase; when it was taken."""
+    with connect(f"{made.url.replace('http', 'ws', 1)}/api/v1/stream", proxy=None) as stream:
+        for _ in received(stream):
+            told = made.rest(f"history/states?at={time.time()}")
+            for at, state in zip(told["at"], told["states"], strict=True):
+                if state["phase"] == name:
+                    return float(at)
+    raise AssertionError
+
+
+def test_a_page_opened_later_shows_every_rank_as_it_was_before(browser: Browser) -> None:
     with stack() as made:
-        with page(browser, made.url) as first:
-            made.run(0)
-            phase(first, "RUNNING")
-            made.complete(0)
-            phase(first, "PAUSED")
-        held = made.rest("history?window_s=60")
-        between = held["at"][held["phase"].index("running")] + 0.01
-        with page(browser, f"{made.url}/#at={between:.3f}") as tab:
-            expect(tab.get_by_test_id("unknown")).to_contain_text("Of each rank and of alarms nothing is known before")
+        made.run(0)
+        busy = kept(made, "running")
+        made.complete(0)
+        with page(browser, made.url) as tab:
+            phase(tab, "PAUSED")
+            expect(rank(tab, 1).locator(".col-running")).to_have_text("0")
+            tab.goto(f"{made.url}/#at={busy + 0.01:.3f}")
             phase(tab, "RUNNING")
+            expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
+            expect(rank(tab, 1).locator(".col-status")).not_to_have_text("unknown")
+            expect(stat(tab, "Running")).to_have_text("3")
+            expect(tab.get_by_test_id("unknown")).to_have_count(0)
+            expect(tab.locator("#waves .row-open")).to_have_count(1)
+            expect(tab.locator("#log li[data-kind=wave_started]")).to_have_count(1)
+            expect(tab.locator("#log li[data-kind=wave_completed]")).to_have_count(0)
+            assert_accessible(tab)
+            tab.keyboard.press("Escape")
+            phase(tab, "PAUSED")
+            expect(rank(tab, 1).locator(".col-running")).to_have_text("0")
+
+
+def test_what_the_server_cannot_tell_of_the_past_is_said_and_not_made_up(browser: Browser) -> None:
+    with stack() as made:
+        made.run(0)
+        busy = kept(made, "running")
+        made.complete(0)
+        with page(browser, made.url) as tab:
+            phase(tab, "PAUSED")
+            empty = {"at": [], "states": [], "until": busy + 0.02, "oldest_at": busy + 0.02}
+            tab.route("**/history/states*", lambda route: route.fulfill(json=empty))
+            tab.goto(f"{made.url}/#at={busy + 0.01:.3f}")
+            unknown = tab.get_by_test_id("unknown")
+            expect(unknown).to_contain_text("Nothing is kept of each rank and alarms before")
+            phase(tab, "RUNNING")
+            expect(stat(tab, "Running")).to_have_text("3")
             expect(rank(tab, 1).locator(".col-status")).to_have_text("unknown")
             expect(rank(tab, 1).locator(".col-running")).to_have_text("—")
-            expect(tab.locator("#waves .row-open")).to_have_count(1)
             assert_accessible(tab)
+            tab.unroute("**/history/states*")
+            tab.route("**/history/states*", lambda route: route.abort())
+            tab.goto(f"{made.url}/#at={busy + 0.03:.3f}")
+            expect(unknown).to_contain_text("could not be loaded")
+            expect(rank(tab, 1).locator(".col-running")).to_have_text("—")
+            tab.unroute("**/history/states*")
+            tab.goto(f"{made.url}/#at={busy + 0.04:.3f}")
+            expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
+            expect(unknown).to_have_count(0)
 
 
 def test_the_address_says_what_is_shown_and_nonsense_in_it_is_told(browser: Browser) -> None:
