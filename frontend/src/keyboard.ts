@@ -2,7 +2,7 @@
 import { backToLive, link, past, togglePast } from "./app";
 import { filterText, selected, zoom } from "./choices";
 import { helpOpen } from "./components/Help";
-import { blocked, dialog, openStart } from "./start";
+import { blocked, openStart } from "./start";
 import { cycleTheme } from "./theme";
 
 function typing(target: EventTarget | null): boolean {
@@ -32,7 +32,8 @@ const KEYS: Record<string, () => void> = {
 
 function onKey(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (link.value.state === "login" || helpOpen.value || dialog.value.step !== "closed") return;
+  // Asked of the document: a dialog that Escape has just closed tells us so a moment later.
+  if (link.value.state === "login" || document.querySelector("dialog[open]") !== null) return;
   if (event.key === "Escape" && document.activeElement?.id === "engine-filter") {
     filterText.value = "";
     (document.activeElement as HTMLElement).blur();
