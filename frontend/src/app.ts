@@ -173,6 +173,7 @@ function onMessage(message: StreamMessage | null): void {
     pending.push(arrival);
     settle();
     loadHistory.setEpoch(String(message.started_at));
+    archive.forget();
     void fetchHistory();
   } else {
     pending.push(arrival);

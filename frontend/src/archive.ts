@@ -26,6 +26,13 @@ export class Archive {
     private readonly settled: () => void,
   ) {}
 
+  /** Ask anew: another process answers from now on, or its clock was set, or a recording is at another place. */
+  forget(): void {
+    this.answers = [];
+    this.failedAt = null;
+    this.oldest = null;
+  }
+
   /** Sees to it that the states around a moment (Unix seconds) are there, and says how that stands. */
   want(moment: number): Asking {
     window.clearTimeout(this.timer);

@@ -77,6 +77,16 @@ describe("what the server kept", () => {
     expect(asked).toHaveLength(1);
   });
 
+  it("is asked for anew when another process answers", async () => {
+    const { archive, asked } = rig(() => history(BEGIN, 60));
+    archive.want(BEGIN + 3);
+    await vi.runAllTimersAsync();
+    archive.forget();
+    expect([archive.want(BEGIN + 3), archive.oldest]).toEqual(["loading", null]);
+    await vi.runAllTimersAsync();
+    expect(asked).toHaveLength(2);
+  });
+
   it("says so when it cannot be had, and may be had later", async () => {
     let broken = true;
     const { archive, asked, settled } = rig(() => {
