@@ -85,7 +85,7 @@ function Legend() {
           ? `at ${clockTime(at.at)}`
           : past.value === null
             ? "now"
-            : `at ${moment(past.value.at, serverNow.value)}`}
+            : `at ${moment(past.value.shown, serverNow.value)}`}
       </span>
     </p>
   );
