@@ -89,6 +89,9 @@ def test_it_goes_to_any_moment_and_stays_there(site, at, wave, running):
     assert first["phase_age_s"] < 6
     assert len(site.get("history?window_s=60")["at"]) >= min(at, 60) * 5
     assert site.get("history?window_s=60")["at"][-1] == pytest.approx(told["at"], abs=0.2)
+    moment = told["at"] - 1.5  # every rank's past is there too, although nobody watched it
+    kept = [at for at in site.get(f"history/states?at={moment}")["at"] if at <= moment]
+    assert moment - kept[-1] < 1.1
 
 
 def test_time_goes_as_fast_as_it_is_told(site):
