@@ -240,17 +240,23 @@ export interface SnapshotMessage {
   current_wave: number;
   engines_running: boolean;
   phase: PhaseName;
+  /** Seconds since the phase last changed. */
   phase_age_s: number;
+  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
   asked_age_s: number | null;
+  /** Every expected engine has subscribed and READY was sent. */
   ready: boolean;
   engine_count: number;
   engines_subscribed: number;
   front_ends: number;
   totals: Totals;
-  engines: EngineColumnsMessage;
-  alarms: Alarm[];
+  /** How often this coordinator came back; 0 in its first life. */
   restarts: number;
+  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
   recovery: Recovery | null;
+  engines: EngineColumnsMessage;
+  /** All that stand, critical ones first. */
+  alarms: Alarm[];
   at: number;
   data_age_s: number;
   wave_coordination: boolean;
@@ -281,14 +287,18 @@ export interface State {
   phase_age_s: number;
   /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
   asked_age_s: number | null;
-  /** Ranks seen stepping in the open wave. */
-  stepping: number[];
   /** Every expected engine has subscribed and READY was sent. */
   ready: boolean;
   engine_count: number;
   engines_subscribed: number;
   front_ends: number;
   totals: Totals;
+  /** How often this coordinator came back; 0 in its first life. */
+  restarts: number;
+  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  recovery: Recovery | null;
+  /** Ranks seen stepping in the open wave. */
+  stepping: number[];
   engines: Engine[];
   dialect: string;
   wave_coordination: boolean;
@@ -303,10 +313,6 @@ export interface State {
   version: string;
   /** The coordinator's own process; a supervised one has another after every restart. */
   pid: number;
-  /** How often this coordinator came back; 0 in its first life. */
-  restarts: number;
-  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
-  recovery: Recovery | null;
   /** Null when this is live; otherwise all of this is out of a recording. */
   recording?: Playback | null;
 }
@@ -316,18 +322,23 @@ export interface StateAt {
   current_wave: number;
   engines_running: boolean;
   phase: PhaseName;
+  /** Seconds since the phase last changed. */
   phase_age_s: number;
+  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
   asked_age_s: number | null;
+  /** Every expected engine has subscribed and READY was sent. */
   ready: boolean;
   engine_count: number;
   engines_subscribed: number;
   front_ends: number;
   totals: Totals;
+  /** How often this coordinator came back; 0 in its first life. */
+  restarts: number;
+  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  recovery: Recovery | null;
   engines: EngineColumnsMessage;
   /** All that stand, critical ones first. */
   alarms: Alarm[];
-  restarts: number;
-  recovery: Recovery | null;
 }
 
 /** `GET /api/v1/history/states`: the states around a moment, one a second; waves and events tell the rest. Answers do not overlap: the states before these are found by asking for a moment before the first, and those after them by asking for `until`. */

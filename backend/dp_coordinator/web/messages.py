@@ -62,8 +62,8 @@ class EndpointInfo(msgspec.Struct, frozen=True):
     back_publish: str
 
 
-class State(msgspec.Struct, frozen=True):
-    """`GET /api/v1/state`."""
+class Situation(msgspec.Struct, frozen=True):
+    """What REST, the stream and the history all tell of one moment."""
 
     current_wave: int
     engines_running: bool
@@ -72,14 +72,24 @@ class State(msgspec.Struct, frozen=True):
     """Seconds since the phase last changed."""
     asked_age_s: float | None
     """Seconds since START was last broadcast for the open wave; null when nothing was asked."""
-    stepping: list[int]
-    """Ranks seen stepping in the open wave."""
     ready: bool
     """Every expected engine has subscribed and READY was sent."""
     engine_count: int
     engines_subscribed: int
     front_ends: int
     totals: Totals
+    restarts: int
+    """How often this coordinator came back; 0 in its first life."""
+    recovery: Recovery | None
+    """Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the
+    coordinator tells front-ends, not what the engines do."""
+
+
+class State(Situation, frozen=True):
+    """`GET /api/v1/state`."""
+
+    stepping: list[int]
+    """Ranks seen stepping in the open wave."""
     engines: list[Engine]
     dialect: str
     wave_coordination: bool
@@ -94,11 +104,6 @@ class State(msgspec.Struct, frozen=True):
     """dp-coordinator's own version."""
     pid: int
     """The coordinator's own process; a supervised one has another after every restart."""
-    restarts: int
-    """How often this coordinator came back; 0 in its first life."""
-    recovery: Recovery | None
-    """Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the
-    coordinator tells front-ends, not what the engines do."""
     recording: Playback | None = None
     """Null when this is live; otherwise all of this is out of a recording."""
 
@@ -338,24 +343,12 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
     """Indexes (not a column) of ranks seen stepping in the open wave."""
 
 
-class StateAt(msgspec.Struct, frozen=True):
+class StateAt(Situation, frozen=True):
     """What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places."""
 
-    current_wave: int
-    engines_running: bool
-    phase: PhaseName
-    phase_age_s: float
-    asked_age_s: float | None
-    ready: bool
-    engine_count: int
-    engines_subscribed: int
-    front_ends: int
-    totals: Totals
     engines: EngineColumnsMessage
     alarms: list[Alarm]
     """All that stand, critical ones first."""
-    restarts: int
-    recovery: Recovery | None
 
 
 class StateHistory(msgspec.Struct, frozen=True):
@@ -391,13 +384,8 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     recording: Playback | None = None
 
 
-class EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
+class EventMessage(Event, frozen=True, tag_field="type", tag="event"):
     """One event-log entry, in order and without gaps."""
-
-    seq: int
-    at: float
-    kind: str
-    fields: Mapping[str, object]
 
 
 class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap"):

@@ -75,6 +75,9 @@ def _field_docs() -> dict[str, dict[str, str]]:
     for node in ast.parse(inspect.getsource(messages)).body:
         if not isinstance(node, ast.ClassDef):
             continue
+        for base in node.bases:
+            if isinstance(base, ast.Name):
+                docs[node.name] = dict(docs.get(base.id, {}))
         for field, after in zip(node.body, node.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(after):
                 docs.setdefault(node.name, {})[field.target.id] = " ".join(ast.literal_eval(after.value).split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from msgspec.structs import asdict, replace
 
@@ -185,20 +186,29 @@ def recovery(snapshot: Snapshot, clock: WallClock) -> m.Recovery | None:
     )
 
 
+def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallClock) -> dict[str, Any]:
+    """The fields of a `Situation`."""
+    return {
+        "current_wave": snapshot.current_wave,
+        "engines_running": snapshot.engines_running,
+        "phase": snapshot.phase.value,
+        "phase_age_s": seconds(now - snapshot.phase_since),
+        "asked_age_s": _age(now, snapshot.asked_at),
+        "ready": snapshot.ready,
+        "engine_count": snapshot.engine_count,
+        "engines_subscribed": snapshot.engines_subscribed,
+        "front_ends": snapshot.front_ends,
+        "totals": m.Totals(snapshot.waiting, snapshot.running),
+        "restarts": mailbox.restarts,
+        "recovery": recovery(snapshot, clock),
+    }
+
+
 def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, clock: WallClock) -> m.State:
     """`GET /api/v1/state`."""
     return m.State(
-        current_wave=snapshot.current_wave,
-        engines_running=snapshot.engines_running,
-        phase=snapshot.phase.value,
-        phase_age_s=seconds(now - snapshot.phase_since),
-        asked_age_s=_age(now, snapshot.asked_at),
+        **_situation(mailbox, snapshot, now, clock),
         stepping=list(snapshot.stepping),
-        ready=snapshot.ready,
-        engine_count=snapshot.engine_count,
-        engines_subscribed=snapshot.engines_subscribed,
-        front_ends=snapshot.front_ends,
-        totals=m.Totals(snapshot.waiting, snapshot.running),
         engines=engines(snapshot, now, stale_after),
         dialect=snapshot.dialect,
         wave_coordination=snapshot.wave_coordination,
@@ -209,8 +219,6 @@ def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, 
         data_age_s=data_age(mailbox, snapshot, now),
         version=__version__,
         pid=os.getpid(),
-        restarts=mailbox.restarts,
-        recovery=recovery(snapshot, clock),
         recording=playback(mailbox),
     )
 
@@ -239,16 +247,7 @@ def state_at(mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: f
     """What may change from one moment to the next, with engines as columns."""
     columns = snapshot.engines
     return m.StateAt(
-        current_wave=snapshot.current_wave,
-        engines_running=snapshot.engines_running,
-        phase=snapshot.phase.value,
-        phase_age_s=seconds(now - snapshot.phase_since),
-        asked_age_s=_age(now, snapshot.asked_at),
-        ready=snapshot.ready,
-        engine_count=snapshot.engine_count,
-        engines_subscribed=snapshot.engines_subscribed,
-        front_ends=snapshot.front_ends,
-        totals=m.Totals(snapshot.waiting, snapshot.running),
+        **_situation(mailbox, snapshot, now, clock),
         engines=m.EngineColumnsMessage(
             waiting=list(columns.waiting),
             running=list(columns.running),
@@ -260,8 +259,6 @@ def state_at(mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: f
             stepping=list(snapshot.stepping),
         ),
         alarms=alarms,
-        restarts=mailbox.restarts,
-        recovery=recovery(snapshot, clock),
     )
 
 
