@@ -61,9 +61,7 @@ export const archive = new Archive(
     if (live.snapshot !== null) tape.insert(heard(states, live.snapshot), live.life);
     tapeVersion.value += 1;
   },
-  () => {
-    if (past.value !== null) lookAt(past.value.at);
-  },
+  lookAgain,
 );
 
 export const connected = computed(() => link.value.state === "open");
@@ -122,12 +120,25 @@ export function lookAt(moment: number): void {
   const at = Math.min(edge, Math.max(moment, end - HISTORY_S));
   const { live: then, known, at: shown } = pastAt(at, live, tape, loadHistory);
   const asking = known === "all" ? "known" : archive.want(at);
-  if (known === "all" && tape.at(at - SPARK_S) === null) archive.want(at - SPARK_S);
+  if (asking === "known") wantMinute(at);
   batch(() => {
     past.value = { at, edge, known, shown, asking };
     view.value = then;
     now.value = 0;
   });
+}
+
+/** Sees to it that what the server kept of the minute before a moment is there. */
+function wantMinute(end: number): void {
+  for (let at = end - SPARK_S; at < end - 2; at += 2) {
+    if (tape.at(at) === null && archive.want(at) !== "known") return; // and on from there once it has come
+  }
+}
+
+/** More may be known now. */
+function lookAgain(): void {
+  if (past.value !== null) lookAt(past.value.at);
+  else if (serverNow.value !== null) wantMinute(serverNow.value);
 }
 
 export function backToLive(): void {
@@ -189,7 +200,7 @@ async function fetchHistory(): Promise<void> {
   if (load.status === "fulfilled") loadHistory.merge(load.value);
   if (waves.status === "fulfilled") loadHistory.noteWaves([...waves.value.waves].reverse());
   historyVersion.value += 1;
-  if (past.value !== null) lookAt(past.value.at); // more may be known of it now
+  lookAgain();
 }
 
 const connection = new Connection({
