@@ -10,7 +10,7 @@ from dp_coordinator.web import messages as m
 from dp_coordinator.web.history import COARSE_SAMPLES, FINE_SAMPLES, Recorder
 from dp_coordinator.web.stream import Hub
 from dp_coordinator.web.views import WallClock
-from tests.web.builders import columns, snapshot
+from tests.web.builders import columns, snapshot, wave
 from tests.web.watching import hub_over
 
 
@@ -89,3 +89,16 @@ def test_a_state_is_found_by_the_time_that_was_told_for_it() -> None:
         page = told(hub, told(hub, first + 1).at[0])
         assert page.at[0] <= first + 1
         assert json.loads(msgspec.json.encode(page))["states"]
+
+
+def test_alarms_are_kept_as_they_stood() -> None:
+    hub, mailbox = hub_over()
+    open_wave = wave(4, asked_at=0.0, started_at=0.0, ended_at=None, completed=False, peak_waiting=1)
+    asked = snapshot((0.0, 0.0), phase=Phase.STARTING, phase_since=0.0, waiting=1, waves=(open_wave,))
+    for tick in range(100):
+        mailbox.snapshot = asked
+        mailbox.loop_alive_at = tick / 10
+        hub.sample(tick / 10)
+    states = told(hub, 0).states
+    assert [alarm.kind for alarm in states[2].alarms] == []
+    assert [alarm.kind for alarm in states[8].alarms] == ["asked_not_stepping"]
