@@ -1,4 +1,4 @@
-import { signal, useSignalEffect } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { connected, mean, rows } from "../app";
 import { selected } from "../choices";
@@ -8,7 +8,7 @@ import { SPARK_HEIGHT, SPARK_WIDTH, sparkline } from "../sparks";
 import type { EngineRow } from "../staleness";
 import { paletteVersion } from "../theme";
 import { filteredRanks, fullLoad, maxLoad } from "./engines";
-import { Icon } from "./ui";
+import { Icon, useDrawing } from "./ui";
 
 const pointed = signal<number | null>(null);
 
@@ -90,7 +90,7 @@ export function Grid() {
     return () => watch.disconnect();
   }, []);
 
-  useSignalEffect(() => {
+  useDrawing(() => {
     size.current.value;
     const kept = filteredRanks.value;
     const marked = [selected.value, pointed.value].filter((rank) => rank !== null);
@@ -98,7 +98,7 @@ export function Grid() {
     grid.current?.draw(rows.value, full, (rank) => kept === null || kept.has(rank), marked);
   });
 
-  useSignalEffect(() => {
+  useDrawing(() => {
     paletteVersion.value;
     connected.value;
     requestAnimationFrame(() => {

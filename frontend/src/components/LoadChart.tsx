@@ -1,4 +1,4 @@
-import { signal, useSignalEffect } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import {
   connected,
@@ -17,7 +17,7 @@ import { localMs } from "../clock";
 import { marksOf } from "../events";
 import { clockTime, count, moment } from "../format";
 import { paletteVersion } from "../theme";
-import { Panel } from "./ui";
+import { Panel, useDrawing } from "./ui";
 
 const hover = signal<Hover | null>(null);
 
@@ -112,7 +112,7 @@ function Canvas() {
     return () => plot.current?.destroy();
   }, []);
 
-  useSignalEffect(() => {
+  useDrawing(() => {
     historyVersion.value;
     const shown = edges();
     if (plot.current === null || shown === null) return;
@@ -134,7 +134,7 @@ function Canvas() {
     });
   });
 
-  useSignalEffect(() => {
+  useDrawing(() => {
     paletteVersion.value;
     connected.value; // without a connection the page turns grey, and so does the chart
     requestAnimationFrame(() => plot.current?.recolour());

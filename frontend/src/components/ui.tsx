@@ -1,4 +1,5 @@
 // Small pieces that every panel uses.
+import { effect } from "@preact/signals";
 import { type ComponentChildren, toChildArray } from "preact";
 import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
 
@@ -59,6 +60,11 @@ export function Icon({ name }: { name: IconName }) {
       {PATHS[name]}
     </svg>
   );
+}
+
+/** Draws again whenever a signal that it reads changes, in the same frame; useSignalEffect would do so in the next. */
+export function useDrawing(draw: () => void): void {
+  useEffect(() => effect(draw), []);
 }
 
 /** A part of the page that may fail without taking the rest with it. */
