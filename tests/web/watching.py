@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,7 +58,9 @@ def events_in(messages: list[Any]) -> list[Any]:
 
 
 def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Hub, Mailbox]:
+    """A hub to be sampled at moments of the test's own choosing, over a loop that never stands still."""
     mailbox = Mailbox(snapshot_now or snapshot(), ENDPOINTS, min_stats_update_interval=0.1)
+    mailbox.loop_alive_at = math.inf
     return Hub(mailbox, WebSettings(**settings), WallClock(), Recorder()), mailbox
 
 
