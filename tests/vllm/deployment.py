@@ -197,11 +197,15 @@ class Deployment:
         for future in self.start(count, tokens, node):
             future.result(90)
 
-    def gauge(self, name: str) -> dict[int, float]:
-        """One of vLLM's own gauges, by engine."""
-        text = HTTP.get(f"http://127.0.0.1:{self.nodes[0].port}/metrics", timeout=10).text
-        found = re.findall(rf'^vllm:{name}{{[^}}]*engine="(\d+)"[^}}]*}} (\S+)$', text, re.MULTILINE)
-        return {int(engine): float(value) for engine, value in found}
+    def counts(self) -> dict[int, tuple[float, float]]:
+        """(waiting, running) of each engine, as vLLM's own metrics have them."""
+        text = HTTP.get(f"http://127.0.0.1:{self.nodes[0].port}/metrics", timeout=60).text
+        gauges: dict[str, dict[int, float]] = {"waiting": {}, "running": {}}
+        for name, engine, value in re.findall(
+            r'^vllm:num_requests_(waiting|running){[^}]*engine="(\d+)"[^}]*} (\S+)$', text, re.MULTILINE
+        ):
+            gauges[name][int(engine)] = float(value)
+        return {engine: (gauges["waiting"][engine], running) for engine, running in gauges["running"].items()}
 
     @contextlib.contextmanager
     def watching_waves(self) -> Iterator[list[int]]:
