@@ -240,8 +240,10 @@ export class LoadChart {
       ctx.fillRect(Math.round(x(tick)), TOP, 1, bottom - TOP);
       // Seconds are said only where neighbouring ticks are less than a minute apart.
       const text = clockTime(tick);
+      const label = step < 60 ? text : text.slice(0, 5);
+      const half = ctx.measureText(label).width / 2;
       ctx.fillStyle = colours["text-muted"];
-      ctx.fillText(step < 60 ? text : text.slice(0, 5), x(tick), bottom + 8);
+      ctx.fillText(label, Math.min(x(tick), width - half), bottom + 8);
     }
   }
 

@@ -21,8 +21,6 @@ import { StartWaveDialog } from "./StartWave";
 import { Guard } from "./ui";
 import { WavePanel } from "./WaveList";
 
-const FEW_ENGINES = 8;
-
 function Footer() {
   const { hello, ignored, snapshot } = view.value;
   return (
@@ -49,8 +47,6 @@ function Footer() {
 
 function Dashboard() {
   const lost = link.value.state === "lost";
-  // The two columns keep about the same length: few engines leave room for the log below them.
-  const few = (view.value.snapshot?.engine_count ?? 0) <= FEW_ENGINES;
   return (
     <div class={lost ? "page page-lost" : "page"}>
       <TopBar />
@@ -79,11 +75,10 @@ function Dashboard() {
           <div class="column column-main">
             <LoadPanel />
             <EnginePanel />
-            {few && <LogPanel />}
           </div>
           <div class="column column-side">
             <WavePanel />
-            {!few && <LogPanel />}
+            <LogPanel />
           </div>
         </div>
       </main>

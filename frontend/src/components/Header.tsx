@@ -37,7 +37,7 @@ function DataAge() {
   return (
     <span class={old ? "age age-old" : "age age-live"} title="Age of the newest state on this page">
       <Icon name={old ? "stale" : "fresh"} />
-      {old ? `data is ${duration(age)} old` : <>live, {Math.round(age * 1000)} ms</>}
+      {old ? `data is ${duration(age)} old` : `live, ${duration(age)}`}
     </span>
   );
 }

@@ -17,7 +17,8 @@ function Duration({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
 function tag(wave: WaveInfo): string | null {
   if (wave.open) return "open";
   if (wave.completed) return null;
-  return wave.ended_at === null ? "cut off" : "overtaken";
+  if (wave.ended_at === null) return "cut off";
+  return wave.started_at === null ? "not started" : "overtaken";
 }
 
 function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today: number }) {
@@ -28,7 +29,7 @@ function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today:
         {count(wave.number)}
       </th>
       <td class="text">
-        {causeText(wave.cause, wave.cause_engine)}
+        <span class="cause">{causeText(wave.cause, wave.cause_engine)}</span>
         {state !== null && <span class="tag">{state}</span>}
       </td>
       <td class="number">{moment(wave.asked_at ?? wave.started_at, today)}</td>
