@@ -171,10 +171,15 @@ class Deployment:
     def _after(self, killed: int, what: str, *phases: str) -> Any:
         def check() -> Any:
             state = self.state()
+            seen.append({name: state[name] for name in ("pid", "phase", "current_wave", "recovery")})
             recovery = state["recovery"]
             return state if state["pid"] != killed and recovery is not None and recovery["phase"] in phases else None
 
-        return eventually(f"the next coordinator {what}", check)
+        seen: list[Any] = []
+        try:
+            return eventually(f"the next coordinator {what}", check)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the last that was seen: {seen[-1:]}") from None
 
     # -- vLLM's side
 

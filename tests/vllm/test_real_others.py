@@ -90,6 +90,9 @@ def test_two_vllm_serve(place):
                 vllm.complete_all(4, 16, node)
                 killed = vllm.kill_worker()
                 vllm.complete_all(2, 16, node)
-                vllm.recovered(killed)
+                vllm.rejoined(killed)
+                # The kill comes just when a wave ends. When that was lost, the engines have nothing more to say until
+                # the next request.
                 vllm.complete(8, node)
+                vllm.recovered(killed)
         assert vllm.paused()["current_wave"] > before

@@ -60,6 +60,8 @@ LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
+TOLD = frozenset({"ready_sent", "engine_count_changed", "engines_rejoined", "recovery_finished"})
+"""Records that the log has too, by default: once in a life or a restart, and asked for when those go wrong."""
 
 
 class StartTimeoutError(RuntimeError):
@@ -321,7 +323,7 @@ class Loop:
         if record.kind == "wave_completed" and isinstance(duration, float):
             self._counters.wave_seconds.observe(duration)
         self._mailbox.log.append(now, record.kind, record.fields)
-        log.debug("%s %s", record.kind, record.fields)
+        log.log(logging.INFO if record.kind in TOLD else logging.DEBUG, "%s %s", record.kind, record.fields)
 
     def _bad_frame(self, channel: str, verdict: str, detail: str, now: float) -> None:
         self._counters.count_frame(channel, verdict)
