@@ -25,6 +25,7 @@ from dp_coordinator.recorder import entries
 MADE_ANEW = {
     "core": {"dialect", "_waves", "_load", "_log", "_manual", "_recovery", "_handlers"},
     "waves": {"_rules"},
+    "load": {"_columns"},
     "log": {"_load", "_closed_tuple"},
 }
 """What does not move, or follows from what is in the checkpoint."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from dp_coordinator.core.dialect import Dialect
@@ -99,9 +100,9 @@ class Coordinator:
         self._written = self._remembered()
         self._handlers: dict[type, Callable[[Any, float], Sequence[Effect]]] = {
             EngineStatsReported: self._on_stats,
-            WaveCompleted: self._on_wave_message,
-            StartWaveRequested: self._on_wave_message,
-            NewRequestNotified: self._on_wave_message,
+            WaveCompleted: partial(self._on_wave_message, Message.WAVE_COMPLETE, WaveCause.ENGINE),
+            StartWaveRequested: partial(self._on_wave_message, Message.START_WAVE, WaveCause.ENGINE),
+            NewRequestNotified: partial(self._on_wave_message, Message.NEW_REQUEST, WaveCause.FRONT_END),
             EngineSubscribed: self._on_engine_subscribed,
             EngineUnsubscribed: self._on_engine_unsubscribed,
             FrontEndSubscribed: self._on_front_end_subscribed,
@@ -125,10 +126,14 @@ class Coordinator:
     def handle(self, event: Event, now: float) -> Sequence[Effect]:
         """Take one input."""
         effects = self._handlers[type(event)](event, now)
-        state = self._remembered()
-        if state == self._written:
+        before = self._written
+        if (
+            before.current_wave == self._waves.current_wave
+            and before.engine_count == self.engine_count
+            and before.engines_ready == self._engines_ready()
+        ):
             return effects
-        before, self._written = self._written, state
+        state = self._written = self._remembered()
         if state.engines_ready > before.engines_ready and self.dialect.ready_to_late_subscribers:
             # A second READY is harmless here and a missing one is not: it counts as given once it was sent.
             first = replace(state, engines_ready=before.engines_ready)
@@ -202,7 +207,11 @@ class Coordinator:
     # -- waves -----------------------------------------------------------------------------------------------------
 
     def _on_wave_message(
-        self, event: WaveCompleted | StartWaveRequested | NewRequestNotified, now: float
+        self,
+        message: Message,
+        cause: WaveCause,
+        event: WaveCompleted | StartWaveRequested | NewRequestNotified,
+        now: float,
     ) -> Sequence[Effect]:
         if not self.wave_coordination:
             return _NOTHING
@@ -214,13 +223,7 @@ class Coordinator:
                 )
             self._held.append(event)
             return _NOTHING
-        match event:
-            case WaveCompleted():
-                return self._move(Message.WAVE_COMPLETE, WaveCause.ENGINE, event.wave, event.engine_index, now)
-            case StartWaveRequested():
-                return self._move(Message.START_WAVE, WaveCause.ENGINE, event.wave, event.engine_index, now)
-            case NewRequestNotified():
-                return self._move(Message.NEW_REQUEST, WaveCause.FRONT_END, event.wave, event.engine_index, now)
+        return self._move(message, cause, event.wave, event.engine_index, now)
 
     def _move(
         self, message: Message, cause: WaveCause, wave: int, engine_index: int | None, now: float
@@ -332,10 +335,11 @@ class Coordinator:
             self._recovery = Recovery(resumed, now)
 
     def _remembered(self) -> Remembered:
+        return Remembered(self.current_wave, self.engine_count, self._engines_ready())
+
+    def _engines_ready(self) -> int:
         ready = self.engines_subscribed if self.ready else 0
-        if self._recovery is not None:
-            ready = max(ready, self._recovery.with_ready)
-        return Remembered(self.current_wave, self.engine_count, ready)
+        return ready if self._recovery is None else max(ready, self._recovery.with_ready)
 
     def _recovery_state(self) -> RecoveryState | None:
         recovery = self._recovery

@@ -52,6 +52,7 @@ class LoadTable:
         self._whole_step: list[EngineCounts] | None = None
         self._changed_at: float | None = None
         self._published_at: float | None = None
+        self._columns: EngineColumns | None = None
 
     def take(self, reports: Sequence[EngineStatsReported], now: float) -> list[Notable]:
         """Take reports of engines that exist, in order; returns those that are more than a change of load.
@@ -88,6 +89,7 @@ class LoadTable:
             if running > peak_running:  # noqa: PLR1730
                 peak_running = running
             changed = True
+        self._columns = None
         self._newest_step = newest
         self.total_waiting, self.total_running = waiting, running
         self.peak_waiting, self.peak_running = peak_waiting, peak_running
@@ -129,6 +131,7 @@ class LoadTable:
 
     def resize(self, engine_count: int, now: float) -> None:
         """Grow with engines that never reported, or forget the last ones; the new width is a change to publish."""
+        self._columns = None
         _resize(self.counts, engine_count, NEVER_REPORTED)
         _resize(self.steps, engine_count, _BEFORE_ANY_STEP)
         _resize(self.reported_at, engine_count, None)
@@ -141,7 +144,12 @@ class LoadTable:
             self._changed_at = now
 
     def columns(self) -> EngineColumns:
-        """The table as columns, None where an engine never reported."""
+        """The table as columns, None where an engine never reported: the same object until something is reported."""
+        if self._columns is None:
+            self._columns = self._as_columns()
+        return self._columns
+
+    def _as_columns(self) -> EngineColumns:
         known = [at is not None for at in self.reported_at]
         return EngineColumns(
             waiting=tuple([c[0] if k else None for c, k in zip(self.counts, known, strict=True)]),

@@ -7,8 +7,8 @@ Source: vllm/v1/engine/coordinator.py, `process_input_socket`, vLLM 0.10.2 to 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from dp_coordinator.core.dialect import Dialect
 
@@ -20,6 +20,8 @@ class Message(Enum):
     WAVE_COMPLETE = "wave_complete"
     START_WAVE = "start_wave"
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and START waits for it
+
 
 class Relation(Enum):
     """How the message's wave compares with the coordinator's current wave."""
@@ -27,6 +29,8 @@ class Relation(Enum):
     BEHIND = "behind"
     EQUAL = "equal"
     AHEAD = "ahead"
+
+    __hash__ = object.__hash__
 
 
 class Outcome(Enum):
@@ -90,8 +94,7 @@ def relation(wave: int, current_wave: int) -> Relation:
     return Relation.BEHIND if wave < current_wave else Relation.AHEAD
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """The table's answer for one message, worked out."""
 
     outcome: Outcome

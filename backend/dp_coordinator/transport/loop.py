@@ -54,7 +54,7 @@ BATCH = 256
 """Frames taken from one socket before the others and the deadline get a look: about a millisecond's work."""
 SNAPSHOT_INTERVAL = 0.05
 """Seconds between snapshots while only load changes; viewers sample at 0.1."""
-URGENT_SNAPSHOT_DELAY = 0.005
+URGENT_SNAPSHOT_DELAY = 0.02
 """Seconds until the snapshot after anything but load changed: not at once, for START is still on its way out."""
 LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
@@ -279,6 +279,11 @@ class Loop:
         for effect in effects:
             self._changed = True
             match effect:
+                case BroadcastStartWave():  # first, for engines wait for it
+                    kind, fields = encode_start(effect.wave, effect.exclude_engine_index)
+                    self._sockets.back_publish.send(kind, zmq.SNDMORE)
+                    self._sockets.back_publish.send(fields)
+                    self._counters.starts[effect.cause.value] = self._counters.starts.get(effect.cause.value, 0) + 1
                 case PublishLoad():
                     frame = encode_load(effect.counts, effect.current_wave, effect.engines_running, self._core.dialect)
                     self._sockets.front_publish.send(frame)
@@ -288,9 +293,6 @@ class Loop:
                 case WriteJournal():
                     self._remember(effect.state, now)
                     continue
-                case BroadcastStartWave():
-                    self._sockets.back_publish.send_multipart(encode_start(effect.wave, effect.exclude_engine_index))
-                    self._counters.starts[effect.cause.value] = self._counters.starts.get(effect.cause.value, 0) + 1
                 case PublishWaveState():
                     self._sockets.front_publish.send(encode_wave_state(effect.current_wave, effect.engines_running))
                     self._counters.wave_states_published += 1

@@ -128,9 +128,9 @@ def _front_end_fields(frame: bytes) -> tuple[int | bytes | str, int]:
     return _decode_notice(frame)
 
 
-def encode_start(wave: int, exclude_engine_index: int | None) -> list[bytes]:
+def encode_start(wave: int, exclude_engine_index: int | None) -> tuple[bytes, bytes]:
     """The two frames of START_DP_WAVE."""
-    return [START_DP_WAVE, _encode((wave, exclude_engine_index))]
+    return START_DP_WAVE, _encode((wave, exclude_engine_index))
 
 
 def encode_wave_state(current_wave: int, engines_running: bool) -> bytes:
