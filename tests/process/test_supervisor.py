@@ -27,7 +27,7 @@ def supervised(*worker, **how):
         try:
             yield process
         finally:
-            process.kill()
+            process.terminate()  # not killed: it takes its worker along
 
 
 def finished(*worker, **how):
