@@ -280,9 +280,7 @@ class Loop:
             self._changed = True
             match effect:
                 case BroadcastStartWave():  # first, for engines wait for it
-                    kind, fields = encode_start(effect.wave, effect.exclude_engine_index)
-                    self._sockets.back_publish.send(kind, zmq.SNDMORE)
-                    self._sockets.back_publish.send(fields)
+                    self._sockets.back_publish.send_multipart(encode_start(effect.wave, effect.exclude_engine_index))
                     self._counters.starts[effect.cause.value] = self._counters.starts.get(effect.cause.value, 0) + 1
                 case PublishLoad():
                     frame = encode_load(effect.counts, effect.current_wave, effect.engines_running, self._core.dialect)
