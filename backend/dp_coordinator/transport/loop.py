@@ -54,7 +54,7 @@ BATCH = 256
 """Frames taken from one socket before the others and the deadline get a look: about a millisecond's work."""
 SNAPSHOT_INTERVAL = 0.05
 """Seconds between snapshots while only load changes; viewers sample at 0.1."""
-URGENT_SNAPSHOT_DELAY = 0.02
+URGENT_SNAPSHOT_DELAY = 0.005
 """Seconds until the snapshot after anything but load changed: not at once, for START is still on its way out."""
 LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
