@@ -127,7 +127,7 @@ class Coordinator:
         """Take one input."""
         effects = self._handlers[type(event)](event, now)
         before = self._written
-        if (
+        if (  # part by part: START waits for this, and mostly nothing changed that would need a new `Remembered`
             before.current_wave == self._waves.current_wave
             and before.engine_count == self.engine_count
             and before.engines_ready == self._engines_ready()
