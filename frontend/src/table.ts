@@ -71,3 +71,14 @@ function rangeOf(word: string): [number, number] | null {
   const from = Number(match[1]);
   return [from, match[2] === undefined ? from : Number(match[2])];
 }
+
+/** Up to here every row is in the page; beyond, only those in sight and a few around. */
+export const ALL_ROWS = 16;
+const OVERSCAN = 3;
+
+/** First and end of the rows to have in the page, of `total`, where those from `first` to before `end` are in sight. */
+export function windowOf(total: number, first: number, end: number): [number, number] {
+  if (total <= ALL_ROWS) return [0, total];
+  const from = Math.min(Math.max(0, first - OVERSCAN), total - OVERSCAN);
+  return [from, Math.min(total, Math.max(end, from) + OVERSCAN)];
+}

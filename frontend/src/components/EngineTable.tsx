@@ -1,20 +1,18 @@
 import { signal, useSignalEffect } from "@preact/signals";
-import { mean, rows, view } from "../app";
+import { useEffect, useRef } from "preact/hooks";
+import { rows, view } from "../app";
 import { filterText, selected, sort } from "../choices";
 import { count, duration, NEVER, percent, ratio } from "../format";
 import type { EngineRow } from "../staleness";
-import { nextSort, type SortKey } from "../table";
-import { maxLoad, shown } from "./engines";
+import { ALL_ROWS, nextSort, type SortKey, windowOf } from "../table";
+import { GRID_FROM, shown, tabled } from "./engines";
 import { Grid, RankDetail, Spark } from "./Grid";
 import { Icon, Panel, Scroller } from "./ui";
 
-/** Up to here every row is in the page; beyond, only those in sight. */
-const ALL_ROWS = 64;
 const ROW_PX = 32;
-const OVERSCAN = 3;
 
-const scrollTop = signal(0);
-const viewportPx = signal(400);
+/** The first row in sight and the one after the last; beyond either end of the table when that is out of sight. */
+const inSight = signal<[number, number]>([0, 8]);
 
 interface Column {
   /** What it is sorted by; nothing for a picture. */
@@ -98,8 +96,8 @@ function Status({ row }: { row: EngineRow }) {
 
 /** waiting and running of one rank, to the scale of the busiest, with a mark at the mean. */
 function LoadBar({ row }: { row: EngineRow }) {
-  const scale = Math.max(1, maxLoad.value);
-  const average = mean.value;
+  const { most, mean: average } = tabled.value;
+  const scale = Math.max(1, most);
   const part = (n: number | null) => `${(100 * (n ?? 0)) / scale}%`;
   return (
     <span class="load">
@@ -132,7 +130,7 @@ function Kv({ value }: { value: number | null }) {
 function Ago({ age }: { age: number }) {
   return (
     <>
-      {duration(age)}
+      {age < 1 ? "< 1 s" : duration(age)}
       <span class="ago"> ago</span>
     </>
   );
@@ -190,17 +188,33 @@ function Spacer({ rows: n }: { rows: number }) {
   );
 }
 
-/** The rows that are in the page: all of them, or those in sight and a few around. */
-function windowOf(total: number): [number, number] {
-  if (total <= ALL_ROWS) return [0, total];
-  const first = Math.max(0, Math.floor(scrollTop.value / ROW_PX) - OVERSCAN);
-  const visible = Math.ceil(viewportPx.value / ROW_PX) + 2 * OVERSCAN;
-  return [Math.min(first, Math.max(0, total - visible)), Math.min(total, first + visible)];
-}
-
-function onScroll(element: HTMLDivElement): void {
-  scrollTop.value = element.scrollTop;
-  viewportPx.value = element.clientHeight;
+/** Follows the page and the table as they scroll and change their size: only rows in sight are kept up to date. */
+function useRowsInSight() {
+  const body = useRef<HTMLTableSectionElement>(null);
+  useEffect(() => {
+    const look = () => {
+      const frame = body.current?.closest(".table-scroll")?.getBoundingClientRect();
+      if (body.current === null || frame === undefined) return;
+      const { top } = body.current.getBoundingClientRect();
+      const first = Math.floor((Math.max(0, frame.top) - top) / ROW_PX);
+      const end = Math.ceil((Math.min(window.innerHeight, frame.bottom) - top) / ROW_PX);
+      const [a, b] = inSight.peek();
+      if (a !== first || b !== end) inSight.value = [first, end];
+    };
+    // Scroll events do not bubble, but are captured; what stands above the table may change its height, too.
+    const options = { capture: true, passive: true };
+    document.addEventListener("scroll", look, options);
+    window.addEventListener("resize", look);
+    const watch = new ResizeObserver(look);
+    watch.observe(document.body);
+    look();
+    return () => {
+      document.removeEventListener("scroll", look, options);
+      window.removeEventListener("resize", look);
+      watch.disconnect();
+    };
+  }, []);
+  return body;
 }
 
 /** A rank that was chosen elsewhere (in the grid, an alarm, the address) is brought into sight. */
@@ -208,7 +222,7 @@ function useChosenInSight(): void {
   useSignalEffect(() => {
     const rank = selected.value;
     const position = shown.peek().findIndex((row) => row.index === rank);
-    const host = document.querySelector(".table-windowed");
+    const host = document.querySelector(".table-scrolls");
     if (host === null || position < 0) return;
     const top = position * ROW_PX;
     if (top < host.scrollTop || top + 2 * ROW_PX > host.scrollTop + host.clientHeight) {
@@ -219,12 +233,15 @@ function useChosenInSight(): void {
 
 function Table() {
   useChosenInSight();
+  const body = useRowsInSight();
   const all = shown.value;
-  const [from, to] = windowOf(all.length);
+  const [from, to] = windowOf(all.length, ...inSight.value);
+  const windowed = all.length > ALL_ROWS && "table-windowed";
+  const scrolls = all.length > GRID_FROM && "table-scrolls";
   const table = (
     <table class="engines" aria-rowcount={all.length + 1}>
       <Head />
-      <tbody>
+      <tbody ref={body}>
         <Spacer rows={from} />
         {all.slice(from, to).map((row, i) => (
           <Row key={row.index} row={row} position={from + i} />
@@ -235,9 +252,8 @@ function Table() {
   );
   return (
     <Scroller
-      class={all.length > ALL_ROWS ? "table-scroll table-windowed" : "table-scroll"}
+      class={["table-scroll", windowed, scrolls].filter(Boolean).join(" ")}
       label="Engines, scrollable"
-      onScroll={onScroll}
     >
       {table}
     </Scroller>
@@ -277,7 +293,7 @@ export function EnginePanel() {
   if (snapshot === null) return null;
   return (
     <Panel id="engines" title="Engines" note={note()} tools={<Filter />}>
-      {rows.value.length > ALL_ROWS && <Grid />}
+      {rows.value.length > GRID_FROM && <Grid />}
       <RankDetail />
       <Table />
       {shown.value.length === 0 && rows.value.length > 0 && (

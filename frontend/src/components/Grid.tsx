@@ -8,7 +8,7 @@ import { SPARK_HEIGHT, SPARK_WIDTH, sparkline } from "../sparks";
 import type { EngineRow } from "../staleness";
 import { paletteVersion } from "../theme";
 import { filteredRanks, fullLoad, maxLoad } from "./engines";
-import { Icon, useDrawing } from "./ui";
+import { Icon, useDrawing, useInSight } from "./ui";
 
 const pointed = signal<number | null>(null);
 
@@ -78,6 +78,7 @@ export function Grid() {
   const canvas = useRef<HTMLCanvasElement>(null);
   const grid = useRef<HeatGrid | null>(null);
   const size = useRef(signal(0));
+  const inSight = useInSight(host);
 
   useEffect(() => {
     if (host.current === null || canvas.current === null) return;
@@ -92,6 +93,7 @@ export function Grid() {
 
   useDrawing(() => {
     size.current.value;
+    if (!inSight.value) return;
     const kept = filteredRanks.value;
     const marked = [selected.value, pointed.value].filter((rank) => rank !== null);
     const full = fullLoad.value;

@@ -17,7 +17,7 @@ import { localMs } from "../clock";
 import { marksOf } from "../events";
 import { clockTime, count, moment } from "../format";
 import { paletteVersion } from "../theme";
-import { Panel, useDrawing } from "./ui";
+import { Panel, useDrawing, useInSight } from "./ui";
 
 const hover = signal<Hover | null>(null);
 
@@ -95,6 +95,7 @@ function Canvas() {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
   const drawn = useRef({ at: 0, what: "" });
+  const inSight = useInSight(host);
 
   useEffect(() => {
     if (host.current === null) return;
@@ -114,6 +115,7 @@ function Canvas() {
 
   useDrawing(() => {
     historyVersion.value;
+    if (!inSight.value) return;
     const shown = edges();
     if (plot.current === null || shown === null) return;
     const [from, to] = shown;

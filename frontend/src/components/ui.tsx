@@ -1,6 +1,6 @@
 // Small pieces that every panel uses.
-import { effect } from "@preact/signals";
-import { type ComponentChildren, toChildArray } from "preact";
+import { effect, type ReadonlySignal, useSignal } from "@preact/signals";
+import { type ComponentChildren, type RefObject, toChildArray } from "preact";
 import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
 
 const PATHS = {
@@ -67,6 +67,20 @@ export function useDrawing(draw: () => void): void {
   useEffect(() => effect(draw), []);
 }
 
+/** Whether any part of an element is in sight: what is not need not be drawn. */
+export function useInSight(ref: RefObject<Element | null>): ReadonlySignal<boolean> {
+  const seen = useSignal(true);
+  useEffect(() => {
+    if (ref.current === null) return;
+    const watch = new IntersectionObserver((entries) => {
+      seen.value = entries.at(-1)?.isIntersecting ?? true;
+    });
+    watch.observe(ref.current);
+    return () => watch.disconnect();
+  }, []);
+  return seen;
+}
+
 /** A part of the page that may fail without taking the rest with it. */
 export function Guard({ name, children }: { name: string; children: ComponentChildren }) {
   const [error, reset] = useErrorBoundary();
@@ -111,7 +125,6 @@ export function Panel({ id, title, tools, note, children }: PanelProps) {
 interface ScrollerProps {
   class: string;
   label: string;
-  onScroll?: ((element: HTMLDivElement) => void) | undefined;
   children: ComponentChildren;
 }
 
@@ -125,7 +138,6 @@ export function Scroller(props: ScrollerProps) {
       aria-label={props.label}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: without it the keyboard cannot scroll
       tabIndex={0}
-      onScroll={(event) => props.onScroll?.(event.currentTarget)}
     >
       {props.children}
     </div>
