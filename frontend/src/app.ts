@@ -227,5 +227,5 @@ export function start(): void {
     scheduled = false;
     schedule();
   });
-  void connection.connect();
+  connection.connect();
 }

@@ -35,27 +35,16 @@ export class Connection {
 
   constructor(private readonly listener: Listener) {}
 
-  /** Checks the session, then opens the stream; on failure it tries again by itself. */
-  async connect(): Promise<void> {
+  /** Opens the stream; on failure it tries again by itself. */
+  connect(): void {
     this.drop();
-    this.turn += 1;
-    const turn = this.turn;
     if (this.lostSince === null) this.listener.onLink({ state: "connecting", attempt: this.attempt });
-    const answer = await askSession();
-    if (turn !== this.turn) return; // a later call took over
-    if (answer === "login") {
-      this.lostSince = null;
-      this.listener.onLink({ state: "login" });
-    } else if (answer === "silent") {
-      this.lost("The coordinator does not answer.");
-    } else {
-      this.open();
-    }
+    this.open();
   }
 
   retryNow(): void {
     this.attempt = 0;
-    void this.connect();
+    this.connect();
   }
 
   private open(): void {
@@ -74,7 +63,7 @@ export class Connection {
       }
     };
     socket.onclose = (event) => {
-      if (this.socket === socket) this.lost(closeReason(event, this.opened));
+      if (this.socket === socket) void this.closed(event);
     };
     this.watchdog = window.setInterval(() => this.watch(), 1000);
   }
@@ -84,6 +73,20 @@ export class Connection {
     this.attempt = 0;
     this.lostSince = null;
     this.listener.onLink({ state: "open" });
+  }
+
+  private async closed(event: CloseEvent): Promise<void> {
+    if (event.reason !== "") return this.lost(`The stream was closed: ${event.reason}`);
+    if (this.opened) return this.lost("The connection to the coordinator broke.");
+    // A stream that is refused closes without saying why.
+    this.drop();
+    const turn = this.turn;
+    const answer = await askSession();
+    if (turn !== this.turn) return; // a later call took over
+    if (answer === "silent") return this.lost("The coordinator does not answer.");
+    if (answer === "welcome") return this.lost("The coordinator answers, but refused the stream.");
+    this.lostSince = null;
+    this.listener.onLink({ state: "login" });
   }
 
   private watch(): void {
@@ -99,11 +102,12 @@ export class Connection {
     const retryAt = now + retryDelay(this.attempt, Math.random());
     this.listener.onLink({ state: "lost", since: this.lostSince, retryAt, attempt: this.attempt, why });
     this.attempt += 1;
-    this.timer = window.setTimeout(() => void this.connect(), retryAt - now);
+    this.timer = window.setTimeout(() => this.connect(), retryAt - now);
   }
 
   /** Lets go of the present socket and of every timer. */
   private drop(): void {
+    this.turn += 1;
     window.clearTimeout(this.timer);
     window.clearInterval(this.watchdog);
     const socket = this.socket;
@@ -116,7 +120,7 @@ export class Connection {
   }
 }
 
-/** Whether this page may listen: a stream that is refused closes without saying why, so it is asked before. */
+/** Whether this page may listen. */
 async function askSession(): Promise<"welcome" | "login" | "silent"> {
   try {
     const { token_required, authenticated } = await session(OPEN_MS);
@@ -125,10 +129,4 @@ async function askSession(): Promise<"welcome" | "login" | "silent"> {
     // A server without this route may still stream; one that does not answer at all cannot.
     return error instanceof ApiError && error.status < 500 ? "welcome" : "silent";
   }
-}
-
-function closeReason(event: CloseEvent, opened: boolean): string {
-  if (event.reason !== "") return `The stream was closed: ${event.reason}`;
-  if (!opened) return "The coordinator answers, but refused the stream.";
-  return "The connection to the coordinator broke.";
 }

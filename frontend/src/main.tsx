@@ -11,10 +11,10 @@ import "./styles/panels.css";
 
 const host = document.getElementById("app");
 if (host === null) throw new Error("the page has no #app");
+start(); // before the page is drawn: the coordinator answers meanwhile
 render(<App />, host);
 listenToKeys();
 followAddress();
-start();
 
 // The tab's title says the state, so that a tab in the background does too.
 effect(() => {

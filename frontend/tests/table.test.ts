@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { EngineRow } from "../src/staleness";
-import { filterRows, nextSort, sortRows } from "../src/table";
+import { filterRows, nextSort, sortRows, windowOf } from "../src/table";
 
 const row = (index: number, load: number | null, status: EngineRow["status"] = "fresh"): EngineRow => ({
   index,
@@ -50,4 +50,15 @@ it.each([
   ["(", []],
 ])("filter %j", (text, expected) => {
   expect(order(filterRows(ROWS, text))).toEqual(expected);
+});
+
+it.each([
+  ["few rows are all there", 16, 900, 950, [0, 16]],
+  ["those in sight, and a few around", 64, 10, 20, [7, 23]],
+  ["the first ones", 64, -4, 12, [0, 15]],
+  ["the last ones", 64, 50, 70, [47, 64]],
+  ["a table below the fold still has a beginning", 1024, -40, -12, [0, 3]],
+  ["a table above has an end", 1024, 1100, 1130, [1021, 1024]],
+] as const)("windowOf: %s", (_, total, first, end, expected) => {
+  expect(windowOf(total, first, end)).toEqual(expected);
 });
