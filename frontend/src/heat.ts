@@ -52,7 +52,7 @@ export class HeatGrid {
   private colours: Record<(typeof COLOURS)[number], string>;
   private scale: string[] = [];
   /** What each cell looks like, so that only those that change are drawn again. */
-  private drawn: string[] = [];
+  private drawn: number[] = [];
   private drawnAs = "";
   private width = 0;
   layout: Layout = { cell: LARGEST, columns: 1, height: 0 };
@@ -94,14 +94,15 @@ export class HeatGrid {
           : Math.max(2, Math.round((cell * row.waiting) / row.load));
       const kept = shown(row.index);
       const chosen = marked.includes(row.index);
-      const look = `${shade} ${waits} ${row.status === "stale"} ${kept} ${chosen}`;
+      const stale = row.status === "stale";
+      const look = (shade << 8) | (waits << 3) | (Number(stale) << 2) | (Number(kept) << 1) | Number(chosen);
       if (this.drawn[row.index] === look) continue;
       this.drawn[row.index] = look;
       const x = (row.index % columns) * (cell + GAP);
       const y = Math.floor(row.index / columns) * (cell + GAP);
       ctx.clearRect(x - 1, y - 1, cell + 2, cell + 2);
       ctx.globalAlpha = kept ? 1 : 0.15;
-      this.drawCell(ctx, x, y, shade, waits, row.status === "stale");
+      this.drawCell(ctx, x, y, shade, waits, stale);
       ctx.globalAlpha = 1;
       if (!chosen) continue;
       ctx.strokeStyle = this.colours.text;

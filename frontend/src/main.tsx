@@ -1,4 +1,4 @@
-import { effect } from "@preact/signals";
+import { computed, effect, signal, untracked } from "@preact/signals";
 import { render } from "preact";
 import { followAddress } from "./address";
 import { link, present, start } from "./app";
@@ -11,10 +11,22 @@ import "./styles/panels.css";
 
 const host = document.getElementById("app");
 if (host === null) throw new Error("the page has no #app");
-start(); // before the page is drawn: the coordinator answers meanwhile
-render(<App />, host);
+start();
 listenToKeys();
 followAddress();
+
+// Drawn once there is something to show: on loopback that comes sooner than an empty page could be laid out.
+const DRAWN_AT_LATEST_MS = 150;
+const late = signal(false);
+window.setTimeout(() => {
+  late.value = true;
+}, DRAWN_AT_LATEST_MS);
+const told = computed(
+  () => late.value || present.value.snapshot !== null || ["login", "lost"].includes(link.value.state),
+);
+effect(() => {
+  if (told.value) untracked(() => render(<App />, host));
+});
 
 // The tab's title says the state, so that a tab in the background does too.
 effect(() => {
