@@ -23,7 +23,7 @@ class Settings:
     rates: tuple[int | None, ...] = (1_000, 5_000, 10_000, 20_000, 40_000, None)
     seconds: float = 6.0
     """How long each rate is held."""
-    notices: int = 300
+    notices: int = 600
     viewers: int = 100
     crowd: int = 1_000
     """Viewers when there are many."""

@@ -57,9 +57,9 @@ PROTOCOL = 1
 EVENTS_A_FRAME = 256
 WRITTEN_AT_ONCE = 65_536
 """Bytes, and the frame that exceeds it; a viewer that is further behind gets the rest with the next samples."""
-WRITE_GROUPS = 20
-WRITE_PAUSE_S = 0.002
-"""Between groups: with many viewers the last is written to 40 ms after the first."""
+WRITE_GROUPS = 60
+WRITE_PAUSE_S = 0.001
+"""Between groups: with many viewers the last is written to some 70 ms after the first."""
 GOING_AWAY, POLICY, SERVER_ERROR, RESTARTED, TRY_LATER = 1001, 1008, 1011, 1012, 1013
 _GOODBYE_S = 1.0
 _encoder = msgspec.json.Encoder(enc_hook=repr)
