@@ -183,6 +183,20 @@ def test_a_thousand_engines(browser: Browser) -> None:
         expect(rank(tab, 501)).to_be_visible()
 
 
+def test_beside_a_grid_the_table_follows_too(browser: Browser) -> None:
+    with stack(70) as made, page(browser, made.url) as tab:
+        made.run(0)
+        tab.get_by_label("Engines, scrollable").scroll_into_view_if_needed()
+        running = rank(tab, 3).locator(".col-running")
+        expect(running).to_have_text("4")
+        made.engines[3].report_stats(waiting=0, running=90, step_counter=2, current_wave=0)
+        expect(running).to_have_text("90")
+        tab.get_by_role("button", name="Running").click()
+        expect(tab.locator("tr[data-rank]").first).to_have_attribute("data-rank", "3")
+        made.coordinator.proc.kill()
+        expect(rank(tab, 3).locator(".col-status")).to_have_text("unknown")
+
+
 def test_rows_follow_the_page_as_it_scrolls(browser: Browser) -> None:
     with stack(64, connected=False) as made, page(browser, made.url) as tab:
         rows = tab.locator("tr[data-rank]")
