@@ -73,7 +73,7 @@ function rangeOf(word: string): [number, number] | null {
 }
 
 /** Up to here every row is in the page; beyond, only those in sight and a few around. */
-export const ALL_ROWS = 16;
+const ALL_ROWS = 16;
 const OVERSCAN = 3;
 
 /** First and end of the rows to have in the page, of `total`, where those from `first` to before `end` are in sight. */

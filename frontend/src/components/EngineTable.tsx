@@ -4,7 +4,7 @@ import { rows, view } from "../app";
 import { filterText, selected, sort } from "../choices";
 import { count, duration, NEVER, percent, ratio } from "../format";
 import type { EngineRow } from "../staleness";
-import { ALL_ROWS, nextSort, type SortKey, windowOf } from "../table";
+import { nextSort, type SortKey, windowOf } from "../table";
 import { GRID_FROM, shown, tabled } from "./engines";
 import { Grid, RankDetail, Spark } from "./Grid";
 import { Icon, Panel, Scroller } from "./ui";
@@ -236,8 +236,6 @@ function Table() {
   const body = useRowsInSight();
   const all = shown.value;
   const [from, to] = windowOf(all.length, ...inSight.value);
-  const windowed = all.length > ALL_ROWS && "table-windowed";
-  const scrolls = all.length > GRID_FROM && "table-scrolls";
   const table = (
     <table class="engines" aria-rowcount={all.length + 1}>
       <Head />
@@ -252,7 +250,7 @@ function Table() {
   );
   return (
     <Scroller
-      class={["table-scroll", windowed, scrolls].filter(Boolean).join(" ")}
+      class={all.length > GRID_FROM ? "table-scroll table-scrolls" : "table-scroll"}
       label="Engines, scrollable"
     >
       {table}
