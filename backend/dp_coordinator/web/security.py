@@ -194,10 +194,10 @@ class Connection:
         """Bytes written that the kernel has not taken yet."""
         return int(self._transport.get_write_buffer_size()) if self._transport is not None else 0
 
-    def write(self, frame: bytes) -> None:
-        """Write a whole WebSocket frame behind the server's back; what does not fit now is kept and follows."""
+    def write(self, frames: bytes) -> None:
+        """Write whole WebSocket frames behind the server's back; what does not fit now is kept and follows."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
+            self._transport.write(frames)
 
     def abort(self) -> None:
         """Cut it at once: an orderly close, and then the kernel, would wait for a peer who reads nothing."""

@@ -57,7 +57,8 @@ PROTOCOL = 1
 EVENTS_A_FRAME = 256
 WRITTEN_AT_ONCE = 65_536
 """Bytes, and the frame that exceeds it; a viewer that is further behind gets the rest with the next samples."""
-WRITE_GROUPS = 60
+WRITE_GROUP, WRITE_GROUPS = 5, 60
+"""Viewers written to together, at least, and how many such groups there are at most."""
 WRITE_PAUSE_S = 0.001
 """Between groups: with many viewers the last is written to some 70 ms after the first."""
 GOING_AWAY, POLICY, SERVER_ERROR, RESTARTED, TRY_LATER = 1001, 1008, 1011, 1012, 1013
@@ -179,11 +180,11 @@ class Hub:
     async def _write_to_viewers(self) -> None:
         """Write what is new, to a few viewers at a time: all at once would keep the loop from the interpreter."""
         behind = [viewer for viewer in self.viewers if viewer.snapshot is not None or viewer.seen < self._last_seq]
-        few = -(-len(behind) // WRITE_GROUPS)
-        for first in range(0, len(behind), few or 1):
+        few = max(WRITE_GROUP, -(-len(behind) // WRITE_GROUPS))
+        for first in range(0, len(behind), few):
             for viewer in behind[first : first + few]:
                 self.write(viewer, time.monotonic())
-            await asyncio.sleep(WRITE_PAUSE_S if len(behind) > WRITE_GROUPS else 0)
+            await asyncio.sleep(WRITE_PAUSE_S if len(behind) > few else 0)
 
     def _snapshot_frame(self, snapshot: Snapshot, now: float) -> bytes:
         alarms = self.alarms.messages(now, self._clock)
@@ -225,10 +226,11 @@ class Hub:
                 viewer.connection.abort()
             return
         viewer.blocked_since = None
-        written = 0
-        while written < WRITTEN_AT_ONCE and (made := self.next(viewer)) is not None:
-            viewer.connection.write(made)
-            written += len(made)
+        made = bytearray()
+        while len(made) < WRITTEN_AT_ONCE and (following := self.next(viewer)) is not None:
+            made += following
+        if made:
+            viewer.connection.write(bytes(made))  # at once: each write wakes the kernel, and a viewer
 
     def next(self, viewer: Viewer) -> bytes | None:
         """The frame this viewer is to be sent next: the newest snapshot, else the next events, else none."""
