@@ -39,6 +39,7 @@ from dp_coordinator.core.records import completion_record, no_such_engine, notab
 from dp_coordinator.core.recovery import Recovery, Remembered
 from dp_coordinator.core.snapshot import (
     RecoveryPhase,
+    RecoveryState,
     RefusalKind,
     Snapshot,
     StartAction,
@@ -340,6 +341,10 @@ class Coordinator:
         ready = self.engines_subscribed if self.ready else 0
         return ready if self._recovery is None else max(ready, self._recovery.with_ready)
 
+    def _recovery_state(self) -> RecoveryState | None:
+        recovery = self._recovery
+        return None if recovery is None else recovery.state(self.engines_subscribed, self.engine_count)
+
     def _rejoin(self, now: float) -> Sequence[Effect]:
         recovery = self._recovery
         if recovery is None or recovery.phase is not RecoveryPhase.REJOINING:
@@ -411,7 +416,6 @@ class Coordinator:
         """The state as it is now, frozen."""
         reported = self._load.anything_reported()
         blocked = self.start_blocked()
-        recovery = self._recovery
         return Snapshot(
             at=now,
             dialect=self.dialect.version,
@@ -432,5 +436,5 @@ class Coordinator:
             engines=self._load.columns(),
             waves=self._log.records(),
             actions=self._manual.records(),
-            recovery=None if recovery is None else recovery.state(self.engines_subscribed, self.engine_count),
+            recovery=self._recovery_state(),
         )
