@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -150,19 +150,17 @@ def test_its_scratch_folder_goes_with_it(tmp_path):
 
 
 def gone(pid):
-    deadline = time.monotonic() + WORKER_DONE
-    while time.monotonic() < deadline:
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                if stat.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.01)
-    return False
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], WORKER_DONE)[0])
+    finally:
+        os.close(process)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc to see who is there")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux to wait for a process that is no child")
 def test_it_ends_with_its_parent_and_takes_its_worker_along():
     parent = (
         "import os, subprocess, sys\n"

@@ -15,8 +15,6 @@ SEND_HWM = 10_000
 """Messages per peer. A front-end that reads nothing for minutes loses old loads; every later one has the wave too."""
 MAX_MESSAGE = 64 << 20
 """Bytes; libzmq closes the connection of a peer that sends more, before it takes up memory."""
-
-
 IO_THREADS = 2
 """libzmq's threads: START is written to one engine after the other, and two threads halve the wait of the last one."""
 

@@ -2,7 +2,7 @@
 import { computed } from "@preact/signals";
 import { connected, mean, now, past, rows } from "../app";
 import { filterText, sort } from "../choices";
-import { type EngineRow, meanLoad } from "../staleness";
+import type { EngineRow } from "../staleness";
 import { filterRows, sortRows } from "../table";
 
 /** Beyond so many ranks there is a grid above the table, and the table scrolls by itself. */
@@ -10,7 +10,7 @@ export const GRID_FROM = 64;
 /** How often such a table is renewed: faster, nobody could read its numbers, nor its order. */
 const RENEWED_MS = 500;
 
-const highest = (list: readonly EngineRow[]) => list.reduce((max, row) => Math.max(max, row.load ?? 0), 0);
+export const maxLoad = computed(() => rows.value.reduce((max, row) => Math.max(max, row.load ?? 0), 0));
 
 interface Tabled {
   rows: readonly EngineRow[];
@@ -26,7 +26,7 @@ export const tabled = computed(() => {
   const [list, at] = [rows.value, now.value];
   const calm = connected.value && past.value === null && list.length > GRID_FROM;
   const held = calm && list.length === newest.rows.length && Math.abs(at - newest.at) < RENEWED_MS;
-  if (!held) newest = { rows: list, mean: meanLoad(list), most: highest(list), at };
+  if (!held) newest = { rows: list, mean: mean.value, most: maxLoad.value, at };
   return newest;
 });
 
@@ -38,8 +38,6 @@ export const shown = computed(() => sortRows(kept.value, sort.value));
 export const filteredRanks = computed(() =>
   filterText.value.trim() === "" ? null : new Set(kept.value.map((row) => row.index)),
 );
-
-export const maxLoad = computed(() => highest(rows.value));
 
 /** The load that fills the grid's scale: one rank that has far more must not make all others look the same. */
 export const fullLoad = computed(() =>
