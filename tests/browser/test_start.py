@@ -39,6 +39,12 @@ def test_what_was_observed_is_told(browser: Browser) -> None:
         expect(tab.locator("#log")).to_contain_text("Manual start of wave 0 asked “two requests wait”")
 
 
+def test_what_is_typed_right_after_the_key_is_not_lost(browser: Browser) -> None:
+    with stack() as made, page(browser, made.url) as tab:
+        tab.keyboard.type("stuck at 3")
+        expect(tab.get_by_role("dialog").get_by_label("Reason")).to_have_value("tuck at 3")
+
+
 def test_who_was_silent_is_told(browser: Browser) -> None:
     with stack(3, manual_start_timeout=0.5) as made, page(browser, made.url) as tab:
         ask(tab, "nobody is there")

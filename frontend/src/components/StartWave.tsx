@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { connected, present } from "../app";
 import { type Outcome, outcome } from "../format";
 import { blocked, closeStart, dialog, followed, openStart, type StartDialog, submitStart } from "../start";
@@ -36,7 +36,7 @@ function Form({ state }: { state: FormState }) {
   const why = blocked.value;
   const { snapshot } = present.value;
   const moved = snapshot !== null && snapshot.current_wave !== state.expected;
-  useEffect(() => field.current?.focus(), []);
+  useLayoutEffect(() => field.current?.focus(), []);
   return (
     <form
       onSubmit={(event) => {

@@ -1,7 +1,7 @@
 // Small pieces that every panel uses.
 import { effect, type ReadonlySignal, useSignal } from "@preact/signals";
 import { type ComponentChildren, type RefObject, toChildArray } from "preact";
-import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
+import { useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 const PATHS = {
   running: <path d="M4 2.5v11l9-5.5z" />,
@@ -144,10 +144,11 @@ export function Scroller(props: ScrollerProps) {
   );
 }
 
-/** A native modal dialog: focus stays inside, Esc closes. */
+/** A native modal dialog: focus goes to its first control at once and stays inside, Esc closes. */
 export function Modal(props: { label: string; onClose: () => void; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Not a frame later: the letter typed right after the key that opened it belongs into its field.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     ref.current?.showModal();
     return () => {
