@@ -50,6 +50,15 @@ def test_alarms_grid_and_paused_view(browser: Browser, scheme: str) -> None:
                 _fits(tab)
 
 
+def test_the_head_of_a_long_table_stays_in_sight(browser: Browser) -> None:
+    with fleet(48) as (coordinator, _), page(browser, str(coordinator.http_url)) as tab:
+        head = tab.get_by_role("columnheader", name="Last report")
+        expect(head).not_to_be_in_viewport()
+        tab.keyboard.press("End")
+        expect(tab.locator("tr[data-rank='47']")).to_be_in_viewport()
+        expect(head).to_be_in_viewport()
+
+
 def test_the_grid_is_drawn_in_the_colours_of_the_load(browser: Browser) -> None:
     """A rank with nothing to do is pale, the busiest is not, one that waits shows so, never is hollow."""
     pixel = "([x, y]) => [...document.querySelector('.heat canvas').getContext('2d').getImageData(x, y, 1, 1).data]"
