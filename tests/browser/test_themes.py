@@ -53,6 +53,7 @@ def test_alarms_grid_and_paused_view(browser: Browser, scheme: str) -> None:
 def test_the_head_of_a_long_table_stays_in_sight(browser: Browser) -> None:
     with fleet(48) as (coordinator, _), page(browser, str(coordinator.http_url)) as tab:
         head = tab.get_by_role("columnheader", name="Last report")
+        expect(head).to_be_visible()
         tab.keyboard.press("End")
         expect(tab.locator("tr[data-rank='47']")).to_be_in_viewport()
         expect(head).to_be_in_viewport()
