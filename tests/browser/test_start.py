@@ -51,7 +51,7 @@ def test_what_is_typed_right_after_the_key_is_not_lost(browser: Browser) -> None
 
 
 def test_who_was_silent_is_told(browser: Browser) -> None:
-    with stack(3, manual_start_timeout=0.5) as made, page(browser, made.url) as tab:
+    with stack(3, manual_start_timeout=2.0) as made, page(browser, made.url) as tab:
         ask(tab, "nobody is there")
         outcome = tab.get_by_test_id("outcome")
         expect(outcome).to_contain_text("no rank was seen stepping (0 of 3)")
