@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 
 import msgspec.msgpack
 import zmq
@@ -89,14 +90,13 @@ def measure(settings: Settings) -> list[Figure]:
         for percent in (50, 99)
     }
     memory = Figure(f"resident memory with {settings.viewers} viewers and load", "MB", "≤ 80 MB", 0)
-    for _ in range(settings.runs):
-        for subject in settings.subjects():
-            with _attached(subject, settings) as (running, notices):
-                for loaded in (False, True):
-                    took = sorted((_under_load if loaded else _idle)(running, notices, settings))
-                    for percent in (50, 99):
-                        figures[loaded, percent].add(subject, took[len(took) * percent // 100] * 1000)
-                memory.add(subject, resident_mb(running.pid))
+    for _, subject in product(range(settings.runs), settings.subjects()):
+        with _attached(subject, settings) as (running, notices):
+            for loaded in (False, True):
+                took = sorted((_under_load if loaded else _idle)(running, notices, settings))
+                for percent in (50, 99):
+                    figures[loaded, percent].add(subject, took[len(took) * percent // 100] * 1000)
+            memory.add(subject, resident_mb(running.pid))
     return [*figures.values(), memory]
 
 

@@ -36,7 +36,7 @@ function Form({ state }: { state: FormState }) {
   const why = blocked.value;
   const { snapshot } = present.value;
   const moved = snapshot !== null && snapshot.current_wave !== state.expected;
-  useLayoutEffect(() => field.current?.focus(), []);
+  useLayoutEffect(() => field.current?.focus(), []); // of a form made anew; a new dialog gives it the focus itself
   return (
     <form
       onSubmit={(event) => {
