@@ -5,47 +5,21 @@ import contextlib
 import socket
 import time
 import tracemalloc
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from dp_coordinator.web import messages as m
-from dp_coordinator.web.sessions import Identity
 from tests.web.builders import snapshot
 from tests.web.rig import Site, site, start_wave
 from tests.web.test_security import handshake_status
-from tests.web.watching import Wire, decode, hub_over, received, until
-
-
-class StuckSocket:
-    """A WebSocket whose peer took the first message, and then nothing any more: not even a goodbye."""
-
-    def __init__(self) -> None:
-        self.wire = Wire(deaf=True)
-        self.scope: dict[str, Any] = {
-            "dp_coordinator.identity": Identity("open"),
-            "dp_coordinator.connection": self.wire,
-        }
-
-    async def accept(self) -> None:
-        return
-
-    async def send_text(self, text: str) -> None:
-        return
-
-    async def receive(self) -> Any:
-        await self.wire.aborted.wait()
-        return {"type": "websocket.disconnect"}
-
-    async def close(self, code: int, reason: str) -> None:
-        await asyncio.Event().wait()
+from tests.web.watching import Socket, decode, hub_over, received, until
 
 
 async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
     times: tuple[float | None, ...] = tuple(float(i) for i in range(2000))
     hub, mailbox = hub_over(snapshot(times), stall_timeout_s=0.5)
-    stuck = StuckSocket()
+    stuck = Socket(deaf=True)
     serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
     await asyncio.wait_for(stuck.wire.written.wait(), 10)
     [viewer] = hub.viewers
@@ -62,8 +36,9 @@ async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
         many = sample_often(40)
     finally:
         tracemalloc.stop()
-    assert viewer.snapshot is not None
-    assert many - few < len(viewer.snapshot)  # forty more states, and not even one more is held
+    newest = hub.next(viewer)
+    assert newest is not None
+    assert many - few < len(newest)  # forty more states, and not even one more is held
     for now in (100.0, 100.4):
         hub.write(viewer, now)
         assert not stuck.wire.aborted.is_set()
@@ -145,7 +120,7 @@ def test_there_is_no_other_stream(shared: Site) -> None:
 
 async def test_a_stopping_hub_takes_nobody_and_does_not_wait_for_the_deaf() -> None:
     hub, _ = hub_over()
-    stuck = StuckSocket()
+    stuck = Socket(deaf=True)
     serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
     await asyncio.wait_for(stuck.wire.written.wait(), 10)
     began = time.monotonic()

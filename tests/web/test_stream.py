@@ -13,9 +13,20 @@ from websockets.exceptions import ConnectionClosed
 from dp_coordinator import __version__
 from dp_coordinator.mailbox import EVENT_LOG_SIZE
 from dp_coordinator.web import messages as m
+from dp_coordinator.web.stream import WRITE_GROUP, WRITTEN_AT_ONCE
 from tests.web.builders import snapshot
 from tests.web.rig import Site, complete, site, start_wave, stats
-from tests.web.watching import decode, drained, events_in, hub_over, joined, received, until
+from tests.web.watching import (
+    Socket,
+    decode,
+    drained,
+    events_in,
+    hub_at_work,
+    hub_over,
+    joined,
+    received,
+    until,
+)
 
 
 def test_hello_then_the_state_as_it_is(fresh: Site) -> None:
@@ -141,8 +152,9 @@ async def test_an_event_taken_up_by_one_that_joins_reaches_the_others_at_the_nex
     mailbox.log.append(1.0, "ready_sent", {})
     joined(hub)
     hub.sample(1.1)
-    assert early.snapshot is not None  # written together with the events
-    assert [e.kind for e in events_in(drained(hub, early))] == ["ready_sent"]
+    state, event = drained(hub, early)
+    assert isinstance(state, m.SnapshotMessage)  # written together with the event
+    assert event.kind == "ready_sent"
 
 
 async def test_nothing_is_sent_while_nothing_changes() -> None:
@@ -208,14 +220,49 @@ async def test_the_sampler_survives_a_defect(caplog: pytest.LogCaptureFixture) -
         again.set()
 
     mailbox.snapshot = None  # type: ignore[assignment]
-    sampler = asyncio.create_task(hub.run(every_tick))
-    async with asyncio.timeout(10):
+    async with hub_at_work(hub, every_tick) as sampler, asyncio.timeout(10):
         while "sampler met a defect" not in caplog.text:
             await asyncio.wait({sampler}, timeout=0.001)
-    mailbox.snapshot = good
-    await asyncio.wait_for(again.wait(), 5)
-    sampler.cancel()
-    await asyncio.gather(sampler, return_exceptions=True)
+        mailbox.snapshot = good
+        await again.wait()
+
+
+async def test_a_viewer_that_cannot_be_written_to_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    hub, mailbox = hub_over(sample_interval_s=0.001)
+    viewers = [joined(hub) for _ in range(3 * WRITE_GROUP)]
+    for broken in viewers[::2]:
+        broken.connection = None  # type: ignore[assignment]
+    mailbox.log.append(1.0, "ready_sent", {})
+    async with hub_at_work(hub), asyncio.timeout(10):
+        for viewer in viewers[1::2]:
+            await viewer.connection.written.wait()  # type: ignore[attr-defined]
+    assert [viewer.seen for viewer in viewers[1::2]] == [1] * len(viewers[1::2])
+    assert "writer met a defect" in caplog.text
+
+
+async def test_one_that_is_far_behind_is_sent_all_of_it_though_nothing_new_happens() -> None:
+    hub, mailbox = hub_over(sample_interval_s=0.001, heartbeat_s=1000)
+    for _ in range(EVENT_LOG_SIZE):
+        mailbox.log.append(1.0, "bad_frame", {"detail": "x" * 100})
+    hub.sample(1.0)
+    late = Socket()
+    serving = asyncio.create_task(hub.serve(late, 0))  # type: ignore[arg-type]
+    async with hub_at_work(hub), asyncio.timeout(20):
+        while late.wire.size < EVENT_LOG_SIZE * 100:
+            late.wire.written.clear()
+            await late.wire.written.wait()
+    assert late.wire.size > 5 * WRITTEN_AT_ONCE
+    late.wire.abort()
+    await serving
+
+
+async def test_a_login_that_has_ended_is_sent_nothing_more() -> None:
+    hub, _ = hub_over()
+    viewer = joined(hub)
+    viewer.still_allowed = lambda: False
+    hub.write(viewer, 1.0)
+    assert await viewer.ending == (1008, "the login has ended")
+    assert not viewer.connection.written.is_set()  # type: ignore[attr-defined]
 
 
 def test_a_stream_is_plain_json_text(fresh: Site) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from websockets.sync.client import ClientConnection
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import messages as m
 from dp_coordinator.web.history import Recorder
+from dp_coordinator.web.security import CONNECTION, IDENTITY
+from dp_coordinator.web.sessions import Identity
 from dp_coordinator.web.settings import WebSettings
 from dp_coordinator.web.stream import Hub, Viewer
 from dp_coordinator.web.views import WallClock
@@ -72,6 +75,8 @@ class Wire:
     def __init__(self, *, deaf: bool = False) -> None:
         self._deaf = deaf
         self._waiting = 0
+        self.size = 0
+        """Bytes written so far."""
         self.written = asyncio.Event()
         self.aborted = asyncio.Event()
 
@@ -79,6 +84,7 @@ class Wire:
         return self._waiting
 
     def write(self, frame: bytes) -> None:
+        self.size += len(frame)
         self._waiting += len(frame) if self._deaf else 0
         self.written.set()
 
@@ -87,6 +93,40 @@ class Wire:
 
     def bound_buffer(self, size: int) -> None:
         """There is none."""
+
+
+class Socket:
+    """A WebSocket whose peer takes everything; a deaf one takes the first message, and then not even a goodbye."""
+
+    def __init__(self, *, deaf: bool = False) -> None:
+        self.wire = Wire(deaf=deaf)
+        self.scope: dict[str, Any] = {IDENTITY: Identity("open"), CONNECTION: self.wire}
+
+    async def accept(self) -> None:
+        return
+
+    async def send_text(self, text: str) -> None:
+        return
+
+    async def receive(self) -> Any:
+        await self.wire.aborted.wait()
+        return {"type": "websocket.disconnect"}
+
+    async def close(self, code: int, reason: str) -> None:
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def hub_at_work(
+    hub: Hub, every_tick: Callable[[float], None] = lambda _: None
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A hub that samples and writes by itself."""
+    task = asyncio.create_task(hub.run(every_tick))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def joined(hub: Hub, since: int | None = None) -> Viewer:

@@ -5,8 +5,9 @@ order:
 
 1. `hello`, once: protocol number, when the coordinator started, the newest event number, and `replay_from`, the first
    event number that will follow.
-2. `snapshot`, at once and then whenever something changed, at most ten a second, and at least one a second as a sign of
-   life. Only the newest matters: a viewer that is slow is sent fewer, and never an old one after a newer one.
+2. `snapshot`, at once and then whenever something changed, at most ten a second, and about one a second as a sign of
+   life. Only the newest matters: a viewer that is slow is sent fewer, one of more than some two hundred too, and never
+   an old one after a newer one.
 3. `event`, one for each event-log entry, with numbers that count up without gaps. Instead of entries that are not held
    any more comes one `gap` with the first and last number lost.
 
@@ -18,9 +19,9 @@ The server closes with 1001 when it stops, 1008 when the login that the stream w
 talks too much), 1013 when too many viewers are connected. A viewer that takes nothing for ten seconds is cut off.
 
 Cost: each snapshot and event is encoded once, WebSocket frame and all, and the same bytes are written to every viewer,
-below ASGI: the way through it takes several times as long, and the poll loop waits for the interpreter meanwhile.
-A viewer is one place in the shared event log and one slot for the newest snapshot, so that a stalled one takes no more
-memory than any other.
+below ASGI: the way through it takes several times as long, and the poll loop waits for the interpreter meanwhile. For
+the same reason nothing goes through all viewers without a pause. A viewer is one place in the shared event log and the
+number of the snapshot it was sent, so that a stalled one takes no more memory than any other.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import islice
 from typing import Any
@@ -57,10 +58,11 @@ PROTOCOL = 1
 EVENTS_A_FRAME = 256
 WRITTEN_AT_ONCE = 65_536
 """Bytes, and the frame that exceeds it; a viewer that is further behind gets the rest with the next samples."""
-WRITE_GROUP, WRITE_GROUPS = 5, 60
-"""Viewers written to together, at least, and how many such groups there are at most."""
-WRITE_PAUSE_S = 0.001
-"""Between groups: with many viewers the last is written to some 70 ms after the first."""
+WRITE_GROUP, WRITE_PAUSE_S = 10, 0.002
+"""Viewers written to together, and how long START has the cores to itself after each such group.
+
+Some 250 viewers are sent ten snapshots a second, 1,000 between two and three (`benchmarks/many_viewers.py`).
+"""
 GOING_AWAY, POLICY, SERVER_ERROR, RESTARTED, TRY_LATER = 1001, 1008, 1011, 1012, 1013
 _GOODBYE_S = 1.0
 _encoder = msgspec.json.Encoder(enc_hook=repr)
@@ -88,8 +90,8 @@ class Viewer:
         self.connection = connection
         self.seen = seen
         """The newest event number that was sent."""
-        self.snapshot: bytes | None = None
-        """The newest snapshot that was not sent yet, as a frame."""
+        self.shown = 0
+        """The number of the newest snapshot that was sent."""
         self.blocked_since: float | None = None
         """Since when it has not taken what was written."""
         self.ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
@@ -119,21 +121,31 @@ class Hub:
         self._last_seq = self._told_seq = 0
         self._sampled: Snapshot | None = None
         self._sent_at = float("-inf")
+        self._snapshot: tuple[int, bytes] = (0, b"")
+        """The newest snapshot's number, and its frame."""
+        self._behind: set[Viewer] = set()
+        """Those who may not have been sent all that is new."""
+        self._due = asyncio.Event()
+        """Somebody is behind."""
         self._stopping = False
         self._deserted = asyncio.Event()
 
+    async def run(self, every_tick: Callable[[float], None]) -> None:
+        """Sample and write until cancelled. A fault is logged, and the next sample or viewer has its turn."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sample_on(every_tick))
+            tasks.create_task(self._write_on())
+
     # -- the sampler -----------------------------------------------------------------------------------------------
 
-    async def run(self, every_tick: Callable[[float], None]) -> None:
-        """Sample until cancelled. A fault in one sample is logged and the next one is made."""
+    async def _sample_on(self, every_tick: Callable[[float], None]) -> None:
         while True:
             began = time.monotonic()
-            try:
+            with _defects_logged("sampler"):
                 self.sample(self._mailbox.clock(), began)
                 every_tick(began)
-                await self._write_to_viewers()
-            except Exception:
-                log.exception("the sampler met a defect in dp-coordinator; please report it")
+            if self._behind:
+                self._due.set()
             await asyncio.sleep(max(0.0, began + self._settings.sample_interval_s - time.monotonic()))
 
     def sample(self, now: float, began: float | None = None) -> None:
@@ -168,27 +180,50 @@ class Hub:
             self._last_seq = entry.seq
 
     def _hand_out(self, snapshot: Snapshot, now: float) -> None:
-        if not self.viewers:
-            return
-        made = self._snapshot_frame(snapshot, now)
-        for viewer in self.viewers:
-            if viewer.still_allowed():
-                viewer.snapshot = made
-            else:
-                viewer.end(POLICY, "the login has ended")
+        if self.viewers:
+            self._make_snapshot(snapshot, now)
+            self._behind = self.viewers.copy()
 
-    async def _write_to_viewers(self) -> None:
-        """Write what is new, to a few viewers at a time: all at once would keep the loop from the interpreter."""
-        behind = [viewer for viewer in self.viewers if viewer.snapshot is not None or viewer.seen < self._last_seq]
-        few = max(WRITE_GROUP, -(-len(behind) // WRITE_GROUPS))
-        for first in range(0, len(behind), few):
-            for viewer in behind[first : first + few]:
-                self.write(viewer, time.monotonic())
-            await asyncio.sleep(WRITE_PAUSE_S if len(behind) > few else 0)
-
-    def _snapshot_frame(self, snapshot: Snapshot, now: float) -> bytes:
+    def _make_snapshot(self, snapshot: Snapshot, now: float) -> None:
         alarms = self.alarms.messages(now, self._clock)
-        return frame(encode(views.snapshot_message(self._mailbox, snapshot, alarms, now, self._clock)))
+        message = views.snapshot_message(self._mailbox, snapshot, alarms, now, self._clock)
+        self._snapshot = self._snapshot[0] + 1, frame(encode(message))
+
+    # -- the writer ------------------------------------------------------------------------------------------------
+
+    async def _write_on(self) -> None:
+        """Write to all who are behind, a few at a time, and to each what is newest when its turn comes."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            turns = iter(tuple(self._behind))
+            while few := tuple(islice(turns, WRITE_GROUP)):
+                for viewer in few:
+                    with _defects_logged("writer"):
+                        self.write(viewer, time.monotonic())
+                await asyncio.sleep(WRITE_PAUSE_S)
+
+    def write(self, viewer: Viewer, now: float) -> None:
+        """Write what is new to a viewer, unless it has not taken what was written before; cut it off when it stalls."""
+        if viewer.ending.done():
+            return
+        if not viewer.still_allowed():
+            viewer.end(POLICY, "the login has ended")
+            return
+        if viewer.connection.unsent():
+            viewer.blocked_since = viewer.blocked_since or now
+            if now - viewer.blocked_since >= self._settings.stall_timeout_s:
+                self.stalled += 1
+                viewer.connection.abort()
+            return
+        viewer.blocked_since = None
+        made = bytearray()
+        while len(made) < WRITTEN_AT_ONCE and (following := self.next(viewer)) is not None:
+            made += following
+        if made:
+            viewer.connection.write(bytes(made))  # at once: each write wakes the kernel, and a viewer
+        if viewer.shown == self._snapshot[0] and viewer.seen == self._last_seq:
+            self._behind.discard(viewer)
 
     # -- viewers ---------------------------------------------------------------------------------------------------
 
@@ -203,7 +238,7 @@ class Hub:
             seen = since if since <= last else 0
         seen = max(seen, last - len(self._events))
         viewer = Viewer(connection, seen)
-        viewer.snapshot = self._snapshot_frame(self._mailbox.snapshot, now)
+        self._make_snapshot(self._mailbox.snapshot, now)
         return viewer, Hello(
             protocol=PROTOCOL,
             version=__version__,
@@ -215,27 +250,10 @@ class Hub:
             recording=views.playback(self._mailbox),
         )
 
-    def write(self, viewer: Viewer, now: float) -> None:
-        """Write what is new to a viewer, unless it has not taken what was written before; cut it off when it stalls."""
-        if viewer.ending.done():
-            return
-        if viewer.connection.unsent():
-            viewer.blocked_since = viewer.blocked_since or now
-            if now - viewer.blocked_since >= self._settings.stall_timeout_s:
-                self.stalled += 1
-                viewer.connection.abort()
-            return
-        viewer.blocked_since = None
-        made = bytearray()
-        while len(made) < WRITTEN_AT_ONCE and (following := self.next(viewer)) is not None:
-            made += following
-        if made:
-            viewer.connection.write(bytes(made))  # at once: each write wakes the kernel, and a viewer
-
     def next(self, viewer: Viewer) -> bytes | None:
         """The frame this viewer is to be sent next: the newest snapshot, else the next events, else none."""
-        if viewer.snapshot is not None:
-            made, viewer.snapshot = viewer.snapshot, None
+        if viewer.shown < self._snapshot[0]:
+            viewer.shown, made = self._snapshot
             return made
         behind = self._last_seq - viewer.seen
         if behind <= 0:
@@ -303,6 +321,7 @@ class Hub:
             await self._converse(websocket, viewer, encode(hello).decode())
         finally:
             self.viewers.discard(viewer)
+            self._behind.discard(viewer)
             if self._stopping and not self.viewers:
                 self._deserted.set()
 
@@ -315,6 +334,7 @@ class Hub:
         except (WebSocketDisconnect, OSError, RuntimeError):
             return  # it has gone; older uvicorn says so with a RuntimeError
         self.viewers.add(viewer)
+        self._behind.add(viewer)
         self.write(viewer, time.monotonic())
         listen = asyncio.create_task(_listen(websocket, viewer))
         endings: set[asyncio.Future[Any]] = {listen, viewer.ending}
@@ -333,6 +353,14 @@ class Hub:
                 await websocket.close(code, reason)
         except (TimeoutError, OSError, RuntimeError, WebSocketDisconnect):
             websocket.scope[CONNECTION].abort()  # it takes nothing, not even a goodbye
+
+
+@contextlib.contextmanager
+def _defects_logged(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        log.exception("the %s met a defect in dp-coordinator; please report it", where)
 
 
 def _session_check(websocket: WebSocket, session: str) -> Callable[[], bool]:
