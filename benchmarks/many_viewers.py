@@ -35,7 +35,7 @@ def measure(settings: Settings) -> list[Figure]:
         for percent in (50, 99)
     }
     many = f"{settings.crowd:,} viewers"
-    updates = Figure(f"{many}: updates a second of the one with the fewest", "/s", "10")
+    updates = Figure(f"{many}: updates a second of the one with the fewest", "/s")
     busy = Figure(f"{many}: the coordinator's CPU", "% of a core", digits=0)
     memory = Figure(f"{many}: resident memory", "MB")
     with _reporting(settings.engines) as (running, notices):
