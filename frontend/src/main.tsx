@@ -8,6 +8,7 @@ import { listenToKeys } from "./keyboard";
 import "./styles/base.css";
 import "./styles/page.css";
 import "./styles/panels.css";
+import "./styles/print.css";
 
 const host = document.getElementById("app");
 if (host === null) throw new Error("the page has no #app");

@@ -12,6 +12,11 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.fixture import fleet
 from tests.browser.rig import PHONE, WIDE, assert_accessible, page, phase
 
+ON_TOP = """(selector) => {
+  const { x, y, width, height } = document.querySelector(selector).getBoundingClientRect();
+  return document.elementFromPoint(x + width / 2, y + height / 2)?.textContent;
+}"""
+
 
 @contextmanager
 def faulty_fleet() -> Iterator[str]:
@@ -57,6 +62,23 @@ def test_the_head_of_a_long_table_stays_in_sight(browser: Browser) -> None:
         tab.keyboard.press("End")
         expect(tab.locator("tr[data-rank='47']")).to_be_in_viewport()
         expect(head).to_be_in_viewport()
+        tab.keyboard.press("p")
+        expect(tab.get_by_text("PAUSED VIEW")).to_be_in_viewport()
+        assert "Last report" in tab.evaluate(ON_TOP, ".engines thead .col-age button"), "the strip does not cover it"
+
+
+def test_paper_has_every_rank(browser: Browser) -> None:
+    with fleet(80) as (coordinator, _), page(browser, str(coordinator.http_url)) as tab:
+        ranks = tab.locator("tr[data-rank]")
+        expect(tab.locator("tr[data-rank='0']")).to_be_attached()
+        assert ranks.count() < 80, "on the screen only those in sight exist"
+        tab.emulate_media(media="print")
+        tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+        expect(ranks).to_have_count(80)
+        expect(tab.locator(".table-scrolls")).to_have_css("max-height", "none")
+        tab.emulate_media(media="screen")
+        tab.evaluate("dispatchEvent(new Event('afterprint'))")
+        expect(tab.locator("tr[data-rank='79']")).not_to_be_attached()
 
 
 def test_the_grid_is_drawn_in_the_colours_of_the_load(browser: Browser) -> None:

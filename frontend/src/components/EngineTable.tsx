@@ -188,11 +188,13 @@ function Spacer({ rows: n }: { rows: number }) {
   );
 }
 
-/** Follows the page and the table as they scroll and change their size: only rows in sight are kept up to date. */
+/** Follows the page and the table as they scroll and change size: only rows in sight are kept, and all on paper. */
 function useRowsInSight() {
   const body = useRef<HTMLTableSectionElement>(null);
   useEffect(() => {
+    let onPaper = false;
     const look = () => {
+      if (onPaper) return;
       const frame = body.current?.closest(".table-scroll")?.getBoundingClientRect();
       if (body.current === null || frame === undefined) return;
       const { top } = body.current.getBoundingClientRect();
@@ -207,10 +209,19 @@ function useRowsInSight() {
     window.addEventListener("resize", look);
     const watch = new ResizeObserver(look);
     watch.observe(document.body);
+    const onPrint = ({ type }: Event) => {
+      onPaper = type === "beforeprint";
+      inSight.value = [0, Number.POSITIVE_INFINITY];
+      look();
+    };
+    window.addEventListener("beforeprint", onPrint);
+    window.addEventListener("afterprint", onPrint);
     look();
     return () => {
       document.removeEventListener("scroll", look, options);
       window.removeEventListener("resize", look);
+      window.removeEventListener("beforeprint", onPrint);
+      window.removeEventListener("afterprint", onPrint);
       watch.disconnect();
     };
   }, []);
