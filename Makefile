@@ -79,6 +79,7 @@ lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
 types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types are the backend's
 	$(BIN)/mypy
 	$(BIN)/mypy backend/hatch_build.py
+	$(BIN)/mypy benchmarks
 	cd frontend && npx tsc --noEmit
 	@$(PY) -m dp_coordinator.web.schema --typescript | diff -u frontend/src/types.gen.ts - \
 	  || { echo "frontend/src/types.gen.ts is stale: run 'make types.gen'" >&2; exit 1; }

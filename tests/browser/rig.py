@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+from playwright.sync_api import Browser, Locator, Page, Playwright, ViewportSize, expect
 
 from dp_coordinator.client import EngineClient, FrontendClient
 from dp_coordinator.handle import DPCoordinator
@@ -27,8 +27,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WIDE = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 expect.set_options(timeout=15_000)  # a busy machine is slow, not wrong
 
@@ -83,8 +83,10 @@ class Stack:
             return json.load(answer)
 
     def close(self) -> None:
-        for peer in (*self.engines, *self.front_ends):
-            peer.close()
+        for engine in self.engines:
+            engine.close()
+        for front_end in self.front_ends:
+            front_end.close()
         self.coordinator.close()
 
 
@@ -101,7 +103,7 @@ def stack(engine_count: int = 2, *, connected: bool = True, **options: Any) -> I
 
 
 @contextlib.contextmanager
-def page(browser: Browser, url: str, *, viewport: dict[str, int] = WIDE, **options: Any) -> Iterator[Page]:
+def page(browser: Browser, url: str, *, viewport: ViewportSize = WIDE, **options: Any) -> Iterator[Page]:
     """The dashboard, opened. Afterwards: nothing was thrown on it and its CSP blocked nothing."""
     context = browser.new_context(viewport=viewport, **options)
     context.set_default_timeout(15_000)
