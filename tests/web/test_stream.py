@@ -170,6 +170,20 @@ async def test_nothing_is_sent_while_nothing_changes() -> None:
     assert len(drained(hub, viewer)) == 1
 
 
+async def test_whose_turn_comes_late_is_told_the_ages_of_then() -> None:
+    hub, mailbox = hub_over(snapshot(at=0.0), heartbeat_s=1000)
+    early, late = joined(hub), joined(hub)
+    hub.sample(1.0)
+    [state] = drained(hub, early)
+    for tenth in range(1, 4):
+        mailbox.snapshot = snapshot(at=tenth / 10)  # nothing new
+        hub.sample(1.0 + tenth / 10)
+    [later] = drained(hub, late)
+    assert later.at - state.at == pytest.approx(0.3)
+    hub.sample(1.4)
+    assert drained(hub, late) == []
+
+
 async def test_fields_that_json_does_not_know_do_not_stop_the_stream() -> None:
     hub, mailbox = hub_over()
     viewer = joined(hub)

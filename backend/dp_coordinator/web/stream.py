@@ -165,6 +165,8 @@ class Hub:
         if changed or news or began - self._sent_at >= self._settings.heartbeat_s:
             self._sampled, self._sent_at, self._told_seq = snapshot, began, self._last_seq
             self._hand_out(snapshot, now)
+        elif self._behind:
+            self._make_snapshot(snapshot, now)  # whose turn is yet to come is told ages of now
 
     def _keep(self, snapshot: Snapshot, now: float) -> None:
         alarms = self.alarms.messages(now, self._clock)
@@ -222,8 +224,6 @@ class Hub:
             made += following
         if made:
             viewer.connection.write(bytes(made))  # at once: each write wakes the kernel, and a viewer
-        if viewer.shown == self._snapshot[0] and viewer.seen == self._last_seq:
-            self._behind.discard(viewer)
 
     # -- viewers ---------------------------------------------------------------------------------------------------
 
@@ -257,6 +257,7 @@ class Hub:
             return made
         behind = self._last_seq - viewer.seen
         if behind <= 0:
+            self._behind.discard(viewer)
             return None
         lost = behind - len(self._events)
         if lost > 0:
