@@ -67,6 +67,19 @@ def test_the_head_of_a_long_table_stays_in_sight(browser: Browser) -> None:
         assert "Last report" in tab.evaluate(ON_TOP, ".engines thead .col-age button"), "the strip does not cover it"
 
 
+@pytest.mark.parametrize("width", [760, 1024, 1280, 1440])
+@pytest.mark.parametrize("rank_count", [8, 80])
+def test_no_column_is_out_of_sight(browser: Browser, rank_count: int, width: int) -> None:
+    with (
+        fleet(rank_count) as (coordinator, ranks),
+        page(browser, str(coordinator.http_url), viewport={"width": width, "height": 800}) as tab,
+    ):
+        ranks.report(0, 1234, 1234)
+        expect(tab.locator("tr[data-rank='0'] .col-running")).to_have_text("1 234")
+        overhang = "tables => tables.map(table => table.scrollWidth - table.clientWidth)"
+        assert set(tab.locator(".table-scroll").evaluate_all(overhang)) == {0}
+
+
 def test_paper_has_every_rank(browser: Browser) -> None:
     with fleet(80) as (coordinator, _), page(browser, str(coordinator.http_url)) as tab:
         ranks = tab.locator("tr[data-rank]")

@@ -183,7 +183,7 @@ function Spacer({ rows: n }: { rows: number }) {
   if (n <= 0) return null;
   return (
     <tr class="spacer">
-      <td colSpan={COLUMNS.length} style={{ height: `${n * ROW_PX}px` }} />
+      <td style={{ height: `${n * ROW_PX}px` }} />
     </tr>
   );
 }

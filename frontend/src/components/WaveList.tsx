@@ -29,7 +29,7 @@ function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today:
         {count(wave.number)}
       </th>
       <td class="text">
-        <span class="cause">{causeText(wave.cause, wave.cause_engine)}</span>
+        <span class="cause">{causeText(wave.cause, wave.cause_engine)}</span>{" "}
         {state !== null && <span class="tag">{state}</span>}
       </td>
       <td class="number">{moment(wave.asked_at ?? wave.started_at, today)}</td>
