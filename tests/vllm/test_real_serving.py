@@ -173,6 +173,13 @@ def test_the_supervisor_is_killed(vllm):
         assert serve.said(r"Process DPCoordinator \(PID: \d+\) died with exit code -9")
     else:
         # Nothing in vLLM watches the coordinator with one API server: it serves on. What it lost is the waking of
-        # paused engines (a lone request waits for others), so give all engines something to do.
-        vllm.complete_all(8, 8)
+        # paused engines: a request that comes to one of them alone waits until another comes to the other.
+        requests = vllm.start(8, 8)
+
+        def served() -> bool:
+            vllm.start(1, 8)
+            return all(request.done() for request in requests)
+
+        eventually("vLLM serves on", served, 60)
+        assert [request.result() for request in requests] == [8] * 8
         assert serve.healthy()
