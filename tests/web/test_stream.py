@@ -170,6 +170,15 @@ async def test_nothing_is_sent_while_nothing_changes() -> None:
     assert len(drained(hub, viewer)) == 1
 
 
+async def test_a_sample_looks_at_no_viewer() -> None:
+    """The poll loop waits for the interpreter meanwhile: what it costs may not grow with the crowd."""
+    hub, mailbox = hub_over()
+    hub.viewers.update(object() for _ in range(3))  # type: ignore[misc]
+    mailbox.log.append(1.0, "ready_sent", {})
+    hub.sample(1.0)
+    hub.sample(1.1)
+
+
 async def test_whose_turn_comes_late_is_told_the_ages_of_then() -> None:
     hub, mailbox = hub_over(snapshot(at=0.0), heartbeat_s=1000)
     early, late = joined(hub), joined(hub)
