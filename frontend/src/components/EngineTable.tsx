@@ -211,8 +211,8 @@ function useRowsInSight() {
     watch.observe(document.body);
     const onPrint = ({ type }: Event) => {
       onPaper = type === "beforeprint";
-      inSight.value = [0, Number.POSITIVE_INFINITY];
-      look();
+      if (onPaper) inSight.value = [0, Number.POSITIVE_INFINITY];
+      else look();
     };
     window.addEventListener("beforeprint", onPrint);
     window.addEventListener("afterprint", onPrint);
