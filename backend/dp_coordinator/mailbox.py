@@ -132,9 +132,13 @@ class Inbox:
             if len(self._waiting) >= self._size:
                 raise InboxFullError(f"{self._size} commands are waiting already; try again later")
             self._waiting.append((command, reply))
-            if self._wake is not None:
-                self._wake()
+            self.wake()
         return reply
+
+    def wake(self) -> None:
+        """Have the loop turn now, if it is there."""
+        if self._wake is not None:
+            self._wake()
 
     def take(self) -> list[tuple[Command, Future[Reply]]]:
         """All commands posted so far, oldest first."""
@@ -167,6 +171,16 @@ class Playback:
     paused: bool
 
 
+class Recent(Protocol):
+    """What is recorded, as far as it is at hand."""
+
+    def caught_up(self) -> Future[None]:
+        """Done once all that has entered the core by now is in `recent`: soon after the loop's next turn."""
+
+    def recent(self) -> bytes:
+        """A recording of the last minutes as one file."""
+
+
 class Player(Protocol):
     """What may be asked of whoever plays a recording."""
 
@@ -193,8 +207,8 @@ class Mailbox:
         """Seconds between load publications."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
-        self.recording: Callable[[], bytes] | None = None
-        """Gives a recording of the last minutes as one file; None when nothing is recorded."""
+        self.recording: Recent | None = None
+        """None when nothing is recorded."""
         self.clock: Callable[[], float] = time.monotonic
         """The clock of all times in here; of a recording, its own."""
         self.wall_offset: Callable[[], float] = _wall_offset

@@ -278,7 +278,7 @@ def _record(options: ServeOptions, path: str, coordinator: Coordinator, mailbox:
     writing.start()
     stack.callback(writing.join, RECORDER_STOP_TIMEOUT)
     stack.callback(recording.tape.close)
-    mailbox.recording = recording.recent
+    mailbox.recording = recording
     return recording.tape
 
 

@@ -198,6 +198,33 @@ def test_a_state_that_differs_is_a_difference_too(small, tmp_path):
     assert (found.expected, found.got) == ("['core']['front_ends'] = 2", "['core']['front_ends'] = 1")
 
 
+def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path):
+    file = tmp_path / "asked.dprec"
+    with Desk(tmp_path / "r") as desk:
+        for _ in range(3):
+            desk.ready()
+            caught_up = desk.recording.caught_up()
+            desk.turn()
+            caught_up.result(10)
+            file.write_bytes(desk.recording.recent())
+            summary = replayed(file)
+            assert whole(summary)
+            assert summary.inputs == desk.recording.tape._index
+
+
+def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path):
+    desk = Desk(tmp_path / "r")
+    for _ in range(100):  # and the writer does nothing meanwhile
+        desk.recording.caught_up()
+        desk.turn()
+    assert desk.recording.tape._queue.qsize() <= 5
+    last = desk.recording.caught_up()
+    with desk:
+        wait_until(lambda: desk.turn() or last.done(), "the writer")
+    (file,) = files(tmp_path / "r")
+    assert replayed(file).gaps == 0
+
+
 # -- many files ----------------------------------------------------------------------------------------------------
 
 LIMIT, CHUNK = 400_000, 100_000

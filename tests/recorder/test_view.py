@@ -11,6 +11,9 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from dp_coordinator.core.events import EngineStatsReported, StartWaveRequested, WaveCompleted
+from dp_coordinator.recorder.reader import sources
+from dp_coordinator.recorder.timeline import Timeline
+from dp_coordinator.viewing import RecordingPlayer
 from tests.cli.run import run, running
 from tests.recorder.desk import Desk, files
 from tests.transport.rig import wait_until
@@ -114,6 +117,16 @@ def test_the_stream_says_so_too_and_is_begun_anew_by_a_jump(site):
         again = json.loads(stream.recv(20))
     assert again["started_at"] != hello["started_at"]
     assert again["last_seq"] < hello["last_seq"]
+
+
+def test_its_end_is_when_the_last_thing_happened(tmp_path):
+    with Desk(tmp_path) as desk:
+        desk.ready()
+        desk.log.append(desk.now + 0.5, "bad_frame", {"channel": "back_output", "verdict": "garbled"})
+    (file,) = files(tmp_path)
+    player = RecordingPlayer(Timeline(sources([str(file)])), file.name, {}, speed=1.0)
+    player.play(speed=None, paused=True, position_s=player.told().duration_s)
+    assert player.mailbox.log.since(0)[-1].kind == "bad_frame"
 
 
 def refusal(site, path, body):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from dp_coordinator.core.snapshot import ActionState
 from dp_coordinator.web import messages as m
 from dp_coordinator.web.problems import KINDS
+from tests.recorder.desk import Desk, replayed, whole
 from tests.web.builders import action
 from tests.web.rig import Site, complete, site, start_wave, stats
 
@@ -250,3 +252,15 @@ def test_ready_once_every_engine_subscribed() -> None:
         assert [c["name"] for c in running.get("/readyz?verbose=1").json()["checks"]] == ["loop", "engines"]
         running.loop.seem_stuck(11)
         problem(running.get("/readyz"), 503, "not-alive")
+
+
+def test_a_loop_that_is_stuck_does_not_keep_its_recording(
+    fresh: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dp_coordinator.web.recording.CATCH_UP_S", 0.05)
+    with Desk(tmp_path) as desk:  # and it is never turned
+        fresh.mailbox.recording = desk.recording
+        answer = fresh.get("/api/v1/recording")
+    assert answer.status_code == 200
+    (tmp_path / "it.dprec").write_bytes(answer.content)
+    assert whole(replayed(tmp_path / "it.dprec"))

@@ -46,3 +46,4 @@ class Recording:
         writer = Writer(queue, wishes, header, event_log, folder, recent_bytes=recent_bytes)
         self.tape = Tape(core, queue, wishes, now)
         self.begin, self.run, self.recent = writer.begin, writer.run, writer.recent
+        self.caught_up = wishes.caught_up

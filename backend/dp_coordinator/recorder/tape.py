@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
@@ -40,13 +41,24 @@ class Moment:
 
 
 class Wishes:
-    """What the writer asks of the tape; set by one thread, taken by the other."""
+    """What other threads ask of the tape, which looks between two turns of the loop."""
 
     def __init__(self) -> None:
         self.checkpoint = False
+        """The writer's."""
+        self.flush: Future[None] | None = None
+        """The web thread's."""
+
+    def caught_up(self) -> Future[None]:
+        """Done once the writer has all that was recorded by now. Only one thread may ask."""
+        wish = self.flush
+        if wish is None:
+            wish = self.flush = Future()
+        return wish
 
 
-Queue: TypeAlias = "SimpleQueue[Batch | Moment | None]"
+Queue: TypeAlias = "SimpleQueue[Batch | Moment | Future[None] | None]"
+"""A future is done once all before it has been put away; None is the end."""
 
 
 class Tape:
@@ -62,6 +74,7 @@ class Tape:
         self._index = 0
         self._began = now
         self._lost = False
+        self._flushing: Future[None] | None = None
         self._put_moment(now)
 
     # -- the core's inputs -----------------------------------------------------------------------------------------
@@ -104,6 +117,11 @@ class Tape:
             self._hand_over(now)
             self._wishes.checkpoint = False
             self._put_moment(now)
+        wish = self._wishes.flush
+        if wish is not None and (self._flushing is None or self._flushing.done()):  # however many ask: one at a time
+            self._flushing, self._wishes.flush = wish, None
+            self._hand_over(now)
+            self._queue.put(wish)
 
     def close(self) -> None:
         """Hand over what is left, and tell the writer that this was all."""

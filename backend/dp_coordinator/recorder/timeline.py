@@ -53,8 +53,8 @@ class Timeline:
             self._marks.append(_Mark(place, item.at, True))
         elif self._marks:
             self.log += [entry for entry in item.log if entry.kind not in _NOT_SHOWN]
+            self.last_at = max([self.last_at, *(happened.at for happened in (*item.records[-1:], *item.log))])
             if item.records:
-                self.last_at = max(self.last_at, item.records[-1].at)
                 self._marks.append(_Mark(place, item.records[0].at, False))
 
     def from_before(self, at: float) -> Iterator[tuple[float, Moment | Record]]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from dp_coordinator.mailbox import EventLog
@@ -90,11 +91,14 @@ class Writer:
 
     # -- what the tape hands over ----------------------------------------------------------------------------------
 
-    def _take(self, item: Batch | Moment) -> None:
-        if isinstance(item, Moment):
-            self._take_moment(item)
-        else:
-            self._take_batch(item)
+    def _take(self, item: Batch | Moment | Future[None]) -> None:
+        match item:
+            case Moment():
+                self._take_moment(item)
+            case Batch():
+                self._take_batch(item)
+            case Future():
+                item.set_result(None)
 
     def _take_batch(self, batch: Batch) -> None:
         news = self._event_log.since(self._last_seq)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from fastapi import APIRouter, Depends
@@ -11,6 +12,8 @@ from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.routing import Described, only
 
+CATCH_UP_S = 2.0
+"""How long the newest seconds are waited for. A loop that is stuck has none to give, and what is at hand goes out."""
 _SAYS: Described = {
     200: {"description": "A recording, at most 16 MiB.", "content": {"application/octet-stream": {}}},
     "default": {
@@ -26,13 +29,17 @@ def routes(mailbox: Mailbox) -> APIRouter:
 
     @router.get("/recording", responses=_SAYS, response_class=Response, dependencies=[Depends(only())])
     async def recording() -> Response:
-        if mailbox.recording is None:
+        held = mailbox.recording
+        if held is None:
             raise ProblemError(
                 "not-recording", "nothing is recorded: start the coordinator with --record DIR to have recordings"
             )
+        caught_up = asyncio.wrap_future(held.caught_up())
+        mailbox.inbox.wake()
+        await asyncio.wait({caught_up}, timeout=CATCH_UP_S)
         name = time.strftime("dp-coordinator-%Y%m%dT%H%M%SZ.dprec", time.gmtime())
         return Response(
-            mailbox.recording(),
+            held.recent(),
             headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
             media_type="application/octet-stream",
         )
