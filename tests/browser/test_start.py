@@ -57,7 +57,9 @@ def test_who_was_silent_is_told(browser: Browser) -> None:
         expect(outcome).to_contain_text("no rank was seen stepping (0 of 3)")
         tab.get_by_role("dialog").get_by_role("button", name="Close").click()
         made.engines[0].report_stats(waiting=0, running=1, step_counter=0, current_wave=0)
+        made.engines[0].receive_start(timeout=10)  # of the first one
         ask(tab, "rank 0 hears it")
+        made.engines[0].receive_start(timeout=10)
         made.engines[0].report_stats(waiting=1, running=1, step_counter=0, current_wave=0)
         expect(outcome).to_contain_text("ranks 1 and 2 were not seen stepping (1 of 3)")
 
