@@ -226,7 +226,7 @@ def run(dialect: str, kills: int, seed: int) -> Figures:
     """Kill the coordinator so many times; ends early when a request is stranded."""
     chance = random.Random(f"{dialect} {seed}")
     with deployed(dialect) as deployment:
-        # A READY that is still on its way when its sender is killed is lost. One that was answered shows that all had it.
+        # A READY on its way dies with its sender. A request that was answered shows that all engines had theirs.
         deployment.ask(1, [0])
         if not deployment.answered(0):
             return deployment.account()
