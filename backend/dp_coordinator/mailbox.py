@@ -137,8 +137,9 @@ class Inbox:
 
     def wake(self) -> None:
         """Have the loop turn now, if it is there."""
-        if self._wake is not None:
-            self._wake()
+        wake = self._wake  # the loop may go meanwhile
+        if wake is not None:
+            wake()
 
     def take(self) -> list[tuple[Command, Future[Reply]]]:
         """All commands posted so far, oldest first."""
