@@ -78,7 +78,7 @@ class Journal:
 
     def begin(self, endpoints: Endpoints, http: tuple[str, str] | None) -> None:
         """This life's first entry: everything is bound. Raises `JournalError` when it cannot be written."""
-        state = Remembered(0, self._deployment.engine_count, 0) if self.past is None else self.past.state
+        state = Remembered(0, self._deployment.engine_count, False) if self.past is None else self.past.state
         self._entry = Entry(self._deployment, endpoints, http, self.restarts + 1, os.getpid(), state)
         try:
             self.write(state)

@@ -31,7 +31,7 @@ class Driver:
 
     def restart(self) -> None:
         """The process dies, and another comes back with what it had written down."""
-        written = [Remembered(0, self._options["engine_count"], 0)]  # what serve writes as it starts
+        written = [Remembered(0, self._options["engine_count"], False)]  # what serve writes as it starts
         written += [e.state for _, e in self.effects if isinstance(e, WriteJournal)]
         self.core = Coordinator(**self._options, now=self.now, resumed=written[-1])
 

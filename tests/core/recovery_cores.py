@@ -70,7 +70,7 @@ class Cores:
         self._resumed: dict[int, int] = {}
         self._loads: dict[int, Publication] = {}
         core = Coordinator(engines, self._dialect)
-        written = Remembered(0, engines, 0)
+        written = Remembered(0, engines, False)
         for _ in range(engines):
             written = _written(core.handle(EngineSubscribed(), 0.0), written)
         self.first = self._number(core, written)
@@ -104,7 +104,7 @@ class Cores:
         event: Event = EngineSubscribed() if message is None else EVENTS[message[0]](*message[1:])
         effects = core.handle(event, 0.0)
         assert core.current_wave >= before, f"{event} takes wave {before} back to {core.current_wave}"
-        assert SendReady() not in effects, "engines before 0.18 do not survive a second READY"
+        assert self._dialect.ready_to_late_subscribers or SendReady() not in effects, "a second READY before 0.18"
         written = _written(effects, written)
         assert written.current_wave == core.current_wave, "a wave that is not written down"
         starts = tuple((e.wave, e.exclude_engine_index) for e in effects if self._is_sent(e, message))
@@ -123,7 +123,7 @@ class Cores:
         if number not in self._resumed:
             written = self._cores[number][1]
             if self._rule is Rule.RAISED:
-                written = Remembered(written.current_wave + 1, written.engine_count, written.engines_ready)
+                written = Remembered(written.current_wave + 1, written.engine_count, written.ready)
             core = Coordinator(self._engines, self._dialect, resumed=written)
             self._resumed[number] = self._number(core, written)
         return self._resumed[number]

@@ -117,7 +117,7 @@ def _event(words: list[str], options: dict[str, str]) -> Event:
 def _effect(effect: Effect) -> str:
     match effect:
         case WriteJournal(state):
-            ready = f"READY given to {state.engines_ready}" if state.engines_ready else "READY not given"
+            ready = "READY given" if state.ready else "READY not given"
             return f"journal wave={state.current_wave} engines={state.engine_count} {ready}"
         case SendReady():
             return "READY"

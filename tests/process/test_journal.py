@@ -45,21 +45,21 @@ def refused(path, deployment=DEPLOYMENT):
 def test_the_first_life_finds_nothing_and_writes_where_it_begins(path):
     assert live(path) is None
     entry = last_entry(path)
-    assert entry.state == Remembered(0, 4, 0)
+    assert entry.state == Remembered(0, 4, False)
     assert (entry.lives, entry.pid, entry.endpoints, entry.http) == (1, os.getpid(), ENDPOINTS, HTTP)
 
 
 def test_a_later_life_finds_what_was_written_last(path):
-    live(path, Remembered(3, 4, 4), Remembered(57, 5, 5))
+    live(path, Remembered(3, 4, True), Remembered(57, 5, True))
     past = live(path)
-    assert (past.state, past.endpoints, past.http, past.lives) == (Remembered(57, 5, 5), ENDPOINTS, HTTP, 1)
+    assert (past.state, past.endpoints, past.http, past.lives) == (Remembered(57, 5, True), ENDPOINTS, HTTP, 1)
     assert live(path).lives == 2
-    assert last_entry(path).state == Remembered(57, 5, 5)
+    assert last_entry(path).state == Remembered(57, 5, True)
 
 
 def test_a_shorter_entry_leaves_nothing_of_a_longer_one(path):
-    live(path, Remembered(10**15, 16_384, 16_384), Remembered(1, 2, 2))
-    assert live(path).state == Remembered(1, 2, 2)
+    live(path, Remembered(10**15, 16_384, True), Remembered(1, 2, True))
+    assert live(path).state == Remembered(1, 2, True)
 
 
 def test_an_empty_file_is_a_first_life(path):

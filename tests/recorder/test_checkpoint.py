@@ -43,7 +43,7 @@ events = st.one_of(
     *(st.builds(kind) for kind in (EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed)),
 )
 steps = st.lists(st.tuples(events, st.sampled_from([0.0, 0.02, 0.3, 11.0])), max_size=25)
-lives = st.none() | st.builds(Remembered, small, st.integers(1, 4), small)
+lives = st.none() | st.builds(Remembered, small, st.integers(1, 4), st.booleans())
 
 
 def attributes(owner):
@@ -52,7 +52,7 @@ def attributes(owner):
 
 
 def test_nothing_is_left_out():
-    core = Coordinator(2, Dialect.for_version("0.28"), resumed=Remembered(3, 2, 2))
+    core = Coordinator(2, Dialect.for_version("0.28"), resumed=Remembered(3, 2, True))
     for part, owner in _owners(core).items():
         assert attributes(owner) - MADE_ANEW.get(part, set()) == set(FIELDS[part]), part
 

@@ -179,9 +179,7 @@ def test_an_effect_too_many_is_named(small, tmp_path):
     assert found is not None
     assert found.index == 1
     assert found.expected == "effect 3: nothing"
-    assert found.got == (
-        "effect 3: ['WriteJournal', {'state': {'current_wave': 0, 'engine_count': 2, 'engines_ready': 2}}]"
-    )
+    assert found.got == "effect 3: ['Record', {'kind': 'ready_sent', 'fields': {'engines': 2}}]"
 
 
 def test_a_state_that_differs_is_a_difference_too(small, tmp_path):

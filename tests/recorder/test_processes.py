@@ -128,7 +128,7 @@ def test_a_coordinator_that_comes_back_records_its_next_life(tmp_path):
         assert peers.wave_announced() == [7, False]
         wait_until(lambda: replayed(*files(tmp_path / "r")).waves == 1, "the wave on the disk")
         os.kill(coordinator.worker_pid(), signal.SIGKILL)
-        assert peers.heard() == [[b"\x02", pack((7, None))]] * ENGINES
+        assert peers.heard_after_ready() == [[b"\x02", pack((7, None))]] * ENGINES
     first, second = files(tmp_path / "r")
     together = replayed(first, second)
     assert (together.difference, together.gaps, together.waves) == (None, 0, 1)

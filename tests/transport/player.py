@@ -56,8 +56,10 @@ class Player:
 
     def _kill(self, life: Recording) -> None:
         """End the coordinator as it was ended then, and wait for the next one; peers come when they came then."""
-        for _ in range(len(life.starts()) + len(life.sent("READY"))):
+        woken = 0
+        while woken < len(life.starts()) or not self._to_engines:
             self._to_engines.append(self.engines[0].receive())
+            woken += self._to_engines[-1] != [b"READY"]
         heard = 0
         while heard < len(life.heard()):
             (frame,) = self.front_ends[0].receive()
@@ -114,7 +116,7 @@ class Player:
         self._sent += 1
 
     def starts(self) -> list[tuple[int, int | None]]:
-        """What the first engine has received, but for READY, which came first and, to that engine, once."""
+        """What the first engine has received, but for READY, which came first."""
         self._to_engines += _received(self.engines[0])
         assert self._to_engines[0] == [b"READY"]
         return [start_of(frames) for frames in self._to_engines if frames[0] == b"\x02"]

@@ -61,7 +61,7 @@ PHASES = [
 @pytest.fixture
 def came_back() -> Iterator[Site]:
     """Restarted for the second time, while wave 57 was current and four engines had READY."""
-    with site(4, core={"restarts": 2, "resumed": Remembered(57, 4, 4)}) as running:
+    with site(4, core={"restarts": 2, "resumed": Remembered(57, 4, True)}) as running:
         yield running
 
 
@@ -156,7 +156,7 @@ def test_the_waves_and_the_log(came_back: Site) -> None:
 
 
 def test_without_engines_to_wait_for_there_is_nothing_to_recover() -> None:
-    with site(4, core={"restarts": 1, "resumed": Remembered(0, 4, 0)}) as running:
+    with site(4, core={"restarts": 1, "resumed": Remembered(0, 4, False)}) as running:
         state = running.get("/api/v1/state").json()
         assert (state["restarts"], state["recovery"]) == (1, None)
         assert problem(running.get("/readyz"), 503, "not-ready")["detail"].startswith("READY was not sent yet")

@@ -97,8 +97,9 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
     AlarmKind.RECOVERY_UNDER_WAY: (
         "The coordinator was restarted and is not yet where it was. "
         "Until every engine is back, or while none follows its START, new waves cannot be relied on.",
-        "Look at the engine that does not come back. If all are back, but paused: this ends with the next wave. If the "
-        "engines were started anew as well, they wait for READY: remove the journal and restart the coordinator.",
+        "Look at the engine that does not come back. If all are back, but paused: this ends with the next wave. If "
+        "engines before vLLM 0.18 were started anew as well, they wait for READY in vain: "
+        "remove the journal and restart the coordinator.",
     ),
     AlarmKind.JOURNAL_FAILED: (
         "What must outlive the coordinator cannot be written down. Waves go on, but a restart now would come back "

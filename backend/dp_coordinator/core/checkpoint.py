@@ -74,8 +74,6 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     "recovery": {
         "_resumed_wave": int,
         "_resumed_at": float,
-        "_with_ready": int,
-        "_expected": int,
         "_finished_at": float | None,
         "phase": RecoveryPhase,
     },
@@ -96,7 +94,7 @@ def thaw(frozen: Checkpoint) -> Coordinator:
     """A core that goes on from a checkpoint; its values must be of the types in `FIELDS`."""
     core = Coordinator(frozen["core"]["engine_count"], Dialect.for_version(frozen["dialect"]))
     if frozen["recovery"] is not None:
-        core._recovery = Recovery(Remembered(0, 1, 0), 0.0)
+        core._recovery = Recovery(Remembered(0, 1, True), 0.0)
     for part, owner in _owners(core).items():
         for name in FIELDS[part] if owner is not None else ():
             setattr(owner, name, _copy(frozen[part][name]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -130,14 +129,10 @@ class Coordinator:
         if (  # part by part: START waits for this, and mostly nothing changed that would need a new `Remembered`
             before.current_wave == self._waves.current_wave
             and before.engine_count == self.engine_count
-            and before.engines_ready == self._engines_ready()
+            and before.ready == self.ready
         ):
             return effects
         state = self._written = self._remembered()
-        if state.engines_ready > before.engines_ready and self.dialect.ready_to_late_subscribers:
-            # A second READY is harmless here and a missing one is not: it counts as given once it was sent.
-            first = replace(state, engines_ready=before.engines_ready)
-            return (*(() if first == before else (WriteJournal(first),)), *effects, WriteJournal(state))
         return (WriteJournal(state), *effects)
 
     def next_deadline(self) -> float | None:
@@ -270,8 +265,7 @@ class Coordinator:
         record = Record("engine_subscribed", {"subscribed": self.engines_subscribed, "of": self.engine_count})
         if not self.ready:
             return (record, *self._become_ready(now))
-        had_ready = self._recovery is not None and self._recovery.had_ready()
-        if self.dialect.ready_to_late_subscribers and not had_ready:
+        if self.dialect.ready_to_late_subscribers:
             return (SendReady(), record, *self._rejoin(now))
         return (record, *self._rejoin(now))
 
@@ -329,17 +323,13 @@ class Coordinator:
 
     def _resume(self, resumed: Remembered, now: float) -> None:
         self._waves.current_wave = resumed.current_wave
-        if resumed.engines_ready:
+        if resumed.ready:
             self.ready = True
             self._load.resume(now)
             self._recovery = Recovery(resumed, now)
 
     def _remembered(self) -> Remembered:
-        return Remembered(self.current_wave, self.engine_count, self._engines_ready())
-
-    def _engines_ready(self) -> int:
-        ready = self.engines_subscribed if self.ready else 0
-        return ready if self._recovery is None else max(ready, self._recovery.with_ready)
+        return Remembered(self.current_wave, self.engine_count, self.ready)
 
     def _recovery_state(self) -> RecoveryState | None:
         recovery = self._recovery

@@ -5,9 +5,9 @@ wave_complete. An exhaustive search over engines, front-ends and channels found 
 inbound message and any lost outbound ones (tests/core/test_recovery_search.py repeats it on this code):
 
 1. `current_wave` is journalled before a change of it is announced.
-2. Come back with the journalled wave, paused. Engines that had READY are sent none: before vLLM 0.18 a second one kills
-   their input thread (vllm/v1/engine/core.py, `process_input_sockets`). From 0.18 on they ignore it, so there READY is
-   journalled as given only once it was sent: a death in between gives it twice rather than never.
+2. Come back with the journalled wave, paused. Before vLLM 0.18 engines are sent no READY again: a second one kills
+   their input thread (vllm/v1/engine/core.py, `process_input_sockets`). From 0.18 on they ignore it, and every
+   subscriber is sent one, as always: the dead process may have taken the first along.
 3. When all engines have subscribed again, broadcast START(current_wave) to all, and stay paused.
 4. When the first wave_complete after that is accepted, broadcast START(the new wave) to all once more.
 
@@ -27,8 +27,8 @@ class Remembered:
 
     current_wave: int
     engine_count: int
-    engines_ready: int
-    """Engines subscribed that have had READY; 0 before it was sent."""
+    ready: bool
+    """READY was sent, or was about to be: before vLLM 0.18 it must never be sent again."""
 
 
 class Recovery:
@@ -37,21 +37,8 @@ class Recovery:
     def __init__(self, remembered: Remembered, now: float) -> None:
         self._resumed_wave = remembered.current_wave
         self._resumed_at = now
-        self._with_ready = self._expected = remembered.engines_ready
         self._finished_at: float | None = None
         self.phase = RecoveryPhase.REJOINING
-
-    @property
-    def with_ready(self) -> int:
-        """How many engines must be taken to have had READY until they are back."""
-        return self._expected if self.phase is RecoveryPhase.REJOINING else 0
-
-    def had_ready(self) -> bool:
-        """Whether the engine that subscribes now had READY before. Nobody says who subscribes, so they are counted."""
-        if self._with_ready == 0:
-            return False
-        self._with_ready -= 1
-        return True
 
     def rejoined(self, *, start_follows: bool, now: float) -> None:
         """All engines are back. Without wave coordination there is nothing to start, and this is the end."""
