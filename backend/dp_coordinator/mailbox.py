@@ -122,8 +122,9 @@ class Inbox:
         self._wake: Callable[[], None] | None = None
 
     def connect(self, wake: Callable[[], None] | None) -> None:
-        """Set what wakes the loop; None when the loop is gone."""
-        self._wake = wake
+        """Set what wakes the loop; None when the loop is gone: it is not called any more after that."""
+        with self._lock:
+            self._wake = wake
 
     def post(self, command: Command) -> Future[Reply]:
         """Hand a command to the loop. Raises `InboxFullError` rather than grow without bound."""
@@ -132,14 +133,17 @@ class Inbox:
             if len(self._waiting) >= self._size:
                 raise InboxFullError(f"{self._size} commands are waiting already; try again later")
             self._waiting.append((command, reply))
-            self.wake()
+            self._wake_loop()
         return reply
 
     def wake(self) -> None:
         """Have the loop turn now, if it is there."""
-        wake = self._wake  # the loop may go meanwhile
-        if wake is not None:
-            wake()
+        with self._lock:
+            self._wake_loop()
+
+    def _wake_loop(self) -> None:
+        if self._wake is not None:
+            self._wake()
 
     def take(self) -> list[tuple[Command, Future[Reply]]]:
         """All commands posted so far, oldest first."""

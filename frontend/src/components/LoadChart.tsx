@@ -19,6 +19,9 @@ import { clockTime, count, moment } from "../format";
 import { paletteVersion } from "../theme";
 import { Panel, useDrawing, useInSight } from "./ui";
 
+/** Every other state, which come ten times a second. */
+const FASTEST_MS = 190;
+
 const hover = signal<Hover | null>(null);
 
 /** Left and right edge of the chart in Unix seconds; null before anything was heard. */
@@ -120,7 +123,8 @@ function Canvas() {
     if (plot.current === null || shown === null) return;
     const [from, to] = shown;
     // No more often than one pixel's worth of time, and at least once a second.
-    const every = Math.min(1000, (1000 * (to - from)) / Math.max(200, host.current?.clientWidth ?? 600));
+    const pixel = (1000 * (to - from)) / Math.max(200, host.current?.clientWidth ?? 600);
+    const every = Math.min(1000, Math.max(FASTEST_MS, pixel));
     const at = localMs();
     const what = `${windowMin.value} ${zoom.value} ${past.value?.at}`;
     if (what === drawn.current.what && at - drawn.current.at < every) return;
