@@ -48,6 +48,11 @@ function shades(ground: string, full: string): string[] {
   });
 }
 
+/** Whether a cell that looks so is solid to its edge and not beyond, so that another may be drawn right over it. */
+function covers(look: number | undefined): boolean {
+  return look !== undefined && look >= 0 && (look & 0b11) === 0b10;
+}
+
 export class HeatGrid {
   private colours: Record<(typeof COLOURS)[number], string>;
   private scale: string[] = [];
@@ -96,11 +101,12 @@ export class HeatGrid {
       const chosen = marked.includes(row.index);
       const stale = row.status === "stale";
       const look = (shade << 8) | (waits << 3) | (Number(stale) << 2) | (Number(kept) << 1) | Number(chosen);
-      if (this.drawn[row.index] === look) continue;
+      const before = this.drawn[row.index];
+      if (before === look) continue;
       this.drawn[row.index] = look;
       const x = (row.index % columns) * (cell + GAP);
       const y = Math.floor(row.index / columns) * (cell + GAP);
-      ctx.clearRect(x - 1, y - 1, cell + 2, cell + 2);
+      if (!covers(before) || !covers(look)) ctx.clearRect(x - 1, y - 1, cell + 2, cell + 2);
       ctx.globalAlpha = kept ? 1 : 0.15;
       this.drawCell(ctx, x, y, shade, waits, stale);
       ctx.globalAlpha = 1;

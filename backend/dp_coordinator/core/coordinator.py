@@ -265,9 +265,8 @@ class Coordinator:
         record = Record("engine_subscribed", {"subscribed": self.engines_subscribed, "of": self.engine_count})
         if not self.ready:
             return (record, *self._become_ready(now))
-        if self.dialect.ready_to_late_subscribers:
-            return (SendReady(), record, *self._rejoin(now))
-        return (record, *self._rejoin(now))
+        ready = (SendReady(),) if self.dialect.ready_to_late_subscribers else ()
+        return (*ready, record, *self._rejoin(now))
 
     def _become_ready(self, now: float) -> Sequence[Effect]:
         if self.ready or self.engines_subscribed < self.engine_count:
