@@ -48,9 +48,14 @@ function shades(ground: string, full: string): string[] {
   });
 }
 
+/** Bits of what a cell looks like. */
+const CHOSEN = 1;
+const KEPT = 2;
+const STALE = 4;
+
 /** Whether a cell that looks so is solid to its edge and not beyond, so that another may be drawn right over it. */
 function covers(look: number | undefined): boolean {
-  return look !== undefined && look >= 0 && (look & 0b11) === 0b10;
+  return look !== undefined && look >= 0 && (look & (CHOSEN | KEPT)) === KEPT;
 }
 
 export class HeatGrid {
@@ -100,7 +105,8 @@ export class HeatGrid {
       const kept = shown(row.index);
       const chosen = marked.includes(row.index);
       const stale = row.status === "stale";
-      const look = (shade << 8) | (waits << 3) | (Number(stale) << 2) | (Number(kept) << 1) | Number(chosen);
+      const look =
+        (shade << 8) | (waits << 3) | (stale ? STALE : 0) | (kept ? KEPT : 0) | (chosen ? CHOSEN : 0);
       const before = this.drawn[row.index];
       if (before === look) continue;
       this.drawn[row.index] = look;

@@ -51,28 +51,28 @@ class Deployment:
 
     def heard(self):
         """What each engine is sent next."""
-        self._poll_until(lambda: all(self._inbox[engine.socket] for engine in self.engines))
-        return [self._inbox[engine.socket].popleft() for engine in self.engines]
+        return self._next(self.engines, lambda frames: False)
 
     def heard_after_ready(self):
         """What each engine is sent next that is not READY; engines since vLLM 0.18 pass over a second one."""
-        heard = self.heard()
-        for index, engine in enumerate(self.engines):
-            while heard[index] == [READY]:
-                self._poll_until(lambda inbox=self._inbox[engine.socket]: inbox)
-                heard[index] = self._inbox[engine.socket].popleft()
-        return heard
+        return self._next(self.engines, lambda frames: frames == [READY])
 
     def wave_announced(self):
         """The next wave state that the front-end is told, as [wave, running]."""
-        self._poll_until(self._drop_loads)
-        return unpack(self._drop_loads().popleft()[0])[1:]
+        (frames,) = self._next([self.front_end], lambda frames: unpack(frames[0])[0] is not None)
+        return unpack(frames[0])[1:]
 
-    def _drop_loads(self):
-        inbox = self._inbox[self.front_end.socket]
-        while inbox and unpack(inbox[0][0])[0] is not None:
-            inbox.popleft()
-        return inbox
+    def _next(self, peers, passed_over):
+        inboxes = [self._inbox[peer.socket] for peer in peers]
+
+        def all_have_one():
+            for inbox in inboxes:
+                while inbox and passed_over(inbox[0]):
+                    inbox.popleft()
+            return all(inboxes)
+
+        self._poll_until(all_have_one)
+        return [inbox.popleft() for inbox in inboxes]
 
     def _poll_until(self, condition):
         """Everybody polls all the time, as in vLLM: a socket that nobody polls does not subscribe again."""
