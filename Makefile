@@ -81,11 +81,11 @@ types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types 
 	$(BIN)/mypy backend/hatch_build.py
 	$(BIN)/mypy benchmarks
 	cd frontend && npx tsc --noEmit
-	@$(PY) -m dp_coordinator.web.schema --typescript | diff -u frontend/src/types.gen.ts - \
+	@$(PY) -m dp_coordinator.web.api.schema --typescript | diff -u frontend/src/types.gen.ts - \
 	  || { echo "frontend/src/types.gen.ts is stale: run 'make types.gen'" >&2; exit 1; }
 
 types.gen: $(INSTALLED) ## write the page's types anew from the backend's messages
-	$(PY) -m dp_coordinator.web.schema --typescript > frontend/src/types.gen.ts
+	$(PY) -m dp_coordinator.web.api.schema --typescript > frontend/src/types.gen.ts
 
 bench: install ## what the README's figures come from
 	$(PY) -m benchmarks $(ARGS)

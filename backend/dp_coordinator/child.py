@@ -28,7 +28,7 @@ def options_from(values: Mapping[str, Any]) -> ServeOptions:
 def child_main(settings: IO[str], report: IO[str]) -> int:
     """Serve with the options in `settings` (JSON); tell on `report`, in a line of JSON, where, or what was wrong.
 
-    Nobody may listen any more when this is not the first life of a supervised coordinator.
+    Nobody may listen any more when this is not the first incarnation of a supervised coordinator.
     """
     problem = _LastError()
     logging.getLogger("dp_coordinator").addHandler(problem)

@@ -40,7 +40,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalRecord:
     """What stands in the file."""
 
     deployment: Deployment
@@ -48,7 +48,7 @@ class Entry:
     """Where the sockets really were: peers come back there and nowhere else."""
     http: tuple[str, str] | None
     """The page's address as it was asked for, and as it was bound."""
-    lives: int
+    incarnations: int
     """How many coordinators have been started on this journal."""
     pid: int
     """The newest of them."""
@@ -65,21 +65,21 @@ class Journal:
         self._file = _open(path)
         try:
             self.past = self._read()
-            """What an earlier life wrote last; None in the first."""
+            """What an earlier incarnation wrote last; None in the first."""
         except BaseException:
             os.close(self._file)
             raise
-        self._entry: Entry | None = None
+        self._entry: JournalRecord | None = None
 
     @property
     def restarts(self) -> int:
-        """How often this coordinator came back; 0 in its first life."""
-        return 0 if self.past is None else self.past.lives
+        """How often this coordinator came back; 0 in its first incarnation."""
+        return 0 if self.past is None else self.past.incarnations
 
     def begin(self, endpoints: Endpoints, http: tuple[str, str] | None) -> None:
-        """This life's first entry: everything is bound. Raises `JournalError` when it cannot be written."""
+        """This incarnation's first entry: everything is bound. Raises `JournalError` when it cannot be written."""
         state = Remembered(0, self._deployment.engine_count, False) if self.past is None else self.past.state
-        self._entry = Entry(self._deployment, endpoints, http, self.restarts + 1, os.getpid(), state)
+        self._entry = JournalRecord(self._deployment, endpoints, http, self.restarts + 1, os.getpid(), state)
         try:
             self.write(state)
         except OSError as error:
@@ -97,7 +97,7 @@ class Journal:
         """Let go of the file, and leave it as it is."""
         os.close(self._file)
 
-    def _read(self) -> Entry | None:
+    def _read(self) -> JournalRecord | None:
         block = os.pread(self._file, BLOCK, 0)
         if not block:
             return None
@@ -130,14 +130,14 @@ def _open(path: str) -> int:
         raise JournalError(f"--journal {path} is in use by another coordinator") from None
 
 
-def last_entry(path: str) -> Entry | None:
+def last_entry(path: str) -> JournalRecord | None:
     """What stands in a journal now; None when nothing readable does. Only looks, and needs no lock."""
     with suppress(OSError), open(path, "rb") as file:
         return _decode(file.read(BLOCK))
     return None
 
 
-def _encode(entry: Entry) -> bytes:
+def _encode(entry: JournalRecord) -> bytes:
     text = json.dumps({"format": FORMAT, **asdict(entry)}, separators=(",", ":")).encode()
     line = b"%s %08x\n" % (text, zlib.crc32(text))
     if len(line) > BLOCK:
@@ -145,7 +145,7 @@ def _encode(entry: Entry) -> bytes:
     return line.ljust(BLOCK)
 
 
-def _decode(block: bytes) -> Entry | None:
+def _decode(block: bytes) -> JournalRecord | None:
     text, _, checksum = block.rstrip().rpartition(b" ")
     with suppress(ValueError, TypeError, KeyError):
         if int(checksum, 16) == zlib.crc32(text):
@@ -153,14 +153,14 @@ def _decode(block: bytes) -> Entry | None:
     return None
 
 
-def _entry(found: dict[str, Any]) -> Entry | None:
+def _entry(found: dict[str, Any]) -> JournalRecord | None:
     if found["format"] != FORMAT:
         return None
-    return Entry(
+    return JournalRecord(
         deployment=Deployment(**found["deployment"]),
         endpoints=Endpoints(**found["endpoints"]),
         http=None if found["http"] is None else (found["http"][0], found["http"][1]),
-        lives=int(found["lives"]),
+        incarnations=int(found["incarnations"]),
         pid=int(found["pid"]),
         state=Remembered(**found["state"]),
     )

@@ -189,7 +189,7 @@ class Recent(Protocol):
 class Player(Protocol):
     """What may be asked of whoever plays a recording."""
 
-    def told(self) -> Playback:
+    def position(self) -> Playback:
         """Where it is."""
 
     def play(self, *, speed: float | None, paused: bool | None, position_s: float | None) -> None:

@@ -21,14 +21,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from dp_coordinator.alarms.detector import Thresholds
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import DEFAULT_VERSION, UnknownDialectError
-from dp_coordinator.core.doctor import Thresholds
-from dp_coordinator.journal import Deployment, Entry, Journal, JournalError
+from dp_coordinator.journal import Deployment, Journal, JournalError, JournalRecord
 from dp_coordinator.mailbox import Endpoints, Mailbox
 from dp_coordinator.recorder.folder import AT_LEAST_MB, Folder, RecordingError
+from dp_coordinator.recorder.inputs import InputRecorder
 from dp_coordinator.recorder.recording import Recording
-from dp_coordinator.recorder.tape import Tape
 from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, say_serving, supervisor_pid
 from dp_coordinator.transport import BindError, Loop, Sockets, StartTimeoutError
 from dp_coordinator.web.settings import ConfigurationError, WebSettings, check_exposure
@@ -207,18 +207,18 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
     return journal
 
 
-def _http(asked: str, past: Entry | None) -> str:
-    """Where an earlier life served the page, if it was asked for the same: viewers come back there."""
+def _http(asked: str, past: JournalRecord | None) -> str:
+    """Where an earlier incarnation served the page, if it was asked for the same: viewers come back there."""
     return past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
 
 
-def _sockets(options: ServeOptions, past: Entry | None) -> Sockets:
+def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
     if past is not None:
         return Sockets(past.endpoints.front_publish, past.endpoints.back_output, past.endpoints.back_publish)
     return Sockets(options.front_publish_address, options.back_output_address, options.back_publish_address)
 
 
-def _log_start(mailbox: Mailbox, dialect: Dialect, past: Entry | None) -> None:
+def _log_start(mailbox: Mailbox, dialect: Dialect, past: JournalRecord | None) -> None:
     entry: dict[str, object] = {"dialect": dialect.version, "pid": os.getpid(), "restarts": mailbox.restarts}
     if past is not None:
         entry["resumed_wave"] = past.state.current_wave
@@ -265,7 +265,9 @@ def _assemble(
     return mailbox, loop
 
 
-def _record(options: ServeOptions, path: str, coordinator: Coordinator, mailbox: Mailbox, stack: ExitStack) -> Tape:
+def _record(
+    options: ServeOptions, path: str, coordinator: Coordinator, mailbox: Mailbox, stack: ExitStack
+) -> InputRecorder:
     """Begin to record, and write on a thread of its own until the stack is closed."""
     told = ("min_stats_update_interval_ms", "manual_start_timeout", "stale_after_s")
     about = {name: getattr(options, name) for name in told}

@@ -78,21 +78,21 @@ class Supervisor:
 
     def run(self) -> int:
         """Keep a worker alive until told to end, or until that is pointless; returns the exit code."""
-        instant_deaths = lives = 0
+        instant_deaths = incarnations = 0
         while not self._told_to_end:
             code = self._live()
-            lives += 1
+            incarnations += 1
             served = 0.0 if self._serving_since is None else time.monotonic() - self._serving_since
             if self._told_to_end:
                 return code
-            if code == EXIT_START_TIMEOUT or (code == EXIT_SETTINGS and lives == 1):
+            if code == EXIT_START_TIMEOUT or (code == EXIT_SETTINGS and incarnations == 1):
                 return code  # it has said itself what is wrong
             instant_deaths = instant_deaths + 1 if served < INSTANT_S else 0
             how = f"the coordinator {_ending(code)} {f'after it served {served:.1f} s' if served else 'at its start'}"
             if instant_deaths >= INSTANT_DEATHS:
                 log.error("%s, the %dth time in a row: giving up", how, instant_deaths)
                 return EXIT_GAVE_UP
-            log.warning("%s; starting it again (restart %d)", how, lives)
+            log.warning("%s; starting it again (restart %d)", how, incarnations)
             self._wait(PAUSES_S[min(instant_deaths, len(PAUSES_S) - 1)])
         return 0
 

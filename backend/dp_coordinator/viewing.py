@@ -10,17 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState, Record
+from dp_coordinator.core.effects import BroadcastStartWave, Effect, LogEvent, PublishLoad, PublishWaveState
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import Counters, Endpoints, Mailbox, Playback
 from dp_coordinator.recorder import entries
-from dp_coordinator.recorder.entries import Entry, Moment, Reports
+from dp_coordinator.recorder.entries import CheckpointBody, RecordedLogEntry, Reports
 from dp_coordinator.recorder.replay import Runner
 from dp_coordinator.recorder.timeline import Timeline
 from dp_coordinator.web.app import create_app
 from dp_coordinator.web.server import WebServer
 from dp_coordinator.web.settings import WebSettings
-from dp_coordinator.web.stream import Hub
+from dp_coordinator.web.stream.broadcaster import Broadcaster
 
 log = logging.getLogger("dp_coordinator")
 
@@ -46,11 +46,11 @@ class RecordingPlayer:
         self._position = timeline.first_at
         self._since = time.monotonic()
         self._runner = Runner()
-        self._todo: Iterator[tuple[float, Moment | entries.Record]] = iter(())
-        self._next: tuple[float, Moment | entries.Record] | None = None
-        self._log: Iterator[Entry] = iter(())
-        self._next_entry: Entry | None = None
-        self.hub: Hub | None = None
+        self._todo: Iterator[tuple[float, CheckpointBody | entries.RecordedInput]] = iter(())
+        self._next: tuple[float, CheckpointBody | entries.RecordedInput] | None = None
+        self._log: Iterator[RecordedLogEntry] = iter(())
+        self._next_entry: RecordedLogEntry | None = None
+        self.hub: Broadcaster | None = None
         """Who must know of jumps."""
         self._rewind(timeline.first_at)
         assert self._runner.core is not None, "a timeline begins with a state"
@@ -68,7 +68,7 @@ class RecordingPlayer:
             return self._position
         return min(self._position + (time.monotonic() - self._since) * self._speed, self._timeline.last_at)
 
-    def told(self) -> Playback:
+    def position(self) -> Playback:
         """Where it is."""
         timeline, now = self._timeline, self.now()
         return Playback(
@@ -132,16 +132,16 @@ class RecordingPlayer:
         self._runner = Runner()
         self._todo, self._log = self._timeline.from_before(at), iter(self._timeline.log)
         first = next(self._todo)
-        assert isinstance(first[1], Moment), "a part begins with a state"
-        self._runner.take_moment(first[1])
+        assert isinstance(first[1], CheckpointBody), "a part begins with a state"
+        self._runner.take_checkpoint(first[1])
         self._next, self._next_entry = next(self._todo, None), next(self._log, None)
 
     def _feed(self, now: float, until: float = float("inf")) -> bool:
         """Give the core what came up to `now`; False when that was not done by `until` (real seconds)."""
         while self._next is not None and self._next[0] <= now:
             item = self._next[1]
-            if isinstance(item, Moment):
-                self._runner.take_moment(item)
+            if isinstance(item, CheckpointBody):
+                self._runner.take_checkpoint(item)
             else:
                 self._perform(self._runner.put(item)[0], item)
             self._next = next(self._todo, None)
@@ -149,7 +149,7 @@ class RecordingPlayer:
                 return False
         return True
 
-    def _perform(self, effects: Sequence[Effect], record: entries.Record) -> None:
+    def _perform(self, effects: Sequence[Effect], record: entries.RecordedInput) -> None:
         """Count what the loop would have counted."""
         counters = self.mailbox.counters
         if isinstance(record, Reports):
@@ -163,7 +163,7 @@ class RecordingPlayer:
                     counters.wave_states_published += 1
                 case BroadcastStartWave():
                     counters.starts[effect.cause.value] = counters.starts.get(effect.cause.value, 0) + 1
-                case Record("wave_completed", {"duration_s": float(took)}):
+                case LogEvent("wave_completed", {"duration_s": float(took)}):
                     counters.wave_seconds.observe(took)
 
     def _show(self, now: float) -> None:

@@ -1,4 +1,4 @@
-// Made by `python -m dp_coordinator.web.schema --typescript`; do not edit by hand.
+// Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand.
 
 export type PhaseName = "paused" | "starting" | "running";
 
@@ -250,7 +250,7 @@ export interface SnapshotMessage {
   engines_subscribed: number;
   front_ends: number;
   totals: Totals;
-  /** How often this coordinator came back; 0 in its first life. */
+  /** How often this coordinator came back; 0 in its first incarnation. */
   restarts: number;
   /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
   recovery: Recovery | null;
@@ -293,7 +293,7 @@ export interface State {
   engines_subscribed: number;
   front_ends: number;
   totals: Totals;
-  /** How often this coordinator came back; 0 in its first life. */
+  /** How often this coordinator came back; 0 in its first incarnation. */
   restarts: number;
   /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
   recovery: Recovery | null;
@@ -332,7 +332,7 @@ export interface StateAt {
   engines_subscribed: number;
   front_ends: number;
   totals: Totals;
-  /** How often this coordinator came back; 0 in its first life. */
+  /** How often this coordinator came back; 0 in its first incarnation. */
   restarts: number;
   /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
   recovery: Recovery | null;

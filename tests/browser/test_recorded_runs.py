@@ -69,7 +69,7 @@ def test_the_page_shows_a_run_with_restarts(browser: Browser) -> None:
         player = Player(coordinator, context)
         try:
             player.play(recording)
-            expect(tab.get_by_test_id("restarts")).to_contain_text(f"{len(recording.lives) - 1} restarts")
+            expect(tab.get_by_test_id("restarts")).to_contain_text(f"{len(recording.incarnations) - 1} restarts")
             expect(stat(tab, "Wave")).to_have_text(str(recording.announcements()[-1][0]))
             phase(tab, "PAUSED")
         finally:

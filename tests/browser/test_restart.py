@@ -146,7 +146,7 @@ def test_what_was_before_a_restart_is_kept_apart(browser: Browser) -> None:
         log = tab.locator("#log li")
         expect(log.filter(has_text="Coordinator came back (restart 1) with wave 57")).to_have_count(1)
         expect(log.filter(has_text="START for wave 57 broadcast, after the restart")).to_have_count(1)
-        told = "Coordinator restarted: older entries are of its earlier life"
+        told = "Coordinator restarted: older entries are of its earlier incarnation"
         expect(tab.locator("#log .log-marker")).to_have_text([told])
         kinds = [item or "cut" for item in log.evaluate_all("all => all.map(li => li.dataset.kind)")]
         assert kinds.index("coordinator_started") < kinds.index("cut") < kinds.index("wave_started")

@@ -1,4 +1,4 @@
-"""A web server with canned answers, to see what the twins make of them."""
+"""A web server with canned answers, to see what the rest_commands make of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from dp_coordinator.web.messages import (
+from dp_coordinator.messages import (
     Action,
     EndpointInfo,
     Engine,

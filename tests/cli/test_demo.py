@@ -1,4 +1,4 @@
-"""The demo as a process, looked at and acted on through the twins of REST."""
+"""The demo as a process, looked at and acted on through the rest_commands of REST."""
 
 from __future__ import annotations
 

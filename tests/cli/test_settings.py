@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dp_coordinator.cli import simulated_flags
-from dp_coordinator.cli.commands import SERVE_SETTINGS, TWINS
+from dp_coordinator.cli.commands import REST_COMMANDS, SERVE_SETTINGS
 from dp_coordinator.cli.serve import options_from
 from dp_coordinator.cli.settings import Parser, Setting, UsageError, add, resolve
 from dp_coordinator.cli.values import BadValueError, base_url, boolean, host_port, names, zmq_address
@@ -19,7 +19,7 @@ from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontE
 
 COMMANDS: dict[str, tuple[Setting, ...]] = {
     "serve": SERVE_SETTINGS,
-    **{command.name: command.settings for command in TWINS if not isinstance(command.settings, str)},
+    **{command.name: command.settings for command in REST_COMMANDS if not isinstance(command.settings, str)},
     "demo": simulated_flags.demo_settings(),
     "engine": simulated_flags.engine_settings(),
     "front-end": simulated_flags.front_end_settings(),

@@ -22,7 +22,7 @@ from dp_coordinator.cli.top.screen import compose, plan
 from dp_coordinator.cli.top.sentences import sentence
 from dp_coordinator.cli.top.start import Asked, Prompt
 from dp_coordinator.cli.top.stream import retry_delay
-from dp_coordinator.web.messages import (
+from dp_coordinator.messages import (
     Alarm,
     EndpointInfo,
     EngineColumnsMessage,
@@ -238,7 +238,7 @@ def test_a_held_display_stands_still_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "link", "life", "said"),
+    ("asked", "link", "incarnation", "said"),
     [
         (Asked(6, 0), OPEN, 0, "asking for wave 6"),
         (Asked(6, 0, ASKED, 9.0), OPEN, 0, "wave 6 asked 1.10 s ago; 0 of 2 ranks seen stepping"),
@@ -249,13 +249,13 @@ def test_a_held_display_stands_still_and_says_so() -> None:
         (Asked(6, 0, problem="refused: it runs"), OPEN, 0, "refused: it runs"),
     ],
 )
-def test_what_came_of_a_start(asked: Asked, link: Link, life: int, said: str) -> None:
+def test_what_came_of_a_start(asked: Asked, link: Link, incarnation: int, said: str) -> None:
     known = live()
-    assert said in text(Scene(of_life(known, life=life), link, Choices(asked=asked)))
+    assert said in text(Scene(of_incarnation(known, incarnation=incarnation), link, Choices(asked=asked)))
 
 
-def of_life(known: Live, *, life: int) -> Live:
-    return Live(life, known.hello, known.hello_at, known.snapshot, known.snapshot_at)
+def of_incarnation(known: Live, *, incarnation: int) -> Live:
+    return Live(incarnation, known.hello, known.hello_at, known.snapshot, known.snapshot_at)
 
 
 @pytest.mark.parametrize(
@@ -416,16 +416,16 @@ def test_a_restart_keeps_the_past_as_such_and_asks_for_the_new_log_from_its_begi
     known = live(event(1), event(2))
     born = msgspec.structs.replace(HELLO, started_at=1105.0, now=1106.0, replay_from=3)
     after = apply(known, [born], 12.0)
-    assert (after.life, after.snapshot, after.last_seq, after.must_replay) == (1, None, 0, True)
+    assert (after.incarnation, after.snapshot, after.last_seq, after.must_replay) == (1, None, 0, True)
     assert [(wave.number, wave.open, wave.duration_s) for wave in after.earlier] == [(6, False, None), (5, False, 90.0)]
     assert "restarted" in str(numbers(after)[-1])
     again = apply(after, [msgspec.structs.replace(born, now=1106.1, replay_from=1), event(1)], 12.1)
-    assert (again.life, again.must_replay, numbers(again)[-1]) == (1, False, 1)
+    assert (again.incarnation, again.must_replay, numbers(again)[-1]) == (1, False, 1)
 
 
 def test_a_wall_clock_that_was_set_is_no_restart() -> None:
     moved = msgspec.structs.replace(HELLO, started_at=5000.0, now=5102.0)
-    assert apply(live(), [moved], 12.0).life == 0
+    assert apply(live(), [moved], 12.0).incarnation == 0
 
 
 def test_tries_come_further_apart_but_not_too_far() -> None:
@@ -435,7 +435,9 @@ def test_tries_come_further_apart_but_not_too_far() -> None:
 
 def test_every_kind_of_entry_has_a_sentence_and_others_are_shown_as_they_are() -> None:
     sources = [path.read_text() for path in Path(dp_coordinator.__file__).parent.rglob("*.py")]
-    kinds = {kind for source in sources for kind in re.findall(r'(?:Record\(|\.append\([\w.()]+, )"([a-z_]+)"', source)}
+    kinds = {
+        kind for source in sources for kind in re.findall(r'(?:LogEvent\(|\.append\([\w.()]+, )"([a-z_]+)"', source)
+    }
     assert {"wave_started", "alarm_raised", "bad_frame", "manual_start_refused"} <= kinds
     fields = dict.fromkeys(FIELDS, 1) | {"silent": [1, 3], "cause": "manual"}
     told = {kind: sentence(event(1, kind, **fields)) for kind in kinds}

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState, Record, WriteJournal
+from dp_coordinator.core.effects import (
+    BroadcastStartWave,
+    Effect,
+    LogEvent,
+    PublishLoad,
+    PublishWaveState,
+    WriteJournal,
+)
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event
 from dp_coordinator.core.recovery import Remembered
 
@@ -66,4 +73,4 @@ def announced(effects: list[Effect]) -> list[tuple[int, bool]]:
 
 
 def records(effects: list[Effect]) -> list[str]:
-    return [e.kind for e in effects if isinstance(e, Record)]
+    return [e.kind for e in effects if isinstance(e, LogEvent)]

@@ -88,7 +88,7 @@ class Cores:
     def describe(self, number: int) -> str:
         core = self._cores[number][0]
         recovery = core.snapshot(0.0).recovery
-        phase = "first life" if recovery is None else recovery.phase.value
+        phase = "first incarnation" if recovery is None else recovery.phase.value
         return f"wave {core.current_wave} {'running' if core.engines_running else 'paused'} ({phase})"
 
     def react(self, number: int, message: Message | None) -> Reaction:

@@ -24,9 +24,9 @@ from dp_coordinator.core.effects import (
     Answer,
     BroadcastStartWave,
     Effect,
+    LogEvent,
     PublishLoad,
     PublishWaveState,
-    Record,
     Reject,
     SendReady,
     WriteJournal,
@@ -127,7 +127,7 @@ def _effect(effect: Effect) -> str:
             return f"announce wave={wave} running={running}"
         case PublishLoad(counts, wave, running):
             return f"load {[list(c[:2]) for c in counts]} wave={wave} running={running}"
-        case Record(kind, fields):
+        case LogEvent(kind, fields):
             shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in fields.items()}
             return f"log {kind} " + " ".join(f"{k}={v}" for k, v in shown.items())
         case Reject(kind, detail):

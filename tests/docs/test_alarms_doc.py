@@ -3,8 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from dp_coordinator.alarms.kinds import AlarmKind
 from dp_coordinator.cli.commands import SERVE_SETTINGS
-from dp_coordinator.core.alarms import AlarmKind
 
 OPERATING = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 SECTION = OPERATING.partition("## Alarms")[2].partition("\n## ")[0]

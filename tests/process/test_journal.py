@@ -26,7 +26,7 @@ def path(tmp_path):
 
 
 def live(path, *states, deployment=DEPLOYMENT):
-    """One life: what it finds, after which it writes `states` and dies."""
+    """One incarnation: what it finds, after which it writes `states` and dies."""
     journal = Journal(path, deployment)
     journal.begin(ENDPOINTS, HTTP)
     for state in states:
@@ -46,14 +46,14 @@ def test_the_first_life_finds_nothing_and_writes_where_it_begins(path):
     assert live(path) is None
     entry = last_entry(path)
     assert entry.state == Remembered(0, 4, False)
-    assert (entry.lives, entry.pid, entry.endpoints, entry.http) == (1, os.getpid(), ENDPOINTS, HTTP)
+    assert (entry.incarnations, entry.pid, entry.endpoints, entry.http) == (1, os.getpid(), ENDPOINTS, HTTP)
 
 
 def test_a_later_life_finds_what_was_written_last(path):
     live(path, Remembered(3, 4, True), Remembered(57, 5, True))
     past = live(path)
-    assert (past.state, past.endpoints, past.http, past.lives) == (Remembered(57, 5, True), ENDPOINTS, HTTP, 1)
-    assert live(path).lives == 2
+    assert (past.state, past.endpoints, past.http, past.incarnations) == (Remembered(57, 5, True), ENDPOINTS, HTTP, 1)
+    assert live(path).incarnations == 2
     assert last_entry(path).state == Remembered(57, 5, True)
 
 

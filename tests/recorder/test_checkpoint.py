@@ -61,7 +61,11 @@ def play(core, todo, now):
     out = []
     for event, later in todo:
         now += later
-        out += [entries.told(core.handle(event, now)), entries.told(core.tick(now)), core.next_deadline()]
+        out += [
+            entries.encode_effects(core.handle(event, now)),
+            entries.encode_effects(core.tick(now)),
+            core.next_deadline(),
+        ]
     return out, now
 
 
@@ -72,14 +76,14 @@ def test_it_goes_on_as_if_nothing_had_been(dialect, waves, past, before, after):
     core.handle(EngineSubscribed(), 0.0)
     core.handle(EngineSubscribed(), 0.0)
     _, now = play(core, before, 0.0)
-    written = entries.moment(7, now, 1e9, freeze(core))
+    written = entries.checkpoint_body(7, now, 1e9, freeze(core))
     expected = play(core, after, now)
-    read = entries.moment_of(written)
-    assert entries.moment(read.index, read.at, read.wall, read.state) == written
+    read = entries.checkpoint_body_of(written)
+    assert entries.checkpoint_body(read.index, read.at, read.wall, read.state) == written
     again = thaw(read.state)
     assert play(again, after, now) == expected
     assert again.snapshot(now) == core.snapshot(now)
-    assert entries.moment_of(written).state == read.state, "the core changed the checkpoint that it was made of"
+    assert entries.checkpoint_body_of(written).state == read.state, "the core changed its checkpoint"
 
 
 def test_a_checkpoint_stays_as_it_was_taken():

@@ -18,7 +18,7 @@ from dp_coordinator.recorder import chunks, entries
 from dp_coordinator.recorder.chunks import NotARecordingError
 from dp_coordinator.recorder.folder import Folder, RecordingError
 from dp_coordinator.recorder.reader import Source
-from tests.recorder.desk import CHECKPOINT, HEADER, RECORDS, Desk, changed, files, replayed, whole
+from tests.recorder.recorded_core import CHECKPOINT, HEADER, RECORDS, RecordedCore, changed, files, replayed, whole
 from tests.transport.rig import wait_until
 
 pack = msgspec.msgpack.encode
@@ -44,7 +44,7 @@ frames = st.lists(
 @given(frames=frames, dialect=st.sampled_from(["0.16", "0.28", "0.33"]), ready=st.booleans())
 def test_any_frames_are_replayed_to_the_same_effects(tmp_path_factory, frames, dialect, ready):
     folder = tmp_path_factory.mktemp("recording")
-    with Desk(folder, dialect=dialect) as desk:
+    with RecordedCore(folder, dialect=dialect) as desk:
         if ready:
             desk.ready()
         for from_engine, checkpoint, engine_frame, front_end_frame in frames:
@@ -62,7 +62,7 @@ def test_any_frames_are_replayed_to_the_same_effects(tmp_path_factory, frames, d
 @pytest.fixture
 def small(tmp_path):
     """A recording of one wave, with a checkpoint in it."""
-    with Desk(tmp_path / "small") as desk:
+    with RecordedCore(tmp_path / "small") as desk:
         desk.ready()
         desk.feed(StartWaveRequested(1, 0))
         desk.feed(*(EngineStatsReported(rank, 1, 2, 0.5, 1, 0) for rank in range(2)))
@@ -170,7 +170,7 @@ def test_an_effect_too_many_is_named(small, tmp_path):
     def without_the_last(chunk):
         if chunk.kind != RECORDS or b"SendReady" not in chunk.body:
             return [chunk]
-        batch = entries.batch_of(chunk.body)
+        batch = entries.records_body_of(chunk.body)
         second = batch.records[1]
         second.out = msgspec.Raw(pack(msgspec.msgpack.decode(second.out)[:-1]))
         return [replace(chunk, body=pack(batch))]
@@ -179,7 +179,7 @@ def test_an_effect_too_many_is_named(small, tmp_path):
     assert found is not None
     assert found.index == 1
     assert found.expected == "effect 3: nothing"
-    assert found.got == "effect 3: ['Record', {'kind': 'ready_sent', 'fields': {'engines': 2}}]"
+    assert found.got == "effect 3: ['LogEvent', {'kind': 'ready_sent', 'fields': {'engines': 2}}]"
 
 
 def test_a_state_that_differs_is_a_difference_too(small, tmp_path):
@@ -198,7 +198,7 @@ def test_a_state_that_differs_is_a_difference_too(small, tmp_path):
 
 def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path):
     file = tmp_path / "asked.dprec"
-    with Desk(tmp_path / "r") as desk:
+    with RecordedCore(tmp_path / "r") as desk:
         for _ in range(3):
             desk.ready()
             caught_up = desk.recording.caught_up()
@@ -211,7 +211,7 @@ def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path):
 
 
 def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path):
-    desk = Desk(tmp_path / "r")
+    desk = RecordedCore(tmp_path / "r")
     for _ in range(100):  # and the writer does nothing meanwhile
         desk.recording.caught_up()
         desk.turn()
@@ -238,7 +238,7 @@ def bytes_in(folder):
 
 def test_old_files_go_and_each_that_is_left_can_be_replayed_alone(tmp_path):
     folder, chance = tmp_path / "many", random.Random(1)
-    with Desk(folder, max_bytes=LIMIT) as desk:
+    with RecordedCore(folder, max_bytes=LIMIT) as desk:
         desk.ready()
         for step in range(1000):
             waiting = [chance.getrandbits(40) for _ in range(200)]
@@ -270,4 +270,4 @@ def test_a_folder_that_cannot_be_used(tmp_path):
 
 def test_kinds_of_chunks_are_one_byte():
     assert {len(kind) for kind in (HEADER, RECORDS, CHECKPOINT, chunks.END)} == {1}
-    assert entries.told(()) == pack([])
+    assert entries.encode_effects(()) == pack([])

@@ -21,7 +21,7 @@ from dp_coordinator.recorder import chunks
 from dp_coordinator.wire.client import READY
 from tests.cli.run import run, running
 from tests.process.test_restart import Deployment
-from tests.recorder.desk import CHECKPOINT, changed, files, replayed, whole
+from tests.recorder.recorded_core import CHECKPOINT, changed, files, replayed, whole
 from tests.transport.rig import Peer, pack, wait_until
 
 ENGINES = 2

@@ -15,7 +15,7 @@ from dp_coordinator.recorder.reader import sources
 from dp_coordinator.recorder.timeline import Timeline
 from dp_coordinator.viewing import RecordingPlayer
 from tests.cli.run import run, running
-from tests.recorder.desk import Desk, files
+from tests.recorder.recorded_core import RecordedCore, files
 from tests.transport.rig import wait_until
 
 WAVES = 5
@@ -25,7 +25,7 @@ WAVES = 5
 def recorded(tmp_path_factory):
     """Five waves of ten seconds each: half of each the engines run."""
     folder = tmp_path_factory.mktemp("recorded")
-    with Desk(folder) as desk:
+    with RecordedCore(folder) as desk:
         desk.ready()
         for wave in range(WAVES):
             desk.recording.tape._wishes.checkpoint = True
@@ -120,12 +120,12 @@ def test_the_stream_says_so_too_and_is_begun_anew_by_a_jump(site):
 
 
 def test_its_end_is_when_the_last_thing_happened(tmp_path):
-    with Desk(tmp_path) as desk:
+    with RecordedCore(tmp_path) as desk:
         desk.ready()
         desk.log.append(desk.now + 0.5, "bad_frame", {"channel": "back_output", "verdict": "garbled"})
     (file,) = files(tmp_path)
     player = RecordingPlayer(Timeline(sources([str(file)])), file.name, {}, speed=1.0)
-    player.play(speed=None, paused=True, position_s=player.told().duration_s)
+    player.play(speed=None, paused=True, position_s=player.position().duration_s)
     assert player.mailbox.log.since(0)[-1].kind == "bad_frame"
 
 

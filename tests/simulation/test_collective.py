@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dp_coordinator.simulation.collective import Collective, Contribution, Delivery, Outcome
+from dp_coordinator.simulation.collective import AllReduceResult, Collective, Contribution, Delivery
 
 SIZE = 3
 
@@ -18,7 +18,7 @@ def formed(size: int = 2) -> Collective:
     return group
 
 
-def told(outcome: Outcome, **ranks: bool) -> list[Delivery]:
+def told(outcome: AllReduceResult, **ranks: bool) -> list[Delivery]:
     """`r1=True`: rank 1 is answered; `r1=False`: it hears the news."""
     return [Delivery(int(name[1:]), outcome, answer) for name, answer in ranks.items()]
 
@@ -27,7 +27,9 @@ def test_a_rank_that_steps_alone_waits_for_all_others() -> None:
     group = formed(3)
     assert group.contribute(0, Contribution(True, 4, 1)) == []
     assert group.contribute(2, Contribution(False, 4, 1)) == []
-    assert group.contribute(1, Contribution(False, 4, 1)) == told(Outcome(True, 4, 1), r0=True, r1=True, r2=True)
+    assert group.contribute(1, Contribution(False, 4, 1)) == told(
+        AllReduceResult(True, 4, 1), r0=True, r1=True, r2=True
+    )
 
 
 def test_nobody_steps_before_all_were_there_once() -> None:
@@ -35,15 +37,15 @@ def test_nobody_steps_before_all_were_there_once() -> None:
     group.join(0)
     assert group.contribute(0, Contribution(True, 0, 1)) == []
     # rank 1 is new and idle, rank 0 was in the middle of a step: it is told, not waited for
-    assert group.join(1) == told(Outcome(True, 0, 1), r0=True, r1=False)
+    assert group.join(1) == told(AllReduceResult(True, 0, 1), r0=True, r1=False)
     assert group.taking_part == {0}
 
 
 def test_the_others_go_on_when_a_rank_dies() -> None:
     group = formed(2)
     group.contribute(0, Contribution(True, 0, 5))
-    assert group.leave(1) == told(Outcome(True, 0, 5), r0=True)
-    assert group.contribute(0, Contribution(False, 0, 6)) == told(Outcome(False, 0, 6), r0=True)
+    assert group.leave(1) == told(AllReduceResult(True, 0, 5), r0=True)
+    assert group.contribute(0, Contribution(False, 0, 6)) == told(AllReduceResult(False, 0, 6), r0=True)
 
 
 def test_one_that_comes_back_hears_the_news_and_is_waited_for_once_it_contributes() -> None:
@@ -51,10 +53,10 @@ def test_one_that_comes_back_hears_the_news_and_is_waited_for_once_it_contribute
     group.leave(1)
     group.contribute(0, Contribution(True, 3, 1))
     assert group.join(1) == []
-    assert group.last == Outcome(True, 3, 1)
-    assert group.contribute(0, Contribution(True, 3, 2)) == told(Outcome(True, 3, 2), r0=True, r1=False)
+    assert group.last == AllReduceResult(True, 3, 1)
+    assert group.contribute(0, Contribution(True, 3, 2)) == told(AllReduceResult(True, 3, 2), r0=True, r1=False)
     assert group.contribute(1, Contribution(False, 3, 3)) == []
-    assert group.contribute(0, Contribution(True, 3, 3)) == told(Outcome(True, 3, 3), r0=True, r1=True)
+    assert group.contribute(0, Contribution(True, 3, 3)) == told(AllReduceResult(True, 3, 3), r0=True, r1=True)
     assert group.contribute(0, Contribution(True, 3, 4)) == []
 
 
@@ -64,7 +66,7 @@ def test_one_that_comes_too_late_for_a_step_is_told_what_became_of_it() -> None:
     group.contribute(0, Contribution(True, 3, 31))
     group.join(1)
     group.contribute(0, Contribution(False, 3, 32))
-    assert group.contribute(1, Contribution(True, 3, 32)) == told(Outcome(False, 3, 32), r1=True)
+    assert group.contribute(1, Contribution(True, 3, 32)) == told(AllReduceResult(False, 3, 32), r1=True)
     assert group.contributions == {}
     assert group.taking_part == {0, 1}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dp_coordinator.simulation.collective import Contribution, Outcome
+from dp_coordinator.simulation.collective import AllReduceResult, Contribution
 from dp_coordinator.simulation.frames import parse_address
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.member import CollectiveMember
@@ -24,7 +24,7 @@ class Group:
         self.size = size
         self.address = self.hub.address
         self.members: dict[int, CollectiveMember] = {}
-        self.outcomes: dict[int, list[Outcome]] = {rank: [] for rank in range(size)}
+        self.outcomes: dict[int, list[AllReduceResult]] = {rank: [] for rank in range(size)}
         self.now = 0.0
         """The members' clock: each turn of the group is a second, so that no retry has to be waited for."""
 
@@ -85,18 +85,18 @@ def test_a_step_takes_all_ranks(group: Group) -> None:
     assert group.outcomes == {0: [], 1: []}
     group.members[1].contribute(Contribution(False, 0, 1))
     group.turn_until(lambda: all(group.outcomes.values()))
-    assert group.outcomes == {0: [Outcome(True, 0, 1)], 1: [Outcome(True, 0, 1)]}
+    assert group.outcomes == {0: [AllReduceResult(True, 0, 1)], 1: [AllReduceResult(True, 0, 1)]}
 
 
 def test_a_rank_that_dies_is_left_out_and_hears_the_news_when_it_is_back(group: Group) -> None:
     group.members[0].contribute(STEP)
     group.die(1)
-    group.turn_until(lambda: group.outcomes[0] == [Outcome(True, 0, 1)])
+    group.turn_until(lambda: group.outcomes[0] == [AllReduceResult(True, 0, 1)])
     back = group.add(1)
     group.all_welcome()
-    assert back.last_before == Outcome(True, 0, 1)
+    assert back.last_before == AllReduceResult(True, 0, 1)
     group.members[0].contribute(Contribution(True, 0, 2))
-    group.turn_until(lambda: group.outcomes[1] == [Outcome(True, 0, 2)])
+    group.turn_until(lambda: group.outcomes[1] == [AllReduceResult(True, 0, 2)])
 
 
 def test_a_new_connection_replaces_the_old_one_of_its_rank(group: Group) -> None:
@@ -113,8 +113,8 @@ def test_a_contribution_survives_a_restart_of_the_hub(group: Group) -> None:
     group.members[0].contribute(Contribution(True, 3, 7))
     group.turn()
     group.restart_hub()
-    group.turn_until(lambda: group.outcomes[0] == [Outcome(True, 3, 7)])
-    group.turn_until(lambda: group.outcomes[1] == [Outcome(True, 3, 7)])  # idle before, and now told to join
+    group.turn_until(lambda: group.outcomes[0] == [AllReduceResult(True, 3, 7)])
+    group.turn_until(lambda: group.outcomes[1] == [AllReduceResult(True, 3, 7)])  # idle before, and now told to join
 
 
 def test_members_wait_for_a_hub_that_is_not_there_yet(group: Group) -> None:

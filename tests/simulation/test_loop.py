@@ -6,7 +6,7 @@ import pytest
 
 from dp_coordinator.client import StartWave
 from dp_coordinator.core import Dialect
-from dp_coordinator.simulation.collective import Outcome
+from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.loop import (
     Effect,
     EngineLoop,
@@ -47,7 +47,7 @@ def step(loop: EngineLoop, others_unfinished: bool = False) -> list[Effect]:
     contribution = loop.begin_step()
     assert contribution is not None
     unfinished, wave, number = contribution
-    return loop.end_step(Outcome(unfinished or others_unfinished, wave, number))
+    return loop.end_step(AllReduceResult(unfinished or others_unfinished, wave, number))
 
 
 @pytest.mark.parametrize(
@@ -178,21 +178,21 @@ def test_every_rank_stands_where_the_furthest_one_does() -> None:
     loop = engine("0.33", rank=1, wave=0)
     give(loop, wave=0, steps=3)
     assert loop.begin_step() is not None
-    loop.end_step(Outcome(True, 6, 17))
+    loop.end_step(AllReduceResult(True, 6, 17))
     assert (loop.wave, loop.step_counter, loop.running) == (6, 17, True)
 
 
 @pytest.mark.parametrize(
     ("outcome", "then"),
     [
-        (Outcome(True, 6, 17), (6, 17, True)),  # the others run: join in
-        (Outcome(False, 6, 17), (6, 17, True)),  # nobody asked at step 17, so they run on
-        (Outcome(False, 6, 32), (7, 0, False)),
-        (Outcome(False, 6, 1), (7, 0, False)),
-        (Outcome(True, 6, 64), (6, 64, True)),
+        (AllReduceResult(True, 6, 17), (6, 17, True)),  # the others run: join in
+        (AllReduceResult(False, 6, 17), (6, 17, True)),  # nobody asked at step 17, so they run on
+        (AllReduceResult(False, 6, 32), (7, 0, False)),
+        (AllReduceResult(False, 6, 1), (7, 0, False)),
+        (AllReduceResult(True, 6, 64), (6, 64, True)),
     ],
 )
-def test_an_engine_that_came_back_catches_up(outcome: Outcome, then: tuple[int, int, bool]) -> None:
+def test_an_engine_that_came_back_catches_up(outcome: AllReduceResult, then: tuple[int, int, bool]) -> None:
     loop = engine("0.33", rank=1)
     assert loop.come_back() == [ReportStats(0, 0, 0.0, 0, 0)]
     assert loop.catch_up(outcome) == []
@@ -204,7 +204,7 @@ def test_one_that_came_back_starts_a_wave_for_what_the_others_ended_theirs_witho
     loop = engine("0.33", rank=rank, wave=6, running=True)
     give(loop, wave=6, steps=5)
     assert loop.begin_step() is not None
-    effects = loop.end_step(Outcome(False, 6, 32))
+    effects = loop.end_step(AllReduceResult(False, 6, 32))
     assert [effect for effect in effects if not isinstance(effect, ReportStats)] == [
         *([SendWaveComplete(6)] if rank == 0 else []),
         SendStartWave(7),
@@ -214,5 +214,5 @@ def test_one_that_came_back_starts_a_wave_for_what_the_others_ended_theirs_witho
 
 def test_rank_0_says_when_it_comes_back_that_the_wave_ended_without_it() -> None:
     loop = engine("0.33", rank=0)
-    assert loop.catch_up(Outcome(False, 6, 32)) == [SendWaveComplete(6)]
-    assert loop.catch_up(Outcome(True, 7, 5)) == []
+    assert loop.catch_up(AllReduceResult(False, 6, 32)) == [SendWaveComplete(6)]
+    assert loop.catch_up(AllReduceResult(True, 7, 5)) == []

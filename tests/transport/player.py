@@ -38,14 +38,14 @@ class Player:
         self._sent = 0
 
     def play(self, recording: Recording) -> None:
-        for number, life in enumerate(recording.lives):
+        for number, incarnation in enumerate(recording.incarnations):
             if number:
-                self._kill(recording.lives[number - 1])
-            self._play(life)
+                self._kill(recording.incarnations[number - 1])
+            self._play(incarnation)
 
-    def _play(self, life: Recording) -> None:
+    def _play(self, incarnation: Recording) -> None:
         channel = ""
-        for message in life.messages:
+        for message in incarnation.messages:
             if message.dir != "recv":
                 continue
             if message.role != channel or message.type.endswith("subscribe"):
@@ -54,14 +54,14 @@ class Player:
             self._send(message.type, message.frames)
         self.settle()
 
-    def _kill(self, life: Recording) -> None:
+    def _kill(self, incarnation: Recording) -> None:
         """End the coordinator as it was ended then, and wait for the next one; peers come when they came then."""
         woken = 0
-        while woken < len(life.starts()) or not self._to_engines:
+        while woken < len(incarnation.starts()) or not self._to_engines:
             self._to_engines.append(self.engines[0].receive())
             woken += self._to_engines[-1] != [b"READY"]
         heard = 0
-        while heard < len(life.heard()):
+        while heard < len(incarnation.heard()):
             (frame,) = self.front_ends[0].receive()
             heard += unpack(frame)[0] is None
             self._published.append(frame)

@@ -19,13 +19,13 @@ def test_recorded_run(name):
         "engine_count": arguments["engine_count"],
         "wave_coordination": arguments["enable_wave_coordination"],
         "dialect": recording.version,
-        "supervised": len(recording.lives) > 1,
+        "supervised": len(recording.incarnations) > 1,
     }
     with DPCoordinator(**options) as coordinator, zmq.Context() as context:
         player = Player(coordinator, context)
         try:
             player.play(recording)
-            types = {m.type for m in recording.lives[-1].messages}
+            types = {m.type for m in recording.incarnations[-1].messages}
             reported = "engine_stats" in types and "front_unsubscribe" not in types
             announcements, _ = player.publications(recording.loads()[-1] if reported else None)
             assert player.starts() == recording.starts()
@@ -42,8 +42,8 @@ def check_rest(player, recording):
     assert state["dialect"] == recording.version
     rows = [[e["waiting"] or 0, e["running"] or 0, e["kv_cache_usage"] or 0.0] for e in state["engines"]]
     assert rows == recording.loads()[-1]
-    assert state["restarts"] == len(recording.lives) - 1
-    last = recording.lives[-1]
+    assert state["restarts"] == len(recording.incarnations) - 1
+    last = recording.incarnations[-1]
     reported = any(m.type == "engine_stats" for m in last.messages)
     assert (state["totals"]["waiting"] is not None) is reported
     ended = {e.wave for m in last.messages if m.type == "engine_wave_complete" for e in engine_events(m.frames[0])}

@@ -15,7 +15,7 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import Answer, Record
+from dp_coordinator.core.effects import Answer, LogEvent
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, StartWaveRequested, WaveCompleted
 from dp_coordinator.mailbox import Endpoints, Mailbox
 from dp_coordinator.web.app import Application, create_app
@@ -109,7 +109,7 @@ class FakeLoop:
 
     def _perform(self, effects: Any) -> None:
         for effect in effects:
-            if isinstance(effect, Record):
+            if isinstance(effect, LogEvent):
                 self.mailbox.log.append(time.monotonic(), effect.kind, effect.fields)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from dp_coordinator.core.alarms import AlarmKind, Severity
-from dp_coordinator.core.doctor import Thresholds
+from dp_coordinator import messages as m
+from dp_coordinator.alarms.detector import Thresholds
+from dp_coordinator.alarms.kinds import AlarmKind, Severity
 from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import messages as m
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.views import WallClock
 from tests.web.builders import snapshot, wave

@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from dp_coordinator.web import messages as m
+from dp_coordinator import messages as m
 from tests.web.builders import snapshot
 from tests.web.rig import Site, site, start_wave
 from tests.web.test_security import handshake_status

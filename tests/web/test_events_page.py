@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp_coordinator.mailbox import EventLog
-from dp_coordinator.web import events
+from dp_coordinator.web.api import events
 from dp_coordinator.web.views import WallClock
 
 CLOCK = WallClock()

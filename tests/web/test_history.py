@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import msgspec
 
+from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import Phase
-from dp_coordinator.web import messages as m
 from dp_coordinator.web.history import COARSE_SAMPLES, FINE_SAMPLES, Recorder
-from dp_coordinator.web.stream import Hub
+from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.views import WallClock
 from tests.web.builders import columns, snapshot, wave
 from tests.web.watching import hub_over
@@ -45,7 +45,7 @@ def test_samples_that_come_too_fast_are_left_out() -> None:
     assert len(recorder.window(60, 1.0, WallClock()).at) <= 20
 
 
-def told(hub: Hub, moment: float) -> m.StateHistory:
+def told(hub: Broadcaster, moment: float) -> m.StateHistory:
     """What REST answers, through its text and back. Here Unix seconds are monotonic ones."""
     answer = hub._recorder.states(moment, WallClock(lambda: 0.0))
     return msgspec.json.decode(msgspec.json.encode(answer), type=m.StateHistory)

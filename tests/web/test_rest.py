@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import ActionState
-from dp_coordinator.web import messages as m
 from dp_coordinator.web.problems import KINDS
-from tests.recorder.desk import Desk, replayed, whole
+from tests.recorder.recorded_core import RecordedCore, replayed, whole
 from tests.web.builders import action
 from tests.web.rig import Site, complete, site, start_wave, stats
 
@@ -257,8 +257,8 @@ def test_ready_once_every_engine_subscribed() -> None:
 def test_a_loop_that_is_stuck_does_not_keep_its_recording(
     fresh: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_coordinator.web.recording.CATCH_UP_S", 0.05)
-    with Desk(tmp_path) as desk:  # and it is never turned
+    monkeypatch.setattr("dp_coordinator.web.api.recording.CATCH_UP_S", 0.05)
+    with RecordedCore(tmp_path) as desk:  # and it is never turned
         fresh.mailbox.recording = desk.recording
         answer = fresh.get("/api/v1/recording")
     assert answer.status_code == 200

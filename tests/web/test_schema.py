@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dp_coordinator.web import schema
+from dp_coordinator.web.api import schema
 from tests.web.rig import Site
 
 GENERATED = Path(__file__).parents[2] / "frontend" / "src" / "types.gen.ts"
@@ -16,12 +16,12 @@ GENERATED = Path(__file__).parents[2] / "frontend" / "src" / "types.gen.ts"
 
 def test_the_pages_types_are_those_of_the_messages() -> None:
     assert GENERATED.read_text() == schema.typescript(), (
-        "stale: run `python -m dp_coordinator.web.schema --typescript > frontend/src/types.gen.ts`"
+        "stale: run `python -m dp_coordinator.web.api.schema --typescript > frontend/src/types.gen.ts`"
     )
 
 
 def test_the_module_prints_json_schema_and_typescript() -> None:
-    command = [sys.executable, "-W", "error", "-m", "dp_coordinator.web.schema"]
+    command = [sys.executable, "-W", "error", "-m", "dp_coordinator.web.api.schema"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert json.loads(printed.stdout) == json.loads(json.dumps(schema.document()))
     printed = subprocess.run([*command, "--typescript"], check=True, capture_output=True, text=True, timeout=60)

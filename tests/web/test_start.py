@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from dp_coordinator import messages as m
 from dp_coordinator.core.events import ManualStartRequested
-from dp_coordinator.web import messages as m
 from tests.web.rig import Site, complete, site, start_wave
 from tests.web.test_rest import problem
 from tests.web.watching import received

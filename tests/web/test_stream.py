@@ -11,9 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from dp_coordinator import __version__
+from dp_coordinator import messages as m
 from dp_coordinator.mailbox import EVENT_LOG_SIZE
-from dp_coordinator.web import messages as m
-from dp_coordinator.web.stream import WRITE_GROUP, WRITTEN_AT_ONCE
+from dp_coordinator.web.stream.broadcaster import WRITE_GROUP, WRITTEN_AT_ONCE
 from tests.web.builders import snapshot
 from tests.web.rig import Site, complete, site, start_wave, stats
 from tests.web.watching import (

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 from websockets.sync.client import ClientConnection
 
+from dp_coordinator import messages as m
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import messages as m
+from dp_coordinator.web.access.security import IDENTITY
+from dp_coordinator.web.access.sessions import Identity
 from dp_coordinator.web.history import Recorder
-from dp_coordinator.web.security import CONNECTION, IDENTITY
-from dp_coordinator.web.sessions import Identity
 from dp_coordinator.web.settings import WebSettings
-from dp_coordinator.web.stream import Hub, Viewer
+from dp_coordinator.web.stream.broadcaster import Broadcaster, Viewer
+from dp_coordinator.web.stream.connection import CONNECTION
 from dp_coordinator.web.views import WallClock
 from tests.web.builders import snapshot
 from tests.web.rig import ENDPOINTS
@@ -60,11 +61,11 @@ def events_in(messages: list[Any]) -> list[Any]:
     return [message for message in messages if isinstance(message, m.EventMessage)]
 
 
-def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Hub, Mailbox]:
+def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Broadcaster, Mailbox]:
     """A hub to be sampled at moments of the test's own choosing, over a loop that never stands still."""
     mailbox = Mailbox(snapshot_now or snapshot(), ENDPOINTS, min_stats_update_interval=0.1)
     mailbox.loop_alive_at = math.inf
-    return Hub(mailbox, WebSettings(**settings), WallClock(), Recorder()), mailbox
+    return Broadcaster(mailbox, WebSettings(**settings), WallClock(), Recorder()), mailbox
 
 
 class Wire:
@@ -118,7 +119,7 @@ class Socket:
 
 @asynccontextmanager
 async def hub_at_work(
-    hub: Hub, every_tick: Callable[[float], None] = lambda _: None
+    hub: Broadcaster, every_tick: Callable[[float], None] = lambda _: None
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A hub that samples and writes by itself."""
     task = asyncio.create_task(hub.run(every_tick))
@@ -129,7 +130,7 @@ async def hub_at_work(
         await asyncio.gather(task, return_exceptions=True)
 
 
-def joined(hub: Hub, since: int | None = None) -> Viewer:
+def joined(hub: Broadcaster, since: int | None = None) -> Viewer:
     """A viewer that is written to with the others."""
     viewer, _ = hub.join(Wire(), since)  # type: ignore[arg-type]
     hub.viewers.add(viewer)
@@ -145,6 +146,6 @@ def text_of(frame: bytes) -> bytes:
     return frame[start:]
 
 
-def drained(hub: Hub, viewer: Viewer) -> list[Any]:
+def drained(hub: Broadcaster, viewer: Viewer) -> list[Any]:
     frames = iter(lambda: hub.next(viewer), None)
     return [message for frame in frames for message in messages_in(text_of(frame))]

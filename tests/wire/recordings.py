@@ -47,7 +47,7 @@ class Recording:
         return self.name[1:].partition("_")[0]
 
     @property
-    def lives(self) -> list[Recording]:
+    def incarnations(self) -> list[Recording]:
         """One recording for each process that was the coordinator: the next takes over where one was killed."""
         starts = [0, *(i for i, m in enumerate(self.messages) if m.type == "proc_killed"), len(self.messages)]
         return [Recording(self.name, self.messages[a:b]) for a, b in itertools.pairwise(starts)]
@@ -71,10 +71,10 @@ class Recording:
     def heard(self) -> list[tuple[int, bool]]:
         """The announcements that a front-end heard: those since one subscribed to that process."""
         heard: list[tuple[int, bool]] = []
-        for life in self.lives:
-            types = [m.type for m in life.messages]
+        for incarnation in self.incarnations:
+            types = [m.type for m in incarnation.messages]
             since = types.index("front_subscribe") if "front_subscribe" in types else len(types)
-            heard += Recording(self.name, life.messages[since:]).announcements()
+            heard += Recording(self.name, incarnation.messages[since:]).announcements()
         return heard
 
     def loads(self) -> list[Any]:

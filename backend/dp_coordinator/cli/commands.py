@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dp_coordinator.alarms.detector import Thresholds
 from dp_coordinator.cli import values as v
 from dp_coordinator.cli.settings import Setting
 from dp_coordinator.core.dialect import DEFAULT_VERSION
-from dp_coordinator.core.doctor import Thresholds
 
 THRESHOLDS = Thresholds()
 
@@ -165,14 +165,14 @@ CONNECTION = (
 )
 _CODES = "Exit codes: 0 done, 1 the coordinator said no, 2 wrong usage or no coordinator there."
 
-TWINS = (
-    Command("state", "wave, phase, load and engines now", "twins:state", CONNECTION, _CODES),
-    Command("engines", "the engine table", "twins:engines", CONNECTION, _CODES),
-    Command("waves", "the newest waves", "twins:waves", CONNECTION, _CODES),
+REST_COMMANDS = (
+    Command("state", "wave, phase, load and engines now", "rest_commands:state", CONNECTION, _CODES),
+    Command("engines", "the engine table", "rest_commands:engines", CONNECTION, _CODES),
+    Command("waves", "the newest waves", "rest_commands:waves", CONNECTION, _CODES),
     Command(
         "events",
         "the event log",
-        "twins:events",
+        "rest_commands:events",
         (
             *CONNECTION,
             Setting("--follow", "go on with what comes; with --json one event a line", v.boolean, False),
@@ -190,7 +190,7 @@ TWINS = (
     Command(
         "start-wave",
         "start a wave by hand and tell what was observed",
-        "twins:start_wave",
+        "rest_commands:start_wave",
         (
             *CONNECTION,
             Setting("--reason", "why, for the event log", v.text, metavar="TEXT", required=True),
@@ -250,4 +250,4 @@ VIEW = Command(
     "Exit codes: 0 ended by a signal, 2 a file that cannot be used, a wrong setting, or an address that is taken.",
 )
 
-COMMANDS = (SERVE, DEMO, *TWINS, REPLAY, VIEW, ENGINE, FRONT_END)
+COMMANDS = (SERVE, DEMO, *REST_COMMANDS, REPLAY, VIEW, ENGINE, FRONT_END)

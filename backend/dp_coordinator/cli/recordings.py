@@ -115,7 +115,7 @@ def view(values: Values) -> int:
             settings = web_settings(options, listener)
             name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
             player = RecordingPlayer(timeline, name, header, speed=values["speed"])
-            print(f"recording of {render.duration(player.told().duration_s)}: {name}")
+            print(f"recording of {render.duration(player.position().duration_s)}: {name}")
             print(f"dashboard: http://{name_of(listener)}", flush=True)
             show(player, settings, listener)
     except (NotARecordingError, SettingsError, BindError) as error:

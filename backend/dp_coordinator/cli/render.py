@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dp_coordinator.web.messages import Action, Engine, Event, Recovery, State, WaveInfo
+    from dp_coordinator.messages import Action, Engine, Event, Recovery, State, WaveInfo
 
 UNKNOWN = "-"
 

@@ -30,7 +30,7 @@ def serve(values: Values) -> int:
         become_supervisor(options)
     configure_logging(options.log_level)
     file: Path | None = values["endpoints_file"]
-    forget(file)  # of an earlier run: whoever waits for the file must not find that one
+    remove_if_present(file)  # of an earlier run: whoever waits for the file must not find that one
 
     def on_bound(bound: Bound) -> None:
         if file is not None:
@@ -40,7 +40,7 @@ def serve(values: Values) -> int:
     try:
         return run_coordinator(options, on_bound)
     finally:
-        forget(file)
+        remove_if_present(file)
 
 
 def become_supervisor(options: ServeOptions) -> NoReturn:
@@ -107,7 +107,7 @@ def write_atomically(file: Path, bound: Bound) -> None:
         raise UsageError(f"--endpoints-file: {str(file)!r} cannot be written ({error.strerror})") from None
 
 
-def forget(file: Path | None) -> None:
+def remove_if_present(file: Path | None) -> None:
     """Remove the file, if there is one to remove."""
     if file is not None:
         with suppress(OSError):

@@ -27,7 +27,7 @@ from dp_coordinator.core.recovery import Recovery, Remembered
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, StartAction, Wave
 
 Checkpoint: TypeAlias = dict[str, Any]
-"""Part -> attribute -> value; `dialect` is the version, `recovery` None in a first life."""
+"""Part -> attribute -> value; `dialect` is the version, `recovery` None in a first incarnation."""
 
 FIELDS: Mapping[str, Mapping[str, Any]] = {
     "core": {

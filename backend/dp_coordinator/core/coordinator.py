@@ -11,9 +11,9 @@ from dp_coordinator.core.effects import (
     Answer,
     BroadcastStartWave,
     Effect,
+    LogEvent,
     PublishLoad,
     PublishWaveState,
-    Record,
     Reject,
     SendReady,
     WriteJournal,
@@ -76,7 +76,7 @@ class Coordinator:
 
         `wave_coordination` is off for dense models: load only. `min_stats_update_interval` is the least time between
         load publications. `action_prefix` makes ids of manual starts unique across coordinators. `resumed`
-        is what an earlier life of this coordinator wrote down last; its engine_count goes before the argument.
+        is what an earlier incarnation of this coordinator wrote down last; its engine_count goes before the argument.
         """
         if resumed is not None:
             engine_count = resumed.engine_count
@@ -155,7 +155,7 @@ class Coordinator:
         if unanswered is not None and now >= unanswered:
             wave = self._log.open.number if self._log.open is not None else self.current_wave
             self._log.stopped(now)
-            effects.append(Record("start_unanswered", {"wave": wave}))
+            effects.append(LogEvent("start_unanswered", {"wave": wave}))
         timed_out = self._manual.time_out(now)
         if timed_out is not None:
             effects.append(outcome_record(timed_out))
@@ -240,7 +240,7 @@ class Coordinator:
         elif moved.engines_running and moved.announce:
             self._log.started(moved.current_wave, cause, engine_index, now)
             fields = {"wave": moved.current_wave, "cause": cause.value, "engine": engine_index}
-            effects.append(Record("wave_started", fields))
+            effects.append(LogEvent("wave_started", fields))
         if message is Message.START_WAVE and engine_index is not None and 0 <= engine_index < self.engine_count:
             effects.extend(self._saw_stepping((engine_index,), wave, now, collective=False))
         return effects
@@ -252,7 +252,7 @@ class Coordinator:
         if not self._log.asked(wave, cause, engine_index, now):
             return (start,)
         fields = {"wave": wave, "cause": cause.value, "engine": engine_index, "excluded": exclude}
-        return (start, Record("wave_asked", fields))
+        return (start, LogEvent("wave_asked", fields))
 
     def _completed(self, wave: int, engine_index: int | None, now: float) -> Sequence[Effect]:
         observed = self._saw_stepping(range(self.engine_count), wave, now, collective=True)
@@ -262,7 +262,7 @@ class Coordinator:
 
     def _on_engine_subscribed(self, event: EngineSubscribed, now: float) -> Sequence[Effect]:
         self.engines_subscribed += 1
-        record = Record("engine_subscribed", {"subscribed": self.engines_subscribed, "of": self.engine_count})
+        record = LogEvent("engine_subscribed", {"subscribed": self.engines_subscribed, "of": self.engine_count})
         if not self.ready:
             return (record, *self._become_ready(now))
         ready = (SendReady(),) if self.dialect.ready_to_late_subscribers else ()
@@ -273,7 +273,7 @@ class Coordinator:
             return _NOTHING
         self.ready = True
         self._load.begin(now)
-        effects: list[Effect] = [SendReady(), Record("ready_sent", {"engines": self.engine_count})]
+        effects: list[Effect] = [SendReady(), LogEvent("ready_sent", {"engines": self.engine_count})]
         held, self._held = self._held, []
         for event in held:
             effects.extend(self.handle(event, now))
@@ -283,11 +283,11 @@ class Coordinator:
         if self.engines_subscribed == 0:
             return (Reject("unsubscribed_before_subscribed", "an engine unsubscribed, but none was subscribed"),)
         self.engines_subscribed -= 1
-        return (Record("engine_unsubscribed", {"subscribed": self.engines_subscribed, "of": self.engine_count}),)
+        return (LogEvent("engine_unsubscribed", {"subscribed": self.engines_subscribed, "of": self.engine_count}),)
 
     def _on_front_end_subscribed(self, event: FrontEndSubscribed, now: float) -> Sequence[Effect]:
         self.front_ends += 1
-        record = Record("front_end_subscribed", {"front_ends": self.front_ends})
+        record = LogEvent("front_end_subscribed", {"front_ends": self.front_ends})
         if self._recovery is None or not self.wave_coordination:
             return (record,)
         # What it last heard may be lost wave changes ago, and the next load is up to five seconds away.
@@ -297,7 +297,7 @@ class Coordinator:
         if self.front_ends == 0:
             return (Reject("unsubscribed_before_subscribed", "a front-end unsubscribed, but none was subscribed"),)
         self.front_ends -= 1
-        return (Record("front_end_unsubscribed", {"front_ends": self.front_ends}),)
+        return (LogEvent("front_end_unsubscribed", {"front_ends": self.front_ends}),)
 
     def _on_engine_count_changed(self, event: EngineCountChanged, now: float) -> Sequence[Effect]:
         before, after = self.engine_count, event.engine_count
@@ -313,7 +313,7 @@ class Coordinator:
             self._waves.engines_running = False
             self._log.stopped(now)
         return (
-            Record("engine_count_changed", {"before": before, "after": after}),
+            LogEvent("engine_count_changed", {"before": before, "after": after}),
             *self._become_ready(now),
             *self._rejoin(now),
         )
@@ -341,7 +341,7 @@ class Coordinator:
         if self.engines_subscribed < self.engine_count:
             return _NOTHING
         recovery.rejoined(start_follows=self.wave_coordination, now=now)
-        record = Record("engines_rejoined", {"engines": self.engine_count, "wave": self.current_wave})
+        record = LogEvent("engines_rejoined", {"engines": self.engine_count, "wave": self.current_wave})
         if not self.wave_coordination:
             return (record,)
         return (record, *self._start(self.current_wave, None, WaveCause.RECOVERY, None, now))
@@ -350,7 +350,7 @@ class Coordinator:
         recovery = self._recovery
         if recovery is None or recovery.phase is not RecoveryPhase.SETTLING:
             return _NOTHING
-        record = Record("recovery_finished", {"wave": self.current_wave, "took_s": recovery.finished(now)})
+        record = LogEvent("recovery_finished", {"wave": self.current_wave, "took_s": recovery.finished(now)})
         return (*self._start(self.current_wave, None, WaveCause.RECOVERY, None, now), record)
 
     # -- by hand ---------------------------------------------------------------------------------------------------
@@ -363,12 +363,12 @@ class Coordinator:
         if refusal is not None:
             fields: dict[str, object] = {"refusal": refusal.kind.value, "detail": refusal.detail}
             fields |= {"reason": event.reason, "caller": event.caller}
-            return (Answer(refusal), Record("manual_start_refused", fields))
+            return (Answer(refusal), LogEvent("manual_start_refused", fields))
         wave = self.current_wave if event.wave is None else event.wave
         action = self._manual.begin(event, wave, self.engine_count, now)
         asked: dict[str, object] = {"action": action.id, "wave": wave, "reason": event.reason, "caller": event.caller}
         start = self._start(wave, None, WaveCause.MANUAL, None, now)
-        return (Answer(action), Record("manual_start_asked", asked), *start)
+        return (Answer(action), LogEvent("manual_start_asked", asked), *start)
 
     def _refusal(self, event: ManualStartRequested) -> StartRefusal | None:
         blocked = self.start_blocked()

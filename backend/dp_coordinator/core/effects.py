@@ -54,7 +54,7 @@ class PublishLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LogEvent:
     """Append to the event log. `fields` are JSON-like values; None is meaningful and kept."""
 
     kind: str
@@ -77,5 +77,5 @@ class Answer:
 
 
 Effect: TypeAlias = (
-    WriteJournal | SendReady | BroadcastStartWave | PublishWaveState | PublishLoad | Record | Reject | Answer
+    WriteJournal | SendReady | BroadcastStartWave | PublishWaveState | PublishLoad | LogEvent | Reject | Answer
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dp_coordinator.core.effects import Record, Reject
+from dp_coordinator.core.effects import LogEvent, Reject
 from dp_coordinator.core.events import EngineStatsReported
 from dp_coordinator.core.snapshot import ActionState, StartAction, Wave
 
@@ -14,29 +14,29 @@ def no_such_engine(report: EngineStatsReported, engine_count: int) -> Reject:
     )
 
 
-def notable_record(report: EngineStatsReported, before: tuple[int, int] | None) -> Record:
+def notable_record(report: EngineStatsReported, before: tuple[int, int] | None) -> LogEvent:
     """A first report, or one that shows a restart (`before` is the (wave, step) it falls behind)."""
     if before is None:
-        return Record("engine_first_report", {"engine": report.engine_index})
+        return LogEvent("engine_first_report", {"engine": report.engine_index})
     was = {"engine": report.engine_index, "from_wave": before[0], "from_step": before[1]}
-    return Record("engine_restarted", {**was, "wave": report.current_wave, "step": report.step_counter})
+    return LogEvent("engine_restarted", {**was, "wave": report.current_wave, "step": report.step_counter})
 
 
-def completion_record(wave: Wave, engine_index: int | None) -> Record:
+def completion_record(wave: Wave, engine_index: int | None) -> LogEvent:
     """The end of a wave, with how long it took."""
     began = wave.asked_at if wave.asked_at is not None else wave.started_at
     fields: dict[str, object] = {"wave": wave.number, "engine": engine_index, "cause": wave.cause.value}
     fields["duration_s"] = None if began is None or wave.ended_at is None else wave.ended_at - began
-    return Record("wave_completed", fields)
+    return LogEvent("wave_completed", fields)
 
 
-def outcome_record(action: StartAction) -> Record:
+def outcome_record(action: StartAction) -> LogEvent:
     """What became of a manual start."""
     took = None if action.finished_at is None else action.finished_at - action.asked_at
     fields: dict[str, object] = {"action": action.id, "wave": action.wave}
     if action.state is ActionState.OBSERVED:
-        return Record(
+        return LogEvent(
             "manual_start_observed",
             fields | {"seen": len(action.seen), "took_s": took, "collective": action.collective},
         )
-    return Record("manual_start_timed_out", fields | {"silent": list(action.silent)})
+    return LogEvent("manual_start_timed_out", fields | {"silent": list(action.silent)})

@@ -74,10 +74,10 @@ class Tick(msgspec.Struct, array_like=True, tag=2, gc=False):
     out: msgspec.Raw
 
 
-Record: TypeAlias = Reports | Input | Tick
+RecordedInput: TypeAlias = Reports | Input | Tick
 
 
-class Entry(msgspec.Struct, array_like=True, gc=False):
+class RecordedLogEntry(msgspec.Struct, array_like=True, gc=False):
     """One entry of the event log, numbered as it was."""
 
     seq: int
@@ -86,16 +86,16 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     fields: dict[str, Any]
 
 
-class Batch(msgspec.Struct, array_like=True):
+class RecordsBody(msgspec.Struct, array_like=True):
     """The body of a RECORDS chunk."""
 
     index: int
     """Number of the first record, counted from the start of the process."""
-    records: list[Record]
-    log: list[Entry]
+    records: list[RecordedInput]
+    log: list[RecordedLogEntry]
 
 
-class Moment(msgspec.Struct, array_like=True):
+class CheckpointBody(msgspec.Struct, array_like=True):
     """The body of a CHECKPOINT chunk: the state before the record with this index."""
 
     index: int
@@ -106,7 +106,7 @@ class Moment(msgspec.Struct, array_like=True):
     state: dict[str, Any]
 
 
-def told(effects: Sequence[Effect]) -> bytes:
+def encode_effects(effects: Sequence[Effect]) -> bytes:
     """What came out of the core, as bytes that can be compared: [[kind, fields], ...]."""
     return encode([(type(effect).__name__, effect) for effect in effects]) if effects else _NOTHING
 
@@ -131,15 +131,15 @@ def tick(at: float, out: bytes) -> bytes:
     return b"\x93\x02%b%b" % (encode(at), out)
 
 
-def batch(index: int, records: Sequence[bytes], log: Iterable[LogEntry]) -> bytes:
-    """A `Batch` of records that are encoded already."""
+def records_body(index: int, records: Sequence[bytes], log: Iterable[LogEntry]) -> bytes:
+    """A `RecordsBody` of records that are encoded already."""
     start = b"\x93%b\xdd%b" % (encode(index), len(records).to_bytes(4, "big"))
     entries = [(entry.seq, entry.at, entry.kind, entry.fields) for entry in log]
     return b"%b%b%b" % (start, b"".join(records), encode(entries))
 
 
-def moment(index: int, at: float, wall: float, state: Checkpoint) -> bytes:
-    """A `Moment`."""
+def checkpoint_body(index: int, at: float, wall: float, state: Checkpoint) -> bytes:
+    """A `CheckpointBody`."""
     return encode((index, at, wall, state))
 
 
@@ -147,22 +147,22 @@ class UnusableError(ValueError):
     """Whole and unchanged, but nothing that this version of dp-coordinator has written."""
 
 
-_decode_batch = msgspec.msgpack.Decoder(Batch).decode
-_decode_moment = msgspec.msgpack.Decoder(Moment).decode
+_decode_records_body = msgspec.msgpack.Decoder(RecordsBody).decode
+_decode_checkpoint_body = msgspec.msgpack.Decoder(CheckpointBody).decode
 
 
-def batch_of(body: bytes) -> Batch:
+def records_body_of(body: bytes) -> RecordsBody:
     """A RECORDS chunk's body. Raises `UnusableError`."""
     try:
-        return _decode_batch(body)
+        return _decode_records_body(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnusableError(f"records that cannot be read: {error}") from None
 
 
-def moment_of(body: bytes) -> Moment:
+def checkpoint_body_of(body: bytes) -> CheckpointBody:
     """A CHECKPOINT chunk's body, every value of the type that `FIELDS` says. Raises `UnusableError`."""
     try:
-        found = _decode_moment(body)
+        found = _decode_checkpoint_body(body)
         state = found.state
         typed: Checkpoint = {"dialect": msgspec.convert(state["dialect"], str)}
         for part, types in FIELDS.items():

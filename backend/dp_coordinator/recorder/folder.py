@@ -20,7 +20,7 @@ class RecordingError(RuntimeError):
 
 
 class Folder:
-    """Recordings of one coordinator at a time; those of its earlier lives count among the bytes."""
+    """Recordings of one coordinator at a time; those of its earlier incarnations count among the bytes."""
 
     def __init__(self, path: str, max_bytes: int) -> None:
         """Make the folder if need be. Raises `RecordingError`: cannot be made or written, or is in use."""

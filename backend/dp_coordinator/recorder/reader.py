@@ -36,7 +36,7 @@ class Ended:
     """The file was changed, not only cut off."""
 
 
-Item = tuple[Place, entries.Moment] | tuple[Place, entries.Batch]
+Item = tuple[Place, entries.CheckpointBody] | tuple[Place, entries.RecordsBody]
 
 
 class Source:
@@ -70,7 +70,7 @@ class Source:
         except DamagedError as error:
             self.ended = Ended(self.name, str(error), damaged=True)
 
-    def item_at(self, offset: int) -> entries.Moment | entries.Batch:
+    def item_at(self, offset: int) -> entries.CheckpointBody | entries.RecordsBody:
         """What `items` gave with this place."""
         return self._item(chunks.chunk_at(self._data, offset)[0])[1]
 
@@ -83,8 +83,8 @@ class Source:
         place = Place(self.name, chunk.offset)
         try:
             if chunk.kind == chunks.CHECKPOINT:
-                return place, entries.moment_of(chunk.body)
-            return place, entries.batch_of(chunk.body)
+                return place, entries.checkpoint_body_of(chunk.body)
+            return place, entries.records_body_of(chunk.body)
         except entries.UnusableError as error:
             raise DamagedError(f"the chunk at byte {chunk.offset} holds {error}") from None
 

@@ -11,7 +11,7 @@ from dp_coordinator import __version__
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.mailbox import EventLog
 from dp_coordinator.recorder.folder import Folder
-from dp_coordinator.recorder.tape import Queue, Tape, Wishes
+from dp_coordinator.recorder.inputs import InputRecorder, Queue, RecorderRequests
 from dp_coordinator.recorder.writer import RECENT_BYTES, Writer
 
 
@@ -33,7 +33,7 @@ class Recording:
         `now` is the loop's clock.
         """
         queue: Queue = SimpleQueue()
-        wishes = Wishes()
+        wishes = RecorderRequests()
         header = {
             "version": __version__,
             "run": secrets.token_hex(8),
@@ -44,6 +44,6 @@ class Recording:
             "began": {"wall": time.time(), "monotonic": now},
         }
         writer = Writer(queue, wishes, header, event_log, folder, recent_bytes=recent_bytes)
-        self.tape = Tape(core, queue, wishes, now)
+        self.tape = InputRecorder(core, queue, wishes, now)
         self.begin, self.run, self.recent = writer.begin, writer.run, writer.recent
         self.caught_up = wishes.caught_up

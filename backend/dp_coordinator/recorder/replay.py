@@ -14,7 +14,7 @@ from dp_coordinator.core.checkpoint import Checkpoint, freeze, thaw
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
 from dp_coordinator.recorder import entries
-from dp_coordinator.recorder.entries import Batch, Input, Moment, Record, Reports
+from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, RecordsBody, Reports
 from dp_coordinator.recorder.reader import Ended, Place, Source
 
 
@@ -62,7 +62,7 @@ class Runner:
         self.wall_offset = 0.0
         """Unix seconds less the recording's monotonic seconds."""
 
-    def take_moment(self, moment: Moment) -> tuple[Checkpoint | None, bool]:
+    def take_checkpoint(self, moment: CheckpointBody) -> tuple[Checkpoint | None, bool]:
         """Begin or go on at a recorded state: (the core's own state where it differs, whether some inputs are missing).
 
         Raises `entries.UnusableError` for a state that no core can have.
@@ -79,7 +79,7 @@ class Runner:
         self.index = moment.index
         return None, gap
 
-    def put(self, record: Record) -> tuple[Sequence[Effect], bytes]:
+    def put(self, record: RecordedInput) -> tuple[Sequence[Effect], bytes]:
         """Give the core one input; returns what came out, and the same as bytes. Raises `entries.UnusableError`."""
         assert self.core is not None, "a recording begins with the state"
         given = entries.reports_of(record) if isinstance(record, Reports) else None
@@ -94,7 +94,7 @@ class Runner:
                 effects = self.core.tick(record.at)
         except Exception as error:
             return (), entries.defect(error)
-        return effects, entries.told(effects)
+        return effects, entries.encode_effects(effects)
 
 
 def replay(sources: Sequence[Source]) -> Summary:
@@ -115,10 +115,10 @@ def replay(sources: Sequence[Source]) -> Summary:
     return summary
 
 
-def _take(runner: Runner, item: Moment | Batch, place: Place, summary: Summary) -> None:
-    if isinstance(item, Moment):
+def _take(runner: Runner, item: CheckpointBody | RecordsBody, place: Place, summary: Summary) -> None:
+    if isinstance(item, CheckpointBody):
         begins = runner.core is None
-        differing, gap = runner.take_moment(item)
+        differing, gap = runner.take_checkpoint(item)
         summary.gaps += gap
         _saw(summary, runner, item.at, begins=begins or gap)
         if differing is not None:
@@ -146,7 +146,7 @@ def _saw(summary: Summary, runner: Runner, at: float, *, begins: bool = False) -
     summary.last_at = wall
 
 
-def _count(summary: Summary, record: Record, effects: Sequence[Effect]) -> None:
+def _count(summary: Summary, record: RecordedInput, effects: Sequence[Effect]) -> None:
     summary.inputs += 1
     summary.reports += len(record.rows) if isinstance(record, Reports) else 0
     for effect in effects:
@@ -154,7 +154,7 @@ def _count(summary: Summary, record: Record, effects: Sequence[Effect]) -> None:
         summary.waves += getattr(effect, "kind", None) == "wave_completed"
 
 
-def _difference(runner: Runner, record: Record, place: Place, got: bytes) -> Difference:
+def _difference(runner: Runner, record: RecordedInput, place: Place, got: bytes) -> Difference:
     expected_at, got_at = _differing_effect(_decoded(bytes(record.out)), _decoded(got))
     return Difference(place, runner.index - 1, record.at + runner.wall_offset, describe(record), expected_at, got_at)
 
@@ -177,7 +177,7 @@ def _decoded(told: bytes) -> Any:
         return told.hex()
 
 
-def describe(record: Record) -> str:
+def describe(record: RecordedInput) -> str:
     """An input in a few words."""
     if isinstance(record, Reports):
         ranks = sorted({row[0] for row in record.rows})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dp_coordinator.recorder.chunks import NotARecordingError
-from dp_coordinator.recorder.entries import Batch, Entry, Moment, Record
+from dp_coordinator.recorder.entries import CheckpointBody, RecordedInput, RecordedLogEntry, RecordsBody
 from dp_coordinator.recorder.reader import Ended, Place, Source
 
 _NOT_SHOWN = ("alarm_raised", "alarm_cleared")
@@ -18,7 +18,7 @@ class _Mark:
     place: Place
     at: float
     """Monotonic seconds of the recording."""
-    is_moment: bool
+    is_checkpoint: bool
 
 
 class Timeline:
@@ -30,7 +30,7 @@ class Timeline:
             raise NotARecordingError("these files are of several processes; view the files of one at a time")
         self._sources = {source.name: source for source in sources}
         self._marks: list[_Mark] = []
-        self.log: list[Entry] = []
+        self.log: list[RecordedLogEntry] = []
         """The event log's entries by time."""
         self.wall_offset = 0.0
         self.last_at = 0.0
@@ -45,8 +45,8 @@ class Timeline:
         self.log.sort(key=lambda entry: (entry.at, entry.seq))
         self.first_at = self._marks[0].at
 
-    def _add(self, place: Place, item: Moment | Batch) -> None:
-        if isinstance(item, Moment):
+    def _add(self, place: Place, item: CheckpointBody | RecordsBody) -> None:
+        if isinstance(item, CheckpointBody):
             if not self._marks:
                 self.wall_offset = item.wall - item.at
             self.last_at = max(self.last_at, item.at)
@@ -57,12 +57,12 @@ class Timeline:
             if item.records:
                 self._marks.append(_Mark(place, item.records[0].at, False))
 
-    def from_before(self, at: float) -> Iterator[tuple[float, Moment | Record]]:
+    def from_before(self, at: float) -> Iterator[tuple[float, CheckpointBody | RecordedInput]]:
         """States and inputs in order, from the last state at or before `at` (or the first one) to the end."""
-        begin = max((n for n, mark in enumerate(self._marks) if mark.is_moment and mark.at <= at), default=0)
+        begin = max((n for n, mark in enumerate(self._marks) if mark.is_checkpoint and mark.at <= at), default=0)
         for mark in self._marks[begin:]:
             item = self._sources[mark.place.file].item_at(mark.place.offset)
-            if isinstance(item, Moment):
+            if isinstance(item, CheckpointBody):
                 yield item.at, item
             else:
                 for record in item.records:

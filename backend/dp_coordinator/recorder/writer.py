@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dp_coordinator.mailbox import EventLog
 from dp_coordinator.recorder import chunks, entries
 from dp_coordinator.recorder.folder import Folder, RecordingError
-from dp_coordinator.recorder.tape import Batch, Moment, Queue, Wishes
+from dp_coordinator.recorder.inputs import Queue, QueuedCheckpoint, QueuedInputs, RecorderRequests
 
 log = logging.getLogger("dp_coordinator")
 
@@ -43,7 +43,7 @@ class Writer:
     def __init__(
         self,
         queue: Queue,
-        wishes: Wishes,
+        wishes: RecorderRequests,
         header: Mapping[str, object],
         event_log: EventLog,
         folder: Folder,
@@ -60,15 +60,15 @@ class Writer:
         self._segments: deque[_Segment] = deque()
         self._next_index = 0
         self._last_seq = 0
-        self._moment_at = 0.0
+        self._checkpoint_at = 0.0
         self._failed_at: float | None = None
 
     def begin(self) -> None:
         """Write the first file's beginning. Raises `RecordingError` when that fails."""
         first = self._queue.get()
-        assert isinstance(first, Moment), "a tape begins with the state"
+        assert isinstance(first, QueuedCheckpoint), "a tape begins with the state"
         try:
-            self._folder.begin(self._hold_moment(first))
+            self._folder.begin(self._hold_checkpoint(first))
         except OSError as error:
             self._folder.abandon()
             raise RecordingError(f"--record {self._folder.path} cannot be written: {error.strerror or error}") from None
@@ -91,22 +91,22 @@ class Writer:
 
     # -- what the tape hands over ----------------------------------------------------------------------------------
 
-    def _take(self, item: Batch | Moment | Future[None]) -> None:
+    def _take(self, item: QueuedInputs | QueuedCheckpoint | Future[None]) -> None:
         match item:
-            case Moment():
-                self._take_moment(item)
-            case Batch():
-                self._take_batch(item)
+            case QueuedCheckpoint():
+                self._take_checkpoint(item)
+            case QueuedInputs():
+                self._take_inputs(item)
             case Future():
                 item.set_result(None)
 
-    def _take_batch(self, batch: Batch) -> None:
+    def _take_inputs(self, inputs: QueuedInputs) -> None:
         news = self._event_log.since(self._last_seq)
-        if not batch.records and not news:
+        if not inputs.records and not news:
             return
         self._last_seq = news[-1].seq if news else self._last_seq
-        self._next_index = batch.index + len(batch.records)
-        chunk = chunks.pack(chunks.RECORDS, entries.batch(batch.index, batch.records, news))
+        self._next_index = inputs.index + len(inputs.records)
+        chunk = chunks.pack(chunks.RECORDS, entries.records_body(inputs.index, inputs.records, news))
         self._hold(chunk)
         if self._folder.is_open:
             self._try_to(self._folder.write, chunk)
@@ -115,17 +115,19 @@ class Writer:
     def _wish(self) -> None:
         now = time.monotonic()
         retry = self._failed_at is not None and now - self._failed_at >= RETRY_EVERY_S
-        long = self._segments[-1].size >= self._recent_bytes // SEGMENTS or now - self._moment_at >= CHECKPOINT_EVERY_S
+        long = (
+            self._segments[-1].size >= self._recent_bytes // SEGMENTS or now - self._checkpoint_at >= CHECKPOINT_EVERY_S
+        )
         if retry or long or (self._folder.is_open and self._folder.full):
             self._wishes.checkpoint = True
 
-    def _take_moment(self, moment: Moment) -> None:
-        if moment.index != self._next_index:
-            lost = moment.index - self._next_index
+    def _take_checkpoint(self, checkpoint: QueuedCheckpoint) -> None:
+        if checkpoint.index != self._next_index:
+            lost = checkpoint.index - self._next_index
             log.warning("the recording has a gap of %d records: the machine was too busy to write them", lost)
-            self._event_log.append(moment.at, "recording_gap", {"records": lost})
-            self._next_index = moment.index
-        head = self._hold_moment(moment)
+            self._event_log.append(checkpoint.at, "recording_gap", {"records": lost})
+            self._next_index = checkpoint.index
+        head = self._hold_checkpoint(checkpoint)
         if self._folder.is_open and self._folder.full:
             self._try_to(self._folder.finish, chunks.end(continues=True))
         if self._folder.is_open:
@@ -135,10 +137,10 @@ class Writer:
 
     # -- in memory -------------------------------------------------------------------------------------------------
 
-    def _hold_moment(self, moment: Moment) -> bytes:
+    def _hold_checkpoint(self, checkpoint: QueuedCheckpoint) -> bytes:
         """Begin a segment; returns what a file that begins here begins with."""
-        self._moment_at = time.monotonic()
-        body = entries.moment(moment.index, moment.at, moment.wall, moment.state)
+        self._checkpoint_at = time.monotonic()
+        body = entries.checkpoint_body(checkpoint.index, checkpoint.at, checkpoint.wall, checkpoint.state)
         chunk = chunks.pack(chunks.CHECKPOINT, body)
         self._segments.append(_Segment())
         self._hold(chunk)

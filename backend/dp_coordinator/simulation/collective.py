@@ -24,7 +24,7 @@ class Contribution(NamedTuple):
     """Number of the step in its wave, from 1."""
 
 
-class Outcome(NamedTuple):
+class AllReduceResult(NamedTuple):
     """What all ranks know after it: any unfinished, and the furthest (wave, step)."""
 
     unfinished: bool
@@ -36,7 +36,7 @@ class Delivery(NamedTuple):
     """What a rank is to be told."""
 
     rank: int
-    outcome: Outcome
+    outcome: AllReduceResult
     answer: bool
     """Whether it answers the rank's own contribution; otherwise it is news of a step without it."""
 
@@ -48,7 +48,7 @@ class Collective:
         self.size = size
         self.formed = False
         """Whether all ranks were connected at the same time once; no step begins before."""
-        self.last: Outcome | None = None
+        self.last: AllReduceResult | None = None
         self.connected: set[int] = set()
         self.taking_part: set[int] = set()
         """The ranks that a step waits for."""
@@ -88,5 +88,5 @@ class Collective:
             return []
         brought, self.contributions = self.contributions, {}
         wave, step = max((each.wave, each.step) for each in brought.values())
-        self.last = Outcome(any(each.unfinished for each in brought.values()), wave, step)
+        self.last = AllReduceResult(any(each.unfinished for each in brought.values()), wave, step)
         return [Delivery(rank, self.last, rank in brought) for rank in sorted(self.connected)]

@@ -19,7 +19,7 @@ import zmq
 
 from dp_coordinator.client import EngineClient, NotReadyError, ProtocolError, StartWave
 from dp_coordinator.core.dialect import Dialect
-from dp_coordinator.simulation.collective import Outcome
+from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.loop import Effect, EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
 from dp_coordinator.simulation.member import RETRY_S, CollectiveMember
@@ -76,8 +76,8 @@ class SimulatedEngine:
         self._requests = self._bind_requests()
         self._client: EngineClient | None = None
         self._inputs: deque[tuple[bytes, Request] | StartWave] = deque()
-        self._outcome: Outcome | None = None
-        self._news: Outcome | None = None
+        self._outcome: AllReduceResult | None = None
+        self._news: AllReduceResult | None = None
         self._state = State.JOINING
         self._until = 0.0
 
@@ -149,7 +149,7 @@ class SimulatedEngine:
             log.warning("engine %d: dropped a message: %s", self._options.index, error)
             return None
 
-    def _take_outcome(self, outcome: Outcome) -> None:
+    def _take_outcome(self, outcome: AllReduceResult) -> None:
         match self._state:
             case State.BLOCKED:
                 self._outcome = outcome

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from dp_coordinator.client import StartWave
 from dp_coordinator.core.dialect import Dialect
-from dp_coordinator.simulation.collective import Contribution, Outcome
+from dp_coordinator.simulation.collective import AllReduceResult, Contribution
 from dp_coordinator.simulation.scheduler import Job, Scheduler
 
 SYNC_INTERVAL = 32
@@ -129,7 +129,7 @@ class EngineLoop:
         self._scheduler.admit()
         return Contribution(self._scheduler.unfinished_after_step(), self.wave, self.step_counter + 1)
 
-    def end_step(self, outcome: Outcome) -> list[Effect]:
+    def end_step(self, outcome: AllReduceResult) -> list[Effect]:
         """End the step that the collective has let begin."""
         effects: list[Effect] = [Finish(job) for job in self._scheduler.step()]
         effects += self._report_changes()
@@ -151,7 +151,7 @@ class EngineLoop:
             effects.append(SendStartWave(self.wave))
         return effects
 
-    def catch_up(self, outcome: Outcome) -> list[Effect]:
+    def catch_up(self, outcome: AllReduceResult) -> list[Effect]:
         """Learn of a step in which this rank took no part: of the present wave, or the last one of an earlier wave."""
         self.wave, self.step_counter = outcome.wave, outcome.step
         self.running = not self._ends_wave(outcome)
@@ -169,7 +169,7 @@ class EngineLoop:
         self.wave += 1
         self.step_counter = 0
 
-    def _ends_wave(self, outcome: Outcome) -> bool:
+    def _ends_wave(self, outcome: AllReduceResult) -> bool:
         asked = outcome.step % SYNC_INTERVAL == 0 or (outcome.step == 1 and self._rules.sync_after_first_step)
         return asked and not outcome.unfinished
 

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from dp_coordinator.simulation.collective import Contribution, Outcome
+from dp_coordinator.simulation.collective import AllReduceResult, Contribution
 from dp_coordinator.simulation.frames import Channel, ConnectionLostError, Frame, Kind, parse_address
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,10 @@ class CollectiveMember:
         self._channel: Channel | None = None
         self._try_at = clock()
         self._pending: Contribution | None = None
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[AllReduceResult] = []
         self.welcomed = False
         """Whether the connection stands."""
-        self.last_before: Outcome | None = None
+        self.last_before: AllReduceResult | None = None
         """What the group had done when this process first came to it; None in a group that begins."""
         self._came_before = False
 
@@ -48,7 +48,7 @@ class CollectiveMember:
         if self.welcomed:
             self._send_contribution()
 
-    def turn(self, timeout: float = 0.0) -> list[Outcome]:
+    def turn(self, timeout: float = 0.0) -> list[AllReduceResult]:
         """Do what there is to do, waiting at most `timeout` seconds for it, and give the outcomes that arrived."""
         if self._channel is None and self._clock() >= self._try_at:
             self._connect()
@@ -92,17 +92,17 @@ class CollectiveMember:
             case Kind.WELCOME_FIRST:
                 self._come(None)
             case Kind.WELCOME_BACK:
-                self._come(Outcome(frame.unfinished, frame.wave, frame.step))
+                self._come(AllReduceResult(frame.unfinished, frame.wave, frame.step))
             case Kind.OUTCOME:
                 self._pending = None
-                self._outcomes.append(Outcome(frame.unfinished, frame.wave, frame.step))
+                self._outcomes.append(AllReduceResult(frame.unfinished, frame.wave, frame.step))
             case Kind.NEWS:
                 if self._pending is None:  # otherwise an answer is on its way
-                    self._outcomes.append(Outcome(frame.unfinished, frame.wave, frame.step))
+                    self._outcomes.append(AllReduceResult(frame.unfinished, frame.wave, frame.step))
             case _:
                 raise ConnectionLostError(f"{frame.kind.name} out of place")
 
-    def _come(self, last: Outcome | None) -> None:
+    def _come(self, last: AllReduceResult | None) -> None:
         self.welcomed = True
         if not self._came_before:
             self._came_before = True

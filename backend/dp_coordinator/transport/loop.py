@@ -16,9 +16,9 @@ from dp_coordinator.core.effects import (
     Answer,
     BroadcastStartWave,
     Effect,
+    LogEvent,
     PublishLoad,
     PublishWaveState,
-    Record,
     Reject,
     SendReady,
     WriteJournal,
@@ -35,7 +35,7 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.core.recovery import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
-from dp_coordinator.recorder.tape import Tape
+from dp_coordinator.recorder.inputs import InputRecorder
 from dp_coordinator.transport.limit import RateLimit
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
@@ -60,7 +60,7 @@ LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
-TOLD = frozenset({"ready_sent", "engine_count_changed", "engines_rejoined", "recovery_finished"})
+LOGGED_AT_INFO = frozenset({"ready_sent", "engine_count_changed", "engines_rejoined", "recovery_finished"})
 """Records that the log has too, by default: once in a life or a restart, and asked for when those go wrong."""
 
 
@@ -80,7 +80,7 @@ class Loop:
         start_timeout: float | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         write_journal: Callable[[Remembered], None] = lambda state: None,
-        tape: Tape | None = None,
+        tape: InputRecorder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`start_timeout`: seconds until all engines must have subscribed. `should_stop` is asked every turn.
@@ -296,7 +296,7 @@ class Loop:
                     self._counters.wave_states_published += 1
                 case SendReady():
                     self._sockets.back_publish.send(READY)
-                case Record():
+                case LogEvent():
                     self._record(effect, now)
                 case Reject():
                     rejected += 1
@@ -314,16 +314,16 @@ class Loop:
             failed = str(error)
         if (failed is not None) != self._journal_failed:
             self._journal_failed = failed is not None
-            self._record(Record("journal_failed" if failed else "journal_works_again", {"detail": failed}), now)
+            self._record(LogEvent("journal_failed" if failed else "journal_works_again", {"detail": failed}), now)
             if failed:
                 log.error("the journal cannot be written, and a restart would lose the wave: %s", failed)
 
-    def _record(self, record: Record, now: float) -> None:
+    def _record(self, record: LogEvent, now: float) -> None:
         duration = record.fields.get("duration_s")
         if record.kind == "wave_completed" and isinstance(duration, float):
             self._counters.wave_seconds.observe(duration)
         self._mailbox.log.append(now, record.kind, record.fields)
-        log.log(logging.INFO if record.kind in TOLD else logging.DEBUG, "%s %s", record.kind, record.fields)
+        log.log(logging.INFO if record.kind in LOGGED_AT_INFO else logging.DEBUG, "%s %s", record.kind, record.fields)
 
     def _bad_frame(self, channel: str, verdict: str, detail: str, now: float) -> None:
         self._counters.count_frame(channel, verdict)

@@ -6,7 +6,7 @@ from importlib import import_module, metadata
 from inspect import signature
 from typing import Any
 
-from dp_coordinator.cli.serve import forget, write_atomically
+from dp_coordinator.cli.serve import remove_if_present, write_atomically
 from dp_coordinator.cli.settings import UsageError
 from dp_coordinator.core.dialect import NEWEST, OLDEST, Dialect
 from dp_coordinator.handle import CoordinatorProcess, CoordinatorStartError
@@ -66,7 +66,7 @@ class DPCoordinator:
     def shutdown(self, timeout: float | None = None) -> None:
         """End the process, within `timeout` seconds (but see `SHUTDOWN_AT_LEAST`). Further calls do nothing."""
         self._handle.shutdown(timeout if timeout is None else max(timeout, SHUTDOWN_AT_LEAST))
-        forget(self._endpoints_file)
+        remove_if_present(self._endpoints_file)
 
     def close(self) -> None:
         """`shutdown()`, under its name through 0.17."""

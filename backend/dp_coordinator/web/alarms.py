@@ -1,4 +1,4 @@
-"""Lets the doctor look at the mailbox, and tells of what it finds.
+"""Lets the detector look at the mailbox, and tells of what it finds.
 
 In the event log as alarms come and go; REST, the stream and the metrics show the list that stands.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from dp_coordinator.core.alarms import Alarm, AlarmKind, Severity
-from dp_coordinator.core.doctor import LATE_BY, Doctor, Signs, Thresholds
+from dp_coordinator import messages as m
+from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation, Thresholds
+from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import messages as m
 from dp_coordinator.web.views import WallClock, seconds
 
 LOOK_INTERVAL_S = 0.25
@@ -27,17 +27,17 @@ class AlarmBoard:
 
     def begin_anew(self) -> None:
         """Forget all alarms, and all that they were seen by."""
-        self._doctor = Doctor(self._thresholds)
+        self._detector = AlarmDetector(self._thresholds)
         self._looked_at = float("-inf")
         self._seen_seq = 0
         self.standing: dict[AlarmKind, Alarm] = {}
 
     def look(self, now: float) -> None:
-        """Ask the doctor, unless that was just done; log what is new and what is over."""
+        """Ask the detector, unless that was just done; log what is new and what is over."""
         if now - self._looked_at < LOOK_INTERVAL_S:
             return
         self._looked_at = now
-        found = {alarm.kind: alarm for alarm in self._doctor.examine(self._signs(), now)}
+        found = {alarm.kind: alarm for alarm in self._detector.detect(self._observation(), now)}
         before, self.standing = self.standing, found
         for kind, alarm in before.items():
             if kind not in found:
@@ -47,14 +47,14 @@ class AlarmBoard:
             if kind not in before:
                 self._mailbox.log.append(now, "alarm_raised", _fields(alarm))
 
-    def _signs(self) -> Signs:
+    def _observation(self) -> Observation:
         mailbox, counters = self._mailbox, self._mailbox.counters
         entries = mailbox.log.since(self._seen_seq)
         if entries:
             self._seen_seq = entries[-1].seq
         frames = dict(counters.frames)  # copied at once: the loop goes on counting
         lateness = counters.publication_lateness_seconds
-        return Signs(
+        return Observation(
             snapshot=mailbox.snapshot,
             loop_alive_at=mailbox.loop_alive_at,
             bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},

@@ -18,17 +18,18 @@ from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import playback, problems, recording, reference, rest
-from dp_coordinator.web.commands import Starter
+from dp_coordinator.web import problems
+from dp_coordinator.web.access.refusals import RefusalLog
+from dp_coordinator.web.access.security import Gate
+from dp_coordinator.web.access.sessions import Sessions
+from dp_coordinator.web.api import playback, recording, reference, rest
+from dp_coordinator.web.api.commands import Starter
+from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.history import Recorder
-from dp_coordinator.web.metrics import Metrics
 from dp_coordinator.web.pages import Pages
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.refusals import RefusalLog
-from dp_coordinator.web.security import Gate
-from dp_coordinator.web.sessions import Sessions
 from dp_coordinator.web.settings import WebSettings, check_exposure
-from dp_coordinator.web.stream import Hub
+from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
@@ -41,7 +42,7 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         if self.openapi_schema is None:
-            from dp_coordinator.web.schema import components  # noqa: PLC0415  (also run with -m: not imported before)
+            from dp_coordinator.web.api.schema import components  # noqa: PLC0415  (also run with -m: not imported before)
 
             described = super().openapi()
             described["components"] = {
@@ -57,7 +58,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     check_exposure(settings)
     clock, recorder = WallClock(mailbox.wall_offset), Recorder()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
-    hub = Hub(mailbox, settings, clock, recorder)
+    hub = Broadcaster(mailbox, settings, clock, recorder)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -97,7 +98,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     return app
 
 
-def _add_stream(app: FastAPI, hub: Hub) -> None:
+def _add_stream(app: FastAPI, hub: Broadcaster) -> None:
     @app.websocket("/api/v1/stream")
     async def stream(websocket: WebSocket) -> None:
         given = websocket.query_params.get("since")

@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 import msgspec
 
 from dp_coordinator.core.snapshot import Phase, Snapshot
+from dp_coordinator.messages import History, StateAt, StateHistory
 from dp_coordinator.web.archive import Archive
-from dp_coordinator.web.messages import History, StateAt, StateHistory
 from dp_coordinator.web.views import WallClock
 
 FINE_SAMPLES = 600

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dp_coordinator.core.doctor import Thresholds
+from dp_coordinator.alarms.detector import Thresholds
 
 STATIC_DIR = Path(__file__).parent / "static"
 TOKEN_AT_LEAST = 16

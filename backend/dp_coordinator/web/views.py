@@ -13,9 +13,9 @@ from typing import Any
 from msgspec.structs import asdict, replace
 
 from dp_coordinator import __version__
+from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import ActionState, Phase, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
-from dp_coordinator.web import messages as m
 
 WAVES_SENT = 20
 ACTIONS_SENT = 5
@@ -227,7 +227,7 @@ def playback(mailbox: Mailbox) -> m.Playback | None:
     """The recording that is shown; None when everything is live."""
     if mailbox.player is None:
         return None
-    told = mailbox.player.told()
+    told = mailbox.player.position()
     return m.Playback(
         told.name, round(told.at, 3), seconds(told.position_s), seconds(told.duration_s), told.speed, told.paused
     )

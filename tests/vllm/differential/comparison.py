@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tests.vllm.differential.generator import Sequence
-from tests.vllm.differential.scripted import BACK, FRONT, QUIET_MS, Outcome, Stimulus, run_ours, run_vllm
+from tests.vllm.differential.scripted import BACK, FRONT, QUIET_MS, Stimulus, Transcript, run_ours, run_vllm
 
 Sent = list[tuple[str, tuple[bytes, ...]]]
 
@@ -89,7 +89,7 @@ def last_counts(published: list[tuple[bytes, ...]]) -> list[Any]:
     return counts[-2:]
 
 
-def all_sent(outcome: Outcome) -> Sent:
+def all_sent(outcome: Transcript) -> Sent:
     return [item for segment in outcome.segments for item in segment]
 
 

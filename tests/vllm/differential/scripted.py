@@ -45,7 +45,7 @@ class Stimulus:
 
 
 @dataclass
-class Outcome:
+class Transcript:
     """What a loop sent: one list a segment, a segment being what lies between two quiet pauses."""
 
     segments: list[list[tuple[str, tuple[bytes, ...]]]] = field(default_factory=lambda: [[]])
@@ -75,7 +75,7 @@ class Script:
         `wall_step`: at that time the wall clock is set so many milliseconds forward.
         """
         self.now = 0
-        self.outcome = Outcome()
+        self.outcome = Transcript()
         self.sockets = {channel: ScriptedSocket(self, channel) for channel in _BIND_ORDER}
         self._vllm = vllm
         self._together = together
@@ -200,7 +200,7 @@ def _scripted_zmq(script: Script) -> SimpleNamespace:
 
 def run_vllm(
     module: ModuleType, stimuli: Sequence[Stimulus], engine_count: int, *, wave_coordination: bool = True, **how: Any
-) -> Outcome:
+) -> Transcript:
     """vLLM's own loop. `how`: `together` and `wall_step` of `Script`."""
     script = Script(stimuli, vllm=True, **how)
     unbound = iter(_BIND_ORDER)
@@ -228,7 +228,7 @@ def run_vllm(
 
 def run_ours(
     dialect: str, stimuli: Sequence[Stimulus], engine_count: int, *, wave_coordination: bool = True, **how: Any
-) -> Outcome:
+) -> Transcript:
     """Our core, wire format and loop. `how`: `together` and `wall_step` of `Script`."""
     script = Script(stimuli, vllm=False, **how)
     core = Coordinator(engine_count, Dialect.for_version(dialect), wave_coordination=wave_coordination)

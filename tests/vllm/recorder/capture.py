@@ -31,7 +31,7 @@ START_TIMEOUT_S = 300.0
 
 
 def main() -> None:
-    """Record one run as the command line says."""
+    """LogEvent one run as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the run, for example v0.31.0_moe_1api; the file is NAME.json.gz")
     parser.add_argument("--vllm", type=Path, required=True, help="the vllm command of the environment to run")

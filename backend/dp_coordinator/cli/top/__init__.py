@@ -6,10 +6,10 @@ import os
 import sys
 from importlib.util import find_spec
 
-from dp_coordinator.cli import twins
+from dp_coordinator.cli import rest_commands
 from dp_coordinator.cli.rest import Rest, decode
 from dp_coordinator.cli.settings import UsageError, Values
-from dp_coordinator.web.messages import State
+from dp_coordinator.messages import State
 
 
 def top(values: Values) -> int:
@@ -17,10 +17,12 @@ def top(values: Values) -> int:
     if find_spec("rich") is None:
         raise UsageError("this needs Rich, which is not installed: pip install 'dp-coordinator[top]'")
     if values["json"] or not _can_draw():
-        return twins.state(values)
+        return rest_commands.state(values)
     token = values["token_file"] or values["token"]
     rest = Rest(values["url"], token)
-    decode(rest.get(f"{twins.API}/state"), State, rest.url)  # a wrong address or token is said before there is a screen
+    decode(
+        rest.get(f"{rest_commands.API}/state"), State, rest.url
+    )  # a wrong address or token is said before there is a screen
     from dp_coordinator.cli.top.app import App  # noqa: PLC0415  (needs Rich)
 
     return App(values["url"], token).run()

@@ -153,5 +153,5 @@ class App:
             elif wish == "retry":
                 self._stream.retry_now()
             elif wish == "ask" and self._choices.prompt is not None:
-                asked = self._starter.ask(self._choices.prompt, scene.live.life)
+                asked = self._starter.ask(self._choices.prompt, scene.live.incarnation)
                 self._choices = replace(self._choices, prompt=None, asked=asked)

@@ -13,11 +13,11 @@ from dp_coordinator.cli.top.start import LONGEST_REASON, Prompt, blocked
 
 Wish: TypeAlias = Literal["quit", "retry", "ask"] | None
 """What is to be done beyond drawing; "ask": start a wave as the prompt says."""
-Outcome: TypeAlias = tuple[Choices, Wish]
+Pressed: TypeAlias = tuple[Choices, Wish]
 _ALIASES = {"down": "j", "up": "k", "home": "g", "end": "G", "Q": "q", "h": "?", " ": "page down", "b": "page up"}
 
 
-def press(key: str, scene: Scene, now: float, page: int, last_offset: int) -> Outcome:
+def press(key: str, scene: Scene, now: float, page: int, last_offset: int) -> Pressed:
     """What a key does. `page` and `last_offset` are the screen's as it was drawn last."""
     choices = replace(scene.choices, notice=None)
     if choices.prompt is not None:
@@ -41,7 +41,7 @@ def _scrolled(key: str, offset: int, page: int, last_offset: int) -> int | None:
     }.get(key)
 
 
-def _typed(key: str, choices: Choices, prompt: Prompt) -> Outcome:
+def _typed(key: str, choices: Choices, prompt: Prompt) -> Pressed:
     """A key while a reason is being typed: most are a part of it."""
     text = prompt.text
     if key == ESCAPE:
@@ -57,7 +57,7 @@ def _typed(key: str, choices: Choices, prompt: Prompt) -> Outcome:
     return replace(choices, prompt=replace(prompt, text=text)), None
 
 
-def _start(choices: Choices, scene: Scene, now: float) -> Outcome:
+def _start(choices: Choices, scene: Scene, now: float) -> Pressed:
     why = blocked(scene.live, scene.link)
     asked = choices.asked
     if asked is not None and asked.action is None and asked.problem is None:
@@ -69,7 +69,7 @@ def _start(choices: Choices, scene: Scene, now: float) -> Outcome:
     return replace(choices, prompt=prompt, asked=None, held=None, help=False), None
 
 
-def _pause(choices: Choices, scene: Scene, now: float) -> Outcome:
+def _pause(choices: Choices, scene: Scene, now: float) -> Pressed:
     if choices.held is not None:
         return replace(choices, held=None), None
     if scene.live.snapshot is None:
@@ -77,16 +77,16 @@ def _pause(choices: Choices, scene: Scene, now: float) -> Outcome:
     return replace(choices, held=Held(scene.live, now)), None
 
 
-def _sort(choices: Choices, scene: Scene, now: float) -> Outcome:
+def _sort(choices: Choices, scene: Scene, now: float) -> Pressed:
     following = SORTS[(SORTS.index(choices.sort) + 1) % len(SORTS)]
     return replace(choices, sort=following, offset=0), None
 
 
-def _escape(choices: Choices, scene: Scene, now: float) -> Outcome:
+def _escape(choices: Choices, scene: Scene, now: float) -> Pressed:
     return (replace(choices, help=False) if choices.help else replace(choices, asked=None)), None
 
 
-_ACTS: dict[str, Callable[[Choices, Scene, float], Outcome]] = {
+_ACTS: dict[str, Callable[[Choices, Scene, float], Pressed]] = {
     "s": _start,
     "p": _pause,
     "o": _sort,

@@ -11,7 +11,7 @@ from rich.text import Text
 from dp_coordinator.cli import render
 from dp_coordinator.cli.top.live import Live, phase_word
 from dp_coordinator.cli.top.scene import Scene
-from dp_coordinator.web.messages import SnapshotMessage
+from dp_coordinator.messages import SnapshotMessage
 
 LIVE = 2.0
 """Seconds: older data is no longer called live."""

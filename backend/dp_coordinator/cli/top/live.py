@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from dp_coordinator.web.messages import EventMessage, GapMessage, Hello, SnapshotMessage, WaveInfo
+from dp_coordinator.messages import EventMessage, GapMessage, Hello, SnapshotMessage, WaveInfo
 
 PROTOCOL = 1
 """The stream's protocol that is understood here."""
@@ -41,14 +41,14 @@ class Note:
 
 Message: TypeAlias = Hello | ForeignHello | SnapshotMessage | EventMessage | GapMessage | None
 """None stands for a message that was not understood."""
-Entry: TypeAlias = EventMessage | Note
+LogLine: TypeAlias = EventMessage | Note
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
     """All that was heard so far."""
 
-    life: int = 0
+    incarnation: int = 0
     """Coordinator processes met so far, less one: event numbers of one mean nothing in another."""
     hello: Hello | None = None
     hello_at: float = 0.0
@@ -57,7 +57,7 @@ class Live:
     """When it arrived: its ages grow from there."""
     earlier: tuple[WaveInfo, ...] = ()
     """Waves of the processes before this one, newest first, as they were last heard of."""
-    log: tuple[Entry, ...] = ()
+    log: tuple[LogLine, ...] = ()
     """Oldest first, at most LOG_SIZE."""
     last_seq: int = 0
     """Number of the last event seen: what `?since=` resumes from."""
@@ -109,7 +109,7 @@ _decoder = msgspec.json.Decoder(Hello | SnapshotMessage | EventMessage | GapMess
 
 def apply(live: Live, messages: Sequence[Message], at: float) -> Live:
     """What is known after these messages, which arrived at `at`."""
-    log: list[Entry] = []
+    log: list[LogLine] = []
     for message in messages:
         if isinstance(message, Hello | ForeignHello):
             live, log = _with_log(live, log), []
@@ -125,11 +125,11 @@ def apply(live: Live, messages: Sequence[Message], at: float) -> Live:
     return _with_log(live, log)
 
 
-def _with_log(live: Live, new: Sequence[Entry]) -> Live:
+def _with_log(live: Live, new: Sequence[LogLine]) -> Live:
     return replace(live, log=(*live.log, *new)[-LOG_SIZE:]) if new else live
 
 
-def _logged(live: Live, message: EventMessage | GapMessage, log: list[Entry]) -> Live:
+def _logged(live: Live, message: EventMessage | GapMessage, log: list[LogLine]) -> Live:
     """Put an event into the log, with what is missing before it. A number seen before is a replayed one."""
     last = message.seq if isinstance(message, EventMessage) else message.last
     if last <= live.last_seq:
@@ -148,7 +148,7 @@ def _gap(first: int, last: int, at: float) -> Note:
     return Note(at, f"{which} no longer held")
 
 
-def _last_at(live: Live, log: Sequence[Entry]) -> float:
+def _last_at(live: Live, log: Sequence[LogLine]) -> float:
     """The newest time that the log knows: a gap carries none."""
     entries = log or live.log
     if entries:
@@ -163,10 +163,10 @@ def _greeted(live: Live, hello: Hello | ForeignHello, at: float) -> Live:
     if live.hello is None or same_process(live.hello, hello, at - live.hello_at):
         return known
     waves = live.snapshot.waves if live.snapshot is not None else []
-    note = Note(hello.started_at, "the coordinator was restarted: older entries are of its earlier life")
+    note = Note(hello.started_at, "the coordinator was restarted: older entries are of its earlier incarnation")
     return replace(
         known,
-        life=live.life + 1,
+        incarnation=live.incarnation + 1,
         snapshot=None,  # what the old process said of the present means nothing any more
         earlier=(*map(_cut_off, waves), *live.earlier)[:EARLIER_WAVES],
         log=(*live.log, note)[-LOG_SIZE:],

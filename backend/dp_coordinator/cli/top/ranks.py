@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dp_coordinator.web.messages import SnapshotMessage
+from dp_coordinator.messages import SnapshotMessage
 
 SORTS = ("rank", "load", "last report", "kv cache")
 

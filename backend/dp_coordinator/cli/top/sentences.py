@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.top.live import Entry, Note, fields_of
+from dp_coordinator.cli.top.live import LogLine, Note, fields_of
 
 Fields: TypeAlias = Mapping[str, object]
 
 
-def sentence(entry: Entry) -> str:
+def sentence(entry: LogLine) -> str:
     """The entry in words, without its time; text from outside cannot steer the terminal."""
     if isinstance(entry, Note):
         return entry.text

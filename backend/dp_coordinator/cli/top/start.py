@@ -12,7 +12,7 @@ from dp_coordinator.cli import render
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
 from dp_coordinator.cli.settings import RefusedError, UsageError
 from dp_coordinator.cli.top.live import Link, Live
-from dp_coordinator.web.messages import Action
+from dp_coordinator.messages import Action
 
 LONGEST_REASON = 500
 
@@ -30,8 +30,8 @@ class Asked:
     """A start that was asked for: its refusal, or what the coordinator says of it."""
 
     wave: int
-    life: int
-    """The coordinator process that was asked, see `Live.life`."""
+    incarnation: int
+    """The coordinator process that was asked, see `Live.incarnation`."""
     action: Action | None = None
     """As it was when it was last heard of; None while the coordinator has not answered."""
     at: float = 0.0
@@ -56,7 +56,7 @@ def followed(asked: Asked, live: Live) -> Asked:
         return asked
     for action in live.snapshot.actions:
         if action.id == asked.action.id:
-            return Asked(asked.wave, asked.life, action, live.snapshot_at)
+            return Asked(asked.wave, asked.incarnation, action, live.snapshot_at)
     return asked
 
 
@@ -73,7 +73,7 @@ def outcome(asked: Asked, live: Live, link: Link, now: float) -> list[str]:
             summary,
             *sorted(ranks, key=lambda line: not line.startswith("  silent")),
         ]  # silent ones are not cut off
-    if asked.life != live.life:
+    if asked.incarnation != live.incarnation:
         return [f"wave {action.wave}: the coordinator was restarted; what came of the start is not known"]
     ago = render.duration(action.age_s + max(0.0, now - asked.at))
     seen = f"{len(action.seen)} of {action.engine_count} ranks seen stepping"
@@ -94,13 +94,13 @@ class Starter:
         self.answer: Asked | None = None
         """The newest answer; whoever takes it sets it to None."""
 
-    def ask(self, prompt: Prompt, life: int) -> Asked:
+    def ask(self, prompt: Prompt, incarnation: int) -> Asked:
         """Ask for a wave. Only one at a time."""
         reason = prompt.text.strip()
         before = self._unanswered
         key = before[2] if before is not None and before[:2] == (prompt.wave, reason) else str(uuid.uuid4())
         self._unanswered = prompt.wave, reason, key
-        asked = Asked(prompt.wave, life)
+        asked = Asked(prompt.wave, incarnation)
         threading.Thread(target=self._ask, args=(asked, reason, key), name="start", daemon=True).start()
         return asked
 
@@ -112,14 +112,14 @@ class Starter:
                 {"Idempotency-Key": key},
             )
             action = decode(body, Action, self._rest.url)
-            answer = Asked(asked.wave, asked.life, action, time.monotonic())
+            answer = Asked(asked.wave, asked.incarnation, action, time.monotonic())
         except UnreachableError:
             problem = (
                 "no answer, so it is not known whether the wave was asked for; the same reason again asks only once"
             )
-            answer = Asked(asked.wave, asked.life, problem=problem)
+            answer = Asked(asked.wave, asked.incarnation, problem=problem)
         except (RefusedError, UsageError) as error:
-            answer = Asked(asked.wave, asked.life, problem=f"refused: {error}")
+            answer = Asked(asked.wave, asked.incarnation, problem=f"refused: {error}")
         if answer.problem is None or not answer.problem.startswith("no answer"):
             self._unanswered = None
         self.answer = answer

@@ -13,7 +13,7 @@ from dp_coordinator.cli.top.head import stale_after
 from dp_coordinator.cli.top.ranks import Row, by, rows
 from dp_coordinator.cli.top.scene import Scene
 from dp_coordinator.cli.top.sentences import sentence
-from dp_coordinator.web.messages import WaveInfo
+from dp_coordinator.messages import WaveInfo
 
 _BAR = 10
 _GAP = 2
@@ -95,7 +95,7 @@ def _table() -> Table:
 
 
 def known_waves(scene: Scene) -> list[WaveInfo]:
-    """Newest first, those of earlier lives of the coordinator last."""
+    """Newest first, those of earlier incarnations of the coordinator last."""
     live = scene.shown
     return [*(live.snapshot.waves if live.snapshot is not None else ()), *live.earlier]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox, Player
+from dp_coordinator.messages import Play
 from dp_coordinator.web import views
-from dp_coordinator.web.bodies import decode, read_json
-from dp_coordinator.web.messages import Play
+from dp_coordinator.web.api.bodies import decode, read_json
+from dp_coordinator.web.api.routing import accepts, json_response, query_params, responds
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.routing import json_response, only, says, takes
 from dp_coordinator.web.settings import WebSettings
 
 SLOWEST, FASTEST = 0.1, 64.0
@@ -26,13 +26,13 @@ def routes(mailbox: Mailbox, player: Player, settings: WebSettings) -> APIRouter
 
     @router.post(
         "/view",
-        responses=says("Playback", "Where the recording is now."),
-        openapi_extra=takes("Play"),
-        dependencies=[Depends(only())],
+        responses=responds("Playback", "Where the recording is now."),
+        openapi_extra=accepts("Play"),
+        dependencies=query_params(),
     )
     async def view(request: Request) -> Response:
         asked = decode(await read_json(request, settings.body_timeout_s), Play, _EXPECTED)
-        _check(asked, player.told().duration_s)
+        _check(asked, player.position().duration_s)
         player.play(speed=asked.speed, paused=asked.paused, position_s=asked.at)
         return json_response(views.playback(mailbox))
 

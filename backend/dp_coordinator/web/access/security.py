@@ -6,19 +6,17 @@ own files, the health checks, the API's description and the login itself are ans
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
-import struct
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dp_coordinator.web.origins import Hosts
+from dp_coordinator.web.access.origins import Hosts
+from dp_coordinator.web.access.refusals import RefusalLog
+from dp_coordinator.web.access.sessions import NOBODY, Identity, Sessions
 from dp_coordinator.web.problems import ProblemError, refuse_websocket, response
-from dp_coordinator.web.refusals import RefusalLog
-from dp_coordinator.web.sessions import NOBODY, Identity, Sessions
 from dp_coordinator.web.settings import WebSettings
+from dp_coordinator.web.stream.connection import CONNECTION, Connection
 
 log = logging.getLogger("dp_coordinator.web")
 
@@ -40,8 +38,6 @@ _HEADERS = {
 }
 IDENTITY = "dp_coordinator.identity"
 """Where a request's scope holds who is asking."""
-CONNECTION = "dp_coordinator.connection"
-"""Where a WebSocket's scope holds its `Connection`."""
 
 
 def address_of(scope: Scope) -> str:
@@ -174,43 +170,3 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return send_with_headers
-
-
-class Connection:
-    """The connection below a WebSocket, for what ASGI has no words for.
-
-    uvicorn's `send` is a method of the object that owns the transport. Under another server nothing can be done here.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self._transport = getattr(getattr(send, "__self__", None), "transport", None)
-
-    @property
-    def writable(self) -> bool:
-        """Whether `write` can work at all."""
-        return self._transport is not None
-
-    def unsent(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
-        return int(self._transport.get_write_buffer_size()) if self._transport is not None else 0
-
-    def write(self, frames: bytes) -> None:
-        """Write whole WebSocket frames behind the server's back; what does not fit now is kept and follows."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frames)
-
-    def abort(self) -> None:
-        """Cut it at once: an orderly close, and then the kernel, would wait for a peer who reads nothing."""
-        self._set_option(socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if self._transport is not None:
-            self._transport.abort()
-
-    def bound_buffer(self, size: int) -> None:
-        """Let the kernel hold about `size` bytes that the peer has not taken; by itself it takes megabytes."""
-        self._set_option(socket.SO_SNDBUF, size)
-
-    def _set_option(self, option: int, value: int | bytes) -> None:
-        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
-        if sock is not None:
-            with contextlib.suppress(OSError):  # it has gone
-                sock.setsockopt(socket.SOL_SOCKET, option, value)

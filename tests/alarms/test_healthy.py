@@ -1,4 +1,4 @@
-"""Ten minutes of healthy traffic in bursts, by faithful engines, in virtual time: the doctor must have nothing to say.
+"""Ten minutes of healthy traffic in bursts, by faithful engines, in virtual time: the detector must be silent.
 
 The engines are the simulation's own loops and schedulers, in lockstep as a collective makes them; front-ends send each
 request to the least loaded rank, by the load as it was last published.
@@ -20,10 +20,10 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
-from dp_coordinator.simulation.collective import Outcome
+from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.loop import EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
 from dp_coordinator.simulation.scheduler import Job, Scheduler
-from tests.core.patient import LOOK_S, Patient
+from tests.alarms.monitored_core import LOOK_S, MonitoredCore
 
 MINUTES = 10
 STEP_S = 0.05
@@ -36,7 +36,7 @@ class Healthy:
 
     def __init__(self, dialect: str, seed: int, long_requests: bool) -> None:
         self.random = random.Random(seed)
-        self.patient = Patient(4, dialect, front_ends=2)
+        self.patient = MonitoredCore(4, dialect, front_ends=2)
         self.dialect = Dialect.for_version(dialect)
         self.engines = [EngineLoop(rank, self.dialect, Scheduler(32, 10_000_000)) for rank in range(4)]
         self.inbox: list[list[Job | StartWave]] = [[] for _ in range(4)]
@@ -91,7 +91,7 @@ class Healthy:
         if any(each is None for each in brought):
             return  # those that began wait for the others, which a START wakes
         wave, number = max((each.wave, each.step) for each in brought if each is not None)
-        outcome = Outcome(any(each.unfinished for each in brought if each is not None), wave, number)
+        outcome = AllReduceResult(any(each.unfinished for each in brought if each is not None), wave, number)
         for rank, engine in enumerate(self.engines):
             self.perform(rank, engine.end_step(outcome))
 
@@ -152,7 +152,7 @@ def test_the_same_traffic_raises_alarms_once_an_engine_hangs() -> None:
 
 
 def test_front_ends_that_come_are_no_alarm() -> None:
-    patient = Patient(front_ends=0)
+    patient = MonitoredCore(front_ends=0)
     for _ in range(5):
         patient.driver.feed(FrontEndSubscribed())
         patient.wait(30)

@@ -79,7 +79,7 @@ class Situation(msgspec.Struct, frozen=True):
     front_ends: int
     totals: Totals
     restarts: int
-    """How often this coordinator came back; 0 in its first life."""
+    """How often this coordinator came back; 0 in its first incarnation."""
     recovery: Recovery | None
     """Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the
     coordinator tells front-ends, not what the engines do."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.web.api.routing import Described, query_params
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.routing import Described, only
 
 CATCH_UP_S = 2.0
 """How long the newest seconds are waited for. A loop that is stuck has none to give, and what is at hand goes out."""
@@ -27,7 +27,7 @@ def routes(mailbox: Mailbox) -> APIRouter:
     """`GET /api/v1/recording`."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
 
-    @router.get("/recording", responses=_SAYS, response_class=Response, dependencies=[Depends(only())])
+    @router.get("/recording", responses=_SAYS, response_class=Response, dependencies=query_params())
     async def recording() -> Response:
         held = mailbox.recording
         if held is None:

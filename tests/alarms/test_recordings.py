@@ -1,11 +1,11 @@
-"""Real vLLM's recorded runs, looked at by the doctor: traffic, pauses, a coordinator that was killed."""
+"""Real vLLM's recorded runs, looked at by the detector: traffic, pauses, a coordinator that was killed."""
 
 from __future__ import annotations
 
 import pytest
 
 from dp_coordinator.wire.coordinator import engine_events, front_end_event
-from tests.core.patient import Patient
+from tests.alarms.monitored_core import MonitoredCore
 from tests.core.test_recordings import SUBSCRIPTIONS
 from tests.wire.recordings import recordings
 
@@ -22,7 +22,7 @@ TRUE_ALARMS = {
 def test_nothing_is_raised_that_was_not_so(name):
     recording = recordings()[name]
     arguments = recording.arguments
-    patient = Patient(
+    patient = MonitoredCore(
         arguments["engine_count"],
         recording.version,
         ready=False,

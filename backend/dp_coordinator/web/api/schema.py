@@ -1,6 +1,6 @@
 """The web layer's types as JSON schema and as TypeScript.
 
-`python -m dp_coordinator.web.schema` prints the JSON schema of every REST and stream type;
+`python -m dp_coordinator.web.api.schema` prints the JSON schema of every REST and stream type;
 `--typescript` prints what the page compiles against (frontend/src/types.gen.ts). OpenAPI uses the same components.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 import msgspec
 
-from dp_coordinator.web import messages
+from dp_coordinator import messages
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
@@ -108,7 +108,7 @@ def stream_members() -> list[str]:
 
 def typescript() -> str:
     """The same types as TypeScript declarations."""
-    parts = ["// Made by `python -m dp_coordinator.web.schema --typescript`; do not edit by hand.\n"]
+    parts = ["// Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand.\n"]
     for name, of in _ALIASES.items():
         parts.append(f"export type {name} = {_union(of.__args__)};\n")
     for name, schema in components().items():
@@ -167,7 +167,7 @@ def _union(values: Iterable[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the JSON schema, or TypeScript."""
-    parser = argparse.ArgumentParser(prog="python -m dp_coordinator.web.schema", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dp_coordinator.web.api.schema", description=__doc__)
     parser.add_argument("--typescript", action="store_true", help="print TypeScript instead of JSON schema")
     wants = parser.parse_args(arguments)
     sys.stdout.write(typescript() if wants.typescript else json.dumps(document(), indent=2) + "\n")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import msgspec
+from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,7 +20,7 @@ def json_response(value: object, status: int = 200, headers: dict[str, str] | No
     return Response(_encoder.encode(value), status, headers, "application/json")
 
 
-def says(type_: str, what: str, status: int = 200) -> Described:
+def responds(type_: str, what: str, status: int = 200) -> Described:
     """How OpenAPI describes a route's responses; the schemas come from messages.py (openapi.py)."""
     schema = {"$ref": f"#/components/schemas/{type_}"}
     problem = {"$ref": "#/components/schemas/Problem"}
@@ -30,14 +30,14 @@ def says(type_: str, what: str, status: int = 200) -> Described:
     }
 
 
-def takes(type_: str) -> dict[str, Any]:
+def accepts(type_: str) -> dict[str, Any]:
     """How OpenAPI describes what a route reads."""
     schema = {"$ref": f"#/components/schemas/{type_}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def only(*names: str) -> Callable[[Request], Awaitable[None]]:
-    """Refuses query parameters that the route does not know: a misspelt one must not be ignored quietly."""
+def query_params(*names: str) -> list[Any]:
+    """A route's dependencies: refuses query parameters that it does not know; a misspelt one must not be ignored."""
 
     async def check(request: Request) -> None:
         unknown = sorted(set(request.query_params) - set(names))
@@ -45,4 +45,4 @@ def only(*names: str) -> Callable[[Request], Awaitable[None]]:
             known = ", ".join(names) if names else "no parameters"
             raise ProblemError("invalid-parameter", f"unknown query parameter {unknown[0][:80]!r}; this takes {known}")
 
-    return check
+    return [Depends(check)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dp_coordinator.core.alarms import TEXTS, AlarmKind, Severity, ranks
-from dp_coordinator.core.doctor import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN, UNANSWERED_SHOWN
+from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN, UNANSWERED_SHOWN
+from dp_coordinator.alarms.kinds import TEXTS, AlarmKind, Severity, ranks
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineSubscribed,
@@ -17,22 +17,22 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
-from tests.core.patient import Patient
+from tests.alarms.monitored_core import MonitoredCore
 
 
-def running_wave(patient: Patient, load: int = 16) -> None:
+def running_wave(patient: MonitoredCore, load: int = 16) -> None:
     """Every rank has `load` requests and the wave was seen to step."""
     patient.driver.feed(StartWaveRequested(0, patient.driver.core.current_wave))
     report_all(patient, load, step=1)
 
 
-def report_all(patient: Patient, load: int, *, step: int, ranks: range | None = None) -> None:
+def report_all(patient: MonitoredCore, load: int, *, step: int, ranks: range | None = None) -> None:
     core = patient.driver.core
     for rank in ranks if ranks is not None else range(core.engine_count):
         patient.driver.report(rank, 0, load, wave=core.current_wave, step=step)
 
 
-def end_wave(patient: Patient) -> None:
+def end_wave(patient: MonitoredCore) -> None:
     wave = patient.driver.core.current_wave
     report_all(patient, 0, step=64)
     patient.driver.feed(WaveCompleted(0, wave))
@@ -55,7 +55,7 @@ def test_ranks_are_named_and_many_are_cut():
 
 
 def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.driver.report(1, 1, 0)
     patient.driver.feed(StartWaveRequested(1, 0))
     assert not patient.wait(4.5)
@@ -69,7 +69,7 @@ def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step():
 
 
 def test_a_notice_that_nobody_follows_stays_until_some_rank_steps():
-    patient = Patient(dialect="0.32")
+    patient = MonitoredCore(dialect="0.32")
     patient.driver.report(2, 1, 0)
     for _ in range(4):  # the core gives each up after ten seconds; more requests come
         patient.driver.feed(NewRequestNotified(2, 0))
@@ -83,7 +83,7 @@ def test_a_notice_that_nobody_follows_stays_until_some_rank_steps():
 
 
 def test_a_start_that_was_given_up_is_forgotten_after_a_while():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.driver.feed(ManualStartRequested("r", "me"))
     assert patient.wait(12)["asked_not_stepping"].engines == (0, 1, 2, 3)
     assert patient.driver.core.snapshot(patient.now).phase.value == "paused"
@@ -91,7 +91,7 @@ def test_a_start_that_was_given_up_is_forgotten_after_a_while():
 
 
 def test_a_manual_start_on_idle_engines_is_answered_by_the_end_of_its_wave():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.driver.feed(ManualStartRequested("r", "me"))
     patient.wait(6)
     assert patient.kinds() == {"asked_not_stepping"}
@@ -102,7 +102,7 @@ def test_a_manual_start_on_idle_engines_is_answered_by_the_end_of_its_wave():
 @pytest.mark.parametrize("dialect", ["0.16", "0.28", "0.31", "0.33"])
 def test_engines_that_report_nothing_are_behind_other_balancers(dialect):
     """External load balancing: waves come and go for hours, and no report ever does."""
-    patient = Patient(dialect=dialect)
+    patient = MonitoredCore(dialect=dialect)
     for wave in range(3):
         if dialect in ("0.16", "0.28"):
             patient.driver.feed(NewRequestNotified(1, wave))
@@ -118,7 +118,7 @@ def test_engines_that_report_nothing_are_behind_other_balancers(dialect):
 
 
 def test_a_rank_with_many_requests_that_says_nothing_while_others_do():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     for step in range(2, 62):
         report_all(patient, 16 + step % 2, step=step, ranks=range(3))
@@ -131,7 +131,7 @@ def test_a_rank_with_many_requests_that_says_nothing_while_others_do():
 
 
 def test_when_all_are_silent_one_hangs_and_all_with_requests_are_named():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient, load=4)
     assert not patient.wait(29)
     alarm = patient.wait(2)["rank_silent"]
@@ -141,7 +141,7 @@ def test_when_all_are_silent_one_hangs_and_all_with_requests_are_named():
 
 
 def test_the_fewer_requests_the_longer_the_silence_may_be():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.driver.feed(StartWaveRequested(2, 0))
     patient.driver.report(2, 0, 1)
     assert not patient.wait(475)
@@ -149,7 +149,7 @@ def test_the_fewer_requests_the_longer_the_silence_may_be():
 
 
 def test_idle_and_paused_ranks_may_be_silent():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     end_wave(patient)
     patient.wait(300)
@@ -161,7 +161,7 @@ def test_idle_and_paused_ranks_may_be_silent():
 
 
 def test_dense_engines_have_no_waves_but_may_hang():
-    patient = Patient(wave_coordination=False)
+    patient = MonitoredCore(wave_coordination=False)
     for step in range(120):
         report_all(patient, 15 + step % 2, step=0)
         patient.wait(0.5)
@@ -175,7 +175,7 @@ def test_dense_engines_have_no_waves_but_may_hang():
 
 
 def test_silence_while_the_coordinator_itself_was_stopped_is_nobodys_fault():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     patient.driver.advance(600)  # nobody looked: the process, or the machine, was stopped
     assert not patient.look()
@@ -184,7 +184,7 @@ def test_silence_while_the_coordinator_itself_was_stopped_is_nobodys_fault():
 
 
 def test_paused_with_work_that_nobody_steps_for():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.driver.report(2, 1, 0, wave=1)
     assert not patient.wait(4.5)
     alarm = patient.wait(1)["work_held_up"]
@@ -196,7 +196,7 @@ def test_paused_with_work_that_nobody_steps_for():
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
-def loads_for(patient: Patient, loads: tuple[int, ...], seconds: float) -> None:
+def loads_for(patient: MonitoredCore, loads: tuple[int, ...], seconds: float) -> None:
     """These counts, reported twice a second with a little noise."""
     for half in range(int(seconds * 2)):
         for rank, load in enumerate(loads):
@@ -205,7 +205,7 @@ def loads_for(patient: Patient, loads: tuple[int, ...], seconds: float) -> None:
 
 
 def test_an_imbalance_that_lasts():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     loads_for(patient, (5, 5, 40, 5), 29)
     assert not patient.alarms
@@ -221,7 +221,7 @@ def test_an_imbalance_that_lasts():
 
 
 def test_imbalance_that_does_not_last_or_is_small():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     for heavy in range(8):  # a burst on one rank after the other
         loads_for(patient, tuple(60 if rank == heavy % 4 else 5 for rank in range(4)), 20)
@@ -231,7 +231,7 @@ def test_imbalance_that_does_not_last_or_is_small():
 
 
 def test_a_queue_that_drains_after_a_burst_is_given_its_time():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     for left in range(60, 8, -1):
         loads_for(patient, (0, 0, left, 0), 2)
@@ -239,7 +239,7 @@ def test_a_queue_that_drains_after_a_burst_is_given_its_time():
 
 
 def test_late_publications_again_and_again():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.late = 2
     assert not patient.wait(1)
     patient.late = 3
@@ -250,7 +250,7 @@ def test_late_publications_again_and_again():
 
 
 def test_a_single_late_publication_now_and_then_is_a_hiccup():
-    patient = Patient()
+    patient = MonitoredCore()
     for _ in range(20):
         patient.late += 1
         patient.wait(6)
@@ -258,7 +258,7 @@ def test_a_single_late_publication_now_and_then_is_a_hiccup():
 
 
 def test_a_loop_that_stands_still():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     patient.loop_turns = False
     alarm = patient.wait(60)["publication_late"]
@@ -272,7 +272,7 @@ def test_a_loop_that_stands_still():
 
 
 def test_bad_frames_while_they_arrive():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.bad["back_output", "malformed"] = 1
     patient.wait(1)
     patient.bad["back_output", "malformed"] = 5
@@ -286,7 +286,7 @@ def test_bad_frames_while_they_arrive():
 
 
 def test_an_engine_that_is_gone_and_comes_back():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.driver.feed(EngineUnsubscribed())
     assert not patient.wait(1)
     alarm = patient.wait(2)["engine_gone"]
@@ -296,7 +296,7 @@ def test_an_engine_that_is_gone_and_comes_back():
 
 
 def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up():
-    patient = Patient()
+    patient = MonitoredCore()
     running_wave(patient)
     patient.driver.feed(EngineUnsubscribed())
     report_all(patient, 0, step=64, ranks=range(3))
@@ -306,14 +306,14 @@ def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up():
 
 
 def test_before_ready_nobody_is_gone():
-    patient = Patient(ready=False)
+    patient = MonitoredCore(ready=False)
     patient.driver.feed(EngineSubscribed())
     patient.wait(600)
     assert patient.raised == []
 
 
 def test_scaling_up_and_down_is_no_loss():
-    patient = Patient()
+    patient = MonitoredCore()
     for _ in range(2):
         patient.driver.feed(EngineSubscribed())
     patient.driver.feed(EngineCountChanged(6))
@@ -327,7 +327,7 @@ def test_scaling_up_and_down_is_no_loss():
 
 
 def test_a_front_end_that_is_gone_and_comes_back():
-    patient = Patient(front_ends=3)
+    patient = MonitoredCore(front_ends=3)
     patient.driver.feed(FrontEndUnsubscribed())
     alarm = patient.wait(3)["front_end_gone"]
     assert (alarm.severity, alarm.counts) == (Severity.WARNING, {"subscribed": 2, "before": 3})
@@ -336,7 +336,7 @@ def test_a_front_end_that_is_gone_and_comes_back():
 
 
 def test_a_front_end_that_left_for_good_is_forgotten():
-    patient = Patient(front_ends=3)
+    patient = MonitoredCore(front_ends=3)
     patient.driver.feed(FrontEndUnsubscribed())
     patient.wait(100)
     patient.driver.feed(FrontEndUnsubscribed())
@@ -347,7 +347,7 @@ def test_a_front_end_that_left_for_good_is_forgotten():
 
 
 def test_the_last_front_end_is_more_than_one_of_several():
-    patient = Patient(front_ends=1)
+    patient = MonitoredCore(front_ends=1)
     patient.driver.feed(FrontEndUnsubscribed())
     assert patient.wait(3)["front_end_gone"].severity is Severity.CRITICAL
 
@@ -355,12 +355,12 @@ def test_the_last_front_end_is_more_than_one_of_several():
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 
-def restarted(**options) -> Patient:
-    patient = Patient(**options)
+def restarted(**options) -> MonitoredCore:
+    patient = MonitoredCore(**options)
     patient.driver.feed(StartWaveRequested(0, 0))
     patient.driver.feed(WaveCompleted(0, 0))
     patient.driver.restart()
-    again = Patient(**options, ready=False, front_ends=0)
+    again = MonitoredCore(**options, ready=False, front_ends=0)
     again.driver = patient.driver
     return again
 
@@ -410,7 +410,7 @@ def test_settling_that_nobody_follows():
 
 
 def test_a_journal_that_cannot_be_written():
-    patient = Patient()
+    patient = MonitoredCore()
     patient.entries = [("journal_failed", patient.now)]
     assert patient.wait(600)["journal_failed"].severity is Severity.WARNING
     patient.entries = [("journal_works_again", patient.now)]

@@ -16,12 +16,12 @@ from starlette.requests import Request
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import StartAction, StartRefusal
 from dp_coordinator.mailbox import InboxFullError, Mailbox, Reply
-from dp_coordinator.web.bodies import decode, read_json
-from dp_coordinator.web.limits import TokenBucket
-from dp_coordinator.web.messages import StartWave
+from dp_coordinator.messages import StartWave
+from dp_coordinator.web.access.limits import TokenBucket
+from dp_coordinator.web.access.refusals import RefusalLog
+from dp_coordinator.web.access.security import caller_of
+from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.refusals import RefusalLog
-from dp_coordinator.web.security import caller_of
 from dp_coordinator.web.settings import WebSettings
 
 REASON_AT_MOST = 500

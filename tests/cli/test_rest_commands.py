@@ -1,4 +1,4 @@
-"""What the twins of REST print for people and programs, and their exit codes."""
+"""What the rest_commands of REST print for people and programs, and their exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dp_coordinator.web.messages import Recovery
+from dp_coordinator.messages import Recovery
 from tests.cli.canned import (
     ASKED,
     ENGINES,
@@ -166,7 +166,7 @@ def test_text_in_events_cannot_steer_the_terminal() -> None:
 
 
 def test_events_follow_through_a_restart_of_the_coordinator() -> None:
-    """Also one that has logged more than its earlier life had, by the time it is asked."""
+    """Also one that has logged more than its earlier incarnation had, by the time it is asked."""
     answers = {
         "get_events": page(1, 2, last=2),
         "get_events?since=2": [page(last=2), page(3, last=3, started_at=950.0), page(last=3, started_at=950.0)],

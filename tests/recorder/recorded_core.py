@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import Effect, Record
+from dp_coordinator.core.effects import Effect, LogEvent
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, FrontEndSubscribed
 from dp_coordinator.mailbox import EventLog
 from dp_coordinator.recorder.chunks import CHECKPOINT, HEADER, RECORDS, Chunk, beginning, end, pack, read
@@ -19,7 +19,7 @@ from dp_coordinator.recorder.replay import Summary, replay
 from dp_coordinator.wire.coordinator import BadFrameError, engine_events, front_end_event
 
 
-class Desk:
+class RecordedCore:
     """Use as a context: afterwards everything is written."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Desk:
         self._thread = threading.Thread(target=self.recording.run)
         self.now = 0.0
 
-    def __enter__(self) -> Desk:
+    def __enter__(self) -> RecordedCore:
         self._thread.start()
         return self
 
@@ -59,7 +59,7 @@ class Desk:
 
     def _log(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Record):
+            if isinstance(effect, LogEvent):
                 self.log.append(self.now, effect.kind, effect.fields)
 
     def engines_say(self, frame: bytes) -> None:
@@ -103,4 +103,4 @@ def changed(path: Path, target: Path, change: Any) -> Path:
     return target
 
 
-__all__ = ["CHECKPOINT", "HEADER", "RECORDS", "Chunk", "Desk", "changed", "end", "files", "replayed", "whole"]
+__all__ = ["CHECKPOINT", "HEADER", "RECORDS", "Chunk", "RecordedCore", "changed", "end", "files", "replayed", "whole"]

@@ -1,4 +1,4 @@
-"""The twins of REST: what the page shows and does, on a command line."""
+"""The rest_commands of REST: what the page shows and does, on a command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 from dp_coordinator.cli import render
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
 from dp_coordinator.cli.settings import REFUSED, Values
-from dp_coordinator.web.messages import Action, EnginePage, Event, EventPage, State, WavePage
+from dp_coordinator.messages import Action, EnginePage, Event, EventPage, State, WavePage
 
 POLL = 0.1
 """Seconds between looks at a manual start that is under way."""

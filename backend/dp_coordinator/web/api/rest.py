@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web import events, health, views
+from dp_coordinator.messages import AlarmPage, EnginePage, Login, Session, WavePage
+from dp_coordinator.web import views
+from dp_coordinator.web.access.security import IDENTITY, address_of
+from dp_coordinator.web.access.sessions import Identity, Sessions
 from dp_coordinator.web.alarms import AlarmBoard
-from dp_coordinator.web.bodies import decode, read_json
-from dp_coordinator.web.commands import Starter
+from dp_coordinator.web.api import events, health
+from dp_coordinator.web.api.bodies import decode, read_json
+from dp_coordinator.web.api.commands import Starter
+from dp_coordinator.web.api.metrics import Metrics
+from dp_coordinator.web.api.routing import accepts, json_response, query_params, responds
 from dp_coordinator.web.history import LONGEST_S, Recorder
-from dp_coordinator.web.messages import AlarmPage, EnginePage, Login, Session, WavePage
-from dp_coordinator.web.metrics import Metrics
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.routing import json_response, only, says, takes
-from dp_coordinator.web.security import IDENTITY, address_of
-from dp_coordinator.web.sessions import Identity, Sessions
 from dp_coordinator.web.settings import WebSettings
 
 _SEQ_AT_MOST = 2**53 - 1
@@ -31,29 +32,29 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     router = APIRouter(prefix="/api/v1", tags=["state"])
     stale = settings.stale_after_s
 
-    @router.get("/state", responses=says("State", "Everything now."), dependencies=[Depends(only())])
+    @router.get("/state", responses=responds("State", "Everything now."), dependencies=query_params())
     async def state() -> Response:
         return json_response(views.state(mailbox, mailbox.snapshot, mailbox.clock(), stale, clock))
 
-    @router.get("/engines", responses=says("EnginePage", "All ranks in order."), dependencies=[Depends(only())])
+    @router.get("/engines", responses=responds("EnginePage", "All ranks in order."), dependencies=query_params())
     async def engines() -> Response:
         return json_response(EnginePage(views.engines(mailbox.snapshot, mailbox.clock(), stale)))
 
-    @router.get("/engines/{index}", responses=says("Engine", "One rank."), dependencies=[Depends(only())])
+    @router.get("/engines/{index}", responses=responds("Engine", "One rank."), dependencies=query_params())
     async def engine(index: Annotated[int, Path(ge=0, le=_SEQ_AT_MOST)]) -> Response:
         snapshot = mailbox.snapshot
         if index >= snapshot.engine_count:
             raise ProblemError("not-found", f"there is no engine {index}: they are 0 to {snapshot.engine_count - 1}")
         return json_response(views.engine(snapshot, index, mailbox.clock(), stale))
 
-    @router.get("/waves", responses=says("WavePage", "Newest first."), dependencies=[Depends(only("limit"))])
+    @router.get("/waves", responses=responds("WavePage", "Newest first."), dependencies=query_params("limit"))
     async def waves(limit: Limit = 100) -> Response:
         return json_response(WavePage(views.waves(mailbox.snapshot, limit, mailbox.clock(), clock)))
 
     @router.get(
         "/events",
-        responses=says("EventPage", "Oldest first."),
-        dependencies=[Depends(only("since", "kind", "limit"))],
+        responses=responds("EventPage", "Oldest first."),
+        dependencies=query_params("since", "kind", "limit"),
     )
     async def event_log(
         since: Annotated[
@@ -69,7 +70,7 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
             events.page(mailbox.log, clock, mailbox.started_at, since=since, kinds=frozenset(kind), limit=limit)
         )
 
-    @router.get("/history", responses=says("History", "Columns."), dependencies=[Depends(only("window_s"))])
+    @router.get("/history", responses=responds("History", "Columns."), dependencies=query_params("window_s"))
     async def history(
         window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
     ) -> Response:
@@ -77,8 +78,8 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
 
     @router.get(
         "/history/states",
-        responses=says("StateHistory", "Whole states, a minute of them or less."),
-        dependencies=[Depends(only("at"))],
+        responses=responds("StateHistory", "Whole states, a minute of them or less."),
+        dependencies=query_params("at"),
     )
     async def states(
         at: Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")],
@@ -92,7 +93,7 @@ def alarm_routes(mailbox: Mailbox, board: AlarmBoard, clock: views.WallClock) ->
     """What is wrong."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
 
-    @router.get("/alarms", responses=says("AlarmPage", "What is wrong now."), dependencies=[Depends(only())])
+    @router.get("/alarms", responses=responds("AlarmPage", "What is wrong now."), dependencies=query_params())
     async def alarms() -> Response:
         return json_response(AlarmPage(board.messages(mailbox.clock(), clock)))
 
@@ -106,17 +107,17 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
     @router.post(
         "/waves",
         status_code=202,
-        responses=says("Action", "Asked for; Location tells where to watch it.", 202),
-        openapi_extra=takes("StartWave")
+        responses=responds("Action", "Asked for; Location tells where to watch it.", 202),
+        openapi_extra=accepts("StartWave")
         | {"parameters": [{"in": "header", "name": "Idempotency-Key", "schema": {"type": "string", "maxLength": 200}}]},
-        dependencies=[Depends(only())],
+        dependencies=query_params(),
     )
     async def start_wave(request: Request) -> Response:
         made = await starter.start(request)
         location = {"Location": f"/api/v1/actions/{made.id}"}
         return json_response(views.action(made, mailbox.clock(), clock), 202, location)
 
-    @router.get("/actions/{action_id}", responses=says("Action", "As it stands."), dependencies=[Depends(only())])
+    @router.get("/actions/{action_id}", responses=responds("Action", "As it stands."), dependencies=query_params())
     async def action(action_id: Annotated[str, Path(max_length=100)]) -> Response:
         for made in reversed(mailbox.snapshot.actions):
             if made.id == action_id:
@@ -135,15 +136,15 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
         said = Session(token_required=sessions.token_required, authenticated=identity.allowed)
         return json_response(said, headers={} if cookie is None else {"Set-Cookie": cookie})
 
-    @router.get("/session", responses=says("Session", "Whether to log in."), dependencies=[Depends(only())])
+    @router.get("/session", responses=responds("Session", "Whether to log in."), dependencies=query_params())
     async def session(request: Request) -> Response:
         return tell(request.scope[IDENTITY])
 
     @router.post(
         "/login",
-        responses=says("Session", "Logged in; a cookie was set."),
-        openapi_extra=takes("Login"),
-        dependencies=[Depends(only())],
+        responses=responds("Session", "Logged in; a cookie was set."),
+        openapi_extra=accepts("Login"),
+        dependencies=query_params(),
     )
     async def login(request: Request) -> Response:
         body = await read_json(request, settings.body_timeout_s)
@@ -155,7 +156,7 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
         secure = request.url.scheme == "https" or request.headers.get("origin", "").lower().startswith("https://")
         return tell(Identity("session", made), sessions.set_cookie(made, secure=secure))
 
-    @router.post("/logout", responses=says("Session", "Logged out."), dependencies=[Depends(only())])
+    @router.post("/logout", responses=responds("Session", "Logged out."), dependencies=query_params())
     async def logout(request: Request) -> Response:
         identity: Identity = request.scope[IDENTITY]
         if identity.session is None:
@@ -169,11 +170,11 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
 def operating_routes(mailbox: Mailbox, settings: WebSettings, metrics: Metrics) -> APIRouter:
     """For probes and Prometheus."""
     router = APIRouter(tags=["operating"])
-    lives = says("Health", "The loop turns.")
+    lives = responds("Health", "The loop turns.")
 
     async def livez(verbose: str | None = None) -> Response:
         return json_response(
-            health.told(health.live(mailbox, settings.loop_timeout_s), "not-alive", verbose=verbose is not None)
+            health.answer(health.live(mailbox, settings.loop_timeout_s), "not-alive", verbose=verbose is not None)
         )
 
     for path in ("/livez", "/healthz", "/health"):
@@ -181,11 +182,11 @@ def operating_routes(mailbox: Mailbox, settings: WebSettings, metrics: Metrics) 
             path, livez, methods=["GET"], responses=lives, name=path, include_in_schema=path == "/livez"
         )
 
-    @router.get("/readyz", responses=says("Health", "Every engine subscribed, after a restart again."))
+    @router.get("/readyz", responses=responds("Health", "Every engine subscribed, after a restart again."))
     async def readyz(verbose: str | None = None) -> Response:
         checks = health.ready(mailbox, settings.loop_timeout_s)
         kind = "not-ready" if checks[0].ok else "not-alive"
-        return json_response(health.told(checks, kind, verbose=verbose is not None))
+        return json_response(health.answer(checks, kind, verbose=verbose is not None))
 
     @router.get("/metrics", responses={200: {"description": "Prometheus text.", "content": {"text/plain": {}}}})
     async def scrape() -> Response:

@@ -1,6 +1,6 @@
 """Looks at the read model and says what is wrong. It knows no clock: the host calls it now and then with the time.
 
-The host's duties: call `examine` a few times a second while it can; hand over the newest snapshot, the loop's counters
+The host's duties: call `detect` a few times a second while it can; hand over the newest snapshot, the loop's counters
 as totals, and the event-log entries since the last call; tell of alarms that are new or gone.
 
 What silence means is the difficult part, and decides what may be said. An engine reports when its (waiting, running)
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dp_coordinator.core.alarms import Alarm, AlarmKind, Severity, ranks
+from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity, ranks
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot, Wave, WaveCause
 
 MANY_REQUESTS = 16
@@ -62,7 +62,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
+class Observation:
     """What the host hands over at each look. Totals count since the process started."""
 
     snapshot: Snapshot
@@ -76,7 +76,7 @@ class Signs:
     """Kind and time of the event-log entries since the last look."""
 
 
-class Doctor:
+class AlarmDetector:
     """Keeps what must be remembered between looks: when something began, and what was counted before."""
 
     def __init__(self, thresholds: Thresholds | None = None) -> None:
@@ -96,7 +96,7 @@ class Doctor:
         self._heavy: dict[int, tuple[float, int]] = {}
         """Rank -> since when it has had far more than the others, and how many then."""
         self._journal_failed_at: float | None = None
-        self._checks: dict[AlarmKind, tuple[Callable[[Signs, float], Alarm | None], float, float]] = {
+        self._checks: dict[AlarmKind, tuple[Callable[[Observation, float], Alarm | None], float, float]] = {
             # What finds it, how long it must last, how long it must be over, in seconds.
             AlarmKind.ASKED_NOT_STEPPING: (self._asked_not_stepping, 0.0, 0.0),
             AlarmKind.RANK_SILENT: (self._rank_silent, 0.0, 0.0),
@@ -110,12 +110,12 @@ class Doctor:
             AlarmKind.JOURNAL_FAILED: (self._journal_failed, 0.0, 0.0),
         }
 
-    def examine(self, signs: Signs, now: float) -> list[Alarm]:
+    def detect(self, observation: Observation, now: float) -> list[Alarm]:
         """The alarms that stand at `now`, in the order of `AlarmKind`. An alarm keeps its `since` while it stands."""
-        self._listen(signs, now)
-        self._loads = _loads(signs.snapshot)
+        self._listen(observation, now)
+        self._loads = _loads(observation.snapshot)
         for kind, (find, lasting, over) in self._checks.items():
-            self._weigh(kind, find(signs, now), now, lasting, over)
+            self._weigh(kind, find(observation, now), now, lasting, over)
         self._looked_at = now
         return [self._standing[kind] for kind in AlarmKind if kind in self._standing]
 
@@ -135,12 +135,12 @@ class Doctor:
         elif now - first >= lasting:
             self._standing[kind] = replace(found, since=min(found.since, first))
 
-    def _listen(self, signs: Signs, now: float) -> None:
+    def _listen(self, observation: Observation, now: float) -> None:
         """Silence counts only while somebody listens: this process may have been stopped, or its loop stuck."""
         looked = self._looked_at
-        if looked is None or now - looked > DEAF_AFTER or now - signs.loop_alive_at > DEAF_AFTER:
+        if looked is None or now - looked > DEAF_AFTER or now - observation.loop_alive_at > DEAF_AFTER:
             self._hearing_since = now
-        for kind, at in signs.entries:
+        for kind, at in observation.entries:
             if kind == "journal_failed":
                 self._journal_failed_at = at
             elif kind == "journal_works_again":
@@ -148,8 +148,8 @@ class Doctor:
 
     # -- do the engines step? ----------------------------------------------------------------------------------------
 
-    def _asked_not_stepping(self, signs: Signs, now: float) -> Alarm | None:
-        snapshot = signs.snapshot
+    def _asked_not_stepping(self, observation: Observation, now: float) -> Alarm | None:
+        snapshot = observation.snapshot
         wave = snapshot.waves[-1] if snapshot.waves else None
         if wave is None or not snapshot.wave_coordination or _rejoining(snapshot):
             return None
@@ -173,8 +173,8 @@ class Doctor:
         title = f"{ranks(unseen)} not seen stepping in wave {wave.number}, which was asked for"
         return Alarm(AlarmKind.ASKED_NOT_STEPPING, Severity.CRITICAL, began, title, unseen, {"wave": wave.number})
 
-    def _rank_silent(self, signs: Signs, now: float) -> Alarm | None:
-        snapshot = signs.snapshot
+    def _rank_silent(self, observation: Observation, now: float) -> Alarm | None:
+        snapshot = observation.snapshot
         if AlarmKind.ASKED_NOT_STEPPING in self._standing:
             return None  # said already
         if snapshot.wave_coordination and snapshot.phase is not Phase.RUNNING:
@@ -208,8 +208,8 @@ class Doctor:
     def _patience(self, running: int) -> float:
         return self._limits.rank_silent * MANY_REQUESTS / min(MANY_REQUESTS, running or MANY_REQUESTS)
 
-    def _work_held_up(self, signs: Signs, now: float) -> Alarm | None:
-        snapshot = signs.snapshot
+    def _work_held_up(self, observation: Observation, now: float) -> Alarm | None:
+        snapshot = observation.snapshot
         if not snapshot.wave_coordination or snapshot.phase is not Phase.PAUSED or _rejoining(snapshot):
             return None
         if not snapshot.ready or snapshot.engines_subscribed < snapshot.engine_count:
@@ -230,12 +230,12 @@ class Doctor:
 
     # -- is the load spread, and told in time? -----------------------------------------------------------------------
 
-    def _load_imbalance(self, signs: Signs, now: float) -> Alarm | None:
+    def _load_imbalance(self, observation: Observation, now: float) -> Alarm | None:
         """Far above: twice the mean of the others and 8 more; until below one and a half times and 4 more.
 
         Before it is raised, a queue that drains is given its time: after a burst that is all that is left to do.
         """
-        snapshot = signs.snapshot
+        snapshot = observation.snapshot
         loads, reported = self._loads, snapshot.engines.reported_at
         total, others, most = sum(loads), len(loads) - 1, max(loads)
         if others == 0 or most < 1.5 * (total - most) / others + FAR_MORE / 2:
@@ -261,13 +261,13 @@ class Doctor:
         since = min(heavy[rank][0] for rank in lasting)
         return Alarm(AlarmKind.LOAD_IMBALANCE, Severity.WARNING, since, title, lasting, counts)
 
-    def _publication_late(self, signs: Signs, now: float) -> Alarm | None:
-        before, self._late_before = self._late_before, signs.late_publications
+    def _publication_late(self, observation: Observation, now: float) -> Alarm | None:
+        before, self._late_before = self._late_before, observation.late_publications
         if before is not None:
-            self._late_at.extend([now] * min(LATE_OFTEN, signs.late_publications - before))
-        if now - signs.loop_alive_at >= STUCK_AFTER:
+            self._late_at.extend([now] * min(LATE_OFTEN, observation.late_publications - before))
+        if now - observation.loop_alive_at >= STUCK_AFTER:
             title = "The coordinator's loop stands still"
-            return Alarm(AlarmKind.PUBLICATION_LATE, Severity.CRITICAL, signs.loop_alive_at, title)
+            return Alarm(AlarmKind.PUBLICATION_LATE, Severity.CRITICAL, observation.loop_alive_at, title)
         stands = AlarmKind.PUBLICATION_LATE in self._standing
         recent = [at for at in self._late_at if now - at < LATE_WITHIN]
         if len(recent) < (1 if stands else LATE_OFTEN):
@@ -277,12 +277,12 @@ class Doctor:
 
     # -- who is there, and who should not be? ------------------------------------------------------------------------
 
-    def _bad_frames(self, signs: Signs, now: float) -> Alarm | None:
-        for key, count in signs.bad_frames.items():
+    def _bad_frames(self, observation: Observation, now: float) -> Alarm | None:
+        for key, count in observation.bad_frames.items():
             more = count - self._bad.get(key, 0)
             if more:
                 self._bad_now[key] = self._bad_now.get(key, (0, now))[0] + more, now
-        self._bad = dict(signs.bad_frames)
+        self._bad = dict(observation.bad_frames)
         if all(now - at >= BAD_FRAMES_QUIET for _, at in self._bad_now.values()):
             self._bad_now.clear()
             return None
@@ -290,8 +290,8 @@ class Doctor:
         title = "Bad frames arrive: " + ", ".join(f"{count} {key}" for key, count in counts.items())
         return Alarm(AlarmKind.BAD_FRAMES, Severity.WARNING, now, title, (), counts)
 
-    def _engine_gone(self, signs: Signs, now: float) -> Alarm | None:
-        snapshot = signs.snapshot
+    def _engine_gone(self, observation: Observation, now: float) -> Alarm | None:
+        snapshot = observation.snapshot
         missing = snapshot.engine_count - snapshot.engines_subscribed
         if not snapshot.ready or missing <= 0 or _rejoining(snapshot):
             return None
@@ -299,8 +299,8 @@ class Doctor:
         counts = {"subscribed": snapshot.engines_subscribed, "expected": snapshot.engine_count}
         return Alarm(AlarmKind.ENGINE_GONE, Severity.CRITICAL, now, title, (), counts)
 
-    def _front_end_gone(self, signs: Signs, now: float) -> Alarm | None:
-        have = signs.snapshot.front_ends
+    def _front_end_gone(self, observation: Observation, now: float) -> Alarm | None:
+        have = observation.snapshot.front_ends
         usual = self._front_ends.after(have, now)
         if have >= usual:
             return None
@@ -310,9 +310,9 @@ class Doctor:
 
     # -- does the coordinator outlive a crash? -----------------------------------------------------------------------
 
-    def _recovery_under_way(self, signs: Signs, now: float) -> Alarm | None:
+    def _recovery_under_way(self, observation: Observation, now: float) -> Alarm | None:
         """Settling is no trouble while a wave runs: it lasts as long as that wave, hours under steady traffic."""
-        snapshot, recovery = signs.snapshot, signs.snapshot.recovery
+        snapshot, recovery = observation.snapshot, observation.snapshot.recovery
         if recovery is None or recovery.phase is RecoveryPhase.DONE:
             return None
         back, expected = recovery.engines_back, recovery.engines_expected
@@ -325,7 +325,7 @@ class Doctor:
         title = "Restarted: all engines are back, and none was seen to follow START"
         return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.WARNING, recovery.resumed_at, title, (), counts)
 
-    def _journal_failed(self, signs: Signs, now: float) -> Alarm | None:
+    def _journal_failed(self, observation: Observation, now: float) -> Alarm | None:
         if self._journal_failed_at is None:
             return None
         title = "The journal cannot be written"

@@ -1,11 +1,11 @@
-"""A core driven through time, and a doctor that looks at it four times a second."""
+"""A core driven through time, and a detector that looks at it four times a second."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dp_coordinator.core.alarms import Alarm
-from dp_coordinator.core.doctor import LATE_BY, Doctor, Signs, Thresholds
+from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation, Thresholds
+from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.effects import PublishLoad
 from dp_coordinator.core.events import FrontEndSubscribed
 from tests.core.driver import Driver
@@ -13,12 +13,12 @@ from tests.core.driver import Driver
 LOOK_S = 0.25
 
 
-class Patient:
+class MonitoredCore:
     """`raised` and `cleared` keep (time, kind), `alarms` what stands after the last look."""
 
     def __init__(self, engines: int = 4, dialect: str = "0.33", front_ends: int = 1, **options: Any) -> None:
         self.driver = Driver(engines, dialect, **options)
-        self.doctor = Doctor(Thresholds())
+        self.detector = AlarmDetector(Thresholds())
         self.bad: dict[tuple[str, str], int] = {}
         self.late = 0
         self.loop_turns = True
@@ -41,9 +41,9 @@ class Patient:
         self.late += sum(isinstance(e, PublishLoad) and e.late_by > LATE_BY for _, e in self.driver.effects)
         self.driver.effects.clear()
         snapshot = self.driver.core.snapshot(self.now)
-        signs = Signs(snapshot, self._loop_alive_at, dict(self.bad), self.late, self.entries)
+        observation = Observation(snapshot, self._loop_alive_at, dict(self.bad), self.late, self.entries)
         self.entries = []
-        found = {alarm.kind.value: alarm for alarm in self.doctor.examine(signs, self.now)}
+        found = {alarm.kind.value: alarm for alarm in self.detector.detect(observation, self.now)}
         self.raised += [(self.now, kind) for kind in found if kind not in self.alarms]
         self.cleared += [(self.now, kind) for kind in self.alarms if kind not in found]
         self.alarms = found

@@ -12,8 +12,8 @@ order:
    any more comes one `gap` with the first and last number lost.
 
 `?since=N` asks for the events after number N; without it they begin with the next one. A number beyond the newest
-belongs to an earlier life of the coordinator and means 0. What a viewer sends is ignored; one that sends a lot is
-disconnected.
+belongs to an earlier incarnation of the coordinator and means 0. What a viewer sends is ignored; one that sends a lot
+is disconnected.
 
 The server closes with 1001 when it stops, 1008 when the login that the stream was opened with has ended (or the viewer
 talks too much), 1013 when too many viewers are connected. A viewer that takes nothing for ten seconds is cut off.
@@ -43,14 +43,15 @@ from websockets.frames import Frame, Opcode
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
+from dp_coordinator.messages import GapMessage, Hello
 from dp_coordinator.web import views
+from dp_coordinator.web.access.limits import TokenBucket
+from dp_coordinator.web.access.security import IDENTITY
+from dp_coordinator.web.access.sessions import Identity
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.history import Recorder
-from dp_coordinator.web.limits import TokenBucket
-from dp_coordinator.web.messages import GapMessage, Hello
-from dp_coordinator.web.security import CONNECTION, IDENTITY, Connection
-from dp_coordinator.web.sessions import Identity
 from dp_coordinator.web.settings import WebSettings
+from dp_coordinator.web.stream.connection import CONNECTION, Connection
 
 log = logging.getLogger("dp_coordinator.web")
 
@@ -103,7 +104,7 @@ class Viewer:
             self.ending.set_result((code, reason))
 
 
-class Hub:
+class Broadcaster:
     """Samples the mailbox, encodes once, and lets every viewer take what is new to it."""
 
     def __init__(self, mailbox: Mailbox, settings: WebSettings, clock: views.WallClock, recorder: Recorder) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web.messages import Check, Health
+from dp_coordinator.messages import Check, Health
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.views import duration
 
@@ -39,7 +39,7 @@ def recovered(recovery: RecoveryState) -> Check:
             return Check("recovery", True, "the restart was recovered from")
 
 
-def told(checks: list[Check], kind: str, *, verbose: bool) -> Health:
+def answer(checks: list[Check], kind: str, *, verbose: bool) -> Health:
     """The answer for these checks. Raises `ProblemError` of `kind`, with every check, when one is not ok."""
     wrong = [check for check in checks if not check.ok]
     if wrong:

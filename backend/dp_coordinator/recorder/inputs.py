@@ -23,7 +23,7 @@ BACKLOG = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class QueuedInputs:
     """Records in order, encoded."""
 
     index: int
@@ -31,7 +31,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class QueuedCheckpoint:
     """The core's state between two records."""
 
     index: int
@@ -40,7 +40,7 @@ class Moment:
     state: Checkpoint
 
 
-class Wishes:
+class RecorderRequests:
     """What other threads ask of the tape, which looks between two turns of the loop."""
 
     def __init__(self) -> None:
@@ -57,14 +57,14 @@ class Wishes:
         return wish
 
 
-Queue: TypeAlias = "SimpleQueue[Batch | Moment | Future[None] | None]"
+Queue: TypeAlias = "SimpleQueue[QueuedInputs | QueuedCheckpoint | Future[None] | None]"
 """A future is done once all before it has been put away; None is the end."""
 
 
-class Tape:
+class InputRecorder:
     """The core's inputs as the loop calls them; each goes on to the core, and is taken down with what came out."""
 
-    def __init__(self, core: Coordinator, queue: Queue, wishes: Wishes, now: float) -> None:
+    def __init__(self, core: Coordinator, queue: Queue, wishes: RecorderRequests, now: float) -> None:
         """`now`: the loop's clock. The recording begins with the state as it is now."""
         self._core = core
         self._queue = queue
@@ -100,7 +100,7 @@ class Tape:
         except Exception as error:
             self._add(record(entries.defect(error)))
             raise
-        self._add(record(entries.told(effects)))
+        self._add(record(entries.encode_effects(effects)))
         return effects
 
     def _add(self, record: bytes) -> None:
@@ -138,7 +138,7 @@ class Tape:
         elif self._lost or self._queue.qsize() >= BACKLOG:
             self._lost = True
         else:
-            self._queue.put(Batch(index, records))  # one without records too: there may be news in the event log
+            self._queue.put(QueuedInputs(index, records))  # one without records too: there may be news in the event log
 
     def _put_moment(self, now: float) -> None:
-        self._queue.put(Moment(self._index, now, time.time(), freeze(self._core)))
+        self._queue.put(QueuedCheckpoint(self._index, now, time.time(), freeze(self._core)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dp_coordinator.mailbox import EventLog
+from dp_coordinator.messages import EventPage
 from dp_coordinator.web import views
-from dp_coordinator.web.messages import EventPage
 
 
 def page(
@@ -15,9 +15,9 @@ def page(
     """Entries after number `since`, oldest first, at most `limit`; without `since` the newest `limit` ones.
 
     Only entries of `kinds` are given when any are named. Whoever asks again with `since=next_since` misses nothing and
-    sees nothing twice, whatever the filter. A `since` beyond the newest number is from an earlier life of the
+    sees nothing twice, whatever the filter. A `since` beyond the newest number is from an earlier incarnation of the
     coordinator: it counts as 0, and the page says that something was lost. `started_at`: monotonic seconds at which
-    this life began.
+    this incarnation began.
     """
     held = log.since(0)
     last = held[-1].seq if held else 0

@@ -1,0 +1,1 @@
+"""REST: routes, bodies, problems of bodies, OpenAPI, health and metrics."""

@@ -1,0 +1,52 @@
+"""The connection below a viewer's WebSocket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+from starlette.types import Send
+
+CONNECTION = "dp_coordinator.connection"
+"""Where a WebSocket's scope holds its `Connection`."""
+
+
+class Connection:
+    """The connection below a WebSocket, for what ASGI has no words for.
+
+    uvicorn's `send` is a method of the object that owns the transport. Under another server nothing can be done here.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._transport = getattr(getattr(send, "__self__", None), "transport", None)
+
+    @property
+    def writable(self) -> bool:
+        """Whether `write` can work at all."""
+        return self._transport is not None
+
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return int(self._transport.get_write_buffer_size()) if self._transport is not None else 0
+
+    def write(self, frames: bytes) -> None:
+        """Write whole WebSocket frames behind the server's back; what does not fit now is kept and follows."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frames)
+
+    def abort(self) -> None:
+        """Cut it at once: an orderly close, and then the kernel, would wait for a peer who reads nothing."""
+        self._set_option(socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self._transport is not None:
+            self._transport.abort()
+
+    def bound_buffer(self, size: int) -> None:
+        """Let the kernel hold about `size` bytes that the peer has not taken; by itself it takes megabytes."""
+        self._set_option(socket.SO_SNDBUF, size)
+
+    def _set_option(self, option: int, value: int | bytes) -> None:
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):  # it has gone
+                sock.setsockopt(socket.SOL_SOCKET, option, value)
