@@ -112,7 +112,7 @@ class Broadcaster:
         self._settings = settings
         self._clock = clock
         self._recorder = recorder
-        self.alarms = AlarmBoard(mailbox, settings.alarms)
+        self.alarms = AlarmBoard(mailbox, settings)
         self.viewers: set[Viewer] = set()
         self.stalled = 0
         """Viewers cut off so far because they took nothing."""
