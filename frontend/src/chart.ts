@@ -1,7 +1,7 @@
 // Two lines over time with the waves as bands behind them, on one canvas. Dragging over it zooms, a click picks a moment.
 import { clockTime, count } from "./format";
-import type { Band, Columns } from "./history";
 import { timeTicks, valueTicks } from "./ticks";
+import type { Band, Columns } from "./timeline";
 
 export interface Mark {
   /** Unix seconds. */

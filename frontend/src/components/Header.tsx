@@ -1,9 +1,9 @@
 import { useComputed } from "@preact/signals";
 import {
-  archive,
   backToLive,
+  fetcher,
+  type LookBack,
   link,
-  type Moment,
   mean,
   now,
   past,
@@ -173,13 +173,13 @@ export function Announcer() {
 }
 
 /** What is not known of the moment that is shown, or not yet. */
-function unknown({ at, known, asking }: Moment): string {
+function unknown({ at, known, asking }: LookBack): string {
   const ranks = "each rank and alarms";
   if (asking === "loading") return `Loading what is known of ${ranks} …`;
   if (asking === "failed") return `What is known of ${ranks} could not be loaded.`;
   if (known === "nothing")
     return "Nothing is known of this moment: neither this page nor the coordinator recorded it.";
-  const { oldest } = archive;
+  const { oldest } = fetcher;
   const before = oldest !== null && oldest > at ? ` before ${moment(oldest, serverNow.value)}` : " then";
   return `Nothing is kept of ${ranks}${before}: only totals, waves and events are shown.`;
 }
