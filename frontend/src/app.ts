@@ -5,7 +5,7 @@ import * as api from "./api";
 import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { type Asking, StateFetcher } from "./fetcher";
-import { heard, type Known, pastAt } from "./past";
+import { asMessages, type Known, pastAt } from "./past";
 import { engineRows, meanLoad } from "./staleness";
 import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
 import { Timeline } from "./timeline";
@@ -56,7 +56,7 @@ export const fetchedVersion = signal(0);
 export const fetcher = new StateFetcher(
   api.states,
   (states) => {
-    if (live.snapshot !== null) timeline.insert(heard(states, live.snapshot));
+    if (live.snapshot !== null) timeline.insert(asMessages(states, live.snapshot));
     fetchedVersion.value += 1;
   },
   lookAgain,

@@ -6,7 +6,7 @@ const SHARED = ["restarts", "stepping"] as const;
 type Shared = (typeof SHARED)[number];
 
 /** All others, and what each is kept in. Every column of the message stands in one of the two lists. */
-const PACKED: Record<Exclude<keyof EngineColumnsMessage, Shared>, new (ranks: number) => Column> = {
+const PACKED: Record<Exclude<keyof EngineColumnsMessage, Shared>, new (ranks: number) => PackedColumn> = {
   waiting: Int32Array,
   running: Int32Array,
   kv_cache_usage: Float32Array,
@@ -14,7 +14,7 @@ const PACKED: Record<Exclude<keyof EngineColumnsMessage, Shared>, new (ranks: nu
   current_wave: Int32Array,
   age_s: Float32Array,
 };
-type Column = Int32Array | Float32Array;
+type PackedColumn = Int32Array | Float32Array;
 type Name = keyof typeof PACKED;
 const NAMES = Object.keys(PACKED) as Name[];
 
@@ -32,7 +32,7 @@ export interface PackedState {
   rest: Omit<SnapshotMessage, "engines" | "waves">;
   /** The newest wave as it stood then; older ones had ended. */
   wave: SnapshotMessage["waves"][0] | null;
-  packed: Record<Name, Column>;
+  packed: Record<Name, PackedColumn>;
   shared: Pick<EngineColumnsMessage, Shared>;
 }
 

@@ -57,7 +57,7 @@ export function pastAt(moment: number, present: Live, timeline: Timeline): Past 
 }
 
 /** The states that the server kept, as the stream would have told them. Waves are known elsewhere. */
-export function heard({ at, states }: StateHistory, like: SnapshotMessage): SnapshotMessage[] {
+export function asMessages({ at, states }: StateHistory, like: SnapshotMessage): SnapshotMessage[] {
   return states.map((state, i) => {
     const moment = at[i] ?? 0;
     return {

@@ -36,13 +36,13 @@ export interface Band {
   info: WaveInfo;
 }
 
-export type Columns = [number[], (number | null)[], (number | null)[]];
+export type LoadColumns = [number[], (number | null)[], (number | null)[]];
 
 /** Seconds from one packed state to the next: of the last minute, and before. */
 function intervals(ranks: number): [number, number] {
   const most = BYTES / (ranks * RANK_BYTES + REST_BYTES);
-  // A little less than the tenth of a second and the second in which a server tells and keeps them.
-  return [Math.max(0.09, FINE_S / (most / 4)), Math.max(0.95, KEEP_S / ((most * 3) / 4))];
+  // A little less than whole tenths, and whole seconds: the server tells ten a second and keeps one, nearly.
+  return [Math.max(0.09, FINE_S / (most / 4)), Math.max(1, Math.floor(KEEP_S / ((most * 3) / 4))) - 0.05];
 }
 
 /** Whether a state may follow the one before it, from which it is to be `interval` seconds away. */
@@ -62,6 +62,18 @@ const peak = (a: number | null, b: number | null) => (a === null ? b : b === nul
 function sampleOf(message: SnapshotMessage, state: PackedState | null): Sample {
   const { at, totals, phase, current_wave, front_ends, engines_subscribed } = message;
   return { at, ...totals, phase, current_wave, front_ends, engines_subscribed, state };
+}
+
+/** Index of the last of an ascending list that is not beyond `wanted`; -1 when all are. */
+export function lastUpTo<T>(ascending: readonly T[], wanted: number, value: (item: T) => number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (value(ascending[middle] as T) <= wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }
 
 export class Timeline {
@@ -172,8 +184,8 @@ export class Timeline {
   }
 
   /** Columns for the chart from `from` on; one sample before it is kept so that the line enters from the left. */
-  columns(from: number): Columns {
-    const out: Columns = [[], [], []];
+  columns(from: number): LoadColumns {
+    const out: LoadColumns = [[], [], []];
     const put = (at: number, waiting: number | null, running: number | null) => {
       out[0].push(at);
       out[1].push(waiting);
@@ -226,16 +238,8 @@ export class Timeline {
     return [...this.waves.values()].filter(({ start, end }) => start <= to && (end === null || end >= from));
   }
 
-  /** Index of the newest sample that is not after a moment; -1 when all are. */
   private indexAt(moment: number): number {
-    let low = 0;
-    let high = this.samples.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.samples[middle]?.at ?? 0) <= moment) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    return lastUpTo(this.samples, moment, (sample) => sample.at);
   }
 
   /** The newest state in the samples up to an index, and not after a moment. */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { StateFetcher } from "../src/fetcher";
 import { columnsOf } from "../src/packed";
-import { heard } from "../src/past";
+import { asMessages } from "../src/past";
 import { Timeline } from "../src/timeline";
 import type { SnapshotMessage, StateHistory } from "../src/types.gen";
 import { action, snapshot } from "./build";
@@ -118,7 +118,7 @@ describe("a timeline that is filled", () => {
       const engines = { ...snapshot().engines, running: [null, -second] };
       timeline.push(snapshot({ at: BEGIN + second, engines }));
     }
-    timeline.insert(heard(history(BEGIN + 60, 40), like));
+    timeline.insert(asMessages(history(BEGIN + 60, 40), like));
     expect(running(timeline, BEGIN + 59.9)).toBeNull();
     expect(running(timeline, BEGIN + 75.5)).toEqual([75, 75]);
     expect(running(timeline, BEGIN + 90.2)).toEqual([90, -90]);
@@ -128,7 +128,7 @@ describe("a timeline that is filled", () => {
     expect(running(timeline, BEGIN + 99.9)).toEqual([99, 99]); // just before the next that was heard
     expect(timeline.stateAt(BEGIN + 75)?.rest.dialect).toBe("0.28");
     const before = timeline.length;
-    timeline.insert(heard(history(BEGIN + 60, 40), like));
+    timeline.insert(asMessages(history(BEGIN + 60, 40), like));
     expect(timeline.length).toBe(before);
   });
 
@@ -137,7 +137,7 @@ describe("a timeline that is filled", () => {
     const message = (at: number): SnapshotMessage => ({ ...like, at: BEGIN + 3600 + at });
     for (let i = 0; i < 2000; i++) timeline.push(message(i / 10));
     for (let minute = 59; minute >= 0; minute--)
-      timeline.insert(heard(history(BEGIN + 60 * minute, 60), like));
+      timeline.insert(asMessages(history(BEGIN + 60 * minute, 60), like));
     for (let i = 2000; i < 20_000; i++) timeline.push(message(i / 10));
     expect(timeline.length).toBeLessThan(3600 + 620);
     for (let second = 2010; second < 3590; second += 10) {
@@ -158,7 +158,7 @@ describe("a timeline that is filled", () => {
       silent: [],
       engine_count: 2,
     });
-    const all = heard(history(BEGIN, 10), { ...like, actions: [made] }).map(({ actions }) => actions[0]);
+    const all = asMessages(history(BEGIN, 10), { ...like, actions: [made] }).map(({ actions }) => actions[0]);
     expect(all[1]).toBeUndefined();
     expect(all[4]).toMatchObject({ state: "asked", age_s: 2, silent: [0], seen: [seen[0]], took_s: null });
     expect(all[5]).toMatchObject({ state: "observed", took_s: 3, silent: [] });

@@ -119,7 +119,7 @@ describe("totals and states of one moment", () => {
     for (let moment = 10_006; moment < END; moment += 0.7) {
       const state = timeline.stateAt(moment);
       expect(moment - (state?.at ?? 0)).toBeGreaterThanOrEqual(0);
-      expect(moment - (state?.at ?? 0)).toBeLessThan(moment < END - 60 ? 6 : 0.5);
+      expect(moment - (state?.at ?? 0)).toBeLessThan(moment < END - 59 ? 6 : 0.5);
     }
   });
 

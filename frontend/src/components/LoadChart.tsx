@@ -17,7 +17,7 @@ import { localMs } from "../clock";
 import { marksOf } from "../events";
 import { clockTime, count, moment } from "../format";
 import { paletteVersion } from "../theme";
-import { Panel, useDrawing, useInSight } from "./ui";
+import { Button, Panel, set, useDrawing, useInSight } from "./ui";
 
 /** Every other state, which come ten times a second. */
 const FASTEST_MS = 190;
@@ -72,15 +72,9 @@ function Legend() {
       </span>
       {zoom.value !== null && (
         <span class="legend-item">
-          <button
-            type="button"
-            class="button button-small"
-            onClick={() => {
-              zoom.value = null;
-            }}
-          >
+          <Button look="small" onClick={set(zoom, null)}>
             Reset zoom
-          </button>
+          </Button>
         </span>
       )}
       <span class="legend-time">
