@@ -19,7 +19,7 @@ from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.api.commands import Starter
 from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.api.routing import accepts, json_response, query_params, responds
-from dp_coordinator.web.history import LONGEST_S, Recorder
+from dp_coordinator.web.past import LONGEST_S, Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
 
@@ -27,7 +27,7 @@ _SEQ_AT_MOST = 2**53 - 1
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
 
 
-def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock, recorder: Recorder) -> APIRouter:
+def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock, past: Past) -> APIRouter:
     """What is, and what was."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
     stale = settings.stale_after_s
@@ -74,7 +74,7 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     async def history(
         window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
     ) -> Response:
-        return json_response(recorder.window(window_s, mailbox.clock(), clock))
+        return json_response(past.totals(window_s, mailbox.clock(), clock))
 
     @router.get(
         "/history/states",
@@ -84,7 +84,7 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     async def states(
         at: Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")],
     ) -> Response:
-        return json_response(recorder.states(at, clock))
+        return json_response(past.states(at, clock))
 
     return router
 
