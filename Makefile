@@ -70,10 +70,11 @@ test-vllm-quick: $(INSTALLED) $(PAGE) ## the part of test-vllm that takes four m
 	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential/test_scripted.py -k installed $(ARGS); \
 	$(BIN)/pytest -m vllm tests/vllm/test_real_serving.py -k "one and not two" $(ARGS)
 
-lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
+lint: $(INSTALLED) $(MODULES) ## ruff, Biome, the direction of imports, the size of files and functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(PY) scripts/check-limits
 	cd frontend && npx biome check --error-on-warnings .
 
 types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types are the backend's

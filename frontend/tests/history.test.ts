@@ -77,7 +77,9 @@ describe("load history", () => {
     for (const at of [1000, 1001, 500, 501]) history.push(load(at, 1));
     expect(history.columns(0)[0]).toEqual([500, 501]);
   });
+});
 
+describe("waves in the load history", () => {
   it("knows waves from snapshots and from what it asked for, the newest word last", () => {
     const history = new LoadHistory();
     history.setEpoch("a");
