@@ -7,6 +7,8 @@ SHELL := /bin/bash
 # Extra arguments: `make demo ARGS="--engine-count 8"`, `make test ARGS="-k waves"`.
 ARGS ?=
 export PYTHON
+# Where scripts/need-node puts a Node.js if there is none.
+export PATH := $(CURDIR)/.venv/node/bin:$(PATH)
 
 BIN := .venv/bin
 PY := $(BIN)/python
@@ -30,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-$(MODULES): frontend/package.json frontend/package-lock.json
+$(MODULES): frontend/package.json frontend/package-lock.json | $(INSTALLED)
 	@scripts/need-node
 	@echo "Installing the dashboard's npm packages"
 	@cd frontend && npm ci --no-audit --no-fund
@@ -70,10 +72,11 @@ test-vllm-quick: $(INSTALLED) $(PAGE) ## the part of test-vllm that takes four m
 	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential/test_scripted.py -k installed $(ARGS); \
 	$(BIN)/pytest -m vllm tests/vllm/test_real_serving.py -k "one and not two" $(ARGS)
 
-lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
+lint: $(INSTALLED) $(MODULES) ## ruff, Biome, the direction of imports, the size of files and functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(PY) scripts/check-limits
 	cd frontend && npx biome check --error-on-warnings .
 
 types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types are the backend's
@@ -109,7 +112,7 @@ format: $(INSTALLED) $(MODULES) ## ruff and Biome put the sources in order
 
 constraints: ## constraints.txt from the newest versions that pyproject.toml allows (Python 3.11)
 	rm -rf build/constraints && "$$(scripts/find-python)" -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[dev]'
+	build/constraints/bin/pip install --quiet -e '.[dev,mutants,node]'
 	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/pip freeze --exclude-editable | sed '/^#/d'; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 	rm -rf build/constraints

@@ -35,16 +35,16 @@ function rig(answer: (moment: number) => StateHistory) {
   return { fetcher, asked, taken, settled: () => settled };
 }
 
-describe("what the server kept", () => {
-  beforeEach(() => {
-    vi.useFakeTimers();
-    vi.stubGlobal("window", globalThis);
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-    vi.unstubAllGlobals();
-  });
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal("window", globalThis);
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
 
+describe("what the server kept", () => {
   it("is asked for once the hand rests, and once only", async () => {
     const { fetcher, asked, taken, settled } = rig(() => history(BEGIN, 60));
     for (const second of [5, 12, 31]) expect(fetcher.want(BEGIN + second)).toBe("loading");
@@ -87,7 +87,9 @@ describe("what the server kept", () => {
     await vi.runAllTimersAsync();
     expect(asked).toHaveLength(2);
   });
+});
 
+describe("what the server cannot give", () => {
   it("says so when it cannot be had, and may be had later", async () => {
     let broken = true;
     const { fetcher, asked, settled } = rig(() => {

@@ -55,7 +55,9 @@ describe("the store", () => {
     expect(after.snapshot).toBe(before.snapshot);
     expect(after.log).toBe(before.log);
   });
+});
 
+describe("the store and a coordinator that comes back", () => {
   it("keeps log and state when the same coordinator is met again", () => {
     const before = applyAll(EMPTY, arrive(hello(), snapshot(), event(1), event(2)));
     const after = applyAll(before, arrive(hello({ now: 1090, replay_from: 3 }), event(3)));
@@ -88,7 +90,9 @@ describe("the store", () => {
     expect(live.earlier.map((w) => w.number).slice(13, 17)).toEqual([187, 186, 100, 99]);
     expect(live.earlier).toHaveLength(EARLIER_WAVES);
   });
+});
 
+describe("the store at a new beginning", () => {
   it("asks for a replay when the restarted coordinator counted past the old numbers", () => {
     const before = applyAll(EMPTY, arrive(hello(), event(1), event(2)));
     const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071, replay_from: 3 })));

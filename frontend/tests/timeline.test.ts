@@ -35,7 +35,7 @@ const wave = (number: number, asked_at: number, ended_at: number | null): WaveIn
   peak_running: 0,
 });
 
-describe("totals and waves", () => {
+describe("totals", () => {
   it("keeps a minute in full and an hour by the second, with the peaks", () => {
     const timeline = new Timeline();
     for (let i = 0; i <= 80_000; i++) timeline.push(load(1000 + i / 10, i % 10));
@@ -77,7 +77,9 @@ describe("totals and waves", () => {
     for (const at of [1000, 1001, 500, 501]) timeline.push(load(at, 1));
     expect(timeline.columns(0)[0]).toEqual([500, 501]);
   });
+});
 
+describe("waves", () => {
   it("knows waves from snapshots and from what it asked for, the newest word last", () => {
     const timeline = new Timeline();
     timeline.begin(1);

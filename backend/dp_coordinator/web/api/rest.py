@@ -27,8 +27,8 @@ _SEQ_AT_MOST = 2**53 - 1
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
 
 
-def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock, past: Past) -> APIRouter:
-    """What is, and what was."""
+def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock) -> APIRouter:
+    """What is, and the logs of what happened."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
     stale = settings.stale_after_s
 
@@ -69,6 +69,13 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
         return json_response(
             events.page(mailbox.log, clock, mailbox.started_at, since=since, kinds=frozenset(kind), limit=limit)
         )
+
+    return router
+
+
+def history_routes(past: Past, clock: views.WallClock, mailbox: Mailbox) -> APIRouter:
+    """What was: totals, and whole states."""
+    router = APIRouter(prefix="/api/v1", tags=["state"])
 
     @router.get("/history", responses=responds("History", "Columns."), dependencies=query_params("window_s"))
     async def history(
