@@ -8,42 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 
 from dp_coordinator.core.effects import Effect
-from dp_coordinator.core.events import (
-    EngineCountChanged,
-    EngineStatsReported,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    Event,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
-    ManualStartRequested,
-    NewRequestNotified,
-    StartWaveRequested,
-    WaveCompleted,
-)
+from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.state import CoreState
 from dp_coordinator.mailbox import LogEntry
 
-_EVENTS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        EngineCountChanged,
-        EngineStatsReported,
-        EngineSubscribed,
-        EngineUnsubscribed,
-        FrontEndSubscribed,
-        FrontEndUnsubscribed,
-        ManualStartRequested,
-        NewRequestNotified,
-        StartWaveRequested,
-        WaveCompleted,
-    )
-}
+_EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 Row: TypeAlias = tuple[int, int, int, float, int, int]
 _row = attrgetter("engine_index", "waiting", "running", "kv_cache_usage", "step_counter", "current_wave")
 encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
