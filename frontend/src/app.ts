@@ -7,7 +7,7 @@ import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { LoadHistory } from "./history";
 import { heard, type Known, pastAt } from "./past";
-import { engineRows, meanLoad } from "./staleness";
+import { engineRows, meanLoad } from "./rows";
 import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
 import { Tape } from "./tape";
 import type { StreamMessage } from "./types.gen";
@@ -67,10 +67,10 @@ export const archive = new Archive(
 export const connected = computed(() => link.value.state === "open");
 
 export const rows = computed(() => {
-  const { snapshot, snapshotAt, hello } = view.value;
+  const { snapshot, snapshotAt } = view.value;
   if (snapshot === null) return [];
   const heard = past.value === null ? connected.value : past.value.known === "all";
-  const list = engineRows(snapshot, snapshotAt, now.value, hello?.stale_after_s ?? 5, heard);
+  const list = engineRows(snapshot, snapshotAt, now.value, heard);
   // "Never reported" would be a claim about a time that this page knows nothing of.
   return past.value?.known === "totals" ? list.map((row) => ({ ...row, status: "unknown" as const })) : list;
 });

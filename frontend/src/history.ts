@@ -1,5 +1,5 @@
 // Totals over time for the chart, in bounded memory: 10 Hz for the last minute, 1 Hz (the peaks) for an hour.
-import type { History, PhaseName, SnapshotMessage, WaveInfo } from "./types.gen";
+import type { History, Phase, SnapshotMessage, WaveInfo } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
@@ -11,7 +11,7 @@ const BANDS_KEPT = 4000;
 
 /** What was so besides the load. */
 interface State {
-  phase: PhaseName;
+  phase: Phase;
   current_wave: number;
   front_ends: number;
   engines_subscribed: number;

@@ -37,6 +37,8 @@ export function pastAt(moment: number, present: Live, tape: Tape, history: LoadH
     ...like,
     at,
     phase,
+    phase_word: phase,
+    phase_text: "",
     current_wave,
     front_ends,
     engines_subscribed,
@@ -50,6 +52,7 @@ export function pastAt(moment: number, present: Live, tape: Tape, history: LoadH
     waves: wavesAt(at, history),
     actions: actionsAt(at, like.actions),
     alarms: [],
+    notices: [],
     recovery: null,
   };
   return { live: { ...base, snapshot }, known: "totals", at };
@@ -80,7 +83,8 @@ function actionsAt(moment: number, actions: readonly Action[]): Action[] {
       const seen = action.seen.filter((rank) => rank.after_s <= age_s);
       const followed = new Set(seen.map((rank) => rank.engine_index));
       const silent = Array.from({ length: action.engine_count }, (_, i) => i).filter((i) => !followed.has(i));
-      return { ...action, age_s, seen, silent, state: "asked", collective: false, took_s: null, summary: "" };
+      const summary = `${seen.length} of ${action.engine_count} ranks seen stepping so far`;
+      return { ...action, age_s, seen, silent, state: "asked", collective: false, took_s: null, summary };
     });
 }
 
@@ -93,6 +97,7 @@ function noColumns(ranks: number): EngineColumnsMessage {
     step_counter: none,
     current_wave: none,
     age_s: none,
+    status: { most: "never", others: {} },
     restarts: none.map(() => 0),
     stepping: [],
   };

@@ -1,5 +1,5 @@
 // What each rank reported, as this page has heard it or fetched it since: whole states of the last hour, in bounded memory.
-import type { EngineColumnsMessage, SnapshotMessage } from "./types.gen";
+import type { EngineColumnsMessage, SnapshotMessage, Statuses } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
@@ -24,6 +24,7 @@ export interface Recorded {
   wave: SnapshotMessage["waves"][0] | null;
   integers: Int32Array;
   fractions: Float32Array;
+  status: Statuses;
   restarts: number[];
   stepping: number[];
 }
@@ -144,13 +145,20 @@ function record(message: SnapshotMessage, life: number, before: Recorded | undef
     wave: waves[0] ?? null,
     integers,
     fractions,
+    status: engines.status,
     restarts: shared(engines.restarts, before?.restarts),
     stepping: shared(engines.stepping, before?.stepping),
   };
 }
 
 /** The columns as they were in the message. */
-export function columnsOf({ integers, fractions, restarts, stepping }: Recorded): EngineColumnsMessage {
+export function columnsOf({
+  integers,
+  fractions,
+  status,
+  restarts,
+  stepping,
+}: Recorded): EngineColumnsMessage {
   const n = restarts.length;
   const integer = (k: number) =>
     Array.from(integers.subarray(k * n, (k + 1) * n), (value) => (value === NONE ? null : value));
@@ -163,6 +171,7 @@ export function columnsOf({ integers, fractions, restarts, stepping }: Recorded)
     current_wave: integer(3),
     kv_cache_usage: fraction(0),
     age_s: fraction(1),
+    status,
     restarts,
     stepping,
   };

@@ -32,7 +32,9 @@ def state(values: Values) -> int:
 
 def engines(values: Values) -> int:
     """`dp-coordinator engines`."""
-    return _show(values, f"{API}/engines", lambda body, url: render.engines(decode(body, EnginePage, url).engines))
+    return _show(
+        values, f"{API}/engines", lambda body, url: render.table(render.ENGINES, decode(body, EnginePage, url).engines)
+    )
 
 
 def waves(values: Values) -> int:

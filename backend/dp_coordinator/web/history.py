@@ -90,7 +90,7 @@ class Recorder:
         return History(
             at=[clock.of(s.at) for s in samples],
             current_wave=[s.current_wave for s in samples],
-            phase=[s.phase.value for s in samples],
+            phase=[s.phase for s in samples],
             waiting=[s.waiting for s in samples],
             running=[s.running for s in samples],
             front_ends=[s.front_ends for s in samples],

@@ -43,7 +43,7 @@ from websockets.frames import Frame, Opcode
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
-from dp_coordinator.messages import GapMessage, Hello
+from dp_coordinator.messages import PROTOCOL, GapMessage, Hello
 from dp_coordinator.web import views
 from dp_coordinator.web.access.limits import TokenBucket
 from dp_coordinator.web.access.security import IDENTITY
@@ -55,7 +55,6 @@ from dp_coordinator.web.stream.connection import CONNECTION, Connection
 
 log = logging.getLogger("dp_coordinator.web")
 
-PROTOCOL = 1
 EVENTS_A_FRAME = 256
 WRITTEN_AT_ONCE = 65_536
 """Bytes, and the frame that exceeds it; a viewer that is further behind gets the rest with the next samples."""
@@ -171,7 +170,9 @@ class Broadcaster:
 
     def _keep(self, snapshot: Snapshot, now: float) -> None:
         alarms = self.alarms.messages(now, self._clock)
-        state = views.shortened(views.state_at(self._mailbox, snapshot, alarms, now, self._clock))
+        state = views.shortened(
+            views.state_at(self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._settings.stale_after_s)
+        )
         self._recorder.archive.add(encode(state), snapshot.engine_count, now)
 
     def _take_events(self) -> None:
@@ -189,7 +190,8 @@ class Broadcaster:
 
     def _make_snapshot(self, snapshot: Snapshot, now: float) -> None:
         alarms = self.alarms.messages(now, self._clock)
-        message = views.snapshot_message(self._mailbox, snapshot, alarms, now, self._clock)
+        stale_after = self._settings.stale_after_s
+        message = views.snapshot_message(self._mailbox, snapshot, alarms, now, self._clock, stale_after=stale_after)
         self._snapshot = self._snapshot[0] + 1, frame(encode(message))
 
     # -- the writer ------------------------------------------------------------------------------------------------
@@ -247,7 +249,6 @@ class Broadcaster:
             now=self._clock.of(now),
             last_seq=last,
             replay_from=seen + 1,
-            stale_after_s=self._settings.stale_after_s,
             recording=views.playback(self._mailbox),
         )
 
