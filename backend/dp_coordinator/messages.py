@@ -6,7 +6,7 @@ monotonic clock. Numbers that were never reported are null.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -344,16 +344,16 @@ class Statuses(msgspec.Struct, frozen=True):
 class EngineColumnsMessage(msgspec.Struct, frozen=True):
     """Engines as columns in index order."""
 
-    waiting: list[int | None]
-    running: list[int | None]
-    kv_cache_usage: list[float | None]
-    step_counter: list[int | None]
-    current_wave: list[int | None]
-    age_s: list[float | None]
+    waiting: Sequence[int | None]
+    running: Sequence[int | None]
+    kv_cache_usage: Sequence[float | None]
+    step_counter: Sequence[int | None]
+    current_wave: Sequence[int | None]
+    age_s: Sequence[float | None]
     """Age at the moment the message was made; the page lets it grow by itself."""
     status: Statuses
-    restarts: list[int]
-    stepping: list[int]
+    restarts: Sequence[int]
+    stepping: Sequence[int]
     """Indexes (not a column) of ranks seen stepping in the open wave."""
 
     def rows(self) -> list[Engine]:

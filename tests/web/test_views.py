@@ -118,4 +118,4 @@ def test_state_and_stream_tell_the_same() -> None:
     for name in set(state.__struct_fields__) & set(message.__struct_fields__) - {"engines"}:
         assert getattr(state, name) == getattr(message, name), name
     assert state.engines == message.engines.rows()
-    assert [e.index for e in state.engines if e.stepping] == message.engines.stepping == [2]
+    assert [e.index for e in state.engines if e.stepping] == list(message.engines.stepping) == [2]

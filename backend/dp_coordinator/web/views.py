@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from typing import Any
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict, astuple, replace
 
 from dp_coordinator import __version__, sentences
 from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import ActionState, Phase, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
-from dp_coordinator.words import AlarmKind, EngineStatus, EventGroup, NoticeKind, Tone
+from dp_coordinator.words import AlarmKind, EngineStatus, NoticeKind, Tone
 
 WAVES_SENT = 20
 ACTIONS_SENT = 5
@@ -69,21 +68,26 @@ def data_age(mailbox: Mailbox, snapshot: Snapshot, now: float) -> float:
 
 
 def statuses(snapshot: Snapshot, now: float, stale_after: float) -> m.Statuses:
-    """What is to be thought of each rank. A silent one is stale only while it must have something to report.
+    """What is to be thought of the ranks."""
+    of_each = _status_of_each(snapshot, now, stale_after)
+    counted = {status: of_each.count(status) for status in EngineStatus}
+    most = max(EngineStatus, key=lambda status: counted[status])
+    others = (status for status, count in counted.items() if count and status is not most)
+    return m.Statuses(
+        most, {other: [rank for rank, status in enumerate(of_each) if status is other] for other in others}
+    )
+
+
+def _status_of_each(snapshot: Snapshot, now: float, stale_after: float) -> list[EngineStatus]:
+    """A silent rank is stale only while it must have something to report.
 
     Engines that are paused say nothing, and a wave that began just now has given nobody the time to.
     """
+    never, fresh, stale = EngineStatus.NEVER, EngineStatus.FRESH, EngineStatus.STALE
     expected = snapshot.phase is Phase.RUNNING or (snapshot.phase is Phase.STARTING and snapshot.engines_running)
     since = now - stale_after
     silent_before = since if expected and snapshot.phase_since < since else float("-inf")
-    of_rank = [
-        EngineStatus.NEVER if at is None else EngineStatus.STALE if at < silent_before else EngineStatus.FRESH
-        for at in snapshot.engines.reported_at
-    ]
-    most, *others = [status for status, _ in Counter(of_rank).most_common()] or [EngineStatus.NEVER]
-    return m.Statuses(
-        most, {other: [rank for rank, status in enumerate(of_rank) if status is other] for other in others}
-    )
+    return [never if at is None else stale if at < silent_before else fresh for at in snapshot.engines.reported_at]
 
 
 def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
@@ -193,42 +197,33 @@ def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, 
 
 def playback(mailbox: Mailbox) -> m.Playback | None:
     """The recording that is shown; None when everything is live."""
-    if mailbox.player is None:
-        return None
-    told = mailbox.player.position()
-    return m.Playback(
-        told.name, round(told.at, 3), seconds(told.position_s), seconds(told.duration_s), told.speed, told.paused
-    )
+    return None if mailbox.player is None else mailbox.player.position()
 
 
 def event(entry: LogEntry, clock: WallClock) -> m.Event:
     """One event-log entry for REST."""
-    return m.Event(*_event(entry, clock))
+    text, tone, group = sentences.event(entry.kind, entry.fields)
+    return m.Event(entry.seq, clock.of(entry.at), entry.kind, group, tone, text, entry.fields)
 
 
 def event_message(entry: LogEntry, clock: WallClock) -> m.EventMessage:
     """One event-log entry for the stream."""
-    return m.EventMessage(*_event(entry, clock))
-
-
-def _event(entry: LogEntry, clock: WallClock) -> tuple[int, float, str, EventGroup, Tone, str, Mapping[str, object]]:
-    text, tone, group = sentences.event(entry.kind, entry.fields)
-    return entry.seq, clock.of(entry.at), entry.kind, group, tone, text, entry.fields
+    return m.EventMessage(*astuple(event(entry, clock)))
 
 
 def columns(snapshot: Snapshot, now: float, stale_after: float) -> m.EngineColumnsMessage:
     """All ranks."""
     engines = snapshot.engines
     return m.EngineColumnsMessage(
-        waiting=list(engines.waiting),
-        running=list(engines.running),
-        kv_cache_usage=list(engines.kv_cache_usage),
-        step_counter=list(engines.step_counter),
-        current_wave=list(engines.current_wave),
-        age_s=[_age(now, at) for at in engines.reported_at],
+        waiting=engines.waiting,
+        running=engines.running,
+        kv_cache_usage=engines.kv_cache_usage,
+        step_counter=engines.step_counter,
+        current_wave=engines.current_wave,
+        age_s=[None if at is None else round(max(0.0, now - at), 3) for at in engines.reported_at],
         status=statuses(snapshot, now, stale_after),
-        restarts=list(engines.restarts),
-        stepping=list(snapshot.stepping),
+        restarts=engines.restarts,
+        stepping=snapshot.stepping,
     )
 
 
