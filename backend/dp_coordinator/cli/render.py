@@ -38,23 +38,26 @@ def share(value: float | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A column of a table for people."""
+    """A column of a table for people; `width` and `rank` are for a display that has no room for all."""
 
     head: str
     cell: Callable[[T], str]
     left: bool = False
+    width: int = 0
+    rank: int = 0
+    """The higher, the sooner it is left out; 0: never."""
 
 
 ENGINES: Sequence[Column[Engine]] = (
-    Column("rank", lambda row: str(row.index)),
-    Column("status", lambda row: row.status, left=True),
-    Column("waiting", lambda row: number(row.waiting)),
-    Column("running", lambda row: number(row.running)),
-    Column("kv cache", lambda row: share(row.kv_cache_usage)),
-    Column("wave", lambda row: number(row.current_wave)),
-    Column("step", lambda row: number(row.step_counter)),
-    Column("last report", lambda row: "never" if row.age_s is None else f"{duration(row.age_s)} ago"),
-    Column("restarts", lambda row: str(row.restarts)),
+    Column("rank", lambda row: str(row.index), width=5),
+    Column("status", lambda row: row.status, left=True, width=7),
+    Column("waiting", lambda row: number(row.waiting), width=7),
+    Column("running", lambda row: number(row.running), width=7),
+    Column("kv cache", lambda row: share(row.kv_cache_usage), width=8, rank=2),
+    Column("wave", lambda row: number(row.current_wave), width=6, rank=3),
+    Column("step", lambda row: number(row.step_counter), width=8, rank=4),
+    Column("last report", lambda row: "never" if row.age_s is None else f"{duration(row.age_s)} ago", width=15, rank=1),
+    Column("restarts", lambda row: str(row.restarts), width=8, rank=5),
 )
 WAVES: Sequence[Column[WaveInfo]] = (
     Column("wave", lambda row: str(row.number)),
@@ -89,7 +92,7 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> str:
 def state(now: State) -> str:
     """What `dp-coordinator state` prints: the phase in words, sums, then the engines."""
     facts = [
-        ["state", now.phase_text],
+        ["state", clean(now.phase_text)],
         [
             "engines",
             f"{now.engines_subscribed} of {now.engine_count} subscribed{'' if now.ready else ', not ready yet'}",
@@ -102,7 +105,7 @@ def state(now: State) -> str:
         ["up for", f"{duration(now.uptime_s)}, state {duration(now.data_age_s)} old"],
         ["restarts", _restarts(now)],
         *(
-            [["recovery", f"{now.recovery.text}, at {clock(now.recovery.resumed_at)}"]]
+            [["recovery", f"{clean(now.recovery.text)}, at {clock(now.recovery.resumed_at)}"]]
             if now.recovery is not None
             else []
         ),

@@ -176,22 +176,29 @@ def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallCloc
     }
 
 
+def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[str, Any]:
+    """The fields that a `State` and a `SnapshotMessage` share besides."""
+    return {
+        "data_age_s": data_age(mailbox, snapshot, now),
+        "wave_coordination": snapshot.wave_coordination,
+        "dialect": snapshot.dialect,
+        "endpoints": endpoints(mailbox),
+        "start_blocked": snapshot.start_blocked,
+        "recording": playback(mailbox),
+    }
+
+
 def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, clock: WallClock) -> m.State:
     """`GET /api/v1/state`."""
     return m.State(
         **_situation(mailbox, snapshot, now, clock),
+        **_of_the_present(mailbox, snapshot, now),
         stepping=list(snapshot.stepping),
         engines=columns(snapshot, now, stale_after).rows(),
-        dialect=snapshot.dialect,
-        wave_coordination=snapshot.wave_coordination,
         min_stats_update_interval_ms=round(mailbox.min_stats_update_interval * 1000),
-        endpoints=endpoints(mailbox),
-        start_blocked=snapshot.start_blocked,
         uptime_s=seconds(now - mailbox.started_at),
-        data_age_s=data_age(mailbox, snapshot, now),
         version=__version__,
         pid=os.getpid(),
-        recording=playback(mailbox),
     )
 
 
@@ -274,14 +281,9 @@ def snapshot_message(
     """The state for the stream."""
     return m.SnapshotMessage(
         **asdict(state_at(mailbox, snapshot, alarms, now, clock, stale_after=stale_after)),
+        **_of_the_present(mailbox, snapshot, now),
         at=clock.of(now),
-        data_age_s=data_age(mailbox, snapshot, now),
-        wave_coordination=snapshot.wave_coordination,
-        dialect=snapshot.dialect,
-        endpoints=endpoints(mailbox),
-        start_blocked=snapshot.start_blocked,
         waves=waves(snapshot, WAVES_SENT, now, clock),
         actions=[action(made, now, clock) for made in reversed(snapshot.actions[-ACTIONS_SENT:])],
         last_seq=mailbox.log.last_seq,
-        recording=playback(mailbox),
     )

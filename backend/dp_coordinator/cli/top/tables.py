@@ -24,29 +24,14 @@ _WAVES = [column for column in render.WAVES if column.head in _FEW_OF_WAVES | {"
 ]
 
 
-_WIDTHS = {
-    "rank": (5, 0),
-    "status": (7, 0),
-    "waiting": (7, 0),
-    "running": (7, 0),
-    "kv cache": (8, 2),
-    "wave": (6, 3),
-    "step": (8, 4),
-    "last report": (15, 1),
-    "restarts": (8, 5),
-}
-"""A column's width, and how soon it is left out where there is no room for all: the highest number first."""
 _LOAD = "load, against the mean"
 
 
 def fitting(width: int) -> list[render.Column[Engine]]:
     """The columns of the engine table that there is room for."""
     chosen = list(render.ENGINES)
-    while sum(_WIDTHS[column.head][0] + _GAP for column in chosen) - _GAP > width:
-        least = max(chosen, key=lambda column: _WIDTHS[column.head][1])
-        if not _WIDTHS[least.head][1]:
-            break
-        chosen.remove(least)
+    while sum(column.width + _GAP for column in chosen) - _GAP > width and any(column.rank for column in chosen):
+        chosen.remove(max(chosen, key=lambda column: column.rank))
     return chosen
 
 
@@ -70,11 +55,11 @@ def _as_of(row: Engine, elapsed: float) -> Engine:
 
 def _engine_table(page: Sequence[Engine], loads: Sequence[int], scene: Scene, width: int) -> Table:
     columns = fitting(width)
-    with_bar = width - sum(_WIDTHS[column.head][0] + _GAP for column in columns) >= len(_LOAD)
+    with_bar = width - sum(column.width + _GAP for column in columns) >= len(_LOAD)
     table = _table()
     for column in columns:
         justify: JustifyMethod = "left" if column.left else "right"
-        table.add_column(Text(column.head), justify=justify, width=_WIDTHS[column.head][0])
+        table.add_column(Text(column.head), justify=justify, width=column.width)
     if with_bar:
         table.add_column(Text(_LOAD))
     for row in page:
