@@ -1,7 +1,7 @@
 // The last hour, as it was heard or fetched, in bounded memory: totals 10 times a second for the last minute and once a
 // second (the peaks) before; with some of them the state of every rank, as many as there is room for; and the waves.
 import { type PackedState, pack, RANK_BYTES, REST_BYTES } from "./packed";
-import type { History, PhaseName, SnapshotMessage, WaveInfo } from "./types.gen";
+import type { History, Phase, SnapshotMessage, WaveInfo } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
@@ -20,7 +20,7 @@ interface Sample {
   at: number;
   waiting: number | null;
   running: number | null;
-  phase: PhaseName;
+  phase: Phase;
   current_wave: number;
   front_ends: number;
   engines_subscribed: number;

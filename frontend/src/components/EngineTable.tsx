@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { rows, view } from "../app";
 import { filterText, selected, sort } from "../choices";
 import { count, duration, NEVER, percent, ratio } from "../format";
-import type { EngineRow } from "../staleness";
+import type { EngineRow } from "../rows";
 import { nextSort, type SortKey, windowOf } from "../table";
 import { GRID_FROM, shown, tabled } from "./engines";
 import { Grid, RankDetail, Spark, Status } from "./Grid";
