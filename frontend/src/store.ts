@@ -103,7 +103,7 @@ function onHello(live: Live, hello: Hello, at: number): Live {
     type: "marker",
     key: `restarted-${hello.started_at}`,
     kind: "restarted",
-    text: "Coordinator restarted: older entries are of its earlier life",
+    text: "Coordinator restarted: older entries are of its earlier incarnation",
     at: hello.started_at,
   };
   return {
