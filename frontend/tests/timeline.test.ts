@@ -157,6 +157,7 @@ describe("totals and states of one moment", () => {
     timeline.insert(fetched.slice(60));
     timeline.insert(fetched.slice(2, 60));
     for (let i = 1; i <= 1800; i++) timeline.push({ ...many, at: END + i / 10 });
+    timeline.merge(server({ at: [END - 130] }));
     for (let moment = END - 121; moment < END + 180; moment += 0.3) {
       expect([moment, timeline.stateAt(moment)]).not.toEqual([moment, null]);
     }
