@@ -42,10 +42,10 @@ from websockets.frames import Frame, Opcode
 
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
+from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
 from dp_coordinator.messages import GapMessage, Hello
 from dp_coordinator.web import views
-from dp_coordinator.web.access.limits import TokenBucket
 from dp_coordinator.web.access.security import IDENTITY
 from dp_coordinator.web.access.sessions import Identity
 from dp_coordinator.web.alarms import AlarmBoard
