@@ -54,6 +54,10 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def above(self, bound: float) -> int:
+        """How many values were above one of the bounds."""
+        return sum(self.counts[bisect_left(self.bounds, bound) + 1 :])
+
 
 @dataclass(slots=True)
 class Counters:
