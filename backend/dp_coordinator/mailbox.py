@@ -122,7 +122,7 @@ class Inbox:
     def __init__(self, size: int = INBOX_SIZE) -> None:
         self._waiting: deque[tuple[Command, Future[Reply]]] = deque()
         self._size = size
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake: Callable[[], None] | None = None
 
     def connect(self, wake: Callable[[], None] | None) -> None:
@@ -137,17 +137,14 @@ class Inbox:
             if len(self._waiting) >= self._size:
                 raise InboxFullError(f"{self._size} commands are waiting already; try again later")
             self._waiting.append((command, reply))
-            self._wake_loop()
+            self.wake()
         return reply
 
     def wake(self) -> None:
         """Have the loop turn now, if it is there."""
         with self._lock:
-            self._wake_loop()
-
-    def _wake_loop(self) -> None:
-        if self._wake is not None:
-            self._wake()
+            if self._wake is not None:
+                self._wake()
 
     def take(self) -> list[tuple[Command, Future[Reply]]]:
         """All commands posted so far, oldest first."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
+from dp_coordinator.core import events
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import (
     Answer,
@@ -23,18 +24,7 @@ from dp_coordinator.core.effects import (
     Reject,
     WriteJournal,
 )
-from dp_coordinator.core.events import (
-    EngineCountChanged,
-    EngineStatsReported,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    Event,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
-    NewRequestNotified,
-    StartWaveRequested,
-    WaveCompleted,
-)
+from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import Counters, Mailbox
 
@@ -53,14 +43,14 @@ Given: TypeAlias = Event | list[EngineStatsReported] | None
 _FRAMES: dict[type, tuple[str, str]] = {
     list: ("stats", "back_output"),
     EngineStatsReported: ("stats", "back_output"),
-    WaveCompleted: ("wave_complete", "back_output"),
-    StartWaveRequested: ("start_wave", "back_output"),
-    NewRequestNotified: ("notice", "front_publish"),
-    EngineCountChanged: ("scale", "front_publish"),
-    FrontEndSubscribed: ("front_end_subscribe", "front_publish"),
-    FrontEndUnsubscribed: ("front_end_unsubscribe", "front_publish"),
-    EngineSubscribed: ("engine_subscribe", "back_publish"),
-    EngineUnsubscribed: ("engine_unsubscribe", "back_publish"),
+    events.WaveCompleted: ("wave_complete", "back_output"),
+    events.StartWaveRequested: ("start_wave", "back_output"),
+    events.NewRequestNotified: ("notice", "front_publish"),
+    events.EngineCountChanged: ("scale", "front_publish"),
+    events.FrontEndSubscribed: ("front_end_subscribe", "front_publish"),
+    events.FrontEndUnsubscribed: ("front_end_unsubscribe", "front_publish"),
+    events.EngineSubscribed: ("engine_subscribe", "back_publish"),
+    events.EngineUnsubscribed: ("engine_unsubscribe", "back_publish"),
 }
 """Input -> (kind of frame, socket) that it came by. A command comes by neither, and time neither."""
 
@@ -84,7 +74,7 @@ class Host:
     def __init__(
         self,
         core: Coordinator,
-        observers: Sequence[Observer],
+        observers: Sequence[Observer] = (),
         perform: Callable[[Sequence[Effect], float], None] = lambda effects, now: None,
     ) -> None:
         """`perform` carries effects out in the order given: the journal is written before anything is announced."""
@@ -98,7 +88,10 @@ class Host:
         What engines wait for leaves first. Only then is it written down, which may take its time.
         """
         try:
-            effects = put(self.core, given, now)
+            if isinstance(given, list):
+                effects = self.core.handle_reports(given, now)
+            else:
+                effects = self.core.tick(now) if given is None else self.core.handle(given, now)
         except Exception as error:
             for observer in self._observers:
                 observer.raised(given, error, now)
@@ -111,24 +104,19 @@ class Host:
                 observer.took(given, effects, now)
         return effects
 
-    def tick(self, now: float) -> None:
-        """Do what is due by now, if anything is."""
-        deadline = self.core.next_deadline()
-        if deadline is not None and now >= deadline:
-            self.take(None, now)
-
     def turned(self, now: float) -> float:
-        """End a turn; returns when the next one must be at the latest if no input comes before."""
-        deadlines = [observer.turned(now) for observer in self._observers]
+        """End a turn: all that had arrived is taken. Returns when the next turn must be at the latest.
+
+        What is due by now is done first, so that a load publication tells the newest.
+        """
         due = self.core.next_deadline()
-        return min(deadlines if due is None else [due, *deadlines], default=math.inf)
-
-
-def put(core: Coordinator, given: Given, now: float) -> Sequence[Effect]:
-    """Put one input to a core by the method that takes its kind."""
-    if isinstance(given, list):
-        return core.handle_reports(given, now)
-    return core.tick(now) if given is None else core.handle(given, now)
+        if due is not None and now >= due:
+            self.take(None, now)
+            due = self.core.next_deadline()
+        turn_by = math.inf if due is None else due
+        for observer in self._observers:
+            turn_by = min(turn_by, observer.turned(now))
+        return turn_by
 
 
 def count(counters: Counters, given: Given, effects: Sequence[Effect]) -> None:
@@ -147,9 +135,10 @@ def count(counters: Counters, given: Given, effects: Sequence[Effect]) -> None:
                 counters.wave_seconds.observe(duration)
             case Reject():
                 rejected += 1
-    accepted = (len(given) if isinstance(given, list) else 1) - rejected
-    if accepted > 0 and type(given) in _FRAMES:
-        counters.count_frame(_FRAMES[type(given)][0], "accepted", accepted)
+    frame = _FRAMES.get(type(given))
+    accepted = (len(given) if type(given) is list else 1) - rejected
+    if frame is not None and accepted > 0:
+        counters.count_frame(frame[0], "accepted", accepted)
 
 
 class Books:
@@ -229,18 +218,15 @@ class Books:
     def turned(self, now: float) -> float:
         """`Observer.turned`: a snapshot when one is due."""
         self._mailbox.loop_alive_at = now
-        due = self._snapshot_due()
+        if not self._changed:
+            return math.inf
+        due = self._snapshot_at + SNAPSHOT_INTERVAL
+        if self._urgent_since is not None:
+            due = self._urgent_since + URGENT_SNAPSHOT_DELAY
         if now < due:
             return due
         self._publish_snapshot(now)
         return math.inf
-
-    def _snapshot_due(self) -> float:
-        if not self._changed:
-            return math.inf
-        if self._urgent_since is not None:
-            return self._urgent_since + URGENT_SNAPSHOT_DELAY
-        return self._snapshot_at + SNAPSHOT_INTERVAL
 
     def _note_urgent(self, now: float) -> None:
         """More than load changed: a snapshot is due soon after the first such change."""

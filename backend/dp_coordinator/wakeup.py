@@ -15,8 +15,8 @@ class WakeUp:
     """A descriptor that becomes readable with each `wake` and each signal of `on_signals`, until it is drained."""
 
     def __init__(self) -> None:
-        self._read, self.write_fd = os.pipe()
-        for end in (self._read, self.write_fd):
+        self._read, self._write = os.pipe()
+        for end in (self._read, self._write):
             os.set_blocking(end, False)
 
     def fileno(self) -> int:
@@ -26,7 +26,7 @@ class WakeUp:
     def wake(self) -> None:
         """End the wait. Safe from any thread and from signal handlers."""
         with suppress(OSError):  # the pipe is full or closed: whoever waits is awake or gone
-            os.write(self.write_fd, b"\0")
+            os.write(self._write, b"\0")
 
     def drain(self) -> set[int]:
         """Take out what was written: the signals that came, and 0 for a `wake`."""
@@ -40,7 +40,7 @@ class WakeUp:
     def on_signals(self, *numbers: int, do: Callable[[], None] = lambda: None) -> Iterator[None]:
         """While it lasts these signals wake, and have `do` called in place of what they did. Main thread only."""
         before = {number: signal.signal(number, lambda *_: do()) for number in numbers}
-        wakeup_before = signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)
+        wakeup_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:
             yield
         finally:
@@ -50,6 +50,6 @@ class WakeUp:
 
     def close(self) -> None:
         """Close both ends; `wake` does nothing from then on."""
-        ends, self.write_fd = (self._read, self.write_fd), -1  # a number that is used anew must not be written to
+        ends, self._write = (self._read, self._write), -1  # a number that is used anew must not be written to
         for end in ends:
             os.close(end)

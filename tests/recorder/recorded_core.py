@@ -72,7 +72,6 @@ class RecordedCore:
 
     def turn(self, later: float = 0.01) -> None:
         self.now += later
-        self._host.tick(self.now)
         self._host.turned(self.now)
 
 

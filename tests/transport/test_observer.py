@@ -128,7 +128,7 @@ def test_frames_are_counted_by_kind_unless_they_are_rejected():
         ("stats", "accepted"): 2,
         ("back_output", "index_out_of_range"): 1,
     }
-    coordinator.tick(5.0)
+    coordinator.turned(5.0)
     assert mailbox.counters.loads_published == 1
 
 

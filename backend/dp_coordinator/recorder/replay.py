@@ -13,7 +13,7 @@ import msgspec
 from dp_coordinator.core.checkpoint import Checkpoint, freeze, thaw
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
-from dp_coordinator.observer import Given, put
+from dp_coordinator.observer import Given, Host
 from dp_coordinator.recorder import entries
 from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, RecordsBody, Reports
 from dp_coordinator.recorder.reader import Ended, Place, Source
@@ -90,7 +90,7 @@ class Runner:
             given = entries.event_of(record)
         self.index += 1
         try:
-            effects = put(self.core, given, record.at)
+            effects = Host(self.core).take(given, record.at)
         except Exception as error:
             return given, (), entries.defect(error)
         return given, effects, entries.encode_effects(effects)

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 import zmq
 
+from dp_coordinator.core import events
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import (
     Answer,
@@ -20,14 +21,7 @@ from dp_coordinator.core.effects import (
     SendReady,
     WriteJournal,
 )
-from dp_coordinator.core.events import (
-    EngineStatsReported,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    Event,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
-)
+from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.recovery import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.observer import Books, Given, Host, Observer
@@ -77,7 +71,6 @@ class Loop:
         `write_journal` may raise `OSError`: waves go on all the same, and the event log says so. `observers` are told
         of everything after the mailbox has it.
         """
-        self._core = coordinator
         self._sockets = sockets
         self._inbox = mailbox.inbox
         self._clock = clock
@@ -86,25 +79,22 @@ class Loop:
         self._began = clock()
         self._books = Books(coordinator, mailbox, self._began)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
-        self._turn_by = self._host.turned(self._began)
+        self._turn_by = self._began
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._stopping = False
-        self._wake_up = WakeUp()
+        self.wake_up = WakeUp()
+        """Ends the current wait."""
         self._poller = zmq.Poller()
         for socket in (sockets.front_publish, sockets.back_publish, sockets.back_output):
             self._poller.register(socket, zmq.POLLIN)
-        self._poller.register(self._wake_up.fileno(), zmq.POLLIN)
-        self.wake = self._wake_up.wake
-        """Ends the current wait. Safe from any thread and from signal handlers."""
-        self.wake_fd = self._wake_up.write_fd
-        """For `signal.set_wakeup_fd`."""
-        self._inbox.connect(self.wake)
+        self._poller.register(self.wake_up.fileno(), zmq.POLLIN)
+        self._inbox.connect(self.wake_up.wake)
 
     def stop(self) -> None:
         """Ask `run` to return. Safe from any thread and from signal handlers."""
         self._stopping = True
-        self.wake()
+        self.wake_up.wake()
 
     def run(self) -> None:
         """Turn until stopped. Raises `StartTimeoutError` when engines are missing for too long."""
@@ -116,7 +106,7 @@ class Loop:
         self._inbox.connect(None)
         for _, reply in self._inbox.take():
             reply.cancel()
-        self._wake_up.close()
+        self.wake_up.close()
 
     # -- one turn --------------------------------------------------------------------------------------------------
 
@@ -130,21 +120,19 @@ class Loop:
         if sockets.back_publish in readable:
             self._drain(sockets.back_publish, self._on_engine_subscription, "back_publish", now)
         # Commands next: there are few of them, and somebody waits for each.
-        if self._wake_up.fileno() in readable:
+        if self.wake_up.fileno() in readable:
             self._take_commands(now)
         # Front-ends before engines: a notice wakes ranks that sleep, and a backlog of reports would hold it up.
         if sockets.front_publish in readable:
             self._drain(sockets.front_publish, self._on_front_end, "front_publish", now)
         if sockets.back_output in readable:
             self._drain_engines(now)
-        # What is due after what has arrived, so that a load publication tells the newest; by a new look at the clock,
-        # and after every batch, so that a flood of reports cannot put it off (vLLM's coordinator publishes in silence
-        # only: vllm/v1/engine/coordinator.py, `process_input_socket`).
+        # What is due comes after what has arrived, so that a load publication tells the newest; but after every batch,
+        # so that a flood of reports cannot put it off (vLLM's coordinator publishes only when nothing arrives:
+        # vllm/v1/engine/coordinator.py, `process_input_socket`). Snapshots and recordings come last: no step waits.
         now = self._clock()
-        self._host.tick(now)
-        # Snapshots and recordings last: nobody's step waits for them.
         self._turn_by = self._host.turned(now)
-        if not self._core.ready:
+        if not self._host.core.ready:
             self._while_waiting(now)
 
     def _timeout_ms(self, now: float) -> int:
@@ -165,20 +153,20 @@ class Loop:
 
     def _on_engine_subscription(self, frame: bytes) -> Event | None:
         if frame == SUBSCRIBE:
-            return EngineSubscribed()
+            return events.EngineSubscribed()
         if frame == UNSUBSCRIBE:
-            return EngineUnsubscribed()
+            return events.EngineUnsubscribed()
         raise BadFrameError("unexpected", r"engines send only \x01 and \x00 on back_publish")
 
     def _on_front_end(self, frame: bytes) -> Event | None:
         if frame == SUBSCRIBE:
-            return FrontEndSubscribed()
+            return events.FrontEndSubscribed()
         if frame == UNSUBSCRIBE:
-            return FrontEndUnsubscribed()
+            return events.FrontEndUnsubscribed()
         if frame[:1] in (SUBSCRIBE, UNSUBSCRIBE):
             self._books.passed_over("topic_subscription")  # a SUB with a prefix: a harmless tap, and no front-end
             return None
-        return front_end_event(frame, self._core.engine_count)
+        return front_end_event(frame, self._host.core.engine_count)
 
     def _drain_engines(self, now: float) -> None:
         """The hot path: runs of load reports, each taken at once, with a wave message among them now and then."""
@@ -207,7 +195,7 @@ class Loop:
             self._books.defect("back_output", error, now)
 
     def _take_commands(self, now: float) -> None:
-        self._wake_up.drain()
+        self.wake_up.drain()
         for command, reply in self._inbox.take():
             if not reply.set_running_or_notify_cancel():
                 continue  # whoever asked has given up, and said so
@@ -231,7 +219,9 @@ class Loop:
                 case BroadcastStartWave():  # matched first, for engines wait for it
                     self._sockets.back_publish.send_multipart(encode_start(effect.wave, effect.exclude_engine_index))
                 case PublishLoad():
-                    frame = encode_load(effect.counts, effect.current_wave, effect.engines_running, self._core.dialect)
+                    frame = encode_load(
+                        effect.counts, effect.current_wave, effect.engines_running, self._host.core.dialect
+                    )
                     self._sockets.front_publish.send(frame)
                 case PublishWaveState():
                     self._sockets.front_publish.send(encode_wave_state(effect.current_wave, effect.engines_running))
@@ -251,7 +241,8 @@ class Loop:
     # -- before READY ----------------------------------------------------------------------------------------------
 
     def _while_waiting(self, now: float) -> None:
-        missing = f"{self._core.engines_subscribed} of {self._core.engine_count} engines have subscribed"
+        core = self._host.core
+        missing = f"{core.engines_subscribed} of {core.engine_count} engines have subscribed"
         if self._start_timeout is not None and now - self._began >= self._start_timeout:
             raise StartTimeoutError(f"{missing} after {self._start_timeout:g} s (--start-timeout)")
         if now >= self._next_waiting_notice:
