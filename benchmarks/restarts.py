@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks import machine
 from dp_coordinator.handle import DPCoordinator
-from dp_coordinator.simulation.flags import to_arguments
+from dp_coordinator.simulation.children import as_json
 from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
 from dp_coordinator.supervisor import INSTANT_S
 
@@ -116,7 +116,7 @@ class Deployment:
         )
 
     def _spawn(self, kind: str, options: Any) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
+        command = [sys.executable, "-m", "dp_coordinator.simulation", kind, as_json(options)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._stack.callback(lambda: process.returncode is None and _end(process))
         return process

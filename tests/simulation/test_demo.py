@@ -14,22 +14,22 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from http.client import HTTPException
 from typing import Any
 
 import pytest
 
+from dp_coordinator.simulation.children import as_json
 from dp_coordinator.simulation.engine import run_engine
-from dp_coordinator.simulation.flags import to_arguments
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
 
 TIMEOUT = 30.0
 RUN = """
-import sys
+import json, sys
 from dp_coordinator.simulation.demo import run_demo
-from dp_coordinator.simulation.flags import parse
 from dp_coordinator.simulation.options import DemoOptions
-sys.exit(run_demo(parse(DemoOptions, sys.argv[1:], "demo")))
+sys.exit(run_demo(DemoOptions(**json.loads(sys.argv[1]))))
 """
 
 
@@ -39,7 +39,7 @@ class Demo:
     def __init__(self, **options: Any) -> None:
         settings = DemoOptions(**{"http": "127.0.0.1:0", "engines": 3, "front_ends": 1, "step_ms": 2.0} | options)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, *to_arguments(settings)],
+            [sys.executable, "-c", RUN, json.dumps(asdict(settings))],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -241,5 +241,5 @@ def test_an_engine_says_why_it_cannot_start(
     ],
 )
 def test_a_process_whose_parent_is_gone_ends(kind: str, options: Any) -> None:
-    command = [sys.executable, "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
+    command = [sys.executable, "-m", "dp_coordinator.simulation", kind, as_json(options)]
     assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=TIMEOUT, check=False).returncode == 0

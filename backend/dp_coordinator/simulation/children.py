@@ -7,8 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
+
 STOP_TIMEOUT_S = 5.0
 """Seconds between SIGTERM and SIGKILL."""
+
+
+def as_json(options: EngineOptions | FrontEndOptions) -> str:
+    """Options as `python -m dp_coordinator.simulation` wants them."""
+    return msgspec.json.encode(options).decode()
 
 
 @dataclass(slots=True)

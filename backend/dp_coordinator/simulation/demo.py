@@ -13,8 +13,7 @@ from typing import Any
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
 from dp_coordinator.process import SettingsError
-from dp_coordinator.simulation.children import Children
-from dp_coordinator.simulation.flags import to_arguments
+from dp_coordinator.simulation.children import Children, as_json
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
 from dp_coordinator.simulation.stopping import Stop
@@ -88,8 +87,8 @@ def _commands(
         for index in range(options.front_ends)
     ]
     return [
-        *((f"engine {each.index}", ["engine", *to_arguments(each)]) for each in engines),
-        *((f"front-end {each.index}", ["front-end", *to_arguments(each)]) for each in front_ends),
+        *((f"engine {each.index}", ["engine", as_json(each)]) for each in engines),
+        *((f"front-end {each.index}", ["front-end", as_json(each)]) for each in front_ends),
     ]
 
 

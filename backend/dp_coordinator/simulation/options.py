@@ -1,8 +1,7 @@
 """What a simulated engine, a simulated front-end and the demo can be told.
 
 Each class is one command: `dp-coordinator engine`, `front-end` and `demo`. A field `step_ms` is the flag `--step-ms`,
-a true-or-false field is a flag without a value, a tuple is a flag that may be repeated. `simulation.flags` builds an
-argument parser from a class by these rules and turns options back into arguments.
+a true-or-false field is a flag without a value, a tuple is a flag that may be repeated.
 """
 
 from __future__ import annotations

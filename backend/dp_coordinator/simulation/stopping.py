@@ -1,13 +1,19 @@
-"""When a simulated process ends: on SIGINT, SIGTERM, or when its parent is gone."""
+"""How a simulated process runs until it ends: on SIGINT, SIGTERM, or when its parent is gone."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Self
 
+from dp_coordinator.client import ClientError
 from dp_coordinator.wakeup import WakeUp
+
+log = logging.getLogger(__name__)
 
 PARENT_CHECK_S = 0.5
 """At most this many seconds may pass between two looks at `asked`, to notice that the parent is gone."""
@@ -41,3 +47,17 @@ class Stop:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+
+def run_until_stopped(
+    whose: str, parent_pid: int | None, live: Callable[[Stop, ExitStack], Mapping[str, object]]
+) -> int:
+    """Let a process live, and print the account that it gives at its end; the exit code: 0, or 1 if it cannot start."""
+    try:
+        with Stop(parent_pid) as stop, ExitStack() as stack:
+            account = live(stop, stack)
+    except (ClientError, OSError, ValueError) as error:
+        log.error("%s: %s", whose, error)
+        return 1
+    print(json.dumps(account), flush=True)
+    return 0
