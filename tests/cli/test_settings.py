@@ -45,7 +45,7 @@ CASES = [
 
 def example(flag: Flag, folder: Path) -> tuple[str, Any]:
     """A text that the flag takes, and its value."""
-    kind = flag.reads.read.__name__
+    kind = flag.kind.read.__name__
     if kind in {"output_file", "recording"}:
         (folder / "file").touch()
         return str(folder / "file"), str(folder / "file")

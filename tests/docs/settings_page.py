@@ -46,7 +46,7 @@ def _name(flag: Flag) -> str:
     if not flag.on_command_line:
         return flag.variable
     return (
-        flag.flag if flag.is_switch or flag.is_positional else f"{flag.flag} {flag.reads.metavar or flag.name.upper()}"
+        flag.flag if flag.is_switch or flag.is_positional else f"{flag.flag} {flag.kind.metavar or flag.name.upper()}"
     )
 
 

@@ -13,7 +13,7 @@ from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontE
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: `run` names the module of this package and the function that carry it out."""
+    """One command: `run` names the module and the function that carry it out."""
 
     name: str
     summary: str
@@ -97,7 +97,7 @@ COMMANDS = (
     Command(
         "serve",
         "run a coordinator",
-        "serve:serve",
+        "cli.serve:serve",
         CommandOptions,
         "Exit codes: 0 ended by a signal, 2 a setting is wrong or an address is taken, 3 engines are missing, "
         "4 it died again and again (--supervised).",
@@ -105,31 +105,31 @@ COMMANDS = (
     Command(
         "demo",
         "coordinator, simulated engines and front-ends on this machine, with the page",
-        "simulated:demo",
+        "simulation.demo:run_demo",
         DemoOptions,
     ),
-    Command("state", "wave, phase, load and engines now", "rest_commands:state", RestOptions, _CODES),
-    Command("engines", "the engine table", "rest_commands:engines", RestOptions, _CODES),
-    Command("waves", "the newest waves", "rest_commands:waves", RestOptions, _CODES),
-    Command("events", "the event log", "rest_commands:events", EventsOptions, _CODES),
+    Command("state", "wave, phase, load and engines now", "cli.rest_commands:state", RestOptions, _CODES),
+    Command("engines", "the engine table", "cli.rest_commands:engines", RestOptions, _CODES),
+    Command("waves", "the newest waves", "cli.rest_commands:waves", RestOptions, _CODES),
+    Command("events", "the event log", "cli.rest_commands:events", EventsOptions, _CODES),
     Command(
         "top",
         "the page in a terminal, live; the state once where nothing can be drawn",
-        "top:top",
+        "cli.top:top",
         RestOptions,
         _CODES,
     ),
     Command(
         "start-wave",
         "start a wave by hand and tell what was observed",
-        "rest_commands:start_wave",
+        "cli.rest_commands:start_wave",
         StartWaveOptions,
         "Exit codes: 0 observed (asked, with --no-wait), 1 refused or timed out, 2 wrong usage or no coordinator.",
     ),
     Command(
         "replay",
         "run the core over a recording again and compare what comes out",
-        "recordings:replay",
+        "cli.recordings:replay",
         ReplayOptions,
         "Exit codes: 0 no difference (perhaps only up to where a file was cut off), 1 a difference, 2 a file that "
         "cannot be used or is damaged.",
@@ -137,10 +137,10 @@ COMMANDS = (
     Command(
         "view",
         "the page and REST on a recording instead of a running coordinator",
-        "recordings:view",
+        "cli.recordings:view",
         ViewOptions,
         "Exit codes: 0 ended by a signal, 2 a file that cannot be used, a wrong setting, or an address that is taken.",
     ),
-    Command("engine", "one simulated engine", "simulated:engine", EngineOptions),
-    Command("front-end", "one simulated front-end", "simulated:front_end", FrontEndOptions),
+    Command("engine", "one simulated engine", "simulation.engine:run_engine", EngineOptions),
+    Command("front-end", "one simulated front-end", "simulation.front_end:run_front_end", FrontEndOptions),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -62,7 +61,7 @@ def _chosen(words: Sequence[str]) -> str | None:
 
 def _named(path: str) -> Any:
     module, name = path.split(":")
-    return getattr(import_module(f"dp_coordinator.cli.{module}"), name)
+    return getattr(import_module(f"dp_coordinator.{module}"), name)
 
 
 def _parser(chosen: str | None) -> Parser:
@@ -72,7 +71,9 @@ def _parser(chosen: str | None) -> Parser:
         description="The DP coordinator for vLLM and other data-parallel engines, with a live dashboard.",
         epilog="Every flag can be set by the variable shown in brackets; a flag goes before its variable.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument(
+        "--version", action="version", version=f"dp-coordinator {__version__}", help="print the version"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for command in COMMANDS:
         sub = commands.add_parser(
@@ -82,12 +83,6 @@ def _parser(chosen: str | None) -> Parser:
             add(sub, command.options)
             sub.set_defaults(command=command, parser=sub)
     return parser
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"dp-coordinator {__version__}")
-        raise SystemExit(0)
 
 
 def _sentence(summary: str) -> str:

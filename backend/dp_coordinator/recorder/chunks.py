@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dp_coordinator.settings import SettingsError
+
 MAGIC = b"dp-coordinator recording "
 FORMAT = 1
 SUFFIX = ".dprec"
@@ -24,7 +26,7 @@ _CHECKED = 9
 _FIRST_LINE = MAGIC + b"%d\n" % FORMAT
 
 
-class NotARecordingError(ValueError):
+class NotARecordingError(SettingsError):
     """This file cannot be read as a recording at all; the text says why."""
 
 

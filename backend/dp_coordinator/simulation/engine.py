@@ -19,6 +19,7 @@ import zmq
 
 from dp_coordinator.client import EngineClient, NotReadyError, ProtocolError, StartWave
 from dp_coordinator.core.dialect import Dialect
+from dp_coordinator.settings import SettingsError
 from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.loop import Effect, EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
@@ -44,8 +45,10 @@ class State(Enum):
 def run_engine(options: EngineOptions) -> int:
     """Run one engine until SIGINT or SIGTERM and return the exit code: 0, or 1 when it could not start.
 
-    At the end it prints how many requests it did not finish, as one line of JSON.
+    At the end it prints how many requests it did not finish, as one line of JSON. Raises `SettingsError`.
     """
+    if not 0 <= options.index < options.engine_count:
+        raise SettingsError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
     try:
         with Stop(options.parent_pid) as stop, ExitStack() as stack:
             engine = SimulatedEngine(options, stop, stack)
@@ -61,8 +64,6 @@ class SimulatedEngine:
     """The engine's sockets, its loop and where it stands."""
 
     def __init__(self, options: EngineOptions, stop: Stop, stack: ExitStack) -> None:
-        if not 0 <= options.index < options.engine_count:
-            raise ValueError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
         self._options, self._stop, self._stack = options, stop, stack
         self._dialect = Dialect.for_version(options.dialect)
         self._loop = EngineLoop(options.index, self._dialect, Scheduler(options.max_num_seqs, options.kv_cache_tokens))
