@@ -11,7 +11,7 @@ from typing import Any
 
 from dp_coordinator.addresses import bound_address
 from dp_coordinator.cli import render
-from dp_coordinator.cli.commands import RecordingOptions, ReplayOptions, ViewOptions
+from dp_coordinator.cli.options import RecordingOptions, ReplayOptions, ViewOptions
 from dp_coordinator.cli.settings import USAGE_ERROR
 from dp_coordinator.recorder.chunks import SUFFIX
 from dp_coordinator.recorder.reader import Source, sources

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, NoReturn
 
@@ -79,5 +78,12 @@ def _unknown(argument: str, parser: argparse.ArgumentParser) -> str:
     flag = argument.split("=", 1)[0]
     if not flag.startswith("-"):
         return f"{argument!r} is one argument too many"
-    near = get_close_matches(flag, [option for option in parser._option_string_actions if option.startswith("--")], n=1)
-    return f"there is no {flag}; {near[0]} is near it" if near else f"there is no {flag}"
+    near = nearest(flag, [option for option in parser._option_string_actions if option.startswith("--")])
+    return f"there is no {flag}; {near} is near it" if near else f"there is no {flag}"
+
+
+def nearest(word: str, known: list[str]) -> str | None:
+    """What was probably meant by a word that is not known."""
+    from difflib import get_close_matches  # noqa: PLC0415  (not needed unless a mistake was made)
+
+    return next(iter(get_close_matches(word, known, n=1)), None)
