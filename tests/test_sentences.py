@@ -62,11 +62,18 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
         ("wave_completed", {"wave": 3, "engine": 0, "duration_s": None}, "Wave 3 completed"),
         ("start_unanswered", {"wave": 3}, "START for wave 3 was not answered: no rank was seen stepping"),
         ("engine_subscribed", {"subscribed": 2, "of": 4}, "An engine subscribed: 2 of 4 now"),
+        (
+            "engine_unsubscribed",
+            {"subscribed": 3, "of": 4, "engine": 3, "peer": "pid 7 VLLM::EngineCore_DP3", "why": "connection closed"},
+            "Rank 3's subscription ended (pid 7 VLLM::EngineCore_DP3: connection closed): 3 of 4 now",
+        ),
+        ("engine_replaced", {"engine": 3, "peer": None}, "Another process took the place of rank 3"),
+        ("tap_connected", {"channel": "back_publish", "peer": "pid 7"}, "A tap listens on back_publish (pid 7)"),
         ("front_end_unsubscribed", {"front_ends": 0}, "A front-end's subscription ended: 0 now"),
         (
-            "engine_restarted",
+            "engine_counters_reset",
             {"engine": 1, "from_wave": 3, "from_step": 64, "wave": 0, "step": 0},
-            "Rank 1 restarted: it went back from wave 3, step 64 to wave 0, step 0",
+            "Rank 1 counts anew: from wave 3, step 64 back to wave 0, step 0",
         ),
         ("engine_count_changed", {"before": 2, "after": 4}, "Engine count changed from 2 to 4"),
         (

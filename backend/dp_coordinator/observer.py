@@ -24,9 +24,10 @@ from dp_coordinator.core.effects import (
     Reject,
     WriteJournal,
 )
-from dp_coordinator.core.events import EngineStatsReported, Event
+from dp_coordinator.core.events import EngineStatsReported, Event, Peer, PeerConnected
 from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import Counters, Mailbox
+from dp_coordinator.words import Channel
 
 log = logging.getLogger("dp_coordinator")
 
@@ -47,10 +48,6 @@ _FRAMES: dict[type, tuple[str, str]] = {
     events.StartWaveRequested: ("start_wave", "back_output"),
     events.NewRequestNotified: ("notice", "front_publish"),
     events.EngineCountChanged: ("scale", "front_publish"),
-    events.FrontEndSubscribed: ("front_end_subscribe", "front_publish"),
-    events.FrontEndUnsubscribed: ("front_end_unsubscribe", "front_publish"),
-    events.EngineSubscribed: ("engine_subscribe", "back_publish"),
-    events.EngineUnsubscribed: ("engine_unsubscribe", "back_publish"),
 }
 """Input -> (kind of frame, socket) that it came by. A command comes by neither, and time neither."""
 
@@ -135,10 +132,18 @@ def count(counters: Counters, given: Given, effects: Sequence[Effect]) -> None:
                 counters.wave_seconds.observe(duration)
             case Reject():
                 rejected += 1
-    frame = _FRAMES.get(type(given))
+    frame = _subscription(given.peer) if isinstance(given, PeerConnected) else _FRAMES.get(type(given))
     accepted = (len(given) if type(given) is list else 1) - rejected
     if frame is not None and accepted > 0:
         counters.count_frame(frame[0], "accepted", accepted)
+
+
+def _subscription(peer: Peer) -> tuple[str, str] | None:
+    """The frame that a connection was heard by."""
+    if peer.channel is Channel.BACK_OUTPUT:
+        return None
+    member = "engine_subscribe" if peer.channel is Channel.BACK_PUBLISH else "front_end_subscribe"
+    return (member if peer.socket_type == "XSUB" else "tap_subscribe"), peer.channel
 
 
 class Books:
@@ -186,15 +191,16 @@ class Books:
         """Count a frame that is in order and means nothing to the core."""
         self._mailbox.counters.count_frame(kind, "accepted")
 
-    def dropped(self, channel: str, verdict: str, detail: str, now: float) -> None:
-        """Count a bad frame, and log it unless there are too many."""
+    def dropped(self, channel: str, verdict: str, detail: str, now: float, peer: str | None = None) -> None:
+        """Count a bad frame, and log it unless there are too many. `peer` sent it, where that is known."""
         self._mailbox.counters.count_frame(channel, verdict)
         if not self._bad_frames.take(now):
             self._not_logged += 1
             return
         suppressed, self._not_logged = self._not_logged, 0
-        log.warning("%s: dropped a frame (%s): %s [%d more not logged]", channel, verdict, detail, suppressed)
-        fields = {"channel": channel, "verdict": verdict, "detail": detail, "suppressed": suppressed}
+        sender = "" if peer is None else f" from {peer}"
+        log.warning("%s: dropped a frame%s (%s): %s [%d more not logged]", channel, sender, verdict, detail, suppressed)
+        fields = {"channel": channel, "verdict": verdict, "detail": detail, "peer": peer, "suppressed": suppressed}
         self._mailbox.log.append(now, "bad_frame", fields)
         self._note_urgent(now)
 

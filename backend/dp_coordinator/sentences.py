@@ -180,6 +180,11 @@ def _why(f: Fields) -> str:
     return (f' "{reason}"' if reason else "") + (f", from {caller}" if caller else "")
 
 
+def _from(f: Fields) -> str:
+    told = [str(f[key]) for key in ("peer", "why") if key in f]
+    return f" ({': '.join(told)})" if told else ""
+
+
 def _subscribed(f: Fields) -> str:
     count = f.get("subscribed", f.get("front_ends"))
     of = f" of {f['of']}" if "of" in f else ""
@@ -204,6 +209,8 @@ _PARTS: Mapping[str, Callable[[Fields], str]] = {
     "AFTER": lambda f: _after(f, "took_s", "duration_s", "lasted_s"),
     "BUT": lambda f: f", all but rank {f['excluded']}" if "excluded" in f else "",
     "BY": _by,
+    "ENGINE": lambda f: f"Rank {f['engine']}" if "engine" in f else "An engine",
+    "FROM": _from,
     "DETAIL": lambda f: str(f.get("detail") or f.get("refusal") or f["verdict"]),
     "MORE": lambda f: f" (and {f['suppressed']} more not logged)" if f.get("suppressed") else "",
     "NOW": _subscribed,
@@ -227,19 +234,23 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "recording_works_again": (Tone.GOOD, "The recording can be written again"),
     },
     EventGroup.ENGINES: {
-        "engine_subscribed": (Tone.GOOD, "An engine subscribed{NOW}"),
-        "engine_unsubscribed": (Tone.WARN, "An engine's subscription ended{NOW}"),
+        "engine_subscribed": (Tone.GOOD, "{ENGINE} subscribed{FROM}{NOW}"),
+        "engine_unsubscribed": (Tone.WARN, "{ENGINE}'s subscription ended{FROM}{NOW}"),
+        "engine_disconnected": (Tone.WARN, "{ENGINE}'s reports ended{FROM}"),
+        "engine_replaced": (Tone.WARN, "Another process took the place of rank {engine}{FROM}"),
+        "tap_connected": (Tone.PLAIN, "A tap listens on {channel}{FROM}"),
+        "tap_disconnected": (Tone.PLAIN, "A tap on {channel} is gone{FROM}"),
         "ready_sent": (Tone.GOOD, "READY sent to the engines"),
         "engine_first_report": (Tone.GOOD, "First report of rank {engine}"),
-        "engine_restarted": (
+        "engine_counters_reset": (
             Tone.WARN,
-            "Rank {engine} restarted: it went back from wave {from_wave}, step {from_step} to wave {wave}, step {step}",
+            "Rank {engine} counts anew: from wave {from_wave}, step {from_step} back to wave {wave}, step {step}",
         ),
         "engine_count_changed": (Tone.PLAIN, "Engine count changed from {before} to {after}"),
     },
     EventGroup.FRONT_ENDS: {
-        "front_end_subscribed": (Tone.GOOD, "A front-end subscribed{NOW}"),
-        "front_end_unsubscribed": (Tone.WARN, "A front-end's subscription ended{NOW}"),
+        "front_end_subscribed": (Tone.GOOD, "A front-end subscribed{FROM}{NOW}"),
+        "front_end_unsubscribed": (Tone.WARN, "A front-end's subscription ended{FROM}{NOW}"),
     },
     EventGroup.WAVES: {
         "wave_asked": (Tone.PLAIN, "START for wave {wave} broadcast{BY}{BUT}"),
@@ -260,7 +271,7 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         ),
         "alarm_cleared": (Tone.GOOD, "Over{AFTER}: {title}"),
     },
-    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}: {DETAIL}{MORE}")},
+    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}")},
 }
 EVENTS: Mapping[str, tuple[EventGroup, _Tone, str]] = {
     kind: (group, *said) for group, kinds in _IN_GROUPS.items() for kind, said in kinds.items()

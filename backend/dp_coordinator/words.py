@@ -28,6 +28,25 @@ class PhaseWord(StrEnum):
     """Engines rejoin a coordinator that came back: nobody can say what they do."""
 
 
+class Channel(StrEnum):
+    """The coordinator's sockets, each with connections of its own."""
+
+    FRONT_PUBLISH = "front_publish"
+    BACK_OUTPUT = "back_output"
+    BACK_PUBLISH = "back_publish"
+
+
+class PeerKind(StrEnum):
+    """What is at the other end of a connection."""
+
+    ENGINE = "engine"
+    FRONT_END = "front-end"
+    TAP = "tap"
+    """Listens, and is no member: a SUB."""
+    UNKNOWN = "unknown"
+    """Connected to back_output, and has not said which engine it is."""
+
+
 class WaveCause(StrEnum):
     """Who caused a START broadcast, and with it a wave."""
 

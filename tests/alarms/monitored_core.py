@@ -6,10 +6,11 @@ from typing import Any
 
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import Alarm
-from dp_coordinator.core.events import FrontEndSubscribed, StartWaveRequested, WaveCompleted
+from dp_coordinator.core.events import StartWaveRequested, WaveCompleted
 from dp_coordinator.mailbox import Counters
 from dp_coordinator.observer import count
 from dp_coordinator.options import AlarmOptions
+from tests.core.connections import front_end_subscribes
 from tests.core.driver import Driver
 
 LOOK_S = 0.25
@@ -31,7 +32,7 @@ class MonitoredCore:
         self.cleared: list[tuple[float, str]] = []
         self._loop_alive_at = 0.0
         for _ in range(front_ends):
-            self.driver.feed(FrontEndSubscribed())
+            self.driver.feed(front_end_subscribes())
         self.look()
 
     @property

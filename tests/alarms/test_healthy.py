@@ -13,17 +13,12 @@ import pytest
 from dp_coordinator.client import StartWave
 from dp_coordinator.core import Dialect
 from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad
-from dp_coordinator.core.events import (
-    EngineStatsReported,
-    FrontEndSubscribed,
-    NewRequestNotified,
-    StartWaveRequested,
-    WaveCompleted,
-)
+from dp_coordinator.core.events import EngineStatsReported, NewRequestNotified, StartWaveRequested, WaveCompleted
 from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.loop import EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
 from dp_coordinator.simulation.scheduler import Job, Scheduler
 from tests.alarms.monitored_core import LOOK_S, MonitoredCore
+from tests.core.connections import front_end_subscribes
 
 MINUTES = 10
 STEP_S = 0.05
@@ -154,6 +149,6 @@ def test_the_same_traffic_raises_alarms_once_an_engine_hangs() -> None:
 def test_front_ends_that_come_are_no_alarm() -> None:
     patient = MonitoredCore(front_ends=0)
     for _ in range(5):
-        patient.driver.feed(FrontEndSubscribed())
+        patient.driver.feed(front_end_subscribes())
         patient.wait(30)
     assert patient.raised == []

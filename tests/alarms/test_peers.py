@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN
 from dp_coordinator.alarms.kinds import Severity
-from dp_coordinator.core.events import (
-    EngineCountChanged,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
-    StartWaveRequested,
-    WaveCompleted,
-)
+from dp_coordinator.core.events import EngineCountChanged, StartWaveRequested, WaveCompleted
 from tests.alarms.monitored_core import MonitoredCore, loads_for, report_all, running_wave
+from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
 
 
 def test_bad_frames_while_they_arrive():
@@ -32,18 +25,18 @@ def test_bad_frames_while_they_arrive():
 
 def test_an_engine_that_is_gone_and_comes_back():
     patient = MonitoredCore()
-    patient.driver.feed(EngineUnsubscribed())
+    patient.driver.feed(engine_unsubscribes())
     assert not patient.wait(1)
     alarm = patient.wait(2)["engine_gone"]
     assert (alarm.engines, alarm.counts) == ((), {"subscribed": 3, "expected": 4})
-    patient.driver.feed(EngineSubscribed())
+    patient.driver.feed(engine_subscribes())
     assert not patient.wait(0.25)
 
 
 def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up():
     patient = MonitoredCore()
     running_wave(patient)
-    patient.driver.feed(EngineUnsubscribed())
+    patient.driver.feed(engine_unsubscribes())
     report_all(patient, 0, step=64, ranks=range(3))
     patient.driver.feed(WaveCompleted(0, 0))
     patient.wait(60)
@@ -52,7 +45,7 @@ def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up():
 
 def test_before_ready_nobody_is_gone():
     patient = MonitoredCore(ready=False)
-    patient.driver.feed(EngineSubscribed())
+    patient.driver.feed(engine_subscribes())
     patient.wait(600)
     assert patient.raised == []
 
@@ -60,11 +53,11 @@ def test_before_ready_nobody_is_gone():
 def test_scaling_up_and_down_is_no_loss():
     patient = MonitoredCore()
     for _ in range(2):
-        patient.driver.feed(EngineSubscribed())
+        patient.driver.feed(engine_subscribes())
     patient.driver.feed(EngineCountChanged(6))
     patient.wait(10)
-    patient.driver.feed(EngineUnsubscribed())
-    patient.driver.feed(EngineUnsubscribed())
+    patient.driver.feed(engine_unsubscribes())
+    patient.driver.feed(engine_unsubscribes())
     patient.wait(1)  # the message may come a moment later than the end of the engines
     patient.driver.feed(EngineCountChanged(4))
     patient.wait(10)
@@ -73,18 +66,18 @@ def test_scaling_up_and_down_is_no_loss():
 
 def test_a_front_end_that_is_gone_and_comes_back():
     patient = MonitoredCore(front_ends=3)
-    patient.driver.feed(FrontEndUnsubscribed())
+    patient.driver.feed(front_end_unsubscribes())
     alarm = patient.wait(3)["front_end_gone"]
     assert (alarm.severity, alarm.counts) == (Severity.WARNING, {"subscribed": 2, "before": 3})
-    patient.driver.feed(FrontEndSubscribed())
+    patient.driver.feed(front_end_subscribes())
     assert not patient.wait(0.25)
 
 
 def test_a_front_end_that_left_for_good_is_forgotten():
     patient = MonitoredCore(front_ends=3)
-    patient.driver.feed(FrontEndUnsubscribed())
+    patient.driver.feed(front_end_unsubscribes())
     patient.wait(100)
-    patient.driver.feed(FrontEndUnsubscribed())
+    patient.driver.feed(front_end_unsubscribes())
     patient.wait(FRONT_END_FORGOTTEN - 101)
     assert patient.alarms["front_end_gone"].counts == {"subscribed": 1, "before": 3}
     assert patient.wait(5)["front_end_gone"].counts == {"subscribed": 1, "before": 2}
@@ -93,7 +86,7 @@ def test_a_front_end_that_left_for_good_is_forgotten():
 
 def test_the_last_front_end_is_more_than_one_of_several():
     patient = MonitoredCore(front_ends=1)
-    patient.driver.feed(FrontEndUnsubscribed())
+    patient.driver.feed(front_end_unsubscribes())
     assert patient.wait(3)["front_end_gone"].severity is Severity.CRITICAL
 
 
@@ -113,7 +106,7 @@ def restarted(**options) -> MonitoredCore:
 def test_a_restart_that_is_over_in_a_moment_is_no_alarm():
     patient = restarted()
     for _ in range(4):
-        patient.driver.feed(EngineSubscribed())
+        patient.driver.feed(engine_subscribes())
         patient.wait(0.25)
     patient.driver.feed(WaveCompleted(0, 1))
     patient.driver.feed(WaveCompleted(0, 2))
@@ -124,11 +117,11 @@ def test_a_restart_that_is_over_in_a_moment_is_no_alarm():
 def test_a_restart_that_waits_for_an_engine():
     patient = restarted()
     for _ in range(3):
-        patient.driver.feed(EngineSubscribed())
+        patient.driver.feed(engine_subscribes())
     alarm = patient.wait(5)["recovery_under_way"]
     assert (alarm.severity, alarm.counts) == (Severity.CRITICAL, {"back": 3, "expected": 4})
     assert patient.kinds() == {"recovery_under_way"}, "an engine that is not back yet is not gone"
-    patient.driver.feed(EngineSubscribed())
+    patient.driver.feed(engine_subscribes())
     patient.driver.feed(WaveCompleted(0, 1))
     assert not patient.wait(0.25)
 
@@ -136,7 +129,7 @@ def test_a_restart_that_waits_for_an_engine():
 def test_settling_is_no_alarm_while_the_engines_run_however_long():
     patient = restarted()
     for _ in range(4):
-        patient.driver.feed(EngineSubscribed())
+        patient.driver.feed(engine_subscribes())
     running_wave(patient, 3)
     loads_for(patient, (3, 3, 3, 3), 60)
     assert patient.driver.core.snapshot(patient.now).recovery.phase.value == "settling"
@@ -146,7 +139,7 @@ def test_settling_is_no_alarm_while_the_engines_run_however_long():
 def test_settling_that_nobody_follows():
     patient = restarted()
     for _ in range(4):
-        patient.driver.feed(EngineSubscribed())
+        patient.driver.feed(engine_subscribes())
     alarm = patient.wait(15)["recovery_under_way"]
     assert alarm.title == "Restarted: all engines are back, and none was seen to follow START"
     patient.driver.feed(WaveCompleted(0, 1))

@@ -14,9 +14,10 @@ from dp_coordinator.core.effects import (
     PublishWaveState,
     WriteJournal,
 )
-from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event
+from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.observer import Given, Host
+from tests.core.connections import engine_subscribes
 
 
 class Driver:
@@ -27,7 +28,7 @@ class Driver:
         self._host = Host(Coordinator(**self._options), [self])
         if ready:
             for _ in range(engine_count):
-                self.feed(EngineSubscribed())
+                self.feed(engine_subscribes())
             self.advance(0.05)
             self.effects = [(at, e) for at, e in self.effects if isinstance(e, WriteJournal)]
 

@@ -18,15 +18,14 @@ from dp_coordinator.core.effects import (
     WriteJournal,
 )
 from dp_coordinator.core.events import (
-    EngineSubscribed,
     Event,
-    FrontEndSubscribed,
     ManualStartRequested,
     NewRequestNotified,
     StartWaveRequested,
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import Remembered, WaveCause
+from tests.core.connections import engine_subscribes, front_end_subscribes
 
 Message: TypeAlias = tuple[str, int, int]
 """To the coordinator: what, which engine, which wave."""
@@ -37,7 +36,7 @@ Publication: TypeAlias = tuple[int, bool]
 
 FRONT_END_SUBSCRIBES: Message = ("front-end", 0, 0)
 EVENTS: dict[str, Any] = {
-    "front-end": lambda *_: FrontEndSubscribed(),
+    "front-end": lambda *_: front_end_subscribes(),
     "notice": NewRequestNotified,
     "wave_complete": WaveCompleted,
     "start_wave": StartWaveRequested,
@@ -127,7 +126,7 @@ class Cores:
     def _ask(self, number: int, message: Message | None) -> Reaction:
         before, written = self._cores[number]
         core = Coordinator.from_checkpoint(before.state)
-        event: Event = EngineSubscribed() if message is None else EVENTS[message[0]](*message[1:])
+        event: Event = engine_subscribes() if message is None else EVENTS[message[0]](*message[1:])
         effects = [effect for effect in core.handle(event, 0.0) if self._is_performed(effect, message)]
         assert core.current_wave >= before.current_wave, f"{event} takes the wave back to {core.current_wave}"
         if self._rule is Rule.JOURNAL_LAST:

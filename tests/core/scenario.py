@@ -34,18 +34,20 @@ from dp_coordinator.core.effects import (
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineStatsReported,
-    EngineSubscribed,
-    EngineUnsubscribed,
     Event,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
     ManualStartRequested,
     NewRequestNotified,
+    PeerIdentified,
     StartWaveRequested,
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import StartAction
+from dp_coordinator.words import Channel
+from tests.core.connections import connects, disconnects, front_end_subscribes, front_end_unsubscribes
 from tests.core.driver import Driver
+
+OUTPUT, TAP, CLOSED = 100, 300, "connection-closed"
+"""Numbers of connections to back_output begin here; that of the tap."""
 
 
 def run(text: str) -> str:
@@ -87,17 +89,35 @@ def _parse(line: str) -> tuple[list[str], dict[str, str]]:
     return [w for w in words if "=" not in w], options
 
 
+def _connection(words: list[str], options: dict[str, str]) -> Event | None:
+    match words:
+        case ["engine", index, "subscribes"]:
+            return connects(Channel.BACK_PUBLISH, int(index))
+        case ["engine", index, "unsubscribes"]:
+            return disconnects(Channel.BACK_PUBLISH, int(index))
+        case ["engine", index, "connects"]:
+            return connects(Channel.BACK_OUTPUT, OUTPUT + int(index), socket_type="PUSH")
+        case ["engine", index, "disconnects"]:
+            return disconnects(
+                Channel.BACK_OUTPUT, OUTPUT + int(index), options.get("why", "connection-closed").replace("-", " ")
+            )
+        case ["connection", number, "reports-as", index]:
+            return PeerIdentified(OUTPUT + int(number), int(index))
+        case ["tap", "subscribes"]:
+            return connects(Channel.BACK_PUBLISH, TAP, socket_type="SUB")
+        case ["front-end", "subscribes"]:
+            return front_end_subscribes()
+        case ["front-end", "unsubscribes"]:
+            return front_end_unsubscribes()
+    return None
+
+
 def _event(words: list[str], options: dict[str, str]) -> Event:
     number = {name: int(value) for name, value in options.items() if re.fullmatch(r"-?\d+", value)}
+    connection = _connection(words, options)
+    if connection is not None:
+        return connection
     match words:
-        case ["engine", _, "subscribes"]:
-            return EngineSubscribed()
-        case ["engine", _, "unsubscribes"]:
-            return EngineUnsubscribed()
-        case ["front-end", "subscribes"]:
-            return FrontEndSubscribed()
-        case ["front-end", "unsubscribes"]:
-            return FrontEndUnsubscribed()
         case ["front-end", "notifies"]:
             return NewRequestNotified(number.get("engine"), number["wave"])
         case ["front-end", "scales", count]:
@@ -128,7 +148,9 @@ def _effect(effect: Effect) -> str:
         case PublishLoad(counts, wave, running):
             return f"load {[list(c[:2]) for c in counts]} wave={wave} running={running}"
         case LogEvent(kind, fields):
-            shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in fields.items()}
+            shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in fields.items() if k != "peer"}
+            if kind.startswith(("engine_", "front_end_")) and shown.get("engine", 0) is None:
+                del shown["engine"]
             return f"log {kind} " + " ".join(f"{k}={v}" for k, v in shown.items())
         case Reject(kind, detail):
             return f"reject {kind}: {detail}"

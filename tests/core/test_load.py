@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from dp_coordinator.core.effects import PublishLoad, Reject
-from dp_coordinator.core.events import EngineCountChanged, EngineSubscribed, NewRequestNotified, StartWaveRequested
+from dp_coordinator.core.events import EngineCountChanged, NewRequestNotified, StartWaveRequested
+from tests.core.connections import engine_subscribes
 from tests.core.driver import Driver, records
 
 A, B = 0, 1
@@ -19,7 +20,7 @@ def published(driver):
 
 def test_nothing_is_published_before_all_engines_subscribed():
     driver = Driver(ready=False)
-    driver.feed(EngineSubscribed())
+    driver.feed(engine_subscribes())
     driver.report(A, 1, 0)
     assert driver.advance(60) == []
 
@@ -27,8 +28,8 @@ def test_nothing_is_published_before_all_engines_subscribed():
 @pytest.mark.parametrize(("coordination", "delay"), [(True, 0.05), (False, 0.0)])
 def test_the_first_load_comes_once_engines_are_ready(coordination, delay):
     driver = Driver(ready=False, wave_coordination=coordination)
-    driver.feed(EngineSubscribed(), at=1.0)
-    driver.feed(EngineSubscribed(), at=2.0)
+    driver.feed(engine_subscribes(), at=1.0)
+    driver.feed(engine_subscribes(), at=2.0)
     assert driver.core.next_deadline() == pytest.approx(2.0 + delay)
 
 
@@ -167,16 +168,16 @@ def test_a_whole_step_waits_for_the_engines_only_if_it_says_that_they_do_not_run
     assert published(driver)[-1] == ((3, 3), (0, 0))
 
 
-def test_a_report_that_goes_back_means_that_its_engine_restarted():
+def test_a_report_that_goes_back_means_that_its_engine_counts_anew():
     driver = Driver()
     driver.report(A, 4, 4, wave=7, step=9)
     driver.report(B, 4, 4, wave=7, step=9)
     effects = driver.report(A, 1, 0, wave=0, step=0)
-    assert records(effects) == ["engine_restarted"]
+    assert records(effects) == ["engine_counters_reset"]
     assert effects[-1].fields == {"engine": A, "from_wave": 7, "from_step": 9, "wave": 0, "step": 0}
     columns = driver.core.snapshot(driver.now).engines
     assert columns.waiting == (1, 4)
-    assert columns.restarts == (1, 0)
+    assert columns.restarts == (0, 0)  # a process that took its place is known by its connection
 
 
 def test_a_whole_fleet_that_restarted_gets_step_snapshots_again():

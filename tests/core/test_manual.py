@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dp_coordinator.core.effects import Answer
-from dp_coordinator.core.events import (
-    EngineSubscribed,
-    ManualStartRequested,
-    NewRequestNotified,
-    StartWaveRequested,
-    WaveCompleted,
-)
+from dp_coordinator.core.events import ManualStartRequested, NewRequestNotified, StartWaveRequested, WaveCompleted
 from dp_coordinator.core.snapshot import ActionState, RefusalKind, StartAction, StartRefusal, WaveCause
+from tests.core.connections import engine_subscribes
 from tests.core.driver import Driver, announced, records, starts
 
 
@@ -112,7 +107,7 @@ def test_refusals_say_why_and_are_recorded(fields, before, kind, text):
 
 def test_no_start_before_all_engines_subscribed():
     driver = Driver(ready=False)
-    driver.feed(EngineSubscribed())
+    driver.feed(engine_subscribes())
     refusal, _ = ask(driver)
     assert (refusal.kind, "1 of 2" in refusal.detail) == (RefusalKind.NOT_READY, True)
 

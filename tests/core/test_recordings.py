@@ -11,16 +11,16 @@ import msgspec
 import pytest
 
 from dp_coordinator.core.effects import BroadcastStartWave, PublishLoad, PublishWaveState
-from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
 from dp_coordinator.wire.coordinator import encode_load, encode_start, encode_wave_state, engine_events, front_end_event
+from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
 from tests.core.driver import Driver
 from tests.wire.recordings import recordings, start_of
 
 SUBSCRIPTIONS = {
-    "engine_subscribe": EngineSubscribed,
-    "engine_unsubscribe": EngineUnsubscribed,
-    "front_subscribe": FrontEndSubscribed,
-    "front_unsubscribe": FrontEndUnsubscribed,
+    "engine_subscribe": engine_subscribes,
+    "engine_unsubscribe": engine_unsubscribes,
+    "front_subscribe": front_end_subscribes,
+    "front_unsubscribe": front_end_unsubscribes,
 }
 
 

@@ -7,16 +7,15 @@ import pytest
 from dp_coordinator.core.effects import Reject, SendReady, WriteJournal
 from dp_coordinator.core.events import (
     EngineCountChanged,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
     ManualStartRequested,
     NewRequestNotified,
+    PeerDisconnected,
+    PeerIdentified,
     StartWaveRequested,
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import Phase, Remembered, WaveCause
+from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
 from tests.core.driver import Driver, announced, records, starts
 
 
@@ -27,30 +26,30 @@ def ready_count(effects):
 @pytest.mark.parametrize("dialect", ["0.16", "0.18", "0.33"])
 def test_ready_goes_out_once_all_engines_subscribed(dialect):
     driver = Driver(engine_count=3, dialect=dialect, ready=False)
-    assert ready_count(driver.feed(EngineSubscribed())) == 0
-    assert ready_count(driver.feed(EngineSubscribed())) == 0
-    assert ready_count(driver.feed(EngineSubscribed())) == 1
+    assert ready_count(driver.feed(engine_subscribes())) == 0
+    assert ready_count(driver.feed(engine_subscribes())) == 0
+    assert ready_count(driver.feed(engine_subscribes())) == 1
 
 
 def test_an_engine_that_left_again_before_ready_does_not_count():
     driver = Driver(ready=False)
-    driver.feed(EngineSubscribed())
-    driver.feed(EngineUnsubscribed())
-    assert ready_count(driver.feed(EngineSubscribed())) == 0
-    assert ready_count(driver.feed(EngineSubscribed())) == 1
+    driver.feed(engine_subscribes())
+    driver.feed(engine_unsubscribes())
+    assert ready_count(driver.feed(engine_subscribes())) == 0
+    assert ready_count(driver.feed(engine_subscribes())) == 1
 
 
 @pytest.mark.parametrize(("dialect", "again"), [("0.16", 0), ("0.17", 0), ("0.18", 1), ("0.33", 1)])
 def test_later_subscribers_get_ready_only_where_a_second_one_kills_nobody(dialect, again):
     driver = Driver(dialect=dialect)
-    assert ready_count(driver.feed(EngineSubscribed())) == again
+    assert ready_count(driver.feed(engine_subscribes())) == again
 
 
 def test_a_notice_before_ready_is_kept_and_acted_on_after_it():
     driver = Driver(dialect="0.32", ready=False)
     assert driver.feed(NewRequestNotified(1, 0)) == []
-    driver.feed(EngineSubscribed())
-    effects = driver.feed(EngineSubscribed())
+    driver.feed(engine_subscribes())
+    effects = driver.feed(engine_subscribes())
     kinds = [type(e).__name__ for e in effects]
     assert kinds.index("SendReady") < kinds.index("BroadcastStartWave")
     assert starts(effects) == [(0, 1)]
@@ -62,8 +61,8 @@ def test_what_follows_from_ready_is_written_down_before_ready_is_sent(dialect, h
     driver = Driver(dialect=dialect, ready=False)
     for event in held:
         driver.feed(event)
-    driver.feed(EngineSubscribed())
-    first, *others = driver.feed(EngineSubscribed())
+    driver.feed(engine_subscribes())
+    first, *others = driver.feed(engine_subscribes())
     assert first == WriteJournal(Remembered(driver.core.current_wave, 2, ready=True))
     assert not [effect for effect in others if isinstance(effect, WriteJournal)]
     assert ready_count(others) == 1
@@ -75,18 +74,18 @@ def test_what_is_kept_before_ready_is_bounded():
     assert len(rejected) == 1500 - 1024
 
 
-@pytest.mark.parametrize("event", [EngineUnsubscribed(), FrontEndUnsubscribed()])
-def test_an_unsubscription_out_of_nowhere_is_rejected(event):
+def test_the_end_of_a_connection_that_nobody_knew_is_no_news():
     driver = Driver(ready=False)
-    assert [e.kind for e in driver.feed(event)] == ["unsubscribed_before_subscribed"]
+    assert driver.feed(PeerDisconnected(77, "connection closed")) == []
+    assert driver.feed(PeerIdentified(77, 1)) == []
     assert (driver.core.engines_subscribed, driver.core.snapshot(0).front_ends) == (0, 0)
 
 
 def test_front_ends_are_counted():
     driver = Driver()
-    driver.feed(FrontEndSubscribed())
-    driver.feed(FrontEndSubscribed())
-    driver.feed(FrontEndUnsubscribed())
+    driver.feed(front_end_subscribes())
+    driver.feed(front_end_subscribes())
+    driver.feed(front_end_unsubscribes())
     assert driver.core.snapshot(0).front_ends == 1
 
 
@@ -103,8 +102,8 @@ def test_growth_drops_the_running_flag_only_in_old_generations(dialect, running)
 
 def test_scaling_down_while_engines_are_missing_can_complete_the_start():
     driver = Driver(engine_count=3, ready=False)
-    driver.feed(EngineSubscribed())
-    driver.feed(EngineSubscribed())
+    driver.feed(engine_subscribes())
+    driver.feed(engine_subscribes())
     assert ready_count(driver.feed(EngineCountChanged(2))) == 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, FrontEndSubscribed
+from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.mailbox import Endpoints, Mailbox
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.recorder.chunks import CHECKPOINT, HEADER, RECORDS, Chunk, beginning, end, pack, read
@@ -16,6 +16,7 @@ from dp_coordinator.recorder.reader import sources
 from dp_coordinator.recorder.recording import Recording
 from dp_coordinator.recorder.replay import Summary, replay
 from dp_coordinator.wire.coordinator import BadFrameError, engine_events, front_end_event
+from tests.core.connections import engine_subscribes, front_end_subscribes
 
 
 class RecordedCore:
@@ -45,7 +46,7 @@ class RecordedCore:
 
     def ready(self) -> None:
         """All engines and a front-end."""
-        for event in (*[EngineSubscribed()] * self.core.engine_count, FrontEndSubscribed()):
+        for event in (*[engine_subscribes() for _ in range(self.core.engine_count)], front_end_subscribes()):
             self.feed(event)
 
     def feed(self, *events: Event) -> None:

@@ -11,18 +11,18 @@ from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineStatsReported,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
     ManualStartRequested,
     NewRequestNotified,
+    PeerDisconnected,
+    PeerIdentified,
     StartWaveRequested,
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.core.state import Load, ManualStarts, OpenWave, Recovery, WaveLog, Waves
 from dp_coordinator.recorder import entries
+from dp_coordinator.words import Channel
+from tests.core.connections import connects, engine_subscribes
 
 small, engines = st.integers(0, 4), st.integers(0, 4)
 events = st.one_of(
@@ -34,7 +34,11 @@ events = st.one_of(
     st.builds(
         ManualStartRequested, st.just("why"), st.just("me"), st.none(), st.none() | small, st.none() | st.just("k")
     ),
-    *(st.builds(kind) for kind in (EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed)),
+    st.builds(
+        connects, st.sampled_from(Channel), st.integers(1, 5), pid=st.none() | small, engine_index=st.none() | engines
+    ),
+    st.builds(PeerDisconnected, st.integers(1, 5), st.sampled_from(["connection closed", "timed out"])),
+    st.builds(PeerIdentified, st.integers(1, 5), engines),
 )
 steps = st.lists(st.tuples(events, st.sampled_from([0.0, 0.02, 0.3, 11.0])), max_size=25)
 lives = st.none() | st.builds(Remembered, small, st.integers(1, 4), st.booleans())
@@ -48,7 +52,7 @@ def parts(state):
 
 def test_the_state_is_all_that_a_core_keeps():
     core = Coordinator(2, Dialect.for_version("0.28"), resumed=Remembered(3, 2, True))
-    assert {name for name in vars(core) if name != "state"} == {"dialect", "_wave_rules", "_handlers"}
+    assert {name for name in vars(core) if name != "state"} == {"dialect", "_wave_rules", "_handlers", "_peers_seen"}
     core.handle(StartWaveRequested(0, 4), 1.0)
     assert vars(core)["dialect"] == Dialect.for_version(core.state.dialect)
     assert {Waves, Load, WaveLog, OpenWave, ManualStarts, Recovery} <= {type(part) for part in parts(core.state)}
@@ -71,8 +75,8 @@ def play(core, todo, now):
 @given(dialect=st.sampled_from(["0.16", "0.28", "0.33"]), waves=st.booleans(), past=lives, before=steps, after=steps)
 def test_it_goes_on_as_if_nothing_had_been(dialect, waves, past, before, after):
     core = Coordinator(2, Dialect.for_version(dialect), now=0.0, wave_coordination=waves, resumed=past)
-    core.handle(EngineSubscribed(), 0.0)
-    core.handle(EngineSubscribed(), 0.0)
+    core.handle(engine_subscribes(), 0.0)
+    core.handle(engine_subscribes(), 0.0)
     _, now = play(core, before, 0.0)
     written = entries.checkpoint_body(7, now, 1e9, core.checkpoint())
     expected = play(core, after, now)
@@ -86,7 +90,7 @@ def test_it_goes_on_as_if_nothing_had_been(dialect, waves, past, before, after):
 
 def test_a_checkpoint_stays_as_it_was_taken():
     core = Coordinator(1, Dialect.for_version("0.28"))
-    core.handle(EngineSubscribed(), 0.0)
+    core.handle(engine_subscribes(), 0.0)
     core.handle(StartWaveRequested(0, 0), 1.0)
     taken = core.checkpoint()
     before = entries.encode(taken)

@@ -194,7 +194,7 @@ def test_a_state_that_differs_is_a_difference_too(small, tmp_path):
 
     found = replayed(changed(small, tmp_path / "state.dprec", other_state)).difference
     assert found is not None
-    assert (found.expected, found.got) == ("['front_ends'] = 2", "['front_ends'] = 1")
+    assert (found.expected, found.got) == ("['peers']['front_ends'] = 2", "['peers']['front_ends'] = 1")
 
 
 def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path):

@@ -96,7 +96,7 @@ def test_a_tap_with_a_topic_is_no_front_end(tmp_path):
         tap = r.context.socket(zmq.SUB)
         tap.connect(r.mailbox.endpoints.front_publish)
         tap.setsockopt(zmq.SUBSCRIBE, b"\x93")
-        wait_until(lambda: r.frames("topic_subscription", "accepted") == 1, "the tap")
+        wait_until(lambda: r.frames("tap_subscribe", "accepted") == 1, "the tap")
         assert r.mailbox.snapshot.front_ends == 0
         r.ready_engines()
         assert msgspec.msgpack.decode(tap.recv())[1:] == [0, False]

@@ -10,17 +10,12 @@ import zmq
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.effects import BroadcastStartWave, SendReady, WriteJournal
-from dp_coordinator.core.events import (
-    EngineStatsReported,
-    EngineSubscribed,
-    FrontEndSubscribed,
-    ManualStartRequested,
-    NewRequestNotified,
-)
+from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested, NewRequestNotified
 from dp_coordinator.core.snapshot import StartAction
 from dp_coordinator.mailbox import Endpoints, Mailbox
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.transport import Loop, Sockets
+from tests.core.connections import engine_subscribes, front_end_subscribes
 from tests.transport.rig import PATIENCE, Peer
 
 
@@ -51,7 +46,7 @@ def host(notes, perform=None):
 def test_effects_are_performed_before_anybody_is_told_of_them():
     notes = Notes()
     coordinator, notice = host(notes), NewRequestNotified(0, 0)
-    coordinator.take(EngineSubscribed(), 0.0)
+    coordinator.take(engine_subscribes(), 0.0)
     notes.taken.clear()
     coordinator.take(notice, 0.1)
     assert notes.taken.index(BroadcastStartWave) < notes.taken.index(notice)
@@ -59,7 +54,7 @@ def test_effects_are_performed_before_anybody_is_told_of_them():
 
 def test_the_journal_is_written_before_ready_is_sent():
     notes = Notes()
-    host(notes).take(EngineSubscribed(), 0.0)
+    host(notes).take(engine_subscribes(), 0.0)
     assert notes.taken.index(WriteJournal) < notes.taken.index(SendReady)
 
 
@@ -67,7 +62,7 @@ def test_an_input_whose_effects_failed_is_told_all_the_same():
     def fail(effects, now):
         raise OSError("no such socket")
 
-    notes, subscribed = Notes(), EngineSubscribed()
+    notes, subscribed = Notes(), engine_subscribes()
     with pytest.raises(OSError, match="no such socket"):
         host(notes, fail).take(subscribed, 0.0)
     assert notes.taken == [subscribed]
@@ -76,7 +71,7 @@ def test_an_input_whose_effects_failed_is_told_all_the_same():
 def test_a_defect_of_the_core_is_told_and_raised():
     notes = Notes()
     coordinator, broken = host(notes), NewRequestNotified(0, None)  # type: ignore[arg-type]
-    coordinator.take(EngineSubscribed(), 0.0)
+    coordinator.take(engine_subscribes(), 0.0)
     notes.taken.clear()
     with pytest.raises(TypeError):
         coordinator.take(broken, 0.1)
@@ -87,7 +82,7 @@ def test_the_next_turn_is_when_the_core_or_an_observer_wants_it():
     coordinator = host(Notes())
     assert coordinator.core.next_deadline() is None
     assert coordinator.turned(1.0) == 8.0
-    coordinator.take(EngineSubscribed(), 1.0)
+    coordinator.take(engine_subscribes(), 1.0)
     due = coordinator.core.next_deadline()
     assert due is not None
     assert coordinator.turned(1.0) == due < 8.0
@@ -103,7 +98,7 @@ def test_snapshots_follow_what_was_taken():
     coordinator.take([EngineStatsReported(0, 3, 0, 0.0, 0, 0)], 1.01)
     assert books.turned(1.02) == float("inf"), "the last snapshot is a second old"
     assert mailbox.snapshot.waiting == 3
-    coordinator.take(EngineSubscribed(), 2.0)
+    coordinator.take(engine_subscribes(), 2.0)
     due = books.turned(2.0)
     assert due == pytest.approx(2.005), "soon, but START is still on its way out"
     assert not mailbox.snapshot.ready
@@ -119,7 +114,7 @@ def test_frames_are_counted_by_kind_unless_they_are_rejected():
     core = Coordinator(2, Dialect.for_version("0.28"), now=0.0)
     mailbox = Mailbox(core.snapshot(0.0), Endpoints("", "", ""), min_stats_update_interval=0.1)
     coordinator = Host(core, [Books(core, mailbox, 0.0)])
-    for given in (EngineSubscribed(), EngineSubscribed(), FrontEndSubscribed()):
+    for given in (engine_subscribes(), engine_subscribes(), front_end_subscribes()):
         coordinator.take(given, 0.5)
     coordinator.take([EngineStatsReported(rank, 1, 0, 0.0, 0, 0) for rank in (0, 1, 2)], 0.6)
     assert mailbox.counters.frames == {

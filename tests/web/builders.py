@@ -8,6 +8,7 @@ from typing import Any
 from dp_coordinator.core.snapshot import (
     ActionState,
     EngineColumns,
+    PeersView,
     Phase,
     Snapshot,
     StartAction,
@@ -50,6 +51,7 @@ def snapshot(reported_at: tuple[float | None, ...] = (None,), **changes: Any) ->
         engine_count=len(reported_at),
         engines_subscribed=len(reported_at),
         front_ends=1,
+        peers=PeersView((), {}, 0, 0, {}),
         waiting=None,
         running=None,
         engines=columns(reported_at),

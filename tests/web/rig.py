@@ -16,12 +16,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.effects import Answer
-from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, StartWaveRequested, WaveCompleted
+from dp_coordinator.core.events import EngineStatsReported, Event, StartWaveRequested, WaveCompleted
 from dp_coordinator.mailbox import Endpoints, Mailbox
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.web.app import Application, create_app
 from dp_coordinator.web.server import WebServer
 from dp_coordinator.web.settings import WebSettings
+from tests.core.connections import engine_subscribes
 
 TOKEN = "a-token-of-decent-length"
 ENDPOINTS = Endpoints("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3")
@@ -67,7 +68,7 @@ class FakeLoop:
         self._on_loop(lambda: setattr(self.mailbox, "loop_alive_at", time.monotonic() - seconds))
 
     def subscribe_all(self) -> None:
-        self.feed(*[EngineSubscribed() for _ in range(self.core.engine_count)])
+        self.feed(*[engine_subscribes() for _ in range(self.core.engine_count)])
 
     def _on_loop(self, job: Callable[[], object]) -> None:
         done: Future[None] = Future()

@@ -10,12 +10,12 @@ import msgspec
 
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.kinds import AlarmKind
-from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.views import WallClock
+from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
 from tests.web.builders import snapshot, wave
 from tests.web.rig import ENDPOINTS, Site, site
 from tests.web.test_metrics import scrape
@@ -49,7 +49,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
     with site(**QUICK) as running, running.stream() as viewer:
         running.loop.subscribe_all()
         began = time.time()
-        running.loop.feed(EngineUnsubscribed())
+        running.loop.feed(engine_unsubscribes())
         seen = until(viewer, lambda x: isinstance(x, m.SnapshotMessage) and x.alarms)
         [alarm] = seen[-1].alarms
         assert (alarm.kind, alarm.severity, alarm.engines) == ("engine_gone", "critical", [])
@@ -61,7 +61,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
             (alarm.kind, alarm.since, alarm.title, alarm.meaning, alarm.remedy)
         )
         assert {kind for kind, stands in kinds_in_metrics(running).items() if stands} == {"engine_gone"}
-        running.loop.feed(EngineSubscribed())
+        running.loop.feed(engine_subscribes())
         for message in received(viewer):
             if isinstance(message, m.EventMessage) and message.kind == "alarm_cleared":
                 break
@@ -84,10 +84,10 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
 def test_critical_ones_come_first() -> None:
     with site(**QUICK) as running, running.stream() as viewer:
         running.loop.subscribe_all()
-        running.loop.feed(FrontEndSubscribed(), FrontEndSubscribed())
+        running.loop.feed(front_end_subscribes(), front_end_subscribes())
         running.mailbox.counters.count_frame("back_output", "malformed")
         until(viewer, lambda x: isinstance(x, m.SnapshotMessage) and x.alarms)
-        running.loop.feed(FrontEndUnsubscribed(), EngineUnsubscribed())
+        running.loop.feed(front_end_unsubscribes(), engine_unsubscribes())
         seen = until(viewer, lambda x: isinstance(x, m.SnapshotMessage) and len(x.alarms) == 3)
     assert [alarm.kind for alarm in seen[-1].alarms] == ["engine_gone", "bad_frames", "front_end_gone"]
 

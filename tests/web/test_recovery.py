@@ -13,13 +13,13 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from dp_coordinator import messages as m
-from dp_coordinator.core.events import EngineSubscribed
 from dp_coordinator.core.snapshot import Remembered
+from tests.core.connections import engine_subscribes
 from tests.web.rig import Site, complete, site
 from tests.web.test_metrics import plain, scrape
 from tests.web.test_rest import problem
 
-BACK, ALL_BACK = [EngineSubscribed()] * 3, [EngineSubscribed()] * 4
+BACK, ALL_BACK = [engine_subscribes() for _ in range(3)], [engine_subscribes() for _ in range(4)]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def test_a_viewer_is_told_of_each_phase_as_it_begins(came_back: Site) -> None:
             next(told for told in recoveries if (told["phase"], told["engines_back"]) == (phase, back))
 
         until("rejoining", 0)
-        came_back.loop.feed(EngineSubscribed())
+        came_back.loop.feed(engine_subscribes())
         until("rejoining", 1)
         came_back.loop.feed(*BACK)
         until("settling", 4)

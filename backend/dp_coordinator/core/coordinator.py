@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dp_coordinator.core import load, manual, observation, projections, recovery, waves
+from dp_coordinator.core import load, manual, observation, peers, projections, recovery, waves
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import (
     Effect,
@@ -20,13 +20,12 @@ from dp_coordinator.core.effects import (
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineStatsReported,
-    EngineSubscribed,
-    EngineUnsubscribed,
     Event,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
     ManualStartRequested,
     NewRequestNotified,
+    PeerConnected,
+    PeerDisconnected,
+    PeerIdentified,
     StartWaveRequested,
     WaveCompleted,
     WaveMessage,
@@ -36,6 +35,7 @@ from dp_coordinator.core.records import completion_record, no_such_engine, notab
 from dp_coordinator.core.snapshot import RefusalKind, Remembered, Snapshot, WaveCause
 from dp_coordinator.core.state import CoreState, ManualStarts, WaveLog
 from dp_coordinator.core.waves import Outcome
+from dp_coordinator.words import Channel
 
 MAX_ENGINES = 16_384
 """More than any deployment; a SCALE message beyond it is a mistake, not a wish."""
@@ -99,6 +99,7 @@ class Coordinator:
     def _begin(self, state: CoreState) -> None:
         self.state = state
         """For hosts to look at; only the rules change it."""
+        self._peers_seen = state.peers.changes, peers.view(state)
         self.dialect = Dialect.for_version(state.dialect)
         self._wave_rules = waves.rules(self.dialect)
         self._handlers: dict[type, Callable[[Any, float], Sequence[Effect]]] = {
@@ -106,10 +107,9 @@ class Coordinator:
             WaveCompleted: partial(self._on_wave_message, WaveMessage.WAVE_COMPLETE),
             StartWaveRequested: partial(self._on_wave_message, WaveMessage.START_WAVE),
             NewRequestNotified: partial(self._on_wave_message, WaveMessage.NEW_REQUEST),
-            EngineSubscribed: self._on_engine_subscribed,
-            EngineUnsubscribed: self._on_engine_unsubscribed,
-            FrontEndSubscribed: self._on_front_end_subscribed,
-            FrontEndUnsubscribed: self._on_front_end_unsubscribed,
+            PeerConnected: self._on_connected,
+            PeerIdentified: partial(peers.identified, state),
+            PeerDisconnected: partial(peers.disconnected, state),
             EngineCountChanged: self._on_engine_count_changed,
             ManualStartRequested: partial(manual.request, state),
         }
@@ -254,19 +254,29 @@ class Coordinator:
 
     # -- who is there ----------------------------------------------------------------------------------------------
 
-    def _on_engine_subscribed(self, event: EngineSubscribed, now: float) -> Sequence[Effect]:
+    def _on_connected(self, event: PeerConnected, now: float) -> Sequence[Effect]:
+        before = peers.engines(self.state.peers)
+        record = peers.connected(self.state, event, now)
+        if peers.engines(self.state.peers) > before:
+            return self._engine_came(record, now)
+        if event.peer.channel is not Channel.FRONT_PUBLISH or not self.state.wave_coordination:
+            return record
+        if self.state.recovery is None:
+            return record
+        # What it last heard may be lost wave changes ago, and the next load is up to five seconds away.
+        return (*record, PublishWaveState(self.current_wave, self.engines_running))
+
+    def _engine_came(self, record: Sequence[Effect], now: float) -> Sequence[Effect]:
         state = self.state
-        state.engines_subscribed += 1
-        record = LogEvent("engine_subscribed", {"subscribed": state.engines_subscribed, "of": state.engine_count})
         if not state.ready:
-            return (record, *self._become_ready(now))
-        # To all, since a subscription does not say whose it is: engines ignore any READY but their first, from 0.18 on.
+            return (*record, *self._become_ready(now))
+        # To all, for a publication cannot be addressed: engines ignore any READY but their first, from 0.18 on.
         ready = (SendReady(),) if self.dialect.ready_to_late_subscribers else ()
-        return (*ready, record, *recovery.rejoin(state, now))
+        return (*ready, *record, *recovery.rejoin(state, now))
 
     def _become_ready(self, now: float) -> Sequence[Effect]:
         state = self.state
-        if state.ready or state.engines_subscribed < state.engine_count:
+        if state.ready or peers.engines(state.peers) < state.engine_count:
             return _NOTHING
         state.ready = True
         load.begin(state.load, now)
@@ -276,29 +286,6 @@ class Coordinator:
             effects.extend(self._move(message, wave, engine_index, now))
         return effects
 
-    def _on_engine_unsubscribed(self, event: EngineUnsubscribed, now: float) -> Sequence[Effect]:
-        state = self.state
-        if state.engines_subscribed == 0:
-            return (Reject("unsubscribed_before_subscribed", "an engine unsubscribed, but none was subscribed"),)
-        state.engines_subscribed -= 1
-        return (LogEvent("engine_unsubscribed", {"subscribed": state.engines_subscribed, "of": state.engine_count}),)
-
-    def _on_front_end_subscribed(self, event: FrontEndSubscribed, now: float) -> Sequence[Effect]:
-        state = self.state
-        state.front_ends += 1
-        record = LogEvent("front_end_subscribed", {"front_ends": state.front_ends})
-        if state.recovery is None or not state.wave_coordination:
-            return (record,)
-        # What it last heard may be lost wave changes ago, and the next load is up to five seconds away.
-        return (record, PublishWaveState(self.current_wave, self.engines_running))
-
-    def _on_front_end_unsubscribed(self, event: FrontEndUnsubscribed, now: float) -> Sequence[Effect]:
-        state = self.state
-        if state.front_ends == 0:
-            return (Reject("unsubscribed_before_subscribed", "a front-end unsubscribed, but none was subscribed"),)
-        state.front_ends -= 1
-        return (LogEvent("front_end_unsubscribed", {"front_ends": state.front_ends}),)
-
     def _on_engine_count_changed(self, event: EngineCountChanged, now: float) -> Sequence[Effect]:
         state, before, after = self.state, self.engine_count, event.engine_count
         if not 1 <= after <= MAX_ENGINES:
@@ -306,6 +293,7 @@ class Coordinator:
             return (Reject("engine_count_out_of_range", detail),)
         state.engine_count = after
         load.resize(state.load, after, now)
+        peers.resized(state)
         if after > before and self.dialect.growth_clears_running and self.engines_running:
             # New engines are at wave 0. A front-end told "running" would send no notice with a request to one of them,
             # and nothing would wake the others.
@@ -334,7 +322,7 @@ class Coordinator:
     @property
     def engines_subscribed(self) -> int:
         """How many are there."""
-        return self.state.engines_subscribed
+        return peers.engines(self.state.peers)
 
     @property
     def ready(self) -> bool:
@@ -347,4 +335,6 @@ class Coordinator:
 
     def snapshot(self, now: float) -> Snapshot:
         """The state as it is now, frozen."""
-        return projections.snapshot(self.state, now)
+        if self._peers_seen[0] != self.state.peers.changes:  # they change seldom, and may be thousands
+            self._peers_seen = self.state.peers.changes, peers.view(self.state)
+        return projections.snapshot(self.state, self._peers_seen[1], now)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from dp_coordinator.words import Channel
+
 
 class WaveMessage(Enum):
     """The three inputs that can move the wave."""
@@ -17,24 +19,54 @@ class WaveMessage(Enum):
     __hash__ = object.__hash__  # Enum's own is a Python function, and START waits for it
 
 
-@dataclass(slots=True)
-class EngineSubscribed:
-    """A `\\x01` arrived on back_publish. It does not say which engine it was."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of one connection, as the kernel and libzmq know it."""
+
+    id: int
+    """Never used again for another connection of this coordinator."""
+    channel: Channel
+    host: str
+    """Its IP address; empty for ipc, which is this machine."""
+    address: str
+    """Where it connects from: `10.0.0.7:51234`, or `ipc`."""
+    socket_type: str = ""
+    """What it says that it is: XSUB (vLLM's engines and front-ends), SUB (a tap), PUSH; empty before it says so."""
+    pid: int | None = None
+    """Its process, where the kernel tells (ipc)."""
+    title: str = ""
+    """That process's title, such as `VLLM::EngineCore_DP3`, where it can be read."""
+    engine_index: int | None = None
+    """The engine that the title names."""
+
+    @property
+    def name(self) -> str:
+        """For people: `pid 2919 VLLM::EngineCore_DP3`, or `10.0.0.7:51234`."""
+        return self.address if self.pid is None else f"pid {self.pid} {self.title}".rstrip()
 
 
 @dataclass(slots=True)
-class EngineUnsubscribed:
-    """A `\\x00` arrived on back_publish, or the connection behind a subscription went away."""
+class PeerConnected:
+    """A connection was made to back_output, or one to another socket subscribed."""
+
+    peer: Peer
 
 
 @dataclass(slots=True)
-class FrontEndSubscribed:
-    """A `\\x01` arrived on front_publish."""
+class PeerIdentified:
+    """A connection to back_output reports as this engine; told again when it takes the place of another one."""
+
+    peer_id: int
+    engine_index: int
 
 
 @dataclass(slots=True)
-class FrontEndUnsubscribed:
-    """A `\\x00` arrived on front_publish, or the connection behind a subscription went away."""
+class PeerDisconnected:
+    """A connection ended, or took its subscription back."""
+
+    peer_id: int
+    why: str
+    """`connection closed`, `timed out` or `unsubscribed`."""
 
 
 @dataclass(slots=True)
@@ -97,10 +129,9 @@ class ManualStartRequested:
 
 
 Event: TypeAlias = (
-    EngineSubscribed
-    | EngineUnsubscribed
-    | FrontEndSubscribed
-    | FrontEndUnsubscribed
+    PeerConnected
+    | PeerIdentified
+    | PeerDisconnected
     | EngineStatsReported
     | WaveCompleted
     | StartWaveRequested

@@ -74,7 +74,6 @@ def take(table: Load, reports: Sequence[EngineStatsReported], now: float) -> lis
             # Behind its own last report is something else. vLLM takes no more whole steps until the restarted engines
             # have passed the old ones; to compare with what engines say now has them at once.
             notable.append((report, before))
-            table.restarts[index] += 1
             newest = max(steps)
         elif reported_at[index] is None:
             notable.append((report, None))
@@ -159,6 +158,23 @@ def publish(table: Load, now: float) -> tuple[EngineCounts, ...]:
         return tuple(counts)
     table.changed_at = None
     return tuple(table.counts)
+
+
+def forget(table: Load, engine: int, now: float) -> bool:
+    """Another process takes an engine's place, and begins with nothing; False when nothing was known of the old one."""
+    if table.reported_at[engine] is None:
+        return False
+    waiting, running, _ = table.counts[engine]
+    table.total_waiting -= waiting
+    table.total_running -= running
+    table.counts[engine], table.steps[engine], table.reported_at[engine] = NEVER_REPORTED, _BEFORE_ANY_STEP, None
+    table.newest_step = max(table.steps)
+    if table.whole_step is not None:
+        table.whole_step[engine] = NEVER_REPORTED
+    table.restarts[engine] += 1
+    if table.changed_at is None:
+        table.changed_at = now
+    return True
 
 
 def resize(table: Load, engine_count: int, now: float) -> None:

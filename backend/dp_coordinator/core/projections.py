@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dp_coordinator.core import load, manual, observation, recovery
-from dp_coordinator.core.snapshot import Remembered, Snapshot
+from dp_coordinator.core import load, manual, observation, peers, recovery
+from dp_coordinator.core.snapshot import PeersView, Remembered, Snapshot
 from dp_coordinator.core.state import CoreState
 
 
@@ -12,11 +12,12 @@ def remembered(state: CoreState) -> Remembered:
     return Remembered(state.waves.current_wave, state.engine_count, state.ready)
 
 
-def snapshot(state: CoreState, now: float) -> Snapshot:
+def snapshot(state: CoreState, there: PeersView, now: float) -> Snapshot:
     """The state as it is now, frozen."""
     table, log = state.load, state.log
     reported = any(at is not None for at in table.reported_at)
     blocked = manual.blocked(state)
+    left = [table.counts[engine] for engine in there.gone]
     return Snapshot(
         at=now,
         dialect=state.dialect,
@@ -30,10 +31,11 @@ def snapshot(state: CoreState, now: float) -> Snapshot:
         stepping=() if log.open is None else tuple(sorted(log.open.stepping)),
         start_blocked=None if blocked is None else blocked[1],
         engine_count=state.engine_count,
-        engines_subscribed=state.engines_subscribed,
-        front_ends=state.front_ends,
-        waiting=table.total_waiting if reported else None,
-        running=table.total_running if reported else None,
+        engines_subscribed=peers.engines(state.peers),
+        front_ends=state.peers.front_ends,
+        peers=there,
+        waiting=table.total_waiting - sum(waiting for waiting, _, _ in left) if reported else None,
+        running=table.total_running - sum(running for _, running, _ in left) if reported else None,
         engines=load.columns(table),
         waves=observation.records(state),
         actions=manual.records(state.manual),

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dp_coordinator.core import load, observation
+from dp_coordinator.core import load, observation, peers
 from dp_coordinator.core.effects import Effect, LogEvent
 from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState, Remembered, WaveCause
 from dp_coordinator.core.state import CoreState, Recovery
@@ -46,7 +46,7 @@ def rejoin(state: CoreState, now: float) -> Sequence[Effect]:
     recovery = state.recovery
     if recovery is None or recovery.phase is not RecoveryPhase.REJOINING:
         return ()
-    if state.engines_subscribed < state.engine_count:
+    if peers.engines(state.peers) < state.engine_count:
         return ()
     wave = state.waves.current_wave
     recovery.phase = RecoveryPhase.SETTLING
@@ -86,7 +86,7 @@ def view(state: CoreState) -> RecoveryState | None:
         phase=recovery.phase,
         resumed_wave=recovery.resumed_wave,
         resumed_at=recovery.resumed_at,
-        engines_back=state.engines_subscribed,
+        engines_back=peers.engines(state.peers),
         engines_expected=state.engine_count,
         finished_at=recovery.finished_at,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dp_coordinator.core.events import Peer
 from dp_coordinator.words import ActionState as ActionState  # noqa: PLC0414  (also found here)
+from dp_coordinator.words import PeerKind
 from dp_coordinator.words import Phase as Phase  # noqa: PLC0414  (also found here)
 from dp_coordinator.words import RecoveryPhase as RecoveryPhase  # noqa: PLC0414  (also found here)
 from dp_coordinator.words import WaveCause as WaveCause  # noqa: PLC0414  (also found here)
@@ -19,6 +22,40 @@ class Remembered:
     engine_count: int
     ready: bool
     """READY was sent, or was about to be: before vLLM 0.18 it must never be sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection that there is."""
+
+    peer: Peer
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndedConnection:
+    """A connection that there was."""
+
+    peer: Peer
+    since: float
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeersView:
+    """Who is connected, and who is not any more."""
+
+    connections: tuple[tuple[Connection, PeerKind, int | None], ...]
+    """With what each is, and the engine whose it is, where that is known."""
+    gone: Mapping[int, EndedConnection]
+    """Engines that have gone, and how their connection ended."""
+    missing_unnamed: int
+    """How many more are missing that nobody can name."""
+    surplus: int
+    """How many more subscribe than there are engines."""
+    rivals: Mapping[int, tuple[Peer, ...]]
+    """Engine -> connections that both report as it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +169,9 @@ class Snapshot:
     """Why a manual start would be refused; None when one would be accepted."""
     engine_count: int
     engines_subscribed: int
+    """Distinct engines that are there."""
     front_ends: int
+    peers: PeersView
     waiting: int | None
     running: int | None
     engines: EngineColumns

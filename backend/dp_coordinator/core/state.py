@@ -12,7 +12,16 @@ from typing import Any, Self
 
 from dp_coordinator.core.effects import EngineCounts
 from dp_coordinator.core.events import ManualStartRequested, WaveMessage
-from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Remembered, StartAction, Wave, WaveCause
+from dp_coordinator.core.snapshot import (
+    Connection,
+    EndedConnection,
+    Phase,
+    RecoveryPhase,
+    Remembered,
+    StartAction,
+    Wave,
+    WaveCause,
+)
 
 
 @dataclass(slots=True)
@@ -132,6 +141,30 @@ class Recovery(_Part):
 
 
 @dataclass(slots=True)
+class Peers(_Part):
+    """Who is connected; peers.py. Connections by their ids, engines by index."""
+
+    changes: int = 0
+    """Counts up with every change of what follows."""
+    connected: dict[int, Connection] = field(default_factory=dict)
+    reports_as: dict[int, int] = field(default_factory=dict)
+    """Connection to back_output -> the engine that it reports as."""
+    newest: dict[int, int] = field(default_factory=dict)
+    """Engine -> the connection that began to report as it last."""
+    replaced: dict[int, int] = field(default_factory=dict)
+    """Connections that another one took the place of, though they have not ended -> the engine."""
+    rivals: dict[int, list[int]] = field(default_factory=dict)
+    """Engine -> two connections that report as it in turn."""
+    lost: dict[int, EndedConnection] = field(default_factory=dict)
+    """Engine -> how its connection ended, until it is there again."""
+    subscriptions: int = 0
+    """XSUB connections to back_publish."""
+    taps_at_engines: int = 0
+    """Other connections to back_publish."""
+    front_ends: int = 0
+
+
+@dataclass(slots=True)
 class CoreState(_Part):
     """Everything that a coordinator knows."""
 
@@ -148,8 +181,7 @@ class CoreState(_Part):
     """None in a first incarnation, and in one that came back before READY had been sent."""
     ready: bool = False
     """READY was sent."""
-    engines_subscribed: int = 0
-    front_ends: int = 0
+    peers: Peers = field(default_factory=Peers)
     held: list[tuple[WaveMessage, int, int | None]] = field(default_factory=list)
     """Wave messages that came before READY: (message, its wave, the engine it names)."""
 

@@ -7,10 +7,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from typing import Any, Literal, overload
 
 import zmq
 
-from dp_coordinator.core import events
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import (
     Answer,
@@ -25,6 +25,7 @@ from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.observer import Books, Given, Host, Observer
+from dp_coordinator.transport.peers import PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
@@ -35,7 +36,9 @@ from dp_coordinator.wire.coordinator import (
     encode_wave_state,
     engine_events,
     front_end_event,
+    sender_index,
 )
+from dp_coordinator.words import Channel
 
 log = logging.getLogger("dp_coordinator")
 
@@ -45,6 +48,10 @@ LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
+
+
+LOOK_INTERVAL = 0.25
+"""Seconds between looks at whether the peers' machines still answer."""
 
 
 class StartTimeoutError(RuntimeError):
@@ -83,11 +90,16 @@ class Loop:
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._stopping = False
+        self._sender: str | None = None
+        """Who sent the frame in hand, where that is known."""
+        self._look_at = self._began
         self.wake_up = WakeUp()
         """Ends the current wait."""
         self._poller = zmq.Poller()
         for socket in (sockets.front_publish, sockets.back_publish, sockets.back_output):
             self._poller.register(socket, zmq.POLLIN)
+        for watch in sockets.watches.values():
+            self._poller.register(watch.monitor, zmq.POLLIN)
         self._poller.register(self.wake_up.fileno(), zmq.POLLIN)
         self._inbox.connect(self.wake_up.wake)
 
@@ -115,16 +127,19 @@ class Loop:
         readable = dict(self._poller.poll(self._timeout_ms(self._clock())))
         now = self._clock()
         sockets = self._sockets
+        for watch in sockets.watches.values():
+            if watch.monitor in readable:
+                self._take_changes(watch, now)
         # Subscriptions before anything that may broadcast START, for an engine that reads START before READY dies
         # (vllm/v1/engine/core.py, `process_input_sockets`: the first message must be READY).
         if sockets.back_publish in readable:
-            self._drain(sockets.back_publish, self._on_engine_subscription, "back_publish", now)
+            self._drain(sockets.back_publish, self._on_engine_subscription, Channel.BACK_PUBLISH, now)
         # Commands next: there are few of them, and somebody waits for each.
         if self.wake_up.fileno() in readable:
             self._take_commands(now)
         # Front-ends before engines: a notice wakes ranks that sleep, and a backlog of reports would hold it up.
         if sockets.front_publish in readable:
-            self._drain(sockets.front_publish, self._on_front_end, "front_publish", now)
+            self._drain(sockets.front_publish, self._on_front_end, Channel.FRONT_PUBLISH, now)
         if sockets.back_output in readable:
             self._drain_engines(now)
         # What is due comes after what has arrived, so that a load publication tells the newest; but after every batch,
@@ -132,46 +147,71 @@ class Loop:
         # vllm/v1/engine/coordinator.py, `process_input_socket`). Snapshots and recordings come last: no step waits.
         now = self._clock()
         self._turn_by = self._host.turned(now)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_INTERVAL
+            for watch in sockets.watches.values():
+                watch.look()
         if not self._host.core.ready:
             self._while_waiting(now)
 
     def _timeout_ms(self, now: float) -> int:
         return max(0, math.ceil((min(self._turn_by, now + LONGEST_WAIT) - now) * 1000))
 
-    def _drain(
-        self, socket: zmq.Socket[bytes], read: Callable[[bytes], Event | None], channel: str, now: float
-    ) -> None:
-        for frame in _receive(socket):
+    def _take_changes(self, watch: PeerWatch, now: float) -> None:
+        for event in watch.changes():
             try:
-                event = read(frame)
+                self._host.take(event, now)
+            except Exception as error:
+                self._books.defect(watch.channel, error, now)
+
+    def _drain(
+        self,
+        socket: zmq.Socket[bytes],
+        read: Callable[[zmq.Frame, PeerWatch], Event | None],
+        channel: Channel,
+        now: float,
+    ) -> None:
+        watch = self._sockets.watches[channel]
+        for frame in _receive(socket, watch, copy=False):
+            try:
+                event = read(frame, watch)
                 if event is not None:
                     self._host.take(event, now)
             except BadFrameError as error:
-                self._books.dropped(channel, error.kind, str(error), now)
+                self._books.dropped(channel, error.kind, str(error), now, watch.sender_of(frame))
             except Exception as error:
                 self._books.defect(channel, error, now)
 
-    def _on_engine_subscription(self, frame: bytes) -> Event | None:
-        if frame == SUBSCRIBE:
-            return events.EngineSubscribed()
-        if frame == UNSUBSCRIBE:
-            return events.EngineUnsubscribed()
+    def _on_engine_subscription(self, frame: zmq.Frame, watch: PeerWatch) -> Event | None:
+        if frame.bytes == SUBSCRIBE:
+            return watch.subscribed(frame)
+        if frame.bytes == UNSUBSCRIBE:
+            self._books.passed_over("engine_unsubscribe")
+            return watch.unsubscribed(frame)
         raise BadFrameError("unexpected", r"engines send only \x01 and \x00 on back_publish")
 
-    def _on_front_end(self, frame: bytes) -> Event | None:
-        if frame == SUBSCRIBE:
-            return events.FrontEndSubscribed()
-        if frame == UNSUBSCRIBE:
-            return events.FrontEndUnsubscribed()
-        if frame[:1] in (SUBSCRIBE, UNSUBSCRIBE):
-            self._books.passed_over("topic_subscription")  # a SUB with a prefix: a harmless tap, and no front-end
-            return None
-        return front_end_event(frame, self._host.core.engine_count)
+    def _on_front_end(self, frame: zmq.Frame, watch: PeerWatch) -> Event | None:
+        data = frame.bytes
+        if data == SUBSCRIBE:
+            return watch.subscribed(frame)
+        if data == UNSUBSCRIBE:
+            self._books.passed_over("front_end_unsubscribe")
+            return watch.unsubscribed(frame)
+        if data[:1] in (SUBSCRIBE, UNSUBSCRIBE):
+            # With a topic, as no front-end of vLLM subscribes: a harmless tap.
+            return watch.subscribed(frame, "SUB") if data[:1] == SUBSCRIBE else None
+        return front_end_event(data, self._host.core.engine_count)
 
     def _drain_engines(self, now: float) -> None:
         """The hot path: runs of load reports, each taken at once, with a wave message among them now and then."""
+        watch = self._sockets.watches[Channel.BACK_OUTPUT]
         reports: list[EngineStatsReported] = []
-        for frame in _receive(self._sockets.back_output):
+        frames: Iterator[bytes]
+        if watch.wants_names(self._host.core.engine_count, now):
+            frames = self._named(watch, now)
+        else:
+            frames = _receive(self._sockets.back_output, watch, copy=True)
+        for frame in frames:
             try:
                 for event in engine_events(frame):
                     if type(event) is EngineStatsReported:
@@ -181,10 +221,21 @@ class Loop:
                         reports = []
                         self._take_from_engines(event, now)
             except BadFrameError as error:
-                self._books.dropped("back_output", error.kind, str(error), now)
+                self._books.dropped(watch.channel, error.kind, str(error), now, self._sender)
             except Exception as error:
-                self._books.defect("back_output", error, now)
+                self._books.defect(watch.channel, error, now)
         self._take_from_engines(reports, now)
+
+    def _named(self, watch: PeerWatch, now: float) -> Iterator[bytes]:
+        """Engines' frames, each after the core has heard whose connection it came through, if that is news."""
+        for frame in _receive(self._sockets.back_output, watch, copy=False):
+            self._sender = watch.sender_of(frame)
+            engine = sender_index(frame.bytes)
+            event = None if engine is None else watch.sent(frame, engine, now)
+            if event is not None:
+                self._take_from_engines(event, now)
+            yield frame.bytes
+        self._sender = None
 
     def _take_from_engines(self, given: Given, now: float) -> None:
         if not given:
@@ -250,14 +301,18 @@ class Loop:
             log.info("waiting for engines: %s", missing)
 
 
-def _receive(socket: zmq.Socket[bytes]) -> Iterator[bytes]:
-    """What has arrived, at most a batch of it, each frame as soon as it is taken.
+@overload
+def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[True]) -> Iterator[bytes]: ...
+@overload
+def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[False]) -> Iterator[zmq.Frame]: ...
+def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: bool) -> Iterator[Any]:
+    """What has arrived, at most a batch of it, each frame as soon as it is taken; without a copy it tells its sender.
 
     Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next one.
     """
     recv, no_block = socket.recv, zmq.NOBLOCK
     try:
         for _ in range(BATCH):
-            yield recv(no_block)
+            yield recv(no_block, copy)
     except zmq.Again:
-        return
+        watch.drained()

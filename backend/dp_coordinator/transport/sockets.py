@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import count
 
 import zmq
 
 from dp_coordinator.mailbox import Endpoints
 from dp_coordinator.settings import SettingsError
+from dp_coordinator.transport.peers import PeerWatch
+from dp_coordinator.words import Channel
 
 RECEIVE_HWM = 10_000
 """Messages per peer. Beyond it vLLM's engines queue on their side (their limits are off), and nothing is lost."""
@@ -15,6 +18,10 @@ SEND_HWM = 10_000
 """Messages per peer. A front-end that reads nothing for minutes loses old loads; every later one has the wave too."""
 MAX_MESSAGE = 64 << 20
 """Bytes; libzmq closes the connection of a peer that sends more, before it takes up memory."""
+KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 4, zmq.TCP_KEEPALIVE_INTVL: 3, zmq.TCP_KEEPALIVE_CNT: 3}
+"""Seconds, and probes: a link that died without a word is noticed after 13 s. See docs/decisions."""
+UNACKNOWLEDGED_MS = 13_000
+"""The same while something is on its way. A process that is stopped for less does not lose its connection."""
 IO_THREADS = 2
 """libzmq's threads: START is written to one engine after the other, and two threads halve the wait of the last one."""
 
@@ -29,10 +36,13 @@ class Sockets:
     def __init__(self, front_publish_address: str, back_output_address: str, back_publish_address: str) -> None:
         """Bind all three, or raise `BindError` and leave nothing bound. TCP port 0 or * picks a free port."""
         self.context = zmq.Context(io_threads=IO_THREADS)
+        self.watches: dict[Channel, PeerWatch] = {}
+        """Who is connected to each."""
+        self._peer_ids = count(1)
         try:
-            self.front_publish = self._bind("front_publish", zmq.XPUB, front_publish_address)
-            self.back_output = self._bind("back_output", zmq.PULL, back_output_address)
-            self.back_publish = self._bind("back_publish", zmq.XPUB, back_publish_address)
+            self.front_publish = self._bind(Channel.FRONT_PUBLISH, zmq.XPUB, front_publish_address)
+            self.back_output = self._bind(Channel.BACK_OUTPUT, zmq.PULL, back_output_address)
+            self.back_publish = self._bind(Channel.BACK_PUBLISH, zmq.XPUB, back_publish_address)
         except BaseException:
             self.context.destroy(linger=0)
             raise
@@ -56,7 +66,7 @@ class Sockets:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _bind(self, name: str, kind: int, address: str) -> zmq.Socket[bytes]:
+    def _bind(self, channel: Channel, kind: int, address: str) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self.context.socket(kind)
         socket.setsockopt(zmq.RCVHWM, RECEIVE_HWM)
         socket.setsockopt(zmq.SNDHWM, SEND_HWM)
@@ -66,10 +76,14 @@ class Sockets:
         if kind == zmq.XPUB:
             # Without it only the first of many equal subscriptions is seen, with VERBOSE only the last unsubscription.
             socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        for option, value in KEEPALIVE.items():
+            socket.setsockopt(option, value)
+        socket.setsockopt(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
+        self.watches[channel] = PeerWatch(channel, socket, self._peer_ids)
         try:
             socket.bind(address)
         except zmq.ZMQError as error:
-            raise BindError(f"cannot bind {name} to {address}: {error.strerror or error}") from None
+            raise BindError(f"cannot bind {channel.value} to {address}: {error.strerror or error}") from None
         return socket
 
 

@@ -30,6 +30,7 @@ MAX_FRAME = 1 << 20
 _MAX_COUNT = (1 << 53) - 1  # exact in every JSON reader, far beyond any wave or step
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 
 
 class BadFrameError(ValueError):
@@ -59,6 +60,11 @@ class _EngineCoreOutputs(msgspec.Struct, array_like=True, gc=False):
     start_wave: _Count | None = None
 
 
+class _Sender(msgspec.Struct, array_like=True, gc=False):
+    engine_index: _Index
+
+
+_decode_sender = msgspec.msgpack.Decoder(_Sender).decode
 _decode_outputs = msgspec.msgpack.Decoder(_EngineCoreOutputs).decode
 _decode_notice = msgspec.msgpack.Decoder(tuple[int | bytes, int]).decode
 _decode_scale = msgspec.msgpack.Decoder(tuple[Literal["SCALE_ELASTIC_EP"], int]).decode
@@ -96,6 +102,14 @@ def engine_events(frame: bytes) -> Sequence[Event]:
     if outputs.start_wave is not None:
         return (*events, StartWaveRequested(index, outputs.start_wave))
     return events
+
+
+def sender_index(frame: bytes) -> int | None:
+    """The engine that a frame from back_output says it is of, even if the rest cannot be read."""
+    try:
+        return _decode_sender(frame[:MAX_FRAME]).engine_index
+    except _DECODE_ERRORS:
+        return None
 
 
 def front_end_event(frame: bytes, engine_count: int) -> NewRequestNotified | EngineCountChanged:

@@ -130,7 +130,7 @@ def test_topic_subscription(with_notices):
     theirs, ours = both(on_front(b"\x01topic"), LATER)
     assert (theirs.ended, starts(theirs)) == ("DecodeError", [])
     assert (ours.ended, starts(ours)) == (None, [[0, 0]])
-    assert ours.verdicts["topic_subscription", "accepted"] == 1
+    assert ours.verdicts["tap_subscribe", "accepted"] == 1
 
 
 @shows("stray_on_back_publish")
