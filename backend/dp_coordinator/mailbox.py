@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
-from dp_coordinator.messages import Playback
+from dp_coordinator.messages import Endpoints, Playback
 
 EVENT_LOG_SIZE = 4096
 INBOX_SIZE = 256
@@ -152,15 +152,6 @@ class Inbox:
             taken = list(self._waiting)
             self._waiting.clear()
         return taken
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """The three addresses as really bound (a TCP port 0 is replaced by the real one)."""
-
-    front_publish: str
-    back_output: str
-    back_publish: str
 
 
 class Recent(Protocol):

@@ -7,6 +7,7 @@ monotonic clock. Numbers that were never reported are null.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -51,8 +52,9 @@ class Engine(msgspec.Struct, frozen=True):
     """Seen stepping in the wave that is open."""
 
 
-class EndpointInfo(msgspec.Struct, frozen=True):
-    """Where engines and front-ends connect."""
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where engines and front-ends connect: the addresses as bound (a TCP port 0 is replaced by the real one)."""
 
     front_publish: str
     back_output: str
@@ -88,13 +90,13 @@ class Situation(msgspec.Struct, frozen=True):
 class State(Situation, frozen=True):
     """`GET /api/v1/state`."""
 
-    stepping: list[int]
+    stepping: Sequence[int]
     """Ranks seen stepping in the open wave."""
     engines: list[Engine]
     dialect: str
     wave_coordination: bool
     min_stats_update_interval_ms: int
-    endpoints: EndpointInfo
+    endpoints: Endpoints
     start_blocked: str | None
     """Why a manual start would be refused now; null when it would be accepted."""
     uptime_s: float
@@ -215,9 +217,9 @@ class Alarm(msgspec.Struct, frozen=True):
     meaning: str
     remedy: str
     """What to do."""
-    engines: list[int]
+    engines: Sequence[int]
     """Ranks it is about; empty where none can be named."""
-    counts: dict[str, int]
+    counts: Mapping[str, int]
     """Its numbers, by name: subscribed and expected engines, bad frames by channel and verdict, ..."""
 
 
@@ -257,7 +259,7 @@ class Action(msgspec.Struct, frozen=True):
     asked_at: float
     age_s: float
     seen: list[RankSeen]
-    silent: list[int]
+    silent: Sequence[int]
     collective: bool
     """True when something collective was the evidence: a finished step, or the wave's end, takes every rank."""
     took_s: float | None
@@ -418,7 +420,7 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     data_age_s: float
     wave_coordination: bool
     dialect: str
-    endpoints: EndpointInfo
+    endpoints: Endpoints
     start_blocked: str | None
     waves: list[WaveInfo]
     """The newest 20, newest first."""

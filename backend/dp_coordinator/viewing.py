@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from dp_coordinator.core.effects import BroadcastStartWave, Effect, LogEvent, PublishLoad, PublishWaveState
 from dp_coordinator.core.snapshot import Snapshot
-from dp_coordinator.mailbox import Counters, Endpoints, Mailbox
-from dp_coordinator.messages import Playback
+from dp_coordinator.mailbox import Counters, Mailbox
+from dp_coordinator.messages import Endpoints, Playback
 from dp_coordinator.recorder import entries
 from dp_coordinator.recorder.entries import CheckpointBody, RecordedLogEntry, Reports
 from dp_coordinator.recorder.replay import Runner

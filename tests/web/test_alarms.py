@@ -133,7 +133,7 @@ def test_ranks_are_named_and_a_restart_is_told() -> None:
         mailbox.loop_alive_at = now
         looking.look(now)
     [alarm] = looking.messages(105.0, WallClock())
-    assert (alarm.kind, alarm.engines, alarm.age_s) == ("asked_not_stepping", [0, 1], 5.0)
+    assert (alarm.kind, alarm.engines, alarm.age_s) == ("asked_not_stepping", (0, 1), 5.0)
     rejoining = RecoveryState(RecoveryPhase.REJOINING, 3, 100.0, 1, 2, None)
     mailbox.snapshot = snapshot(**changes, recovery=rejoining)
     assert kinds(looking, 105.5) == []

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import zmq
 
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 
 RECEIVE_HWM = 10_000
 """Messages per peer. Beyond it vLLM's engines queue on their side (their limits are off), and nothing is lost."""

@@ -12,7 +12,7 @@ from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
-from dp_coordinator.web.views import WallClock, seconds
+from dp_coordinator.web.views import WallClock, seconds, told
 from dp_coordinator.words import AlarmKind, Severity
 
 LOOK_INTERVAL_S = 0.25
@@ -69,23 +69,9 @@ class AlarmBoard:
         listed = sorted(
             self.standing.values(), key=lambda alarm: (alarm.severity is not Severity.CRITICAL, alarm.since)
         )
-        return [_message(alarm, now, clock) for alarm in listed]
+        return [told(m.Alarm, alarm, since=clock.of(alarm.since), age_s=seconds(now - alarm.since)) for alarm in listed]
 
 
 def _fields(alarm: Alarm) -> dict[str, object]:
     fields: dict[str, object] = {"alarm": alarm.kind.value, "severity": alarm.severity.value, "title": alarm.title}
     return fields | {"engines": list(alarm.engines), "counts": dict(alarm.counts)}
-
-
-def _message(alarm: Alarm, now: float, clock: WallClock) -> m.Alarm:
-    return m.Alarm(
-        kind=alarm.kind,
-        severity=alarm.severity,
-        since=clock.of(alarm.since),
-        age_s=seconds(now - alarm.since),
-        title=alarm.title,
-        meaning=alarm.meaning,
-        remedy=alarm.remedy,
-        engines=list(alarm.engines),
-        counts=dict(alarm.counts),
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dp_coordinator.mailbox import EventLog
-from dp_coordinator.messages import EventPage
+from dp_coordinator.messages import Event, EventPage
 from dp_coordinator.web import views
 
 
@@ -30,7 +30,7 @@ def page(
     else:
         wanted, rest = wanted[:limit], wanted[limit:]
     return EventPage(
-        events=[views.event(entry, clock) for entry in wanted],
+        events=[views.event(entry, clock, Event) for entry in wanted],
         next_since=wanted[-1].seq if rest else last,
         last_seq=last,
         truncated=earlier_life or (since is not None and first > after + 1),

@@ -11,7 +11,7 @@ from websockets.frames import Frame, Opcode
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
-from dp_coordinator.messages import PROTOCOL, GapMessage, Hello
+from dp_coordinator.messages import PROTOCOL, EventMessage, GapMessage, Hello
 from dp_coordinator.web import views
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.stream.viewer import Viewer
@@ -51,7 +51,7 @@ class Feed:
         if entries and entries[0].seq != self.last_seq + 1:
             self._events.clear()  # a flood went past us: what is held must be without gaps
         for entry in entries:
-            self._events.append(encode(views.event_message(entry, self._clock)))
+            self._events.append(encode(views.event(entry, self._clock, EventMessage)))
             self.last_seq = entry.seq
 
     def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
