@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import asdict
 
 from dp_coordinator.words import (
     ActionState,
@@ -360,24 +361,16 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
 
     def rows(self) -> list[Engine]:
         """The same with one row for each rank."""
-        status = dict.fromkeys(range(len(self.restarts)), self.status.most)
-        for other, ranks in self.status.others.items():
-            status |= dict.fromkeys(ranks, other)
-        stepping = set(self.stepping)
-        rows = zip(
-            self.waiting,
-            self.running,
-            self.kv_cache_usage,
-            self.step_counter,
-            self.current_wave,
-            self.age_s,
-            self.restarts,
-            strict=False,
-        )
-        return [
-            Engine(index, waiting, running, usage, step, wave, age, status[index], restarts, index in stepping)
-            for index, (waiting, running, usage, step, wave, age, restarts) in enumerate(rows)
-        ]
+        ranks, stepping = range(len(self.restarts)), set(self.stepping)
+        status = dict.fromkeys(ranks, self.status.most)
+        for other, others in self.status.others.items():
+            status |= dict.fromkeys(others, other)
+        columns = asdict(self) | {
+            "index": ranks,
+            "status": [status[rank] for rank in ranks],
+            "stepping": [rank in stepping for rank in ranks],
+        }
+        return [Engine(*row) for row in zip(*(columns[name] for name in Engine.__struct_fields__), strict=False)]
 
 
 class Notice(msgspec.Struct, frozen=True):
