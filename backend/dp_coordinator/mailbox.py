@@ -106,12 +106,6 @@ class EventLog:
                 return list(self._entries)
             return [self._entries[i] for i in range(-missing, 0)]
 
-    @property
-    def oldest_seq(self) -> int:
-        """The number of the oldest entry still held; last_seq + 1 when empty."""
-        with self._lock:
-            return self._entries[0].seq if self._entries else self.last_seq + 1
-
 
 class Inbox:
     """Commands for the loop. `wake` is called after each post, on the posting thread."""

@@ -12,19 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec.structs import asdict
 
-from dp_coordinator.words import (
-    ActionState,
-    AlarmKind,
-    EngineStatus,
-    EventGroup,
-    NoticeKind,
-    Phase,
-    PhaseWord,
-    RecoveryPhase,
-    Severity,
-    Tone,
-    WaveCause,
-)
+from dp_coordinator import words
 
 PROTOCOL = 2
 """The stream's; a viewer that was made for another number understands nothing of it, and says so."""
@@ -47,7 +35,7 @@ class Engine(msgspec.Struct, frozen=True):
     step_counter: int | None
     current_wave: int | None
     age_s: float | None
-    status: EngineStatus
+    status: words.EngineStatus
     restarts: int
     stepping: bool
     """Seen stepping in the wave that is open."""
@@ -67,8 +55,8 @@ class Situation(msgspec.Struct, frozen=True):
 
     current_wave: int
     engines_running: bool
-    phase: Phase
-    phase_word: PhaseWord
+    phase: words.Phase
+    phase_word: words.PhaseWord
     phase_text: str
     """The phase in a sentence, with what was asked apart from what was seen."""
     phase_age_s: float
@@ -136,7 +124,7 @@ class Play(msgspec.Struct, forbid_unknown_fields=True):
 class Recovery(msgspec.Struct, frozen=True):
     """How far a coordinator that came back from a crash has got."""
 
-    phase: RecoveryPhase
+    phase: words.RecoveryPhase
     """rejoining: engines subscribe again; settling: START went out, one wave_complete is awaited; done."""
     resumed_wave: int
     """The wave it came back with."""
@@ -153,7 +141,7 @@ class WaveInfo(msgspec.Struct, frozen=True):
     """One wave; `GET /api/v1/waves` lists them newest first."""
 
     number: int
-    cause: WaveCause
+    cause: words.WaveCause
     cause_engine: int | None
     asked_at: float | None
     started_at: float | None
@@ -172,8 +160,8 @@ class Event(msgspec.Struct, frozen=True):
     seq: int
     at: float
     kind: str
-    group: EventGroup
-    tone: Tone
+    group: words.EventGroup
+    tone: words.Tone
     text: str
     """What happened, in a sentence. Text from outside is in it as it came."""
     fields: Mapping[str, object]
@@ -206,8 +194,8 @@ class EnginePage(msgspec.Struct, frozen=True):
 class Alarm(msgspec.Struct, frozen=True):
     """Something that is wrong now. It goes away by itself when that is over."""
 
-    kind: AlarmKind
-    severity: Severity
+    kind: words.AlarmKind
+    severity: words.Severity
     """critical: requests hang, or soon will."""
     since: float
     """When it began, which may be earlier than it was raised."""
@@ -235,7 +223,7 @@ class History(msgspec.Struct, frozen=True):
 
     at: list[float]
     current_wave: list[int]
-    phase: list[Phase]
+    phase: list[words.Phase]
     waiting: list[int | None]
     running: list[int | None]
     front_ends: list[int]
@@ -256,7 +244,7 @@ class Action(msgspec.Struct, frozen=True):
     wave: int
     reason: str
     caller: str
-    state: ActionState
+    state: words.ActionState
     asked_at: float
     age_s: float
     seen: list[RankSeen]
@@ -339,8 +327,8 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
 class Statuses(msgspec.Struct, frozen=True):
     """What every rank is, in short: a word for each of a thousand would be a sixth of all that is sent."""
 
-    most: EngineStatus
-    others: dict[EngineStatus, list[int]]
+    most: words.EngineStatus
+    others: dict[words.EngineStatus, list[int]]
     """The ranks that are something else."""
 
 
@@ -376,8 +364,8 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
 class Notice(msgspec.Struct, frozen=True):
     """Something that a viewer should be told in passing, for as long as it is here."""
 
-    kind: NoticeKind
-    tone: Tone
+    kind: words.NoticeKind
+    tone: words.Tone
     text: str
 
 

@@ -50,10 +50,6 @@ class WallClock:
             self._offset = offset
         return round(monotonic + self._offset, 3)
 
-    def maybe(self, monotonic: float | None) -> float | None:
-        """The same, None for None."""
-        return None if monotonic is None else self.of(monotonic)
-
 
 def told(message: type[M], seen: object, clock: WallClock | None = None, /, **made: Any) -> M:
     """The message that tells of what was `seen`: fields that are not `made` here have the same name there.
@@ -63,7 +59,7 @@ def told(message: type[M], seen: object, clock: WallClock | None = None, /, **ma
     for name in message.__struct_fields__:
         if name not in made:
             value = getattr(seen, name)
-            made[name] = clock.maybe(value) if clock and name.endswith("_at") else value
+            made[name] = clock.of(value) if clock and value is not None and name.endswith("_at") else value
     return message(**made)
 
 

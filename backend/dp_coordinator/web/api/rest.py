@@ -25,6 +25,13 @@ from dp_coordinator.web.settings import WebSettings
 
 _SEQ_AT_MOST = 2**53 - 1
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
+Since = Annotated[int | None, Query(ge=0, le=_SEQ_AT_MOST, description="After this number; without it the newest.")]
+Kinds = Annotated[
+    list[Annotated[str, Query(min_length=1, max_length=64)]],
+    Query(max_length=32, description="Only this kind; may be given several times."),
+]
+Window = Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")]
+Moment = Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")]
 
 
 def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock) -> APIRouter:
@@ -52,19 +59,8 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
         return json_response(WavePage(views.waves(mailbox.snapshot, limit, mailbox.clock(), clock)))
 
     @router.get("/events", responses=responds("EventPage", "Oldest first."))
-    async def event_log(
-        since: Annotated[
-            int | None, Query(ge=0, le=_SEQ_AT_MOST, description="After this number; without it the newest.")
-        ] = None,
-        kind: Annotated[
-            list[Annotated[str, Query(min_length=1, max_length=64)]],
-            Query(max_length=32, description="Only this kind; may be given several times."),
-        ] = [],  # noqa: B006  (FastAPI copies it)
-        limit: Limit = 100,
-    ) -> Response:
-        return json_response(
-            events.page(mailbox.log, clock, mailbox.started_at, since=since, kinds=frozenset(kind), limit=limit)
-        )
+    async def event_log(since: Since = None, kind: Kinds = [], limit: Limit = 100) -> Response:  # noqa: B006  (copied)
+        return json_response(events.page(mailbox, clock, since, frozenset(kind), limit))
 
     return router
 
@@ -74,15 +70,11 @@ def history_routes(past: Past, clock: views.WallClock, mailbox: Mailbox) -> APIR
     router = api_router("state")
 
     @router.get("/history", responses=responds("History", "Columns."))
-    async def history(
-        window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
-    ) -> Response:
+    async def history(window_s: Window = 300) -> Response:
         return json_response(past.totals(window_s, mailbox.clock(), clock))
 
     @router.get("/history/states", responses=responds("StateHistory", "Whole states, a minute of them or less."))
-    async def states(
-        at: Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")],
-    ) -> Response:
+    async def states(at: Moment) -> Response:
         return json_response(past.states(at, clock))
 
     return router

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, TypeGuard, get_args
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 
@@ -51,17 +51,14 @@ def _field_docs() -> dict[str, dict[str, str]]:
     for node in ast.parse(inspect.getsource(messages)).body:
         if not isinstance(node, ast.ClassDef):
             continue
+        own = docs.setdefault(node.name, {})
         for base in node.bases:
-            if isinstance(base, ast.Name):
-                docs[node.name] = dict(docs.get(base.id, {}))
-        for field, after in zip(node.body, node.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(after):
-                docs.setdefault(node.name, {})[field.target.id] = " ".join(ast.literal_eval(after.value).split())
+            own |= docs.get(ast.unparse(base), {})
+        for pair in zip(node.body, node.body[1:], strict=False):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=field)), ast.Expr(value=ast.Constant(value=str(text))):
+                    own[field] = " ".join(text.split())
     return docs
-
-
-def _is_text(node: ast.stmt) -> TypeGuard[ast.Expr]:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def document() -> Schema:
