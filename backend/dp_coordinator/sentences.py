@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 from dp_coordinator.core.snapshot import RecoveryState, Snapshot, StartAction
@@ -42,14 +43,9 @@ def duration(seconds: float) -> str:
 
 def ranks(indexes: Iterable[int], named: int = 8) -> str:
     """`rank 3`, `ranks 3 and 5`, `ranks 0-3, 7 and 9 more`: runs of three or more are joined."""
-    runs: list[list[int]] = []
-    for index in sorted(indexes):
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
     parts: list[tuple[str, int]] = []
-    for run in runs:
+    for _, numbered in groupby(enumerate(sorted(indexes)), lambda pair: pair[1] - pair[0]):  # the same along a run
+        run = [index for _, index in numbered]
         parts += [(f"{run[0]}-{run[-1]}", len(run))] if len(run) > 2 else [(str(index), 1) for index in run]
     listed = [text for text, _ in parts[:named]]
     if more := sum(size for _, size in parts[named:]):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dp_coordinator import messages as m
-from dp_coordinator.alarms.kinds import AlarmKind
+from dp_coordinator.alarms.kinds import TEXTS, AlarmKind
 from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
@@ -58,7 +58,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
         assert 0 <= alarm.age_s < 20
         [told] = listed(running)
         assert (told.kind, told.since, told.title, told.meaning, told.remedy) == (
-            (alarm.kind, alarm.since, alarm.title, alarm.meaning, alarm.remedy)
+            (alarm.kind, alarm.since, alarm.title, *TEXTS[alarm.kind])
         )
         assert {kind for kind, stands in kinds_in_metrics(running).items() if stands} == {"engine_gone"}
         running.loop.feed(EngineSubscribed())

@@ -9,7 +9,7 @@ from bisect import bisect_left
 
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
-from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.alarms.kinds import TEXTS, Alarm
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.views import WallClock, seconds, told
@@ -69,9 +69,14 @@ class AlarmBoard:
         listed = sorted(
             self.standing.values(), key=lambda alarm: (alarm.severity is not Severity.CRITICAL, alarm.since)
         )
-        return [told(m.Alarm, alarm, since=clock.of(alarm.since), age_s=seconds(now - alarm.since)) for alarm in listed]
+        return [_message(alarm, now, clock) for alarm in listed]
 
 
 def _fields(alarm: Alarm) -> dict[str, object]:
     fields: dict[str, object] = {"alarm": alarm.kind.value, "severity": alarm.severity.value, "title": alarm.title}
     return fields | {"engines": list(alarm.engines), "counts": dict(alarm.counts)}
+
+
+def _message(alarm: Alarm, now: float, clock: WallClock) -> m.Alarm:
+    since, (meaning, remedy) = alarm.since, TEXTS[alarm.kind]
+    return told(m.Alarm, alarm, since=clock.of(since), age_s=seconds(now - since), meaning=meaning, remedy=remedy)

@@ -28,9 +28,8 @@ def routes(mailbox: Mailbox) -> APIRouter:
     async def recording() -> Response:
         held = mailbox.recording
         if held is None:
-            raise ProblemError(
-                "not-recording", "nothing is recorded: start the coordinator with --record DIR to have recordings"
-            )
+            detail = "nothing is recorded: start the coordinator with --record DIR to have recordings"
+            raise ProblemError("not-recording", detail)
         caught_up = asyncio.wrap_future(held.caught_up())
         mailbox.inbox.wake()
         await asyncio.wait({caught_up}, timeout=CATCH_UP_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 
 import msgspec
@@ -56,17 +57,16 @@ class Feed:
 
     def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Encode the state, with ages as of `now`."""
-        alarms = self._alarms.messages(now, self._clock)
-        message = views.snapshot_message(
-            self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after
-        )
+        message = self._told(views.snapshot_message, snapshot, now)
         self._snapshot = self._snapshot[0] + 1, frame(encode(message))
 
     def kept_state(self, snapshot: Snapshot, now: float) -> bytes:
         """The state as JSON for the past, with ages as of `now`."""
+        return encode(views.shortened(self._told(views.state_at, snapshot, now)))
+
+    def _told(self, tell: Callable[..., views.M], snapshot: Snapshot, now: float) -> views.M:
         alarms = self._alarms.messages(now, self._clock)
-        state = views.state_at(self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after)
-        return encode(views.shortened(state))
+        return tell(self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after)
 
     def hello(self, since: int | None) -> Hello:
         """What a viewer is told before all else who asks for the events after `since`."""
