@@ -6,9 +6,9 @@ Texts from outside (a reason, a caller, a frame's fault) are in them as they cam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from dp_coordinator.core.snapshot import RecoveryState, Snapshot, StartAction
 from dp_coordinator.words import (
@@ -189,11 +189,8 @@ def _started(f: Fields) -> str:
     return f"came back (restart {f['restarts']}){wave}"
 
 
-def _silent(f: Fields) -> str:
-    silent = f["silent"]
-    if not isinstance(silent, Sequence):
-        raise TypeError("silent")
-    return ranks(silent)
+def _urgency(f: Fields) -> Tone:
+    return Tone.BAD if f.get("severity") == Severity.CRITICAL else Tone.WARN
 
 
 _PARTS: Mapping[str, Callable[[Fields], str]] = {
@@ -204,7 +201,7 @@ _PARTS: Mapping[str, Callable[[Fields], str]] = {
     "MORE": lambda f: f" (and {f['suppressed']} more not logged)" if f.get("suppressed") else "",
     "NOW": _subscribed,
     "SEEN": lambda f: "all" if f.get("collective") else str(f["seen"]),
-    "SILENT": _silent,
+    "SILENT": lambda f: ranks(cast(Iterable[int], f["silent"])),  # a TypeError when it is something else
     "STARTED": _started,
     "WHY": _why,
 }
@@ -250,10 +247,7 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "manual_start_timed_out": (Tone.BAD, "Manual start of wave {wave} timed out: {SILENT} silent"),
     },
     EventGroup.ALARMS: {
-        "alarm_raised": (
-            lambda f: Tone.BAD if f.get("severity") == Severity.CRITICAL else Tone.WARN,
-            "Alarm: {title}",
-        ),
+        "alarm_raised": (_urgency, "Alarm: {title}"),
         "alarm_cleared": (Tone.GOOD, "Over{AFTER}: {title}"),
     },
     EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}: {DETAIL}{MORE}")},

@@ -66,9 +66,8 @@ class AlarmBoard:
 
     def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:
         """The alarms that stand, critical ones first, the oldest of each first."""
-        listed = sorted(
-            self.standing.values(), key=lambda alarm: (alarm.severity is not Severity.CRITICAL, alarm.since)
-        )
+        stand = self.standing.values()
+        listed = sorted(stand, key=lambda alarm: (alarm.severity is not Severity.CRITICAL, alarm.since))
         return [_message(alarm, now, clock) for alarm in listed]
 
 

@@ -68,10 +68,6 @@ def seconds(value: float) -> float:
     return round(max(0.0, value), 3)
 
 
-def _age(now: float, then: float | None) -> float | None:
-    return None if then is None else seconds(now - then)
-
-
 def data_age(mailbox: Mailbox, snapshot: Snapshot, now: float) -> float:
     """Seconds since the loop vouched for a snapshot: it makes no new one while nothing changes, but goes on turning."""
     vouched_at = mailbox.loop_alive_at - SNAPSHOT_DELAY_S
@@ -84,9 +80,8 @@ def statuses(snapshot: Snapshot, now: float, stale_after: float) -> m.Statuses:
     counted = {status: of_each.count(status) for status in EngineStatus}
     most = max(EngineStatus, key=lambda status: counted[status])
     others = (status for status, count in counted.items() if count and status is not most)
-    return m.Statuses(
-        most, {other: [rank for rank, status in enumerate(of_each) if status is other] for other in others}
-    )
+    ranks = {other: [rank for rank, status in enumerate(of_each) if status is other] for other in others}
+    return m.Statuses(most, ranks)
 
 
 def _status_of_each(snapshot: Snapshot, now: float, stale_after: float) -> list[EngineStatus]:
@@ -142,7 +137,7 @@ def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallCloc
         "phase_word": sentences.phase_word(snapshot),
         "phase_text": sentences.phase_text(snapshot, now),
         "phase_age_s": seconds(now - snapshot.phase_since),
-        "asked_age_s": _age(now, snapshot.asked_at),
+        "asked_age_s": None if snapshot.asked_at is None else seconds(now - snapshot.asked_at),
         "totals": m.Totals(snapshot.waiting, snapshot.running),
         "restarts": mailbox.restarts,
         "recovery": recovery(snapshot, clock),

@@ -165,9 +165,7 @@ def operating_routes(mailbox: Mailbox, settings: WebSettings, metrics: Metrics) 
         )
 
     for path in ("/livez", "/healthz", "/health"):
-        router.add_api_route(
-            path, livez, methods=["GET"], responses=lives, name=path, include_in_schema=path == "/livez"
-        )
+        router.add_api_route(path, livez, responses=lives, name=path, include_in_schema=path == "/livez")
 
     @router.get("/readyz", responses=responds("Health", "Every engine subscribed, after a restart again."))
     async def readyz(verbose: str | None = None) -> Response:

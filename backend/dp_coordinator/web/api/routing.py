@@ -25,7 +25,7 @@ def json_response(value: object, status: int = 200, headers: dict[str, str] | No
 
 
 def responds(type_: str, what: str, status: int = 200) -> Described:
-    """How OpenAPI describes a route's responses; the schemas come from messages.py (openapi.py)."""
+    """How OpenAPI describes a route's responses; the schemas come from messages.py (schema.py)."""
     schema = {"$ref": f"#/components/schemas/{type_}"}
     return {status: {"description": what, "content": {"application/json": {"schema": schema}}}, "default": PROBLEM}
 

@@ -112,24 +112,23 @@ _SCALARS = {"string": "text", "integer": "num", "number": "num", "boolean": "tru
 
 def _check(schema: Schema) -> str:
     """The check for the part of JSON schema that msgspec makes of our types. Raises `ValueError` for another."""
-    kind = schema.get("type")
-    if "$ref" in schema:
-        return "is" + str(schema["$ref"]).removeprefix(REF)
-    if "enum" in schema:
-        return f"oneOf({', '.join(json.dumps(value) for value in schema['enum'])})"
-    if "anyOf" in schema:
-        [option] = [option for option in schema["anyOf"] if option != {"type": "null"}]
-        return f"nullable({_check(option)})"
-    if "properties" in schema:
-        return _object(schema)
-    if kind == "array":
-        return f"list({_check(schema['items'])})"
-    if kind == "object":
-        return f"dictionary({_check(schema['additionalProperties'])})"
-    if kind in _SCALARS:
-        return _SCALARS[kind]
-    if schema == _ANY:
-        return "anything"
+    match schema:
+        case {"$ref": ref}:
+            return "is" + str(ref).removeprefix(REF)
+        case {"enum": values}:
+            return f"oneOf({', '.join(map(json.dumps, values))})"
+        case {"anyOf": [option, {"type": "null"}]} | {"anyOf": [{"type": "null"}, option]}:
+            return f"nullable({_check(option)})"
+        case {"properties": _}:
+            return _object(schema)
+        case {"type": "array", "items": items}:
+            return f"list({_check(items)})"
+        case {"type": "object", "additionalProperties": values}:
+            return f"dictionary({_check(values)})"
+        case {"type": "string" | "integer" | "number" | "boolean" as scalar}:
+            return _SCALARS[scalar]
+        case _ if schema == _ANY:
+            return "anything"
     raise ValueError(f"no TypeScript for {schema!r}")
 
 
