@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dp_coordinator.journal import last_entry
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process import Bound, serve
 from dp_coordinator.settings import SettingsError, checked

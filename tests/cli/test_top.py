@@ -24,7 +24,7 @@ from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import (
     PROTOCOL,
     Alarm,
-    EndpointInfo,
+    Endpoints,
     EngineColumnsMessage,
     EventMessage,
     GapMessage,
@@ -90,7 +90,7 @@ def snapshot(count: int = 3, **changes: object) -> SnapshotMessage:
         "engines": columns(count),
         "wave_coordination": True,
         "dialect": "0.33",
-        "endpoints": EndpointInfo("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
+        "endpoints": Endpoints("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
         "start_blocked": None,
         "waves": WAVES.waves,
         "actions": [],

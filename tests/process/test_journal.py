@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.journal import BLOCK, Deployment, Journal, JournalError, last_entry
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 
 DEPLOYMENT = Deployment(4, "0.32", True, "tcp://127.0.0.1:*", "ipc:///tmp/a", "ipc:///tmp/b")
 ENDPOINTS = Endpoints("tcp://127.0.0.1:4711", "ipc:///tmp/a", "ipc:///tmp/b")

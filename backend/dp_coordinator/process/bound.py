@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
 
 
