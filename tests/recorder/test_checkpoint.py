@@ -74,14 +74,14 @@ def test_it_goes_on_as_if_nothing_had_been(dialect, waves, past, before, after):
     core.handle(EngineSubscribed(), 0.0)
     core.handle(EngineSubscribed(), 0.0)
     _, now = play(core, before, 0.0)
-    written = entries.checkpoint_body(7, now, 1e9, core.checkpoint())
+    written = entries.encode(entries.CheckpointBody(7, now, 1e9, core.checkpoint()))
     expected = play(core, after, now)
-    read = entries.checkpoint_body_of(written)
-    assert entries.checkpoint_body(read.index, read.at, read.wall, read.state) == written
+    read = entries.body_of(written, entries.CheckpointBody)
+    assert entries.encode(read) == written
     again = Coordinator.from_checkpoint(read.state)
     assert play(again, after, now) == expected
     assert again.snapshot(now) == core.snapshot(now)
-    assert entries.checkpoint_body_of(written).state == read.state, "the core changed its checkpoint"
+    assert entries.body_of(written, entries.CheckpointBody).state == read.state, "the core changed its checkpoint"
 
 
 def test_a_checkpoint_stays_as_it_was_taken():

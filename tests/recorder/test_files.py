@@ -52,7 +52,7 @@ def test_any_frames_are_replayed_to_the_same_effects(tmp_path_factory, frames, d
                 desk.engines_say(engine_frame)
             else:
                 desk.front_end_says(front_end_frame)
-            desk.recording.tape._wishes.checkpoint |= checkpoint
+            desk.recording.tape._requests.checkpoint |= checkpoint
     (file,) = files(folder)
     summary = replayed(file)
     assert whole(summary), summary
@@ -66,7 +66,7 @@ def small(tmp_path):
         desk.ready()
         desk.feed(StartWaveRequested(1, 0))
         desk.feed(*(EngineStatsReported(rank, 1, 2, 0.5, 1, 0) for rank in range(2)))
-        desk.recording.tape._wishes.checkpoint = True
+        desk.recording.tape._requests.checkpoint = True
         desk.turn(0.2)
         desk.feed(WaveCompleted(0, 0))
         desk.feed(ManualStartRequested("a try", "test"))
@@ -171,7 +171,7 @@ def test_an_effect_too_many_is_named(small, tmp_path):
     def without_the_last(chunk):
         if chunk.kind != RECORDS or b"SendReady" not in chunk.body:
             return [chunk]
-        batch = entries.records_body_of(chunk.body)
+        batch = entries.body_of(chunk.body, entries.RecordsBody)
         second = batch.records[1]
         second.out = msgspec.Raw(pack(msgspec.msgpack.decode(second.out)[:-1]))
         return [replace(chunk, body=pack(batch))]

@@ -14,7 +14,7 @@ from dp_coordinator.cli import render
 from dp_coordinator.cli.commands import RecordingOptions, ReplayOptions, ViewOptions
 from dp_coordinator.cli.settings import USAGE_ERROR, UsageError
 from dp_coordinator.recorder.chunks import SUFFIX, NotARecordingError
-from dp_coordinator.recorder.reader import Source, sources
+from dp_coordinator.recorder.reader import Source
 from dp_coordinator.recorder.replay import Difference, Summary
 from dp_coordinator.recorder.replay import replay as run_again
 from dp_coordinator.recorder.timeline import Timeline
@@ -48,7 +48,7 @@ def opened(options: RecordingOptions) -> list[Source]:
             raise UsageError(f"there is no recording in {str(path)!r}: their names end in {SUFFIX}")
         files += found
     try:
-        return sources([str(file) for file in files], any_version=options.any_version)
+        return [Source(str(file), any_version=options.any_version) for file in files]
     except NotARecordingError as error:
         raise UsageError(str(error)) from None
 

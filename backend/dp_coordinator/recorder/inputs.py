@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
+import msgspec
+
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
 from dp_coordinator.core.events import EngineStatsReported, Event
-from dp_coordinator.core.state import CoreState
 from dp_coordinator.recorder import entries
+from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, Reports, Tick
 
 HAND_OVER_BYTES = 256 * 1024
 HAND_OVER_S = 1.0
@@ -28,16 +30,6 @@ class QueuedInputs:
 
     index: int
     records: list[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedCheckpoint:
-    """The core's state between two records."""
-
-    index: int
-    at: float
-    wall: float
-    state: CoreState
 
 
 class RecorderRequests:
@@ -57,18 +49,18 @@ class RecorderRequests:
         return wish
 
 
-Queue: TypeAlias = "SimpleQueue[QueuedInputs | QueuedCheckpoint | Future[None] | None]"
+Queue: TypeAlias = "SimpleQueue[QueuedInputs | CheckpointBody | Future[None] | None]"
 """A future is done once all before it has been put away; None is the end."""
 
 
 class InputRecorder:
     """The core's inputs as the loop calls them; each goes on to the core, and is taken down with what came out."""
 
-    def __init__(self, core: Coordinator, queue: Queue, wishes: RecorderRequests, now: float) -> None:
+    def __init__(self, core: Coordinator, queue: Queue, requests: RecorderRequests, now: float) -> None:
         """`now`: the loop's clock. The recording begins with the state as it is now."""
         self._core = core
         self._queue = queue
-        self._wishes = wishes
+        self._requests = requests
         self._records: list[bytes] = []
         self._size = 0
         self._index = 0
@@ -81,31 +73,34 @@ class InputRecorder:
 
     def handle_reports(self, reports: Sequence[EngineStatsReported], now: float) -> Sequence[Effect]:
         """`Coordinator.handle_reports`."""
-        return self._take_down(
-            lambda: self._core.handle_reports(reports, now), lambda out: entries.reports(reports, now, out)
-        )
+        rows = entries.rows(reports)
+        return self._take_down(lambda: self._core.handle_reports(reports, now), lambda out: Reports(now, rows, out))
 
     def handle(self, event: Event, now: float) -> Sequence[Effect]:
         """`Coordinator.handle`."""
-        return self._take_down(lambda: self._core.handle(event, now), lambda out: entries.event(event, now, out))
+        kind = type(event).__name__
+        return self._take_down(lambda: self._core.handle(event, now), lambda out: Input(now, kind, event, out))
 
     def tick(self, now: float) -> Sequence[Effect]:
         """`Coordinator.tick`."""
-        return self._take_down(lambda: self._core.tick(now), lambda out: entries.tick(now, out))
+        return self._take_down(lambda: self._core.tick(now), lambda out: Tick(now, out))
 
-    def _take_down(self, put: Callable[[], Sequence[Effect]], record: Callable[[bytes], bytes]) -> Sequence[Effect]:
+    def _take_down(
+        self, put: Callable[[], Sequence[Effect]], record: Callable[[msgspec.Raw], RecordedInput]
+    ) -> Sequence[Effect]:
         """Put an input to the core, and make a record of it with what came out, be it a defect."""
         try:
             effects = put()
         except Exception as error:
-            self._add(record(entries.defect(error)))
+            self._add(record(msgspec.Raw(entries.defect(error))))
             raise
-        self._add(record(entries.encode_effects(effects)))
+        self._add(record(msgspec.Raw(entries.encode_effects(effects))))
         return effects
 
-    def _add(self, record: bytes) -> None:
-        self._records.append(record)
-        self._size += len(record)
+    def _add(self, record: RecordedInput) -> None:
+        encoded = entries.encode(record)
+        self._records.append(encoded)
+        self._size += len(encoded)
 
     # -- between turns ---------------------------------------------------------------------------------------------
 
@@ -113,13 +108,13 @@ class InputRecorder:
         """The loop has done a turn: everything it made of its input is done."""
         if self._size >= HAND_OVER_BYTES or now - self._began >= HAND_OVER_S:
             self._hand_over(now)
-        if self._wishes.checkpoint:
+        if self._requests.checkpoint:
             self._hand_over(now)
-            self._wishes.checkpoint = False
+            self._requests.checkpoint = False
             self._put_moment(now)
-        wish = self._wishes.flush
+        wish = self._requests.flush
         if wish is not None and (self._flushing is None or self._flushing.done()):  # however many ask: one at a time
-            self._flushing, self._wishes.flush = wish, None
+            self._flushing, self._requests.flush = wish, None
             self._hand_over(now)
             self._queue.put(wish)
 
@@ -141,4 +136,4 @@ class InputRecorder:
             self._queue.put(QueuedInputs(index, records))  # one without records too: there may be news in the event log
 
     def _put_moment(self, now: float) -> None:
-        self._queue.put(QueuedCheckpoint(self._index, now, time.time(), self._core.checkpoint()))
+        self._queue.put(CheckpointBody(self._index, now, time.time(), self._core.checkpoint()))
