@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-import select
 import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from types import FrameType
 
 from rich.console import Console
 from rich.live import Live as Display
@@ -29,34 +26,13 @@ REDRAW = 0.25
 
 A picture of 120 by 40 takes some 30 ms of a processor that the coordinator may need.
 """
-_NEWS = b"\0"
-_ENDINGS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-_WATCHED = (*_ENDINGS, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
-
-
-def _nothing(_signal: int, _frame: FrameType | None) -> None:
-    """The signal's number comes by the wake-up socket; a handler must be there for that."""
-
-
-@contextlib.contextmanager
-def _signals(to: socket.socket) -> Iterator[None]:
-    before = {number: signal.signal(number, _nothing) for number in _WATCHED}
-    descriptor = signal.set_wakeup_fd(to.fileno(), warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(descriptor)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class App:
     """One run of the display."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self._woken, self._waker = socket.socketpair()
-        for end in (self._woken, self._waker):
-            end.setblocking(False)
+        self._news = asyncio.Event()
         self._stream = Stream(url, token, self._wake)
         self._starter = Starter(url, token, self._wake)
         self._choices = Choices()
@@ -66,30 +42,44 @@ class App:
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._plain = not self._console.encoding.lower().startswith("utf")
         self._screen = Screen(Text(""), 0, 0)
+        self._suspended = False
         self._ended: int | None = None
 
-    def run(self) -> int:
+    async def run(self) -> int:
         """Show until asked to end. The exit code: 0, or 128 and the signal's number."""
-        with self._woken, self._waker, _signals(self._waker):
-            self._stream.start()
-            try:
-                while self._ended is None:
-                    self._show()
-            except OSError:
-                if os.isatty(self._terminal) and os.isatty(sys.stdout.fileno()):
-                    raise
-                self._ended = 128 + signal.SIGHUP  # the terminal has gone away under us
-            finally:
-                self._stream.stop()
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._loop.add_signal_handler(number, self._end, 128 + number)
+        for number in (signal.SIGWINCH, signal.SIGCONT):
+            self._loop.add_signal_handler(number, self._news.set)
+        self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._loop.add_reader(self._terminal, self._take_keys)
+        self._stream.start()
+        try:
+            while self._ended is None:
+                await self._show()
+        except OSError:
+            if os.isatty(self._terminal) and os.isatty(sys.stdout.fileno()):
+                raise
+            self._ended = 128 + signal.SIGHUP  # the terminal has gone away under us
         return self._ended
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it wakes up anyway; closed: it is over
-            self._waker.send(_NEWS)
+        """From another thread."""
+        with contextlib.suppress(RuntimeError):  # it is over
+            self._loop.call_soon_threadsafe(self._news.set)
 
-    def _show(self) -> None:
+    def _end(self, code: int) -> None:
+        self._ended = code
+        self._news.set()
+
+    def _suspend(self) -> None:
+        self._suspended = True
+        self._news.set()
+
+    async def _show(self) -> None:
         """Own the terminal until the end, or until Ctrl-Z; after that, and once it is to go on, return."""
-        stopped = False
+        self._suspended = False
         with one_by_one(self._terminal):
             self._resize()
             display = Display(
@@ -101,10 +91,12 @@ class App:
                 redirect_stderr=False,
             )
             with display:
-                while self._ended is None and not stopped:
+                while self._ended is None and not self._suspended:
                     self._draw(display)
-                    stopped = self._wait()
-        if stopped:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), REDRAW)
+                    self._news.clear()
+        if self._ended is None:
             os.kill(os.getpid(), signal.SIGSTOP)  # the shell has its terminal back until `fg`
 
     def _resize(self) -> None:
@@ -127,31 +119,22 @@ class App:
             self._choices = replace(self._choices, asked=followed(self._choices.asked, live))
         return Scene(live, self._stream.link, self._choices, self._url, self._plain)
 
-    def _wait(self) -> bool:
-        """Return when there is something to draw; whether it was Ctrl-Z."""
-        ready = select.select([self._terminal, self._woken], [], [], REDRAW)[0]
-        if self._woken in ready:
-            woken = set(self._woken.recv(4096))
-            for number in _ENDINGS & woken:
-                self._ended = 128 + number
-            if self._ended is None and signal.SIGTSTP in woken:
-                return True
-        if self._terminal in ready:
-            self._take_keys()
-        return False
-
     def _take_keys(self) -> None:
         keys = self._keys.read()
         if keys is None:
-            self._ended = 128 + signal.SIGHUP
+            self._end(128 + signal.SIGHUP)
             return
         for key in keys:
-            scene, now = self._scene(), time.monotonic()
-            self._choices, wish = press(key, scene, now, self._screen.page, self._screen.last_offset)
-            if wish == "quit":
-                self._ended = 0
-            elif wish == "retry":
-                self._stream.retry_now()
-            elif wish == "ask" and self._choices.prompt is not None:
-                asked = self._starter.ask(self._choices.prompt, scene.live.incarnation)
-                self._choices = replace(self._choices, prompt=None, asked=asked)
+            self._press(key)
+        self._news.set()
+
+    def _press(self, key: str) -> None:
+        scene = self._scene()
+        self._choices, wish = press(key, scene, time.monotonic(), self._screen.page, self._screen.last_offset)
+        if wish == "quit":
+            self._end(0)
+        elif wish == "retry":
+            self._stream.retry_now()
+        elif wish == "ask" and self._choices.prompt is not None:
+            asked = self._starter.ask(self._choices.prompt, scene.live.incarnation)
+            self._choices = replace(self._choices, prompt=None, asked=asked)
