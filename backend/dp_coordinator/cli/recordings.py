@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from dp_coordinator.addresses import bound_address
 from dp_coordinator.cli import render
@@ -27,7 +26,8 @@ def replay(options: ReplayOptions) -> int:
     files = opened(options)
     summary = run_again(files)
     if options.json:
-        print(json.dumps(_as_json(files, summary)))
+        told = {**asdict(summary), "effects": dict(summary.effects)}
+        print(json.dumps({"files": [file.name for file in files], **told}))
     else:
         print("\n".join(_lines(files, summary)))
     for ending in summary.endings:
@@ -83,12 +83,6 @@ def _outcome(difference: Difference | None) -> list[str]:
         f"  expected  {difference.expected}",
         f"  got       {difference.got}",
     ]
-
-
-def _as_json(files: Sequence[Source], summary: Summary) -> dict[str, Any]:
-    told = asdict(summary)
-    told["effects"] = dict(summary.effects)
-    return {"files": [file.name for file in files], **told}
 
 
 def view(options: ViewOptions) -> int:

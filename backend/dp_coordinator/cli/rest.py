@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -32,18 +31,13 @@ class Rest:
         self._token = token
         parts = urlsplit(url)
         self._path = parts.path
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, parts.port, timeout=TIMEOUT, context=ssl.create_default_context()
-            )
-        else:
-            self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
 
     def get(self, path: str, **query: object) -> bytes:
         """The body of a GET. Raises `UnreachableError`; `RefusedError` when the answer is no, else `UsageError`."""
-        asked = {key: value for key, value in query.items() if value not in (None, ())}
-        return self._request("GET", f"{path}?{urlencode(asked, doseq=True)}" if asked else path)
+        asked = urlencode({key: value for key, value in query.items() if value not in (None, ())}, doseq=True)
+        return self._request("GET", f"{path}?{asked}" if asked else path)
 
     def post(self, path: str, body: dict[str, object], headers: dict[str, str]) -> bytes:
         """The body that answers a POST of JSON. Raises as `get` does."""
