@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any, ClassVar, TypeAlias, TypeVar, get_args
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 
@@ -67,7 +67,6 @@ class RecordedLogEntry(msgspec.Struct, array_like=True, gc=False):
 class RecordsBody(msgspec.Struct, array_like=True):
     """The body of a RECORDS chunk."""
 
-    holds: ClassVar = "records"
     index: int
     """Number of the first record, counted from the start of the process."""
     records: list[RecordedInput]
@@ -77,16 +76,12 @@ class RecordsBody(msgspec.Struct, array_like=True):
 class CheckpointBody(msgspec.Struct, array_like=True):
     """The body of a CHECKPOINT chunk: the state before the record with this index."""
 
-    holds: ClassVar = "a state"
     index: int
     at: float
     """Monotonic seconds, as of everything else in the recording."""
     wall: float
     """Unix seconds at the same moment."""
     state: CoreState
-
-
-T = TypeVar("T", CheckpointBody, RecordsBody)
 
 
 def encode_effects(effects: Sequence[Effect]) -> bytes:
@@ -111,14 +106,6 @@ def records_body(index: int, records: Iterable[bytes], log: Iterable[LogEntry]) 
 
 class UnusableError(ValueError):
     """Whole and unchanged, but nothing that this version of dp-coordinator has written."""
-
-
-def body_of(chunk: bytes, kind: type[T]) -> T:
-    """A chunk's body. Raises `UnusableError`."""
-    try:
-        return msgspec.msgpack.decode(chunk, type=kind)
-    except UNREADABLE as error:
-        raise UnusableError(f"{kind.holds} that cannot be read: {error}") from None
 
 
 def event_of(record: Input) -> Event:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dp_coordinator import __version__
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.recorder import chunks, entries
@@ -15,6 +17,10 @@ from dp_coordinator.recorder.entries import CheckpointBody, RecordsBody
 
 FILE_AT_MOST = 1 << 30
 """Bytes. `serve` writes files of an eighth of --record-max-mb."""
+_BODIES: dict[bytes, tuple[type[Any], str]] = {
+    chunks.CHECKPOINT: (CheckpointBody, "a state"),
+    chunks.RECORDS: (RecordsBody, "records"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +68,24 @@ class Source:
         """The states and batches, each with its place. How it ended is then in `ended`."""
         try:
             for chunk in chunks.read(self._data):
-                if chunk.kind in (chunks.CHECKPOINT, chunks.RECORDS):
-                    yield Place(self.name, chunk.offset), _body(chunk)
+                if chunk.kind in _BODIES:
+                    yield Place(self.name, chunk.offset), body_of(chunk)
         except (CutOffError, DamagedError) as error:
             self.ended = Ended(self.name, str(error), damaged=isinstance(error, DamagedError))
 
     def item_at(self, offset: int) -> CheckpointBody | RecordsBody:
         """What `items` gave with this place."""
-        return _body(chunks.chunk_at(self._data, offset)[0])
+        return body_of(chunks.chunk_at(self._data, offset)[0])
 
 
-def _body(chunk: Chunk) -> CheckpointBody | RecordsBody:
+def body_of(chunk: Chunk) -> CheckpointBody | RecordsBody:
+    """What a CHECKPOINT or RECORDS chunk holds. Raises `DamagedError`."""
+    kind, what = _BODIES[chunk.kind]
     try:
-        if chunk.kind == chunks.CHECKPOINT:
-            return entries.body_of(chunk.body, CheckpointBody)
-        return entries.body_of(chunk.body, RecordsBody)
-    except entries.UnusableError as error:
-        raise DamagedError(f"the chunk at byte {chunk.offset} holds {error}") from None
+        body: CheckpointBody | RecordsBody = msgspec.msgpack.decode(chunk.body, type=kind)
+    except entries.UNREADABLE as error:
+        raise DamagedError(f"the chunk at byte {chunk.offset} holds {what} that cannot be read: {error}") from None
+    return body
 
 
 def _load(path: str) -> bytes:

@@ -10,8 +10,8 @@ import sys
 import time
 from dataclasses import replace
 
-from rich.console import Console
-from rich.live import Live as Display
+from rich.console import Console, ConsoleDimensions, ScreenContext
+from rich.control import Control
 from rich.text import Text
 
 from dp_coordinator.cli.top.controls import press
@@ -80,36 +80,24 @@ class App:
     async def _show(self) -> None:
         """Own the terminal until the end, or until Ctrl-Z; after that, and once it is to go on, return."""
         self._suspended = False
-        with one_by_one(self._terminal):
-            self._resize()
-            display = Display(
-                Text(""),
-                console=self._console,
-                screen=True,
-                auto_refresh=False,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            with display:
-                while self._ended is None and not self._suspended:
-                    self._draw(display)
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._news.wait(), REDRAW)
-                    self._news.clear()
+        with one_by_one(self._terminal), self._console.screen() as display:
+            while self._ended is None and not self._suspended:
+                self._draw(display)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), REDRAW)
+                self._news.clear()
         if self._ended is None:
             os.kill(os.getpid(), signal.SIGSTOP)  # the shell has its terminal back until `fg`
 
-    def _resize(self) -> None:
-        """Take the terminal's own word for its size: the variables COLUMNS and LINES do not change with it."""
+    def _draw(self, display: ScreenContext) -> None:
+        # The terminal's own word for its size: the variables COLUMNS and LINES do not change with it.
         columns, lines = os.get_terminal_size(sys.stdout.fileno())
-        self._console.size = type(self._console.size)(columns or 80, lines or 24)
-
-    def _draw(self, display: Display) -> None:
-        self._resize()
-        size = self._console.size
-        self._screen = compose(self._scene(), time.monotonic(), size.width, size.height)
+        self._console.size = ConsoleDimensions(columns or 80, lines or 24)
+        width, height = self._console.size
+        self._screen = compose(self._scene(), time.monotonic(), width, height)
         self._choices = replace(self._choices, offset=min(self._choices.offset, self._screen.last_offset))
-        display.update(self._screen.picture, refresh=True)
+        self._console.control(Control.home())
+        display.update(self._screen.picture)
 
     def _scene(self) -> Scene:
         live = self._stream.live

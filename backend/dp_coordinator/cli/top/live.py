@@ -7,6 +7,7 @@ which are Unix seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -79,25 +80,21 @@ class Link:
 def parse(frame: str | bytes) -> list[Message]:
     """One frame of the stream as its messages; None for each that is malformed or of an unknown type."""
     text = frame.encode() if isinstance(frame, str) else frame
-    if not text.lstrip().startswith(b"["):
-        return [_message(text)]
     try:
-        return [_message(part) for part in msgspec.json.decode(text, type=list[msgspec.Raw])]
+        parts = msgspec.json.decode(text, type=list[msgspec.Raw]) if text.lstrip().startswith(b"[") else [text]
     except msgspec.DecodeError:
         return [None]
+    return [_message(part) for part in parts]
 
 
 def _message(text: bytes | msgspec.Raw) -> Message:
-    try:
+    with suppress(msgspec.DecodeError):
         message: Message = _decoder.decode(text)
         return message
-    except msgspec.DecodeError:
-        pass
-    try:
+    with suppress(msgspec.DecodeError):
         foreign = msgspec.json.decode(text, type=ForeignHello)
-    except msgspec.DecodeError:
-        return None
-    return foreign if foreign.protocol != PROTOCOL else None
+        return foreign if foreign.protocol != PROTOCOL else None
+    return None
 
 
 _decoder = msgspec.json.Decoder(Hello | SnapshotMessage | EventMessage | GapMessage)
