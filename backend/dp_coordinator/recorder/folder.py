@@ -62,8 +62,7 @@ class Folder:
         self._size += written
         while self._others and sum(self._others.values()) + self._size > self._max_bytes:
             oldest = next(iter(self._others))
-            with suppress(FileNotFoundError):
-                oldest.unlink()
+            oldest.unlink(missing_ok=True)
             del self._others[oldest]
 
     def finish(self, end: bytes) -> None:
@@ -96,10 +95,7 @@ class Folder:
 
 
 def _sizes(path: Path) -> dict[Path, int]:
-    found = sorted(
-        file for file in path.iterdir() if file.suffix == chunks.SUFFIX and file.name.startswith("recording-")
-    )
-    return {file: file.stat().st_size for file in found}
+    return {file: file.stat().st_size for file in sorted(path.glob(f"recording-*{chunks.SUFFIX}"))}
 
 
 def _lock(path: Path) -> int:

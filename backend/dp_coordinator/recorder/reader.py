@@ -56,13 +56,10 @@ class Source:
             _check_header(self.header, any_version=any_version)
         except (CutOffError, DamagedError, NotARecordingError) as error:
             raise NotARecordingError(f"{path}: {error}") from None
+        self.run = str(self.header.get("run"))
+        """Which process recorded it; all of its files have the same."""
         self.ended = Ended(path, None)
         """Of use once `items` has come to its end."""
-
-    @property
-    def run(self) -> str:
-        """Which process recorded it; all of its files have the same."""
-        return str(self.header.get("run"))
 
     def items(self) -> Iterator[tuple[Place, CheckpointBody | RecordsBody]]:
         """The states and batches, each with its place. How it ended is then in `ended`."""

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.sync.client import ClientConnection, connect
 
 from dp_coordinator.cli.render import clean
+from dp_coordinator.cli.rest import bearer
 from dp_coordinator.cli.top.live import Link, Live, apply, parse
 
 SILENCE = 10.0
@@ -30,10 +31,6 @@ def retry_delay(attempt: int, chance: float) -> float:
     return _DELAYS[min(attempt, len(_DELAYS) - 1)] * (0.8 + 0.4 * chance)
 
 
-class LostError(Exception):
-    """The connection cannot be made, or has ended; the message is one sentence for a person."""
-
-
 class Stream:
     """What is known of the coordinator, kept up to date until the process ends."""
 
@@ -43,7 +40,7 @@ class Stream:
         `changed` is called on the stream's thread when the connection was made or lost.
         """
         self._url = url
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = bearer(token)
         self._changed = changed
         self.live = Live()
         """Replaced as a whole, never changed: whoever looks sees one moment."""
@@ -62,11 +59,9 @@ class Stream:
         attempt = 0
         while True:
             self._hurry.clear()
-            try:
-                self._listen()
+            why = self._listen()
+            if why is None:
                 continue  # only to ask again from the beginning
-            except LostError as error:
-                why = str(error)
             if self.link.state == "open":
                 attempt = 0
             delay = retry_delay(attempt, random.random())  # noqa: S311  (spreads viewers, keeps no secret)
@@ -77,23 +72,23 @@ class Stream:
         self.link = link
         self._changed()
 
-    def _listen(self) -> None:
-        """Listen until the connection ends, with `LostError`, or the log must be asked for from its beginning."""
+    def _listen(self) -> str | None:
+        """Listen until the connection ends: why it did, in a sentence, or None: the log must be asked for anew."""
         try:
             with self._connect() as connection:
-                self._take_all(connection)
+                return self._take_all(connection)
         except InvalidStatus as refused:
-            raise LostError(_refusal(refused.response.status_code)) from None
+            return _refusal(refused.response.status_code)
         except ConnectionClosed as closed:
-            raise LostError(_goodbye(closed)) from None
+            return _goodbye(closed)
         except TimeoutError:
-            raise LostError(f"no answer within {OPEN_TIMEOUT:g} s") from None
+            return f"no answer within {OPEN_TIMEOUT:g} s"
         except (EOFError, InvalidMessage):
-            raise LostError("the connection broke before the stream began") from None
+            return "the connection broke before the stream began"
         except InvalidHandshake as error:
-            raise LostError(f"what answers there is no coordinator ({clean(str(error))})") from None
+            return f"what answers there is no coordinator ({clean(str(error))})"
         except OSError as error:
-            raise LostError(f"no coordinator answers ({error.strerror or error})") from None
+            return f"no coordinator answers ({error.strerror or error})"
 
     def _connect(self) -> ClientConnection:
         parts = urlsplit(self._url)
@@ -117,16 +112,16 @@ class Stream:
             raise
         return connection
 
-    def _take_all(self, connection: ClientConnection) -> None:
+    def _take_all(self, connection: ClientConnection) -> str | None:
         while True:
             try:
                 frame = connection.recv(timeout=SILENCE)
             except TimeoutError:
-                raise LostError(f"nothing was heard for {SILENCE:g} s") from None
+                return f"nothing was heard for {SILENCE:g} s"
             before, self.live = self.live, apply(self.live, parse(frame), time.monotonic())
             if self.live.must_replay:
                 self.live = replace(self.live, must_replay=False)
-                return
+                return None
             if self.link.state != "open" and (self.live.hello is not before.hello or self.live.outdated is not None):
                 self._set(Link("open"))
 
