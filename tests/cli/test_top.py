@@ -42,7 +42,7 @@ from tests.web.rig import ENDPOINTS
 
 HELLO = Hello(PROTOCOL, "0.1.0", started_at=1000.0, now=1100.0, last_seq=0, replay_from=1)
 OPEN = Link("open")
-LOST = Link("lost", "the connection broke", since=10.0, retry_at=14.5)
+LOST = Link("lost", "the connection broke", retry_at=14.5)
 ALARM = Alarm(
     "rank_silent", "critical", 1000.0, 30.0, "rank 1 says nothing", "it hangs", "look at its process", [1], {}
 )
