@@ -23,8 +23,11 @@ Sent = TypeVar("Sent")
 class Connection(Generic[Opened, Sent]):
     """What all clients share. The first of their sockets subscribes at once, the last one sends."""
 
-    def __init__(self, *wanted: tuple[int, str]) -> None:
-        """Open sockets of (type, address). `ValueError` names one that cannot be connected, and nothing stays open."""
+    def __init__(self, *wanted: tuple[int, str], topic: bytes = b"") -> None:
+        """Open sockets of (type, address), and subscribe to what begins with `topic`.
+
+        `ValueError` names one that cannot be connected, and nothing stays open.
+        """
         self._context = self._new_context()
         self._sockets: list[Opened] = []
         try:
@@ -35,7 +38,7 @@ class Connection(Generic[Opened, Sent]):
             self._context.destroy(linger=0)
             raise
         # A plain send of a few bytes to a socket without a high-water mark never blocks.
-        zmq.Socket.shadow(self._sockets[0]).send(SUBSCRIBE)
+        zmq.Socket.shadow(self._sockets[0]).send(SUBSCRIBE + topic)
 
     def _new_context(self) -> zmq.Context[Opened]:
         raise NotImplementedError

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from typing import Any
+
+import zmq
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
 from dp_coordinator.options import CommandOptions
@@ -19,8 +19,8 @@ from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
 from dp_coordinator.simulation.stopping import Stop
 
-LOOK_S = 0.1
-"""Seconds between two looks at the children."""
+LOOK_MS = 100
+"""Milliseconds between two looks at the children."""
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -95,10 +95,12 @@ def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children)
 
 
 def _supervise(stop: Stop, coordinator: DPCoordinator, hub: CollectiveHub, children: Children) -> int:
-    watched: list[Any] = [stop, hub, coordinator.proc.sentinel]
+    poller = zmq.Poller()
+    for watched in (stop.fileno(), hub.socket, coordinator.proc.sentinel):
+        poller.register(watched, zmq.POLLIN)
     pid = coordinator.worker_pid()
     while not stop.asked:
-        select.select(watched, [], [], LOOK_S)
+        poller.poll(LOOK_MS)
         hub.turn()
         if stop.asked:
             break

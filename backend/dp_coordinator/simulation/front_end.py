@@ -32,11 +32,10 @@ def run_front_end(options: FrontEndOptions) -> int:
 
     At the end what became of its requests is printed as one line of JSON; on demand, each time that all are answered.
     """
-
-    def live(stop: Stop, stack: ExitStack) -> dict[str, int]:
-        return SimulatedFrontEnd(options, stop, stack).run()
-
-    return run_until_stopped(f"front-end {options.index}", options.parent_pid, live)
+    name = f"front-end {options.index}"
+    return run_until_stopped(
+        name, options.parent_pid, lambda stop, stack: SimulatedFrontEnd(options, stop, stack).run()
+    )
 
 
 class SimulatedFrontEnd:
