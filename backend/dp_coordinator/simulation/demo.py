@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 
 import zmq
 
@@ -16,8 +15,8 @@ from dp_coordinator.options import CommandOptions
 from dp_coordinator.settings import SettingsError, shared, to_arguments
 from dp_coordinator.simulation.children import Children
 from dp_coordinator.simulation.hub import CollectiveHub
+from dp_coordinator.simulation.lifetime import Lifetime
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
-from dp_coordinator.simulation.stopping import Stop
 
 LOOK_MS = 100
 """Milliseconds between two looks at the children."""
@@ -28,20 +27,20 @@ def run_demo(options: DemoOptions) -> int:
 
     Returns the exit code: 0, 1 when the coordinator ended by itself, 2 when something cannot be used or bound.
     """
-    with Stop(options.parent_pid) as stop, ExitStack() as stack:
+    with Lifetime(options.parent_pid) as lifetime:
         try:
             told = shared(options, CommandOptions) | {"log_level": "warning", "parent_pid": None}
-            coordinator = stack.enter_context(DPCoordinator(options.engines, **told))
+            coordinator = lifetime.enter_context(DPCoordinator(options.engines, **told))
         except (CoordinatorStartError, SettingsError) as error:
             _complain(f"{error}. Choose another address with --http, for example --http 127.0.0.1:0 for any free port.")
             return 2
-        hub = stack.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))
-        children = stack.enter_context(contextlib.closing(Children(options.respawn_after_s, _say)))
+        hub = lifetime.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
+        directory = lifetime.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))
+        children = lifetime.enter_context(contextlib.closing(Children(options.respawn_after_s, _say)))
         for name, arguments in _commands(options, coordinator, hub.address, directory):
             children.add(name, arguments)
         _greet(options, coordinator, children)
-        return _supervise(stop, coordinator, hub, children)
+        return _supervise(lifetime, coordinator, hub, children)
 
 
 def _commands(
@@ -94,15 +93,15 @@ def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children)
     _say("kill any of them and watch the page; Ctrl-C ends the demo")
 
 
-def _supervise(stop: Stop, coordinator: DPCoordinator, hub: CollectiveHub, children: Children) -> int:
+def _supervise(lifetime: Lifetime, coordinator: DPCoordinator, hub: CollectiveHub, children: Children) -> int:
     poller = zmq.Poller()
-    for watched in (stop.fileno(), hub.socket, coordinator.proc.sentinel):
+    for watched in (lifetime.fileno(), hub.socket, coordinator.proc.sentinel):
         poller.register(watched, zmq.POLLIN)
     pid = coordinator.worker_pid()
-    while not stop.asked:
+    while not lifetime.over:
         poller.poll(LOOK_MS)
         hub.turn()
-        if stop.asked:
+        if lifetime.over:
             break
         if not coordinator.proc.is_alive():
             _complain(f"the coordinator ended with exit code {coordinator.proc.exitcode}")

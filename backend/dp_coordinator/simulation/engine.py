@@ -12,7 +12,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict
 
 import zmq
@@ -22,12 +21,12 @@ from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.settings import SettingsError
 from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.hub import CollectiveHub
+from dp_coordinator.simulation.lifetime import PARENT_CHECK_S, Lifetime, run_until_stopped
 from dp_coordinator.simulation.loop import Effect, EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
 from dp_coordinator.simulation.member import CollectiveMember
 from dp_coordinator.simulation.messages import Finished, Request, decode_request, encode, received
 from dp_coordinator.simulation.options import EngineOptions
 from dp_coordinator.simulation.scheduler import Job, Scheduler
-from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop, run_until_stopped
 
 log = logging.getLogger(__name__)
 
@@ -44,21 +43,21 @@ def run_engine(options: EngineOptions) -> int:
     if not 0 <= options.index < options.engine_count:
         raise SettingsError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
     name = f"engine {options.index}"
-    return run_until_stopped(name, options.parent_pid, lambda stop, stack: SimulatedEngine(options, stop, stack).run())
+    return run_until_stopped(name, options.parent_pid, lambda lifetime: SimulatedEngine(options, lifetime).run())
 
 
 class SimulatedEngine:
     """The engine's sockets and its loop."""
 
-    def __init__(self, options: EngineOptions, stop: Stop, stack: ExitStack) -> None:
-        self._options, self._stop, self._stack = options, stop, stack
+    def __init__(self, options: EngineOptions, lifetime: Lifetime) -> None:
+        self._options, self._lifetime = options, lifetime
         self._name = f"engine {options.index}"
         self._dialect = Dialect.for_version(options.dialect)
         self._loop = EngineLoop(options.index, self._dialect, Scheduler(options.max_num_seqs, options.kv_cache_tokens))
         self._poller = zmq.Poller()
-        self._poller.register(stop.fileno(), zmq.POLLIN)
+        self._poller.register(lifetime.fileno(), zmq.POLLIN)
         self._hub = self._bind_hub()
-        self._member = stack.enter_context(CollectiveMember(options.collective, options.index, options.engine_count))
+        self._member = lifetime.enter_context(CollectiveMember(options.collective, options.index, options.engine_count))
         self._poller.register(self._member.socket, zmq.POLLIN)
         self._requests = self._bind_requests()
         self._client: EngineClient | None = None
@@ -70,11 +69,11 @@ class SimulatedEngine:
             return None
         hub = CollectiveHub(self._options.collective, self._options.engine_count)
         self._poller.register(hub.socket, zmq.POLLIN)
-        return self._stack.enter_context(contextlib.closing(hub))
+        return self._lifetime.enter_context(contextlib.closing(hub))
 
     def _bind_requests(self) -> zmq.Socket[bytes]:
-        context: zmq.Context[zmq.Socket[bytes]] = self._stack.enter_context(zmq.Context())
-        requests = self._stack.enter_context(context.socket(zmq.ROUTER))
+        context: zmq.Context[zmq.Socket[bytes]] = self._lifetime.enter_context(zmq.Context())
+        requests = self._lifetime.enter_context(context.socket(zmq.ROUTER))
         requests.set_hwm(0)
         requests.setsockopt(zmq.LINGER, 200)
         try:
@@ -105,7 +104,7 @@ class SimulatedEngine:
         seconds = max(0.0, min(PARENT_CHECK_S, until - time.monotonic()))
         self._poller.poll(math.ceil(seconds * 1000))  # waking early would only mean to wait again
         self._read()
-        if self._stop.asked:
+        if self._lifetime.over:
             raise StoppedError
 
     def _read(self) -> None:
@@ -138,7 +137,7 @@ class SimulatedEngine:
         client = EngineClient(
             options.index, options.back_publish_address, options.back_output_address, dialect=self._dialect
         )
-        self._client = self._stack.enter_context(client)
+        self._client = self._lifetime.enter_context(client)
         if self._member.last_before is not None:
             client.assume_ready()
         self._poller.register(client.socket, zmq.POLLIN)
