@@ -17,7 +17,7 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types 
 
 types.gen: $(INSTALLED) ## write the page's types anew from the backend's messages
 	$(PY) -m dp_coordinator.web.api.schema --typescript > frontend/src/types.gen.ts
+
+settings: $(INSTALLED) ## write docs/settings.md anew from the options
+	$(PY) -m tests.docs.settings_page
 
 bench: install ## what the README's figures come from
 	$(PY) -m benchmarks $(ARGS)

@@ -17,6 +17,7 @@ from typing import Any
 from dp_coordinator.core.recovery import Remembered
 from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.options import Deployment
 
 FORMAT = "dp-coordinator journal 1"
 BLOCK = 4096
@@ -25,18 +26,6 @@ BLOCK = 4096
 
 class JournalError(RuntimeError):
     """The journal cannot be used; the text names the file and says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """Whose journal it is, as `serve` was told: a journal is of use only to the same coordinator again."""
-
-    engine_count: int
-    dialect: str
-    wave_coordination: bool
-    front_publish_address: str
-    back_output_address: str
-    back_publish_address: str
 
 
 @dataclass(frozen=True, slots=True)

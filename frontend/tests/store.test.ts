@@ -71,7 +71,7 @@ describe("the store and a coordinator that comes back", () => {
     const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071 }), event(1)));
     expect(texts(after.log)).toEqual([1, 2, 3, "restarted", 1]);
     expect(after.snapshot).toBeNull();
-    expect(after.life).toBe(1);
+    expect(after.incarnation).toBe(1);
     expect(after.earlier).toEqual([{ ...waves[0], open: false, duration_s: null }, waves[1]]);
     expect(after.lastSeq).toBe(1);
     expect(after.mustReplay).toBe(false);
@@ -86,7 +86,7 @@ describe("the store and a coordinator that comes back", () => {
         arrive(hello({ started_at: 1000 * life, now: 1001 * life }), snapshot({ waves })),
       );
     }
-    expect(live.life).toBe(2);
+    expect(live.incarnation).toBe(2);
     expect(live.earlier.map((w) => w.number).slice(13, 17)).toEqual([187, 186, 100, 99]);
     expect(live.earlier).toHaveLength(EARLIER_WAVES);
   });
@@ -106,7 +106,7 @@ describe("the store at a new beginning", () => {
     const after = applyAll(before, arrive(hello({ started_at: 999, replay_from: 1 }), event(1)));
     expect(texts(after.log)).toEqual([1]);
     expect(after.earlier).toEqual([]);
-    expect(after.life).toBe(1);
+    expect(after.incarnation).toBe(1);
   });
 
   it("is outdated under another protocol, and changes nothing else", () => {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation, Thresholds
+from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.effects import PublishLoad
 from dp_coordinator.core.events import FrontEndSubscribed, StartWaveRequested, WaveCompleted
+from dp_coordinator.options import AlarmOptions
 from tests.core.driver import Driver
 
 LOOK_S = 0.25
@@ -18,7 +19,7 @@ class MonitoredCore:
 
     def __init__(self, engines: int = 4, dialect: str = "0.33", front_ends: int = 1, **options: Any) -> None:
         self.driver = Driver(engines, dialect, **options)
-        self.detector = AlarmDetector(Thresholds())
+        self.detector = AlarmDetector(AlarmOptions())
         self.bad: dict[tuple[str, str], int] = {}
         self.late = 0
         self.loop_turns = True

@@ -2,68 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any
 
-from dp_coordinator.cli.commands import SERVE_SETTINGS
-from dp_coordinator.cli.serve import ADDRESSES, options_from
-from dp_coordinator.cli.settings import Setting, UsageError, resolve
+from dp_coordinator.options import CommandOptions
+from dp_coordinator.settings import SettingsError, read, settings_of
 
+_SOCKETS = "vLLM chooses the sockets (--data-parallel-address, VLLM_RPC_BASE_PATH)"
 DECIDED = {
     "engine_count": "vLLM's --data-parallel-size says how many engines there are",
     "dialect": "the installed vLLM says which version is spoken",
-    "no_wave_coordination": "vLLM says whether the model needs waves",
+    "wave_coordination": "vLLM says whether the model needs waves",
     "journal": "the supervisor keeps one for as long as vLLM's engines live",
-    **dict.fromkeys(ADDRESSES, "vLLM chooses the sockets (--data-parallel-address, VLLM_RPC_BASE_PATH)"),
+    "front_publish_address": _SOCKETS,
+    "back_output_address": _SOCKETS,
+    "back_publish_address": _SOCKETS,
 }
-"""What vLLM decides, and how."""
-SUPERVISED = "supervised"
-VARIABLES = {setting.flag: setting.variable for setting in SERVE_SETTINGS}
+"""What vLLM decides, and how, by the field's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the environment asks for."""
-
-    options: dict[str, Any]
-    """Fields of `ServeOptions`, and `supervised`."""
-    endpoints_file: Path | None
-
-
-def settings_for(
+def options_for(
     engine_count: int, dialect: str, wave_coordination: bool, environment: Mapping[str, str] | None = None
-) -> Settings:
-    """Everything that the coordinator's start needs but the addresses. Raises `UsageError` naming the variable."""
+) -> CommandOptions:
+    """What the environment asks for, and vLLM decided. Raises `SettingsError` naming the variable."""
     variables = os.environ if environment is None else environment
-    table = tuple(_under_vllm(setting, variables) for setting in SERVE_SETTINGS if setting.name not in DECIDED)
-    _check_undecided(variables)
-    values = resolve(table, argparse.Namespace(), variables)
-    values |= {setting.name: setting.default for setting in SERVE_SETTINGS if setting.name in DECIDED}
-    values |= {"engine_count": engine_count, "dialect": dialect, "no_wave_coordination": not wave_coordination}
-    options = options_from(values)
-    given = {field.name: getattr(options, field.name) for field in fields(options)}
-    kept = {name: value for name, value in given.items() if value is not None or name == "http"}
-    for name in ("engine_count", *ADDRESSES):
-        del kept[name]
-    return Settings(kept | {SUPERVISED: values.get(SUPERVISED, True)}, values["endpoints_file"])
-
-
-def _under_vllm(setting: Setting, variables: Mapping[str, str]) -> Setting:
-    """The same setting with the default that it has here: supervised."""
-    return replace(setting, default=True) if setting.name == SUPERVISED else setting
-
-
-def _check_undecided(variables: Mapping[str, str]) -> None:
-    for setting in SERVE_SETTINGS:
-        if setting.name in DECIDED and variables.get(setting.variable):
-            raise UsageError(f"{setting.variable} has no meaning under vLLM: {DECIDED[setting.name]}; unset it")
+    for setting in settings_of(CommandOptions):
+        for flag in setting.flags:
+            if setting.name in DECIDED and variables.get(flag.variable):
+                raise SettingsError(f"{flag.variable} has no meaning under vLLM: {DECIDED[setting.name]}; unset it")
+    decided = {"engine_count": engine_count, "dialect": dialect, "wave_coordination": wave_coordination}
+    return read(CommandOptions, {}, variables, {"supervised": True, **decided})
 
 
 def in_variables(text: str) -> str:
     """A text for people with every flag of `serve` replaced by its variable: under vLLM there is no command line."""
-    return re.sub(r"--[a-z][a-z-]*", lambda match: VARIABLES.get(match[0], match[0]), text)
+    variables = {flag.flag: flag.variable for setting in settings_of(CommandOptions) for flag in setting.flags}
+    return re.sub(r"--[a-z][a-z-]*", lambda match: variables.get(match[0], match[0]), text)

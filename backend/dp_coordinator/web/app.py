@@ -25,11 +25,12 @@ from dp_coordinator.web.access.sessions import Sessions
 from dp_coordinator.web.api import playback, recording, reference, rest
 from dp_coordinator.web.api.commands import Starter
 from dp_coordinator.web.api.metrics import Metrics
-from dp_coordinator.web.history import Recorder
 from dp_coordinator.web.pages import Pages
+from dp_coordinator.web.past import Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings, check_exposure
 from dp_coordinator.web.stream.broadcaster import Broadcaster
+from dp_coordinator.web.stream.serving import serve
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
@@ -56,9 +57,9 @@ class Application(FastAPI):
 def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
     check_exposure(settings)
-    clock, recorder = WallClock(mailbox.wall_offset), Recorder()
+    clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
-    hub = Broadcaster(mailbox, settings, clock, recorder)
+    hub = Broadcaster(mailbox, settings, clock, past)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +83,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     metrics = Metrics(mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing)
     routers = [
         rest.state_routes(mailbox, settings, clock),
-        rest.history_routes(recorder, clock, mailbox),
+        rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, hub.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
@@ -108,7 +109,7 @@ def _add_stream(app: FastAPI, hub: Broadcaster) -> None:
             refusal = ProblemError("invalid-parameter", detail)
             await problems.refuse_websocket(refusal, websocket.scope, websocket.receive, websocket.send)
             return
-        await hub.serve(websocket, None if given is None else int(given))
+        await serve(websocket, None if given is None else int(given), hub)
 
 
 def _add_problems(app: FastAPI, pages: Pages, routes: Sequence[BaseRoute]) -> None:

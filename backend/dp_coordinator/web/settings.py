@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from dp_coordinator.alarms.detector import Thresholds
+from dp_coordinator.options import WebOptions
+from dp_coordinator.settings import SettingsError
 
 STATIC_DIR = Path(__file__).parent / "static"
 TOKEN_AT_LEAST = 16
 """Characters of a token that guards an address which others can reach: guessing it must stay hopeless."""
 
 
-class ConfigurationError(ValueError):
-    """The settings cannot be served as they stand; the text says what to change."""
-
-
 @dataclass(frozen=True)
-class WebSettings:
+class WebSettings(WebOptions):
     """Everything the web layer is told. Names ending in `_s` are seconds."""
 
     host: str = "127.0.0.1"
     port: int = 8080
-    token: str | None = None
-    """Whoever presents it may read and start waves; None lets everyone who can reach the address."""
-    trusted_network: bool = False
-    """The user's word that whoever can reach the address may use it: beyond loopback, it replaces the token."""
-    allowed_hosts: tuple[str, ...] = ()
-    """Further names under which the server may be addressed (the Host header), without port."""
-    allowed_origins: tuple[str, ...] = ()
-    """Further pages that may open the stream and start waves, such as `https://ops.example.com`."""
-    stale_after_s: float = 5.0
-    """A rank that did not report for this long while a wave runs is stale."""
-    alarms: Thresholds = field(default_factory=Thresholds)
-    """How long something must last before it is an alarm."""
     static_dir: Path = STATIC_DIR
     """Where the built page lies."""
     sample_interval_s: float = 0.1
@@ -75,25 +60,25 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(settings: WebSettings) -> None:
-    """Raise `ConfigurationError` when strangers could start waves, or the token cannot work."""
+    """Raise `SettingsError` when strangers could start waves, or the token cannot work."""
     token = settings.token
     if token is not None and (not token or not all("!" <= c <= "~" for c in token)):
-        raise ConfigurationError(
+        raise SettingsError(
             "the token must be one or more visible ASCII characters without spaces; it is empty or has others "
             "(make one with `openssl rand -hex 32`)"
         )
     if is_loopback(settings.host):
         return
     where = f"{settings.host or '0.0.0.0'}:{settings.port}"
-    if token is None and not settings.trusted_network:
-        raise ConfigurationError(
+    if token is None and not settings.trust_network_without_token:
+        raise SettingsError(
             f"refusing to serve {where} without a token: everyone who can reach that address could start waves. "
             "Give a token (--token-file FILE, or DP_COORDINATOR_TOKEN), bind 127.0.0.1, or, if everyone who can reach "
             "it may do so, say so with --trust-network-without-token "
             "(DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN=1)"
         )
     if token is not None and len(token) < TOKEN_AT_LEAST:
-        raise ConfigurationError(
+        raise SettingsError(
             f"refusing to serve {where} with a token of {len(token)} characters: others can reach that address and "
             f"guess; take at least {TOKEN_AT_LEAST} (make one with `openssl rand -hex 32`)"
         )

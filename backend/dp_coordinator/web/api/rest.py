@@ -19,7 +19,7 @@ from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.api.commands import Starter
 from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.api.routing import accepts, json_response, query_params, responds
-from dp_coordinator.web.history import LONGEST_S, Recorder
+from dp_coordinator.web.past import LONGEST_S, Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
 
@@ -73,7 +73,7 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     return router
 
 
-def history_routes(recorder: Recorder, clock: views.WallClock, mailbox: Mailbox) -> APIRouter:
+def history_routes(past: Past, clock: views.WallClock, mailbox: Mailbox) -> APIRouter:
     """What was: totals, and whole states."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
 
@@ -81,7 +81,7 @@ def history_routes(recorder: Recorder, clock: views.WallClock, mailbox: Mailbox)
     async def history(
         window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
     ) -> Response:
-        return json_response(recorder.window(window_s, mailbox.clock(), clock))
+        return json_response(past.totals(window_s, mailbox.clock(), clock))
 
     @router.get(
         "/history/states",
@@ -91,7 +91,7 @@ def history_routes(recorder: Recorder, clock: views.WallClock, mailbox: Mailbox)
     async def states(
         at: Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")],
     ) -> Response:
-        return json_response(recorder.states(at, clock))
+        return json_response(past.states(at, clock))
 
     return router
 
