@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
+from dp_coordinator.messages import Playback
 
 EVENT_LOG_SIZE = 4096
 INBOX_SIZE = 256
@@ -160,20 +161,6 @@ class Endpoints:
     front_publish: str
     back_output: str
     back_publish: str
-
-
-@dataclass(frozen=True, slots=True)
-class Playback:
-    """A recording that is shown instead of a running coordinator."""
-
-    name: str
-    at: float
-    """Unix seconds of the moment that is shown."""
-    position_s: float
-    """Seconds from the recording's first moment to the one shown."""
-    duration_s: float
-    speed: float
-    paused: bool
 
 
 class Recent(Protocol):

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from dp_coordinator.core.effects import BroadcastStartWave, Effect, LogEvent, PublishLoad, PublishWaveState
 from dp_coordinator.core.snapshot import Snapshot
-from dp_coordinator.mailbox import Counters, Endpoints, Mailbox, Playback
+from dp_coordinator.mailbox import Counters, Endpoints, Mailbox
+from dp_coordinator.messages import Playback
 from dp_coordinator.recorder import entries
 from dp_coordinator.recorder.entries import CheckpointBody, RecordedLogEntry, Reports
 from dp_coordinator.recorder.replay import Runner
@@ -73,9 +74,9 @@ class RecordingPlayer:
         timeline, now = self._timeline, self.now()
         return Playback(
             name=self._name,
-            at=now + timeline.wall_offset,
-            position_s=now - timeline.first_at,
-            duration_s=timeline.last_at - timeline.first_at,
+            at=round(now + timeline.wall_offset, 3),
+            position_s=round(now - timeline.first_at, 3),
+            duration_s=round(timeline.last_at - timeline.first_at, 3),
             speed=self._speed,
             paused=self._paused or now >= timeline.last_at,
         )

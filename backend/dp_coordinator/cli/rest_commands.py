@@ -33,7 +33,9 @@ def state(options: RestOptions) -> int:
 
 def engines(options: RestOptions) -> int:
     """`dp-coordinator engines`."""
-    return _show(options, f"{API}/engines", lambda body, url: render.engines(decode(body, EnginePage, url).engines))
+    return _show(
+        options, f"{API}/engines", lambda body, url: render.table(render.ENGINES, decode(body, EnginePage, url).engines)
+    )
 
 
 def waves(options: RestOptions) -> int:

@@ -9,10 +9,11 @@ from bisect import bisect_left
 
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
-from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity
+from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.views import WallClock, seconds
+from dp_coordinator.words import AlarmKind, Severity
 
 LOOK_INTERVAL_S = 0.25
 """Seconds between two looks at least: nobody needs to know sooner, and each walks over every engine."""
@@ -78,8 +79,8 @@ def _fields(alarm: Alarm) -> dict[str, object]:
 
 def _message(alarm: Alarm, now: float, clock: WallClock) -> m.Alarm:
     return m.Alarm(
-        kind=alarm.kind.value,
-        severity=alarm.severity.value,
+        kind=alarm.kind,
+        severity=alarm.severity,
         since=clock.of(alarm.since),
         age_s=seconds(now - alarm.since),
         title=alarm.title,
