@@ -193,3 +193,42 @@ def test_any_bytes_give_events_or_a_bad_frame(frame):
     for decode in (engine_events, lambda f: front_end_event(f, 2)):
         with contextlib.suppress(BadFrameError):
             decode(frame)
+
+
+NOTICE = 'expected (engine, wave) or ("SCALE_ELASTIC_EP", engine_count): '
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "says"),
+    [
+        (bytes(MAX_FRAME + 1), "oversize", f"{MAX_FRAME + 1} bytes; front-end messages have at most {MAX_FRAME}"),
+        (bytes(MAX_FRAME), "undecodable", NOTICE),
+        (b"junk", "undecodable", NOTICE),
+        (pack((0, 2**53)), "undecodable", f"{2**53} is no wave and no engine count"),
+        (pack((0, -1)), "undecodable", "-1 is no wave and no engine count"),
+        (pack((b"\x01\x00\x00", 5)), "undecodable", "an engine identity has 2 bytes, not 3"),
+    ],
+)
+def test_what_is_wrong_with_a_front_ends_message(frame, kind, says):
+    with pytest.raises(BadFrameError) as caught:
+        front_end_event(frame, 4)
+    assert caught.value.kind == kind
+    assert str(caught.value).startswith(says)
+    assert str(caught.value) == says or says == NOTICE
+
+
+def test_what_is_wrong_with_an_engines_message():
+    with pytest.raises(BadFrameError, match=f"^{MAX_FRAME + 1} bytes; engine outputs have at most {MAX_FRAME}$"):
+        engine_events(bytes(MAX_FRAME + 1))
+    with pytest.raises(BadFrameError, match=r"^not an EngineCoreOutputs array: ."):
+        engine_events(b"junk")
+
+
+def test_the_largest_that_are_taken():
+    empty = pack([0, [b""]])
+    filled = pack([0, [b"x" * 100_000]])
+    room = MAX_FRAME - len(filled) + 100_000
+    assert list(engine_events(pack([0, [b"x" * room]]))) == []
+    assert len(pack([0, [b"x" * room]])) == MAX_FRAME > len(empty)
+    assert front_end_event(pack((3, 2**53 - 1)), 4) == NewRequestNotified(3, 2**53 - 1)
+    assert front_end_event(pack((4, 0)), 4) == NewRequestNotified(None, 0)
