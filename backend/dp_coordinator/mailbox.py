@@ -55,6 +55,10 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def above(self, bound: float) -> int:
+        """How many values were above one of the bounds."""
+        return sum(self.counts[bisect_left(self.bounds, bound) + 1 :])
+
 
 @dataclass(slots=True)
 class Counters:
@@ -119,7 +123,7 @@ class Inbox:
     def __init__(self, size: int = INBOX_SIZE) -> None:
         self._waiting: deque[tuple[Command, Future[Reply]]] = deque()
         self._size = size
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake: Callable[[], None] | None = None
 
     def connect(self, wake: Callable[[], None] | None) -> None:
@@ -134,17 +138,14 @@ class Inbox:
             if len(self._waiting) >= self._size:
                 raise InboxFullError(f"{self._size} commands are waiting already; try again later")
             self._waiting.append((command, reply))
-            self._wake_loop()
+            self.wake()
         return reply
 
     def wake(self) -> None:
         """Have the loop turn now, if it is there."""
         with self._lock:
-            self._wake_loop()
-
-    def _wake_loop(self) -> None:
-        if self._wake is not None:
-            self._wake()
+            if self._wake is not None:
+                self._wake()
 
     def take(self) -> list[tuple[Command, Future[Reply]]]:
         """All commands posted so far, oldest first."""

@@ -160,7 +160,7 @@ def _assemble(
         start_timeout=options.start_timeout,
         should_stop=_orphan_check(options.parent_pid),
         write_journal=(lambda state: None) if journal is None else journal.write,
-        tape=None if options.record is None else _record(options, options.record, coordinator, mailbox, stack),
+        observers=[] if options.record is None else [_record(options, options.record, coordinator, mailbox, stack)],
     )
     return mailbox, loop
 
@@ -179,9 +179,9 @@ def _record(
     writing = threading.Thread(target=recording.run, name="recorder", daemon=True)
     writing.start()
     stack.callback(writing.join, RECORDER_STOP_TIMEOUT)
-    stack.callback(recording.tape.close)
+    stack.callback(recording.recorder.close)
     mailbox.recording = recording
-    return recording.tape
+    return recording.recorder
 
 
 def _orphan_check(parent_pid: int | None) -> Callable[[], bool]:

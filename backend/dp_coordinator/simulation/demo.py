@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
-from dp_coordinator.settings import SettingsError, to_arguments
+from dp_coordinator.settings import SettingsError
 from dp_coordinator.simulation.children import Children
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions

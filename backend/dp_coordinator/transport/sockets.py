@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from types import TracebackType
 
 import zmq
 
@@ -53,9 +52,7 @@ class Sockets:
     def __enter__(self) -> Sockets:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _bind(self, name: str, kind: int, address: str) -> zmq.Socket[bytes]:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dp_coordinator.web.access.limits import Throttle
+from dp_coordinator.limits import Throttle
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
 

@@ -28,7 +28,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from dp_coordinator.web.access.limits import TokenBucket
+from dp_coordinator.limits import TokenBucket
 from dp_coordinator.web.access.security import IDENTITY
 from dp_coordinator.web.access.sessions import Identity
 from dp_coordinator.web.stream.broadcaster import GOODBYE_S, Broadcaster, defects_logged
