@@ -95,7 +95,7 @@ def kinds(alarms: list[Alarm]) -> list[str]:
 ASKED = {"waves": (OPEN,), "phase": Phase.STARTING, "asked_at": 100.0}
 
 
-def test_a_start_is_followed_within_five_seconds():
+def test_a_start_is_followed_within_five_seconds() -> None:
     seen = snapshot((0, 0), (1, 0), (0, 0), **ASKED, stepping=(1,))
     looks = Looks(seen)
     assert looks.until(seen, 104.0) == []
@@ -115,13 +115,13 @@ def test_a_start_is_followed_within_five_seconds():
         ({"step_counter": (0, 1, 0), "current_wave": (None, None, None)}, True),
     ],
 )
-def test_what_shows_a_step_in_wave_0(columns: dict[str, Any], stepped: bool):
+def test_what_shows_a_step_in_wave_0(columns: dict[str, Any], stepped: bool) -> None:
     seen = snapshot((0, 0), (0, 0), (0, 0), columns=columns, **ASKED)
     assert (Looks(seen).until(seen, 110.0) == []) is stepped
 
 
 @pytest.mark.parametrize(("own", "stepped"), [((4, 5, 4), True), ((4, 4, 4), False), ((None, None, None), False)])
-def test_a_step_counts_in_its_own_wave(own: tuple[int | None, ...], stepped: bool):
+def test_a_step_counts_in_its_own_wave(own: tuple[int | None, ...], stepped: bool) -> None:
     columns = {"step_counter": (9, 9, 9), "current_wave": own}
     seen = snapshot((0, 0), (0, 1), (0, 0), columns=columns, **ASKED | {"waves": (replace(OPEN, number=5),)})
     alarms = Looks(seen).until(seen, 110.0)
@@ -130,13 +130,13 @@ def test_a_step_counts_in_its_own_wave(own: tuple[int | None, ...], stepped: boo
         assert alarms[0].counts == {"wave": 5}
 
 
-def test_a_wave_of_one_that_never_reported_is_its_first():
+def test_a_wave_of_one_that_never_reported_is_its_first() -> None:
     columns = {"step_counter": (0, 2, 0), "current_wave": (None, None, None)}
     seen = snapshot((0, 0), (0, 1), (0, 0), columns=columns, **ASKED | {"waves": (replace(OPEN, number=1),)})
     assert kinds(Looks(seen).until(seen, 110.0)) == ["asked_not_stepping"]
 
 
-def test_a_start_that_was_given_up_counts_for_half_a_minute():
+def test_a_start_that_was_given_up_counts_for_half_a_minute() -> None:
     given_up = replace(OPEN, started_at=None, ended_at=110.0)
     seen = snapshot((0, 0), (0, 0), (0, 0), waves=(given_up,), stepping=(0, 1, 2))
     looks = Looks(seen)
@@ -145,7 +145,7 @@ def test_a_start_that_was_given_up_counts_for_half_a_minute():
     assert looks.until(seen, 110.0 + UNANSWERED_SHOWN + 0.5) == []
 
 
-def test_nothing_is_asked_of_dense_engines_or_while_they_come_back():
+def test_nothing_is_asked_of_dense_engines_or_while_they_come_back() -> None:
     for changes in ({"wave_coordination": False}, {"recovery": rejoining(at=109.5)}):
         seen = snapshot((0, 0), (0, 0), (0, 0), **ASKED | changes)
         assert "asked_not_stepping" not in kinds(Looks(seen).until(seen, 110.0))
@@ -154,7 +154,7 @@ def test_nothing_is_asked_of_dense_engines_or_while_they_come_back():
 # -- silence -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_rank_may_be_silent_for_half_a_minute():
+def test_a_rank_may_be_silent_for_half_a_minute() -> None:
     seen = running((0, 20), (0, 0), (1, None), columns={"reported_at": (100.0, 130.0, 130.0)})
     looks = Looks(seen)
     assert looks.until(seen, 129.0) == []
@@ -163,7 +163,7 @@ def test_a_rank_may_be_silent_for_half_a_minute():
     assert alarm == Alarm(AlarmKind.RANK_SILENT, Severity.WARNING, 100.0, title, (0,), {"requests": 20})
 
 
-def test_all_ranks_may_be_silent_for_as_long_as_their_requests_together_allow():
+def test_all_ranks_may_be_silent_for_as_long_as_their_requests_together_allow() -> None:
     seen = running((0, 8), (0, 8), (0, 0))
     looks = Looks(seen)
     assert looks.until(seen, 129.0) == []
@@ -171,7 +171,7 @@ def test_all_ranks_may_be_silent_for_as_long_as_their_requests_together_allow():
     assert (alarm.title, alarm.counts) == ("Ranks 0 and 1 have requests and said nothing for long", {"requests": 16})
 
 
-def test_silence_counts_from_when_the_wave_runs():
+def test_silence_counts_from_when_the_wave_runs() -> None:
     seen = running((0, 16), (0, 0), columns={"reported_at": (50.0, None)}, phase_since=110.0)
     looks = Looks(seen)
     assert looks.until(seen, 139.0) == []
@@ -179,7 +179,7 @@ def test_silence_counts_from_when_the_wave_runs():
 
 
 @pytest.mark.parametrize("gap", [DEAF_AFTER, DEAF_AFTER + 0.5])
-def test_silence_counts_from_when_somebody_listened(gap: float):
+def test_silence_counts_from_when_somebody_listened(gap: float) -> None:
     seen = running((0, 16), (0, 0))
     looks = Looks(seen)
     looks.until(seen, 120.0)
@@ -192,7 +192,7 @@ def test_silence_counts_from_when_somebody_listened(gap: float):
     assert (kinds(looks.until(seen, 140.0)) == ["rank_silent"]) is heard
 
 
-def test_work_may_be_held_up_for_five_seconds():
+def test_work_may_be_held_up_for_five_seconds() -> None:
     seen = snapshot((2, 1), (None, None), (0, 0), columns={"reported_at": (101.0, None, 100.0)})
     looks = Looks(seen)
     assert looks.until(seen, 101.0 + HELD_UP_AFTER - 1) == []
@@ -229,14 +229,14 @@ def weigh(detector_looks: Looks, until: float, *loads: int) -> list[Alarm]:
         ((0, 0, 0, 0, 24, 24), (4, 5)),
     ],
 )
-def test_far_more_is_twice_the_mean_of_the_others_and_eight(loads: tuple[int, ...], raised: tuple[int, ...]):
+def test_far_more_is_twice_the_mean_of_the_others_and_eight(loads: tuple[int, ...], raised: tuple[int, ...]) -> None:
     looks = Looks(heavy(*loads))
     assert weigh(looks, 130.0, *loads) == []
     alarms = weigh(looks, 131.0, *loads)
     assert [alarm.engines for alarm in alarms] == ([raised] if raised else [])
 
 
-def test_what_an_imbalance_says():
+def test_what_an_imbalance_says() -> None:
     looks = Looks(heavy(1, 2, 30))
     (alarm,) = weigh(looks, 133.0, 1, 2, 30)
     title, counts = "Rank 2 has far more requests than the others", {"requests": 30, "requests_in_all": 33}
@@ -247,7 +247,7 @@ def test_what_an_imbalance_says():
 
 
 @pytest.mark.parametrize(("load", "stays"), [(7, True), (6, False)])
-def test_an_imbalance_is_over_below_one_and_a_half_times_and_four(load: int, stays: bool):
+def test_an_imbalance_is_over_below_one_and_a_half_times_and_four(load: int, stays: bool) -> None:
     looks = Looks(heavy(2, 2, 30))
     weigh(looks, 135.0, 2, 2, 30)
     weigh(looks, 137.0, 2, 2, load)
@@ -256,14 +256,14 @@ def test_an_imbalance_is_over_below_one_and_a_half_times_and_four(load: int, sta
     assert (weigh(looks, 138.5, 2, 2, load) == []) is not stays
 
 
-def test_a_load_that_falls_by_a_fifth_drains():
+def test_a_load_that_falls_by_a_fifth_drains() -> None:
     for falls_to, kept in ((40, True), (39, False)):
         looks = Looks(heavy(0, 0, 50))
         weigh(looks, 120.0, 0, 0, 50)
         assert (kinds(weigh(looks, 135.0, 0, 0, falls_to)) == ["load_imbalance"]) is kept
 
 
-def test_old_counts_are_not_compared():
+def test_old_counts_are_not_compared() -> None:
     looks = Looks(heavy(0, 0, 50))
     weigh(looks, 125.0, 0, 0, 50)
     old = heavy(0, 0, 50, reported=(None, 125.0, 125.0))
@@ -277,7 +277,7 @@ def test_old_counts_are_not_compared():
 STILL = snapshot((0, 0), (0, 0))
 
 
-def test_a_loop_that_stands_still_for_three_seconds():
+def test_a_loop_that_stands_still_for_three_seconds() -> None:
     looks = Looks(STILL)
     assert looks.until(STILL, 102.0, loop_alive_at=100.0) == []
     (alarm,) = looks.until(STILL, 100.0 + STUCK_AFTER, loop_alive_at=100.0)
@@ -285,7 +285,7 @@ def test_a_loop_that_stands_still_for_three_seconds():
     assert alarm == Alarm(AlarmKind.PUBLICATION_LATE, Severity.CRITICAL, 100.0, title)
 
 
-def test_three_late_publications_within_ten_seconds():
+def test_three_late_publications_within_ten_seconds() -> None:
     looks = Looks(STILL)
     assert looks.look(STILL, 101.0, late_publications=1) == []
     assert looks.look(STILL, 102.0, late_publications=2) == []
@@ -299,7 +299,7 @@ def test_three_late_publications_within_ten_seconds():
     assert looks.look(STILL, 120.0 + LATE_WITHIN, late_publications=6) == []
 
 
-def test_bad_frames_are_told_of_for_half_a_minute():
+def test_bad_frames_are_told_of_for_half_a_minute() -> None:
     looks = Looks(STILL)
     bad = {("back_output", "oversize"): 2}
     (alarm,) = looks.look(STILL, 101.0, bad_frames=bad)
@@ -314,7 +314,7 @@ def rejoining(at: float = 100.0, phase: RecoveryPhase = RecoveryPhase.REJOINING)
     return RecoveryState(phase, 4, at, 1, 2, None)
 
 
-def test_what_the_others_say():
+def test_what_the_others_say() -> None:
     def alarm(seen: Snapshot, **more: Any) -> Alarm:
         looks = Looks(snapshot((0, 0), (0, 0), front_ends=2))
         assert looks.until(seen, 101.0) == []
@@ -335,7 +335,7 @@ def test_what_the_others_say():
     assert alarm(settling) == Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.WARNING, 100.0, title, (), counts)
 
 
-def test_a_journal_that_cannot_be_written_is_told_of_at_once():
+def test_a_journal_that_cannot_be_written_is_told_of_at_once() -> None:
     looks = Looks(STILL)
     (alarm,) = looks.look(STILL, 103.0, entries=[("journal_failed", 102.5)])
     title = "The journal cannot be written"

@@ -19,7 +19,7 @@ TRUE_ALARMS = {
 
 
 @pytest.mark.parametrize("name", recordings())
-def test_nothing_is_raised_that_was_not_so(name):
+def test_nothing_is_raised_that_was_not_so(name: str) -> None:
     recording = recordings()[name]
     arguments = recording.arguments
     patient = MonitoredCore(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -40,7 +41,7 @@ def columns(count: int) -> EngineColumnsMessage:
     """Rank 0 reported 0.2 s ago, every third rank never, the others 1 s ago with as many running as their index."""
     never = [index > 0 and index % 3 == 1 for index in range(count)]
 
-    def column(of):
+    def column(of: Any) -> Any:
         return [None if gone else of(index) for index, gone in enumerate(never)]
 
     return EngineColumnsMessage(

@@ -6,6 +6,7 @@ In runs on our own coordinator it was killed now and then: there the core comes 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,7 +25,7 @@ SUBSCRIPTIONS = {
 }
 
 
-def play(recording):
+def play(recording: Any) -> Any:
     arguments = recording.arguments
     driver = Driver(
         arguments["engine_count"],
@@ -50,12 +51,12 @@ def play(recording):
     return driver
 
 
-def sent(driver, kind):
+def sent(driver: Driver, kind: str) -> Any:
     return [effect for _, effect in driver.effects if isinstance(effect, kind)]
 
 
 @pytest.mark.parametrize("name", recordings())
-def test_starts_and_announcements_are_those_of_vllm(name):
+def test_starts_and_announcements_are_those_of_vllm(name: str) -> None:
     recording = recordings()[name]
     driver = play(recording)
     ours = [tuple(encode_start(e.wave, e.exclude_engine_index)) for e in sent(driver, BroadcastStartWave)]
@@ -67,7 +68,7 @@ def test_starts_and_announcements_are_those_of_vllm(name):
 
 
 @pytest.mark.parametrize("name", recordings())
-def test_loads_before_each_pause_are_those_of_vllm(name):
+def test_loads_before_each_pause_are_those_of_vllm(name: str) -> None:
     """While reports pour in, which moment is published depends on timing; once they stop, both say the same."""
     recording = recordings()[name]
     driver = play(recording)

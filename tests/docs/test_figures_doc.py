@@ -25,14 +25,14 @@ def rows(text: str) -> list[list[str]]:
 COMMANDS = sorted({command for *_, cell in rows(FIGURES) for command in re.findall("`(.+?)`", cell)})
 
 
-def test_each_figure_names_its_command():
+def test_each_figure_names_its_command() -> None:
     assert len(rows(FIGURES)) > 20
     for row in rows(FIGURES):
         assert re.fullmatch("`.+`", row[-1]), row
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_is_one_that_exists(command):
+def test_the_command_is_one_that_exists(command: str) -> None:
     if command in BENCHMARKS:
         return
     program, *words = command.removeprefix("python -m ").split()
@@ -45,7 +45,7 @@ def test_the_command_is_one_that_exists(command):
         assert f"{option} " in told
 
 
-def test_the_readme_quotes_them_as_they_are():
+def test_the_readme_quotes_them_as_they_are() -> None:
     section = (ROOT / "README.md").read_text().partition("## Figures\n")[2].partition("\n## ")[0]
     quoted = rows(section)
     assert len(quoted) >= 4
@@ -54,6 +54,6 @@ def test_the_readme_quotes_them_as_they_are():
         assert row in measured, row
 
 
-def test_nothing_says_that_the_package_is_on_an_index():
+def test_nothing_says_that_the_package_is_on_an_index() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         assert not re.search(r"pip install '?dp-coordinator", page.read_text()), page

@@ -115,7 +115,7 @@ class ParallelConfig:
 
     def __init__(
         self, generation: Generation, *, local: int = 2, fronts_elsewhere: bool = False, elastic: bool = False
-    ):
+    ) -> None:
         self.data_parallel_size = 2
         self.data_parallel_size_local = local
         self.data_parallel_master_ip = "127.0.0.1"

@@ -132,7 +132,7 @@ def ours(*, wave_coordination: bool) -> Iterator[Side]:
 
 
 @pytest.mark.parametrize("wave_coordination", [True, False], ids=["waves", "dense"])
-def test_two_processes_say_the_same(tmp_path, monkeypatch, wave_coordination):
+def test_two_processes_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wave_coordination: bool) -> None:
     missing = generations.why_missing(generations.INSTALLED)
     if missing is not None:
         pytest.skip(missing)

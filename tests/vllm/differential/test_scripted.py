@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,13 +21,13 @@ FIRST_SEED = int(os.environ.get("DP_COORDINATOR_DIFFERENTIAL_SEED", "0"))
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="dp_coordinator")
 
 
 @pytest.mark.parametrize("wave_coordination", [True, False], ids=["waves", "dense"])
 @pytest.mark.parametrize("which", [generations.INSTALLED, *generations.OTHERS])
-def test_no_difference_that_is_not_named(which, wave_coordination):
+def test_no_difference_that_is_not_named(which: str, wave_coordination: bool) -> None:
     missing = generations.why_missing(which)
     if missing is not None:
         pytest.skip(missing)
@@ -46,7 +47,7 @@ def test_no_difference_that_is_not_named(which, wave_coordination):
 
 
 @pytest.mark.parametrize("wrong", ["0.17", "0.26", "0.28", "0.33"])
-def test_another_generation_is_noticed_and_shown_briefly(wrong):
+def test_another_generation_is_noticed_and_shown_briefly(wrong: Any) -> None:
     missing = generations.why_missing("0.32.0")
     if missing is not None:
         pytest.skip(missing)
