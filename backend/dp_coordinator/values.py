@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from dp_coordinator.addresses import is_port, parse_host_port
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 _ZMQ_ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5}|\*)|ipc://\S+")
+_HOST_PORT = re.compile(r"(?:\[([^\[\]/\s]+)\]|([^\[\]/\s:]+)):(\d{1,5})", re.ASCII)
 _TOKEN_MAX_BYTES = 4096
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -113,18 +113,27 @@ def text(value: str) -> str:
 def zmq_address(text: str) -> str:
     """Where a ZeroMQ socket listens or connects: `tcp://HOST:PORT` or `ipc://PATH`."""
     match = _ZMQ_ADDRESS.fullmatch(text)
-    if match is None or (match[2] not in {None, "*"} and not is_port(match[2])):
+    if match is None or (match[2] not in {None, "*"} and not _is_port(match[2])):
         raise BadValueError(f"{text!r} is not a ZeroMQ address such as tcp://127.0.0.1:5555 or ipc:///tmp/dp.sock")
     return text
 
 
+def parse_host_port(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `[::1]:8080` for IPv6, as (host, port)."""
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or not _is_port(match[3]):
+        raise BadValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    return match[1] or match[2], int(match[3])
+
+
 def host_port(text: str) -> str:
-    """`HOST:PORT`, `[::1]:8080` for IPv6; port 0 lets the system choose. The text as it is."""
-    try:
-        parse_host_port(text)
-    except ValueError as error:
-        raise BadValueError(str(error)) from None
+    """`HOST:PORT`; port 0 lets the system choose. The text as it is."""
+    parse_host_port(text)
     return text
+
+
+def _is_port(digits: str) -> bool:
+    return int(digits) <= 65_535
 
 
 def version(text: str) -> str:

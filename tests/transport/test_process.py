@@ -14,11 +14,11 @@ from multiprocessing.connection import wait
 import pytest
 import zmq
 
-from dp_coordinator.addresses import parse_host_port
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator, DPCoordinatorProc
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.settings import SettingsError
 from dp_coordinator.supervisor import EXIT_START_TIMEOUT
+from dp_coordinator.values import parse_host_port
 
 PATIENCE = 20.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from dataclasses import asdict
 from typing import NoReturn
 
 from dp_coordinator import __version__
@@ -49,12 +50,9 @@ def become_supervisor(options: CommandOptions) -> NoReturn:
 def announce(bound: Bound, options: CommandOptions) -> None:
     """Tell a person where everything is."""
     waves = "" if options.wave_coordination else ", without wave coordination"
-    ends = bound.endpoints
     lines = [
         f"dp-coordinator {__version__}, speaking vLLM {options.dialect}, for {options.engine_count} engines{waves}",
-        f"  front_publish  {ends.front_publish}",
-        f"  back_output    {ends.back_output}",
-        f"  back_publish   {ends.back_publish}",
+        *(f"  {name:<14} {address}" for name, address in asdict(bound.endpoints).items()),
         f"  dashboard      {bound.http_url or 'none (--no-http)'}",
     ]
     print("\n".join(lines), flush=True)

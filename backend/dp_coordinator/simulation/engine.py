@@ -19,6 +19,7 @@ import zmq
 
 from dp_coordinator.client import EngineClient, NotReadyError, ProtocolError, StartWave
 from dp_coordinator.core.dialect import Dialect
+from dp_coordinator.settings import SettingsError
 from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.loop import Effect, EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
@@ -44,8 +45,10 @@ class State(Enum):
 def run_engine(options: EngineOptions) -> int:
     """Run one engine until SIGINT or SIGTERM and return the exit code: 0, or 1 when it could not start.
 
-    At the end it prints how many requests it did not finish, as one line of JSON.
+    At the end it prints how many requests it did not finish, as one line of JSON. Raises `SettingsError`.
     """
+    if not 0 <= options.index < options.engine_count:
+        raise SettingsError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
 
     def live(stop: Stop, stack: ExitStack) -> dict[str, int]:
         return SimulatedEngine(options, stop, stack).run()
@@ -57,8 +60,6 @@ class SimulatedEngine:
     """The engine's sockets, its loop and where it stands."""
 
     def __init__(self, options: EngineOptions, stop: Stop, stack: ExitStack) -> None:
-        if not 0 <= options.index < options.engine_count:
-            raise ValueError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
         self._options, self._stop, self._stack = options, stop, stack
         self._name = f"engine {options.index}"
         self._dialect = Dialect.for_version(options.dialect)

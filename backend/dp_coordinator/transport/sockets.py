@@ -7,6 +7,7 @@ import contextlib
 import zmq
 
 from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.settings import SettingsError
 
 RECEIVE_HWM = 10_000
 """Messages per peer. Beyond it vLLM's engines queue on their side (their limits are off), and nothing is lost."""
@@ -18,7 +19,7 @@ IO_THREADS = 2
 """libzmq's threads: START is written to one engine after the other, and two threads halve the wait of the last one."""
 
 
-class BindError(RuntimeError):
+class BindError(SettingsError):
     """A socket could not be bound; the text names the socket, the address and why."""
 
 
