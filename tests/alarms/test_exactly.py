@@ -76,7 +76,7 @@ class Looks:
 
     def look(self, seen: Snapshot, now: float, **more: Any) -> list[Alarm]:
         self.now = now
-        given = {"loop_alive_at": now, "bad_frames": {}, "late_publications": 0} | more
+        given: dict[str, Any] = {"loop_alive_at": now, "bad_frames": {}, "late_publications": 0} | more
         return self.detector.detect(Observation(seen, **given), now)
 
     def until(self, seen: Snapshot, now: float, **more: Any) -> list[Alarm]:
@@ -92,7 +92,7 @@ def kinds(alarms: list[Alarm]) -> list[str]:
 
 # -- asked, not stepping -----------------------------------------------------------------------------------------------
 
-ASKED = {"waves": (OPEN,), "phase": Phase.STARTING, "asked_at": 100.0}
+ASKED: dict[str, Any] = {"waves": (OPEN,), "phase": Phase.STARTING, "asked_at": 100.0}
 
 
 def test_a_start_is_followed_within_five_seconds() -> None:
@@ -146,7 +146,8 @@ def test_a_start_that_was_given_up_counts_for_half_a_minute() -> None:
 
 
 def test_nothing_is_asked_of_dense_engines_or_while_they_come_back() -> None:
-    for changes in ({"wave_coordination": False}, {"recovery": rejoining(at=109.5)}):
+    either: tuple[dict[str, Any], ...] = ({"wave_coordination": False}, {"recovery": rejoining(at=109.5)})
+    for changes in either:
         seen = snapshot((0, 0), (0, 0), (0, 0), **ASKED | changes)
         assert "asked_not_stepping" not in kinds(Looks(seen).until(seen, 110.0))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN
-from dp_coordinator.alarms.kinds import Severity
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineSubscribed,
@@ -15,6 +14,7 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
+from dp_coordinator.words import Severity
 from tests.alarms.monitored_core import MonitoredCore, loads_for, report_all, running_wave
 
 
@@ -141,7 +141,9 @@ def test_settling_is_no_alarm_while_the_engines_run_however_long() -> None:
         patient.driver.feed(EngineSubscribed())
     running_wave(patient, 3)
     loads_for(patient, (3, 3, 3, 3), 60)
-    assert patient.driver.core.snapshot(patient.now).recovery.phase.value == "settling"
+    recovery = patient.driver.core.snapshot(patient.now).recovery
+    assert recovery is not None
+    assert recovery.phase.value == "settling"
     assert patient.raised == []
 
 

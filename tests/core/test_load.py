@@ -135,6 +135,7 @@ def test_nothing_waits_for_notices_that_the_dialect_does_not_have() -> None:
 def test_a_heartbeat_waits_for_the_engines_too() -> None:
     driver = Driver(dialect="0.32")
     heartbeat = driver.core.next_deadline()
+    assert heartbeat is not None
     driver.feed(NewRequestNotified(B, 0), at=heartbeat - 0.01)
     assert driver.core.next_deadline() == pytest.approx(heartbeat + 0.04)
     driver.feed(NewRequestNotified(B, 0), at=heartbeat + 0.03)
@@ -172,7 +173,7 @@ def test_a_report_that_goes_back_means_that_its_engine_restarted() -> None:
     driver = Driver()
     driver.report(A, 4, 4, wave=7, step=9)
     driver.report(B, 4, 4, wave=7, step=9)
-    effects = driver.report(A, 1, 0, wave=0, step=0)
+    effects: list[Any] = driver.report(A, 1, 0, wave=0, step=0)
     assert records(effects) == ["engine_restarted"]
     assert effects[-1].fields == {"engine": A, "from_wave": 7, "from_step": 9, "wave": 0, "step": 0}
     columns = driver.core.snapshot(driver.now).engines

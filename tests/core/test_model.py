@@ -42,32 +42,35 @@ class Model(RuleBasedStateMachine):
         assert announced(effects) == ([(self.wave, self.running)] if announce else [])
 
     @rule(engine=engines, relative=waves)
-    def notice(self, engine: Any, relative: str) -> Any:
+    def notice(self, engine: int, relative: int) -> None:
         wave = max(0, self.wave + relative)
         effects = self.driver.feed(NewRequestNotified(engine, wave))
         if self.version >= (0, 33) or self.running:
-            return self.expect(effects)
+            self.expect(effects)
+            return
         exclude = None if wave < self.wave else engine
         self.running = self.version < (0, 29)
-        return self.expect(effects, start=[(self.wave, exclude)], announce=self.running)
+        self.expect(effects, start=[(self.wave, exclude)], announce=self.running)
 
     @rule(engine=engines, relative=waves)
-    def wave_complete(self, engine: Any, relative: str) -> Any:
+    def wave_complete(self, engine: int, relative: int) -> None:
         wave = max(0, self.wave + relative)
         effects = self.driver.feed(WaveCompleted(engine, wave))
         if self.wave > wave:
-            return self.expect(effects)
+            self.expect(effects)
+            return
         self.wave, self.running = wave + 1, False
-        return self.expect(effects, announce=True)
+        self.expect(effects, announce=True)
 
     @rule(engine=engines, relative=waves)
-    def start_wave(self, engine: Any, relative: str) -> Any:
+    def start_wave(self, engine: int, relative: int) -> None:
         wave = max(0, self.wave + relative)
         effects = self.driver.feed(StartWaveRequested(engine, wave))
         if not (wave > self.wave or (wave == self.wave and not self.running)):
-            return self.expect(effects)
+            self.expect(effects)
+            return
         self.wave, self.running = wave, True
-        return self.expect(effects, start=[(wave, engine)], announce=True)
+        self.expect(effects, start=[(wave, engine)], announce=True)
 
     @rule(
         engine=engines,
@@ -76,7 +79,7 @@ class Model(RuleBasedStateMachine):
         wave=st.integers(0, 4),
         step=st.integers(0, 40),
     )
-    def report(self, engine: Any, waiting: int, running: Any, wave: int, step: int) -> None:
+    def report(self, engine: int, waiting: int, running: int, wave: int, step: int) -> None:
         self.expect(self.driver.report(engine, waiting, running, wave=wave, step=step))
         if engine < len(self.counts):
             self.counts[engine] = (waiting, running)
@@ -89,7 +92,7 @@ class Model(RuleBasedStateMachine):
         self.counts = (self.counts + [(0, 0)] * count)[:count]
 
     @rule(relative=st.sampled_from([None, -1, 0, 1, 2]))
-    def manual(self, relative: str) -> None:
+    def manual(self, relative: int | None) -> None:
         blocked = self.driver.core.start_blocked()
         wave = None if relative is None else self.wave + relative
         effects = self.driver.feed(ManualStartRequested("model", "test", wave=wave))

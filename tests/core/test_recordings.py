@@ -6,18 +6,25 @@ In runs on our own coordinator it was killed now and then: there the core comes 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from dp_coordinator.core.effects import BroadcastStartWave, PublishLoad, PublishWaveState
-from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
+from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState
+from dp_coordinator.core.events import (
+    EngineSubscribed,
+    EngineUnsubscribed,
+    Event,
+    FrontEndSubscribed,
+    FrontEndUnsubscribed,
+)
 from dp_coordinator.wire.coordinator import encode_load, encode_start, encode_wave_state, engine_events, front_end_event
 from tests.core.driver import Driver
 from tests.wire.recordings import recordings, start_of
 
-SUBSCRIPTIONS = {
+SUBSCRIPTIONS: dict[str, Callable[[], Event]] = {
     "engine_subscribe": EngineSubscribed,
     "engine_unsubscribe": EngineUnsubscribed,
     "front_subscribe": FrontEndSubscribed,
@@ -33,6 +40,7 @@ def play(recording: Any) -> Any:
         ready=False,
         wave_coordination=arguments["enable_wave_coordination"],
     )
+    events: Sequence[Event]
     for message in recording.messages:
         if message.type == "proc_killed":
             driver.advance_to(message.t)
@@ -51,7 +59,7 @@ def play(recording: Any) -> Any:
     return driver
 
 
-def sent(driver: Driver, kind: str) -> Any:
+def sent(driver: Driver, kind: type[Effect]) -> list[Any]:
     return [effect for _, effect in driver.effects if isinstance(effect, kind)]
 
 

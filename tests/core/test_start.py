@@ -81,7 +81,8 @@ def test_what_is_kept_before_ready_is_bounded() -> None:
 @pytest.mark.parametrize("event", [EngineUnsubscribed(), FrontEndUnsubscribed()])
 def test_an_unsubscription_out_of_nowhere_is_rejected(event: Event) -> None:
     driver = Driver(ready=False)
-    assert [e.kind for e in driver.feed(event)] == ["unsubscribed_before_subscribed"]
+    effects: list[Any] = driver.feed(event)
+    assert [e.kind for e in effects] == ["unsubscribed_before_subscribed"]
     assert (driver.core.engines_subscribed, driver.core.snapshot(0).front_ends) == (0, 0)
 
 
@@ -236,7 +237,7 @@ def test_a_wave_complete_that_a_later_start_overtook_still_completes_its_wave() 
     driver = Driver()
     driver.feed(StartWaveRequested(0, 0), at=1.0)
     driver.feed(StartWaveRequested(1, 1), at=3.0)  # rank 1 was told of the end, and got a request, before we were
-    effects = driver.feed(WaveCompleted(0, 0), at=3.1)
+    effects: list[Any] = driver.feed(WaveCompleted(0, 0), at=3.1)
     assert announced(effects) == []
     assert [(e.kind, e.fields["duration_s"]) for e in effects] == [("wave_completed", 2.0)]
     first, second = driver.core.snapshot(0).waves

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -26,7 +26,9 @@ def at_wave_five(dialect: str, *, running: bool) -> Driver:
 
 NOTICE, COMPLETE, START = NewRequestNotified, WaveCompleted, StartWaveRequested
 # message, its wave, running before -> (wave, running) after, START broadcasts, announcements
-ENGINE_ROWS = [
+Row: TypeAlias = tuple[Any, int, bool, tuple[int, bool], list[Any], list[Any]]
+"""Message, its wave, engines running; wave and running after it, STARTs, announcements."""
+ENGINE_ROWS: list[Row] = [
     (COMPLETE, 4, False, (5, False), [], []),
     (COMPLETE, 4, True, (5, True), [], []),
     (COMPLETE, 5, False, (6, False), [], [(6, False)]),
@@ -40,7 +42,7 @@ ENGINE_ROWS = [
     (START, 7, False, (7, True), [(7, 1)], [(7, True)]),
     (START, 7, True, (7, True), [(7, 1)], [(7, True)]),
 ]
-NOTICE_ROWS = {
+NOTICE_ROWS: dict[str, list[Row]] = {
     "0.10.2": [  # a notice sets running and is announced, until 0.28
         (NOTICE, 4, False, (5, True), [(5, None)], [(5, True)]),
         (NOTICE, 5, False, (5, True), [(5, 1)], [(5, True)]),
@@ -55,7 +57,7 @@ NOTICE_ROWS = {
 }
 NOTICE_ROWS["0.28"] = NOTICE_ROWS["0.16"] = NOTICE_ROWS["0.10.2"]
 NOTICE_ROWS["0.32"] = NOTICE_ROWS["0.29"]
-WHILE_RUNNING = [(NOTICE, wave, True, (5, True), [], []) for wave in (4, 5, 7)]
+WHILE_RUNNING: list[Row] = [(NOTICE, wave, True, (5, True), [], []) for wave in (4, 5, 7)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ WHILE_RUNNING = [(NOTICE, wave, True, (5, True), [], []) for wave in (4, 5, 7)]
     [(dialect, row) for dialect, rows in NOTICE_ROWS.items() for row in ENGINE_ROWS + rows + WHILE_RUNNING],
     ids=str,
 )
-def test_transition(dialect: str, row: str) -> None:
+def test_transition(dialect: str, row: Row) -> None:
     message, wave, running, after, started, announcements = row
     driver = at_wave_five(dialect, running=running)
     effects = driver.feed(message(1, wave))

@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dp_coordinator.alarms.kinds import AlarmKind
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.settings import settings_of
+from dp_coordinator.words import AlarmKind
 
 OPERATING = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 SECTION = OPERATING.partition("## Alarms")[2].partition("\n## ")[0]

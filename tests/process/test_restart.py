@@ -17,9 +17,9 @@ import pytest
 import zmq
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
-from dp_coordinator.journal import last_entry
 from dp_coordinator.wire.client import READY
 from tests.cli.run import announced, run, running
+from tests.process.test_journal import standing
 from tests.transport.rig import Peer, pack, unpack, wait_until
 
 ENGINES = 2
@@ -32,9 +32,9 @@ class Deployment:
         self._context = stack.enter_context(zmq.Context())
         stack.callback(self._context.destroy, linger=0)
         self._back_publish = back_publish
-        self._inbox = {}
+        self._inbox: dict[Any, Any] = {}
         self._poller = zmq.Poller()
-        self.engines = []
+        self.engines: list[Any] = []
         for _ in range(ENGINES):
             self.add_engine()
         self.outputs = [Peer(self._context, zmq.PUSH, back_output) for _ in range(ENGINES)]
@@ -100,7 +100,7 @@ def deployed(**options: Any) -> Iterator[Any]:
         yield coordinator, peers
 
 
-def state(url: str) -> Any:
+def state(url: str | None) -> Any:
     with urllib.request.urlopen(f"{url}/api/v1/state", timeout=20) as answer:
         return json.load(answer)
 
@@ -244,7 +244,7 @@ def test_serve_with_a_journal_goes_on_in_its_next_process(tmp_path: Path) -> Non
             assert peers.wave_announced() == [9, False]
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
-        assert last_entry(journal).state.current_wave == 9
+        assert standing(journal).state.current_wave == 9
         with running(*SERVE, "--journal", journal) as process:
             assert addresses_of(process) == first
             assert peers.heard_after_ready() == start(9)
@@ -262,7 +262,7 @@ def test_engines_whose_ready_died_with_the_coordinator_are_given_another(tmp_pat
         peers = Deployment(stack, *ends)
         assert peers.heard() == [[READY]] * ENGINES
         kill(process.pid)
-    assert last_entry(journal).state.ready
+    assert standing(journal).state.ready
     with running(*SERVE, "--journal", journal), contextlib.ExitStack() as stack:
         peers = Deployment(stack, *ends)  # as if what the first ones heard had been lost on its way
         assert peers.heard() == [[READY]] * ENGINES

@@ -172,6 +172,7 @@ def test_it_ends_with_its_parent_and_takes_its_worker_along() -> None:
         "print(s.pid, flush=True); s.wait()"
     )
     with subprocess.Popen([sys.executable, "-c", parent, SAYS_PID], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         supervisor, worker = int(process.stdout.readline()), int(process.stdout.readline())
         process.kill()
         assert gone(supervisor)

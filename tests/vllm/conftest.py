@@ -28,7 +28,8 @@ class Installed:
 
     @property
     def replaced(self) -> bool:
-        return self.utils.DPCoordinator.__module__ == "dp_coordinator.vllm.coordinator"
+        module: str = self.utils.DPCoordinator.__module__
+        return module == "dp_coordinator.vllm.coordinator"
 
     def launch(self, placement: Any = None, **arguments: Any) -> Any:
         """What vLLM does with its coordinator, from start to end, as a context manager."""

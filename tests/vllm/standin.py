@@ -81,13 +81,13 @@ class Generation:
     elastic: bool = True
 
     @property
-    def arguments(self) -> dict[str, object]:
+    def arguments(self) -> dict[str, Any]:
         """What launch_core_engines gives the constructor besides parallel_config."""
         names = [part.split("=")[0].strip() for part in self.constructor.split(",")[2:]]
         return {name: {"enable_wave_coordination": True, "logging_config": object()}[name] for name in names}
 
 
-OLD = {
+OLD: dict[str, Any] = {
     "end": "def close(self): ...",
     "stop": "coordinator.close()",
     "hands_endpoints_back": False,

@@ -26,7 +26,11 @@ def by_version(generation: standin.Generation) -> Any:
 
 
 def test_the_package_has_the_entry_point() -> None:
-    (found,) = [point for point in entry_points(group="vllm.general_plugins") if point.dist.name == "dp-coordinator"]
+    (found,) = [
+        point
+        for point in entry_points(group="vllm.general_plugins")
+        if point.dist is not None and point.dist.name == "dp-coordinator"
+    ]
     assert found.load() is register
 
 
@@ -106,7 +110,7 @@ def test_a_model_without_experts_gets_no_waves(install: Any) -> None:
         assert state(coordinator)["wave_coordination"] is False
 
 
-PLACEMENTS = {
+PLACEMENTS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "all here": ({}, ("ipc", "ipc")),
     "engines elsewhere": ({"local": 1}, ("ipc", "tcp")),
     "front-ends elsewhere": ({"local": 1, "fronts_elsewhere": True}, ("tcp", "tcp")),

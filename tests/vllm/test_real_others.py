@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_pip_changes_nothing_but_adds_us() -> None:
     """What `pip install dp-coordinator` would do in vLLM's own environment."""
-    pip = [HOME / "env/bin/python", "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
+    pip = [str(HOME / "env/bin/python"), "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
     ran = subprocess.run(
         [*pip, "--force-reinstall", "--no-deps", str(REPOSITORY)], check=True, capture_output=True, text=True
     )
@@ -32,7 +32,7 @@ def test_pip_changes_nothing_but_adds_us() -> None:
 
 
 @pytest.mark.parametrize("api_servers", ["1", "2"])
-def test_a_taken_port_is_one_sentence(api_servers: int) -> None:
+def test_a_taken_port_is_one_sentence(api_servers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = f"127.0.0.1:{listener.getsockname()[1]}"
         deployment = Deployment(MOE, ["--api-server-count", api_servers], DP_COORDINATOR_HTTP=taken)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -19,9 +20,10 @@ from tests.vllm.differential.scripted import BACK, FRONT, OUTPUT, QUIET_MS, Stim
 pytestmark = pytest.mark.vllm
 SHOWN: set[str] = set()
 ENGINES = 2
+F = TypeVar("F", bound=Callable[..., None])
 
 
-def shows(name: str) -> Any:
+def shows(name: str) -> Callable[[F], F]:
     """The test that shows this difference."""
     assert name in NAMED
     SHOWN.add(name)

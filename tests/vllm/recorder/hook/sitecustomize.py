@@ -11,7 +11,8 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TextIO
 
 FOLDER = os.environ.get("DP_COORDINATOR_RECORD")
 ROLES = ("front_xpub", "back_pull", "back_xpub")  # in the order in which both coordinators bind them
@@ -21,15 +22,15 @@ class Notes:
     """The file of this process, opened with the first line."""
 
     def __init__(self) -> None:
-        self._file = None
-        self.roles = {}
+        self._file: TextIO | None = None
+        self.roles: dict[int, str] = {}
 
-    def write(self, role: Any, direction: Any, frames: tuple[bytes, ...]) -> None:
+    def write(self, role: str, direction: str, frames: Sequence[bytes]) -> None:
         import json
         import time
 
         if self._file is None:
-            path = os.path.join(FOLDER, f"{time.time_ns()}-{os.getpid()}.jsonl")
+            path = os.path.join(FOLDER or ".", f"{time.time_ns()}-{os.getpid()}.jsonl")
             self._file = open(path, "w", buffering=1)  # noqa: SIM115  (open as long as the process lives)
         line = {"t": time.time(), "role": role, "dir": direction, "frames": [bytes(f).hex() for f in frames]}
         self._file.write(json.dumps(line) + "\n")
@@ -39,7 +40,7 @@ class Notes:
 
         notes = self
 
-        class RecordingSocket(zmq.Socket):
+        class RecordingSocket(zmq.Socket[bytes]):
             _in_multipart = False
 
             def recv(self, *arguments: Any, **options: Any) -> Any:
@@ -47,12 +48,12 @@ class Notes:
                 notes.write(notes.roles[id(self)], "recv", [frame])
                 return frame
 
-            def send(self, frame: bytes, *arguments: Any, **options: Any) -> Any:
+            def send(self, frame: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
                 if not RecordingSocket._in_multipart:
                     notes.write(notes.roles[id(self)], "send", [frame])
                 return super().send(frame, *arguments, **options)
 
-            def send_multipart(self, frames: tuple[bytes, ...], *arguments: Any, **options: Any) -> Any:
+            def send_multipart(self, frames: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
                 notes.write(notes.roles[id(self)], "send", frames)
                 RecordingSocket._in_multipart = True
                 try:
@@ -69,7 +70,7 @@ class Notes:
 notes = Notes()
 
 
-def record_vllm(module: str) -> None:
+def record_vllm(module: Any) -> None:
     make, begin = module.make_zmq_socket, module.DPCoordinatorProc.__init__
 
     def make_and_note(*arguments: Any, **options: Any) -> Any:
@@ -78,7 +79,7 @@ def record_vllm(module: str) -> None:
         notes.bound(socket)
         return socket
 
-    def begin_and_note(self, *arguments: Any, **options: Any) -> None:
+    def begin_and_note(self: Any, *arguments: Any, **options: Any) -> None:
         notes.write("proc", "args", [repr((arguments, options)).encode()])
         begin(self, *arguments, **options)
 
@@ -86,10 +87,10 @@ def record_vllm(module: str) -> None:
     module.DPCoordinatorProc.__init__ = begin_and_note
 
 
-def record_our_sockets(module: str) -> None:
+def record_our_sockets(module: Any) -> None:
     bind = module.Sockets._bind
 
-    def bind_and_note(self, name: str, kind: str, address: str) -> Any:
+    def bind_and_note(self: Any, name: str, kind: str, address: str) -> Any:
         self.context._socket_class = notes.socket_class()
         socket = bind(self, name, kind, address)
         notes.bound(socket)
@@ -98,10 +99,10 @@ def record_our_sockets(module: str) -> None:
     module.Sockets._bind = bind_and_note
 
 
-def record_our_arguments(module: str) -> None:
+def record_our_arguments(module: Any) -> None:
     begin = module.Coordinator.__init__
 
-    def begin_and_note(self, engine_count: int, dialect: str, **options: Any) -> None:
+    def begin_and_note(self: Any, engine_count: int, dialect: str, **options: Any) -> None:
         told = {"engine_count": engine_count, "enable_wave_coordination": options["wave_coordination"]}
         notes.write("proc", "args", [repr(((), told)).encode()])
         begin(self, engine_count, dialect, **options)
@@ -123,10 +124,10 @@ class Finder(importlib.abc.MetaPathFinder):
         hook = HOOKS.get(name)
         if hook is None:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        spec: Any = importlib.machinery.PathFinder.find_spec(name, path, target)
         execute = spec.loader.exec_module
 
-        def execute_and_hook(module: str) -> None:
+        def execute_and_hook(module: Any) -> None:
             execute(module)
             hook(module)
 
