@@ -97,6 +97,7 @@ types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types 
 	$(BIN)/mypy
 	$(BIN)/mypy backend/hatch_build.py
 	$(BIN)/mypy benchmarks
+	$(BIN)/mypy tests
 	cd frontend && npx tsc --noEmit
 	@$(PY) -m dp_coordinator.web.api.schema --typescript | diff -u frontend/src/types.gen.ts - \
 	  || { echo "frontend/src/types.gen.ts is stale: run 'make types.gen'" >&2; exit 1; }

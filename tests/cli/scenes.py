@@ -23,17 +23,27 @@ from dp_coordinator.messages import (
     Notice,
     SnapshotMessage,
     Statuses,
+    StreamMessage,
     Totals,
 )
+from dp_coordinator.words import AlarmKind, EngineStatus, EventGroup, NoticeKind, Severity, Tone
 from tests.cli.canned import TIMED_OUT, WAVES
 
 HELLO = Hello(PROTOCOL, "0.1.0", started_at=1000.0, now=1100.0, last_seq=0, replay_from=1)
 OPEN = Link("open")
 LOST = Link("lost", "the connection broke", since=10.0, retry_at=14.5)
 ALARM = Alarm(
-    "rank_silent", "critical", 1000.0, 30.0, "rank 1 says nothing", "it hangs", "look at its process", [1], {}
+    AlarmKind.RANK_SILENT,
+    Severity.CRITICAL,
+    1000.0,
+    30.0,
+    "rank 1 says nothing",
+    "it hangs",
+    "look at its process",
+    [1],
+    {},
 )
-RECOVERING = Notice("recovery", "warn", "Recovering: 1 of 3 engines are back")
+RECOVERING = Notice(NoticeKind.RECOVERY, Tone.WARN, "Recovering: 1 of 3 engines are back")
 SIZES = [(1, 1), (20, 5), (40, 10), (60, 20), (80, 24), (119, 30), (120, 40), (200, 60)]
 
 
@@ -51,14 +61,14 @@ def columns(count: int) -> EngineColumnsMessage:
         step_counter=column(lambda index: 17),
         current_wave=column(lambda index: 6),
         age_s=column(lambda index: 1.0 if index else 0.2),
-        status=Statuses("fresh", {"never": [index for index, gone in enumerate(never) if gone]}),
+        status=Statuses(EngineStatus.FRESH, {EngineStatus.NEVER: [index for index, gone in enumerate(never) if gone]}),
         restarts=[0] * count,
         stepping=[0],
     )
 
 
-def snapshot(count: int = 3, **changes: object) -> SnapshotMessage:
-    values = {
+def snapshot(count: int = 3, **changes: Any) -> SnapshotMessage:
+    values: dict[str, Any] = {
         "at": 1100.0,
         "data_age_s": 0.05,
         "current_wave": 6,
@@ -90,15 +100,15 @@ def snapshot(count: int = 3, **changes: object) -> SnapshotMessage:
 
 
 def event(seq: int, kind: str = "wave_started", **fields: object) -> EventMessage:
-    return EventMessage(seq, 1000.0 + seq, kind, "waves", "good", f"{kind} {seq}", fields or {"wave": seq})
+    return EventMessage(seq, 1000.0 + seq, kind, EventGroup.WAVES, Tone.GOOD, f"{kind} {seq}", fields or {"wave": seq})
 
 
-def live(*more: object, count: int = 3, **changes: object) -> Live:
+def live(*more: StreamMessage, count: int = 3, **changes: Any) -> Live:
     """What is known after a greeting and a state at the moment 10."""
     return apply(Live(), [HELLO, snapshot(count, **changes), *more], 10.0)
 
 
-def scene(known: Live | None = None, link: Link = OPEN, **choices: object) -> Scene:
+def scene(known: Live | None = None, link: Link = OPEN, **choices: Any) -> Scene:
     return Scene(live() if known is None else known, link, Choices(**choices), "http://here")
 
 
@@ -133,7 +143,7 @@ SCENES = {
     "nasty": scene(
         live(
             event(1, "\x1b[2J\n\n"),
-            notices=[Notice("starting", "bad", "\x1b[2J\n")],
+            notices=[Notice(NoticeKind.STARTING, Tone.BAD, "\x1b[2J\n")],
             alarms=[msgspec.structs.replace(ALARM, title="\x1b[2J\n")],
         )
     ),

@@ -19,6 +19,7 @@ from dp_coordinator.messages import (
     Totals,
 )
 from dp_coordinator.web import views
+from dp_coordinator.words import EngineStatus, NoticeKind, Tone
 from tests.cli.canned import ASKED, OBSERVED, TIMED_OUT
 from tests.cli.scenes import (
     ALARM,
@@ -54,7 +55,11 @@ SAID = {
     ),
     "never is not zero": (live(totals=Totals(None, None)), OPEN, ["waiting never reported", "1 never - - - "]),
     "starting": (
-        live(phase="starting", phase_word="starting", notices=[Notice("starting", "warn", "Start asked 8.00 s ago")]),
+        live(
+            phase="starting",
+            phase_word="starting",
+            notices=[Notice(NoticeKind.STARTING, Tone.WARN, "Start asked 8.00 s ago")],
+        ),
         OPEN,
         ["STARTING", "Start asked 8.00 s ago"],
     ),
@@ -133,7 +138,7 @@ def test_top_and_rest_say_the_same_of_every_rank(phase: Phase, engines_running: 
 def test_when_disconnected_nobody_is_called_silent_or_fresh_and_time_in_state_stops() -> None:
     known = live()
     assert known.snapshot is not None
-    known.snapshot.engines.status.others["stale"] = [2]
+    known.snapshot.engines.status.others[EngineStatus.STALE] = [2]
     shown = text(scene(known, link=LOST), 60.0)
     assert "stale" not in shown
     assert "fresh" not in shown

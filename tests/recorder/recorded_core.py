@@ -45,8 +45,9 @@ class RecordedCore:
 
     def ready(self) -> None:
         """All engines and a front-end."""
-        for event in (*[EngineSubscribed()] * self.core.engine_count, FrontEndSubscribed()):
-            self.feed(event)
+        for _ in range(self.core.engine_count):
+            self.feed(EngineSubscribed())
+        self.feed(FrontEndSubscribed())
 
     def feed(self, *events: Event) -> None:
         """Events of one turn; reports among them are taken at once."""
