@@ -16,6 +16,7 @@ from dp_coordinator.alarms.detector import (
     DEAF_AFTER,
     FAR_MORE,
     FRESH_LOAD,
+    FRONT_END_FORGOTTEN,
     HELD_UP_AFTER,
     LATE_WITHIN,
     STUCK_AFTER,
@@ -193,6 +194,13 @@ def test_silence_counts_from_when_somebody_listened(gap: float) -> None:
     assert (kinds(looks.until(seen, 140.0)) == ["rank_silent"]) is heard
 
 
+def test_what_was_reported_before_the_wave_is_not_the_last_word_of_it() -> None:
+    seen = running((0, 8), (0, 0), columns={"reported_at": (50.0, 50.0)}, phase_since=110.0)
+    looks = Looks(seen)
+    assert looks.until(seen, 169.0) == []
+    assert kinds(looks.until(seen, 170.0)) == ["rank_silent"]
+
+
 def test_work_may_be_held_up_for_five_seconds() -> None:
     seen = snapshot((2, 1), (None, None), (0, 0), columns={"reported_at": (101.0, None, 100.0)})
     looks = Looks(seen)
@@ -257,6 +265,26 @@ def test_an_imbalance_is_over_below_one_and_a_half_times_and_four(load: int, sta
     assert (weigh(looks, 138.5, 2, 2, load) == []) is not stays
 
 
+@pytest.mark.parametrize(("load", "stays"), [(4, True), (3, False)])
+def test_beside_idle_ranks_it_is_over_below_four(load: int, stays: bool) -> None:
+    looks = Looks(heavy(0, 0, 30))
+    weigh(looks, 135.0, 0, 0, 30)
+    assert (weigh(looks, 140.0, 0, 0, load) != []) is stays
+
+
+def test_of_two_ranks_each_is_over_by_itself() -> None:
+    looks = Looks(heavy(0, 0, 0, 0, 24, 24))
+    weigh(looks, 135.0, 0, 0, 0, 0, 24, 24)
+    (alarm,) = weigh(looks, 136.0, 0, 0, 0, 0, 24, 10)
+    assert alarm.engines == (4,), "the others of rank 5 have 4.8 in the mean, and 10 is less than 11.2"
+
+
+def test_a_load_that_drains_when_its_time_is_up_is_too_late() -> None:
+    looks = Looks(heavy(0, 0, 50))
+    weigh(looks, 130.0, 0, 0, 50)
+    assert kinds(weigh(looks, 131.0, 0, 0, 39)) == ["load_imbalance"]
+
+
 def test_a_load_that_falls_by_a_fifth_drains() -> None:
     for falls_to, kept in ((40, True), (39, False)):
         looks = Looks(heavy(0, 0, 50))
@@ -300,6 +328,18 @@ def test_three_late_publications_within_ten_seconds() -> None:
     assert looks.look(STILL, 120.0 + LATE_WITHIN, late_publications=6) == []
 
 
+def test_lateness_began_with_the_third_last_and_keeps_its_beginning() -> None:
+    looks = Looks(STILL)
+    looks.look(STILL, 101.0, late_publications=2)
+    assert [alarm.since for alarm in looks.look(STILL, 102.0, late_publications=5)] == [102.0]
+    assert [alarm.since for alarm in looks.look(STILL, 103.0, late_publications=8)] == [102.0]
+
+
+def test_bad_frames_are_told_of_at_the_first_look() -> None:
+    seen = Observation(STILL, 100.0, {("back_output", "oversize"): 2}, 0)
+    assert kinds(AlarmDetector(AlarmOptions()).detect(seen, 100.0)) == ["bad_frames"]
+
+
 def test_bad_frames_are_told_of_for_half_a_minute() -> None:
     looks = Looks(STILL)
     bad = {("back_output", "oversize"): 2}
@@ -334,6 +374,21 @@ def test_what_the_others_say() -> None:
     title = "Restarted: all engines are back, and none was seen to follow START"
     settling = replace(back, recovery=rejoining(phase=RecoveryPhase.SETTLING))
     assert alarm(settling) == Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.WARNING, 100.0, title, (), counts)
+
+
+def test_engines_follow_the_start_after_a_restart_within_five_seconds() -> None:
+    seen = replace(STILL, recovery=rejoining(phase=RecoveryPhase.SETTLING))
+    looks = Looks(seen)
+    assert looks.until(seen, 106.0) == []
+    assert kinds(looks.until(seen, 107.0)) == ["recovery_under_way"], "five seconds, and two that it must last"
+
+
+def test_front_ends_that_left_are_forgotten_after_five_minutes() -> None:
+    both, one = replace(STILL, front_ends=2), replace(STILL, front_ends=1)
+    looks = Looks(both)
+    looks.until(both, 250.0)
+    assert kinds(looks.until(one, 250.0 + FRONT_END_FORGOTTEN)) == ["front_end_gone"]
+    assert looks.until(one, 251.0 + FRONT_END_FORGOTTEN) == []
 
 
 def test_a_journal_that_cannot_be_written_is_told_of_at_once() -> None:
