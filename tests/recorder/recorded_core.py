@@ -8,7 +8,8 @@ from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, FrontEndSubscribed
-from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.recorder.chunks import CHECKPOINT, HEADER, RECORDS, Chunk, beginning, end, pack, read
 from dp_coordinator.recorder.folder import Folder
@@ -45,8 +46,9 @@ class RecordedCore:
 
     def ready(self) -> None:
         """All engines and a front-end."""
-        for event in (*[EngineSubscribed()] * self.core.engine_count, FrontEndSubscribed()):
-            self.feed(event)
+        for _ in range(self.core.engine_count):
+            self.feed(EngineSubscribed())
+        self.feed(FrontEndSubscribed())
 
     def feed(self, *events: Event) -> None:
         """Events of one turn; reports among them are taken at once."""

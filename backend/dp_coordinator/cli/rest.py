@@ -11,7 +11,7 @@ import msgspec
 
 from dp_coordinator.cli.render import clean
 from dp_coordinator.cli.settings import RefusedError, UsageError
-from dp_coordinator.messages import Problem
+from dp_coordinator.requests import Problem
 
 TIMEOUT = 10.0
 """Seconds until a coordinator that does not answer counts as not reachable."""

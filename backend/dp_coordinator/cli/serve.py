@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import NoReturn
 
 from dp_coordinator import __version__
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.process import Bound
 from dp_coordinator.process import serve as run_coordinator

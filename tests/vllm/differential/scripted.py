@@ -205,7 +205,7 @@ def run_vllm(
     """vLLM's own loop. `how`: `together` and `wall_step` of `Script`."""
     script = Script(stimuli, vllm=True, **how)
     unbound = iter(_BIND_ORDER)
-    replaced = {
+    replaced: dict[str, Any] = {
         "make_zmq_socket": lambda **_: script.sockets[next(unbound)],
         "zmq": _scripted_zmq(script),
         "time": SimpleNamespace(time=script.wall_clock),

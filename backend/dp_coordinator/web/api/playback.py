@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox, Player
-from dp_coordinator.messages import Play
+from dp_coordinator.requests import Play
 from dp_coordinator.web import views
 from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.api.routing import accepts, api_router, json_response, responds

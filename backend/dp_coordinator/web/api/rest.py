@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.messages import AlarmPage, EnginePage, Login, Session, WavePage
+from dp_coordinator.messages import AlarmPage, EnginePage, WavePage
+from dp_coordinator.requests import Login, Session
 from dp_coordinator.web import views
 from dp_coordinator.web.access.security import IDENTITY, address_of
 from dp_coordinator.web.access.sessions import Identity, Sessions

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator import messages
+from dp_coordinator import messages, requests
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
@@ -35,8 +35,9 @@ def _any_value(of: type) -> Schema:
 
 def components() -> dict[str, Schema]:
     """Name -> JSON schema of every type, in a stable order."""
-    of_messages = (of for of in vars(messages).values() if isinstance(of, type) and issubclass(of, msgspec.Struct))
-    wanted = [of for of in of_messages if not of.__subclasses__()]  # others are found where they are referred to
+    declared = (vars(messages) | vars(requests)).values()
+    of_ours = (of for of in declared if isinstance(of, type) and issubclass(of, msgspec.Struct))
+    wanted = [of for of in of_ours if not of.__subclasses__()]  # others are found where they are referred to
     _, found = msgspec.json.schema_components(wanted, schema_hook=_any_value, ref_template=REF + "{name}")
     for owner, docs in _field_docs().items():
         for field, text in docs.items():
@@ -46,9 +47,9 @@ def components() -> dict[str, Schema]:
 
 
 def _field_docs() -> dict[str, dict[str, str]]:
-    """Class -> field -> the string that follows the field in messages.py: what a reader of the API needs too."""
+    """Class -> field -> the string that follows the field where it is declared: what a reader of the API needs too."""
     docs: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(messages)).body:
+    for node in ast.parse(inspect.getsource(messages) + inspect.getsource(requests)).body:
         if not isinstance(node, ast.ClassDef):
             continue
         own = docs.setdefault(node.name, {})
