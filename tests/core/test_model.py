@@ -11,14 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from dp_coordinator.core.effects import Effect, PublishLoad
 from dp_coordinator.core.events import (
     EngineCountChanged,
-    Event,
     ManualStartRequested,
     NewRequestNotified,
     StartWaveRequested,
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import Phase
-from tests.core.connections import engine_subscribes, engine_unsubscribes
+from dp_coordinator.words import Channel
+from tests.core.connections import connects, disconnects
 from tests.core.driver import Driver, announced, starts
 
 DIALECTS = ["0.10.2", "0.16", "0.28", "0.29", "0.32", "0.33"]
@@ -98,9 +98,14 @@ class Model(RuleBasedStateMachine):
         refused = blocked is not None or relative in (-1, 2)
         self.expect(effects, start=[] if refused else [(self.wave if wave is None else wave, None)])
 
-    @rule(event=st.sampled_from([engine_subscribes(), engine_unsubscribes()]))
-    def subscription(self, event: Event) -> None:
-        self.expect(self.driver.feed(event))
+    @rule(number=st.integers(1, 4))
+    def engine_connects_again(self, number: int) -> None:
+        """Beyond those that the driver began with; one that is there already is told of no second time."""
+        self.expect(self.driver.feed(connects(Channel.BACK_PUBLISH, number)))
+
+    @rule(number=st.integers(1, 4))
+    def engine_goes(self, number: int) -> None:
+        self.expect(self.driver.feed(disconnects(Channel.BACK_PUBLISH, number)))
 
     @rule(seconds=st.floats(0, 12))
     def time_passes(self, seconds: float) -> None:
