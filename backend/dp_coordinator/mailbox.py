@@ -103,11 +103,7 @@ class EventLog:
     def since(self, seq: int) -> list[LogEntry]:
         """Entries numbered above `seq` that are still held, oldest first."""
         with self._lock:
-            missing = self.last_seq - seq
-            if missing <= 0:
-                return []
-            if missing >= len(self._entries):
-                return list(self._entries)
+            missing = min(self.last_seq - seq, len(self._entries))
             return [self._entries[i] for i in range(-missing, 0)]
 
     @property

@@ -32,8 +32,7 @@ class Connection(Generic[Opened, Sent]):
         self._sockets: list[Opened] = []
         try:
             for kind, address in wanted:
-                self._sockets.append(_open(self._context, kind))
-                _connect(self._sockets[-1], address)
+                self._sockets.append(_connected(self._context, kind, address))
         except ValueError:
             self._context.destroy(linger=0)
             raise
@@ -100,20 +99,17 @@ class Asynchronous(Connection[zmq.asyncio.Socket, Coroutine[Any, Any, None]]):
         self.close()
 
 
-def _open(context: zmq.Context[Opened], kind: int) -> Opened:
-    """Open a socket as vLLM's ends do, without a high-water mark, but so that closing it is bounded."""
+def _connected(context: zmq.Context[Opened], kind: int, address: str) -> Opened:
+    """Connect a socket as vLLM's ends do, without a high-water mark, but so that closing it is bounded."""
     socket = context.socket(kind)
     socket.set_hwm(0)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
-    return socket
-
-
-def _connect(socket: zmq.Socket[Any], address: str) -> None:
     socket.setsockopt(zmq.IPV6, int(address.startswith("tcp://[")))
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
         raise ValueError(f"cannot connect to {address!r}: {error.strerror}") from error
+    return socket
 
 
 class Deadline:

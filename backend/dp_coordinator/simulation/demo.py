@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import zmq
 
@@ -45,13 +46,13 @@ def run_demo(options: DemoOptions) -> int:
 
 def _commands(
     options: DemoOptions, coordinator: DPCoordinator, collective: str, directory: str
-) -> list[tuple[str, list[str]]]:
+) -> Iterator[tuple[str, list[str]]]:
     """Name and arguments of every child."""
     back_publish, back_output = coordinator.get_engine_socket_addresses()
     ours = {"log_level": "warning", "parent_pid": os.getpid()}
     addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(options.engines))
-    engines = [
-        EngineOptions(
+    for index, address in enumerate(addresses):
+        engine = EngineOptions(
             index=index,
             engine_count=options.engines,
             back_publish_address=back_publish,
@@ -60,10 +61,9 @@ def _commands(
             collective=collective,
             **(shared(options, EngineOptions) | ours),
         )
-        for index, address in enumerate(addresses)
-    ]
-    front_ends = [
-        FrontEndOptions(
+        yield f"engine {index}", ["engine", *to_arguments(engine)]
+    for index in range(options.front_ends):
+        front_end = FrontEndOptions(
             front_publish_address=coordinator.get_stats_publish_address(),
             engine_address=addresses,
             index=index,
@@ -71,12 +71,7 @@ def _commands(
             epoch=time.time(),
             **(shared(options, FrontEndOptions) | ours),
         )
-        for index in range(options.front_ends)
-    ]
-    return [
-        *((f"engine {each.index}", ["engine", *to_arguments(each)]) for each in engines),
-        *((f"front-end {each.index}", ["front-end", *to_arguments(each)]) for each in front_ends),
-    ]
+        yield f"front-end {index}", ["front-end", *to_arguments(front_end)]
 
 
 def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children) -> None:

@@ -24,7 +24,7 @@ from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.lifetime import PARENT_CHECK_S, Lifetime, run_until_stopped
 from dp_coordinator.simulation.loop import Effect, EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
 from dp_coordinator.simulation.member import CollectiveMember
-from dp_coordinator.simulation.messages import Finished, Request, decode_request, encode, received
+from dp_coordinator.simulation.messages import Request, decode_request, encode, received
 from dp_coordinator.simulation.options import EngineOptions
 from dp_coordinator.simulation.scheduler import Job, Scheduler
 
@@ -201,4 +201,4 @@ class SimulatedEngine:
                 case SendStartWave(wave):
                     client.start_wave(wave)
                 case Finish(job):
-                    self._requests.send_multipart([job.client, encode(Finished(job.id))])
+                    self._requests.send_multipart([job.client, encode(job.id)])

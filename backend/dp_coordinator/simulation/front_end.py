@@ -15,7 +15,7 @@ import zmq
 from dp_coordinator.client import FrontendClient, NoEngineError, ProtocolError
 from dp_coordinator.simulation.demand import Demand
 from dp_coordinator.simulation.lifetime import PARENT_CHECK_S, Lifetime, run_until_stopped
-from dp_coordinator.simulation.messages import Request, decode_finished, encode, received
+from dp_coordinator.simulation.messages import Request, decode_answer, encode, received
 from dp_coordinator.simulation.options import FrontEndOptions
 from dp_coordinator.simulation.outstanding import Outstanding, Sent
 from dp_coordinator.simulation.traffic import Size, Traffic
@@ -99,8 +99,8 @@ class SimulatedFrontEnd:
 
     def _read_answers(self) -> None:
         for socket in self._engines:
-            for _, answer in received(socket, decode_finished, self._name):
-                if (sent := self._outstanding.finish(answer.id)) is not None:
+            for _, number in received(socket, decode_answer, self._name):
+                if (sent := self._outstanding.finish(number)) is not None:
                     self._client.request_finished(sent.engine)
 
     def _take_overdue(self) -> None:

@@ -16,6 +16,9 @@ from dp_coordinator.wire.client import SUBSCRIBE, UNSUBSCRIBE
 
 log = logging.getLogger(__name__)
 
+MAX_MESSAGE = 1024
+"""Bytes; libzmq closes the connection of a peer that sends more, before it takes up memory."""
+
 
 class CollectiveHub:
     """Bind it, then call `turn` whenever its socket is readable. One thread, no waiting inside."""
@@ -32,6 +35,7 @@ class CollectiveHub:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.XPUB)
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # a rank may be back before its end was noticed
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.USE_FD, listener.detach())
         self.socket.bind(f"tcp://{self.address}")

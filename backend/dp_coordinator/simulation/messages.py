@@ -27,12 +27,6 @@ class Request(NamedTuple):
     """How many steps it takes."""
 
 
-class Finished(NamedTuple):
-    """Engine to front-end."""
-
-    id: int
-
-
 class Member(NamedTuple):
     """Who is at the other end: the topic that a rank subscribes to."""
 
@@ -61,7 +55,8 @@ class Told(NamedTuple):
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_finished = msgspec.msgpack.Decoder(Finished).decode
+decode_answer = msgspec.msgpack.Decoder(int).decode
+"""Engine to front-end: the request of that number is finished."""
 decode_member = msgspec.msgpack.Decoder(Member).decode
 decode_contributed = msgspec.msgpack.Decoder(Contributed).decode
 decode_told = msgspec.msgpack.Decoder(Told).decode
