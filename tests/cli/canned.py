@@ -13,18 +13,18 @@ import msgspec
 
 from dp_coordinator.messages import (
     Action,
-    EndpointInfo,
+    Endpoints,
     Engine,
     EnginePage,
     Event,
     EventPage,
-    Problem,
     RankSeen,
     State,
     Totals,
     WaveInfo,
     WavePage,
 )
+from dp_coordinator.requests import Problem
 from dp_coordinator.words import EngineStatus, EventGroup, Phase, PhaseWord, Tone, WaveCause
 
 NEVER = Engine(1, None, None, None, None, None, None, EngineStatus.NEVER, 0, False)
@@ -47,7 +47,7 @@ STATE = State(
     dialect="0.33",
     wave_coordination=True,
     min_stats_update_interval_ms=100,
-    endpoints=EndpointInfo("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
+    endpoints=Endpoints("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
     start_blocked="wave 6 is starting",
     uptime_s=4000.0,
     data_age_s=0.01,

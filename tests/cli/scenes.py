@@ -16,7 +16,7 @@ from dp_coordinator.cli.top.start import Asked, Prompt
 from dp_coordinator.messages import (
     PROTOCOL,
     Alarm,
-    EndpointInfo,
+    Endpoints,
     EngineColumnsMessage,
     EventMessage,
     Hello,
@@ -31,7 +31,7 @@ from tests.cli.canned import TIMED_OUT, WAVES
 
 HELLO = Hello(PROTOCOL, "0.1.0", started_at=1000.0, now=1100.0, last_seq=0, replay_from=1)
 OPEN = Link("open")
-LOST = Link("lost", "the connection broke", since=10.0, retry_at=14.5)
+LOST = Link("lost", "the connection broke", retry_at=14.5)
 ALARM = Alarm(
     AlarmKind.RANK_SILENT,
     Severity.CRITICAL,
@@ -87,7 +87,7 @@ def snapshot(count: int = 3, **changes: Any) -> SnapshotMessage:
         "engines": columns(count),
         "wave_coordination": True,
         "dialect": "0.33",
-        "endpoints": EndpointInfo("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
+        "endpoints": Endpoints("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
         "start_blocked": None,
         "waves": WAVES.waves,
         "actions": [],

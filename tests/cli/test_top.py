@@ -14,10 +14,7 @@ from dp_coordinator.cli.top.screen import plan
 from dp_coordinator.cli.top.start import Asked
 from dp_coordinator.core.snapshot import Phase
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.messages import (
-    Notice,
-    Totals,
-)
+from dp_coordinator.messages import Notice, Totals
 from dp_coordinator.web import views
 from dp_coordinator.words import EngineStatus, NoticeKind, Tone
 from tests.cli.canned import ASKED, OBSERVED, TIMED_OUT

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.journal import BLOCK, Journal, JournalError, JournalRecord, last_entry
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import Deployment
 
 DEPLOYMENT = Deployment(4, "0.32", True, "tcp://127.0.0.1:*", "ipc:///never/a", "ipc:///never/b")

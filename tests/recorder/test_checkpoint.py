@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,14 +76,16 @@ def test_it_goes_on_as_if_nothing_had_been(dialect: str, waves: Any, past: Any, 
     core.handle(EngineSubscribed(), 0.0)
     core.handle(EngineSubscribed(), 0.0)
     _, now = play(core, before, 0.0)
-    written = entries.checkpoint_body(7, now, 1e9, core.checkpoint())
+    written = entries.encode(entries.CheckpointBody(7, now, 1e9, core.checkpoint()))
     expected = play(core, after, now)
-    read = entries.checkpoint_body_of(written)
-    assert entries.checkpoint_body(read.index, read.at, read.wall, read.state) == written
+    read = msgspec.msgpack.decode(written, type=entries.CheckpointBody)
+    assert entries.encode(read) == written
     again = Coordinator.from_checkpoint(read.state)
     assert play(again, after, now) == expected
     assert again.snapshot(now) == core.snapshot(now)
-    assert entries.checkpoint_body_of(written).state == read.state, "the core changed its checkpoint"
+    assert msgspec.msgpack.decode(written, type=entries.CheckpointBody).state == read.state, (
+        "the core changed its checkpoint"
+    )
 
 
 def test_a_checkpoint_stays_as_it_was_taken() -> None:

@@ -21,7 +21,7 @@ from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested
 from dp_coordinator.recorder import chunks, entries
 from dp_coordinator.recorder.chunks import NotARecordingError
 from dp_coordinator.recorder.folder import Folder, RecordingError
-from dp_coordinator.recorder.reader import Source
+from dp_coordinator.recorder.reader import Source, body_of
 from tests.recorder.recorded_core import CHECKPOINT, HEADER, RECORDS, RecordedCore, changed, files, replayed, whole
 from tests.transport.rig import wait_until
 
@@ -178,7 +178,8 @@ def test_an_effect_too_many_is_named(small: Any, tmp_path: Path) -> None:
     def without_the_last(chunk: chunks.Chunk) -> Any:
         if chunk.kind != RECORDS or b"SendReady" not in chunk.body:
             return [chunk]
-        batch = entries.records_body_of(chunk.body)
+        batch = body_of(chunk)
+        assert isinstance(batch, entries.RecordsBody)
         second = batch.records[1]
         second.out = msgspec.Raw(pack(msgspec.msgpack.decode(second.out)[:-1]))
         return [replace(chunk, body=pack(batch))]

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from dp_coordinator.core.events import EngineStatsReported, StartWaveRequested, WaveCompleted
-from dp_coordinator.recorder.reader import sources
+from dp_coordinator.recorder.reader import Source
 from dp_coordinator.recorder.timeline import Timeline
 from dp_coordinator.viewing import RecordingPlayer
 from tests.cli.run import run, running
@@ -128,7 +128,7 @@ def test_its_end_is_when_the_last_thing_happened(tmp_path: Path) -> None:
         desk.ready()
         desk.log.append(desk.now + 0.5, "bad_frame", {"channel": "back_output", "verdict": "garbled"})
     (file,) = files(tmp_path)
-    player = RecordingPlayer(Timeline(sources([str(file)])), file.name, {}, speed=1.0)
+    player = RecordingPlayer(Timeline([Source(str(file))]), file.name, {}, speed=1.0)
     player.play(speed=None, paused=True, position_s=player.position().duration_s)
     assert player.mailbox.log.since(0)[-1].kind == "bad_frame"
 

@@ -20,7 +20,8 @@ from dp_coordinator.core.events import (
     NewRequestNotified,
 )
 from dp_coordinator.core.snapshot import StartAction
-from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.transport import Loop, Sockets
 from tests.transport.rig import PATIENCE, Peer

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from dp_coordinator import messages as m
+from dp_coordinator.alarms.kinds import TEXTS
 from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
@@ -58,7 +59,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
         assert 0 <= alarm.age_s < 20
         [told] = listed(running)
         assert (told.kind, told.since, told.title, told.meaning, told.remedy) == (
-            (alarm.kind, alarm.since, alarm.title, alarm.meaning, alarm.remedy)
+            (alarm.kind, alarm.since, alarm.title, *TEXTS[alarm.kind])
         )
         assert {kind for kind, stands in kinds_in_metrics(running).items() if stands} == {"engine_gone"}
         running.loop.feed(EngineSubscribed())
@@ -139,7 +140,7 @@ def test_ranks_are_named_and_a_restart_is_told() -> None:
         mailbox.loop_alive_at = now
         looking.look(now)
     [alarm] = looking.messages(105.0, WallClock())
-    assert (alarm.kind, alarm.engines, alarm.age_s) == ("asked_not_stepping", [0, 1], 5.0)
+    assert (alarm.kind, alarm.engines, alarm.age_s) == ("asked_not_stepping", (0, 1), 5.0)
     rejoining = RecoveryState(RecoveryPhase.REJOINING, 3, 100.0, 1, 2, None)
     mailbox.snapshot = snapshot(**changes, recovery=rejoining)
     assert kinds(looking, 105.5) == []

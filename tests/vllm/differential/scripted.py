@@ -18,7 +18,8 @@ from unittest import mock
 import zmq
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.transport import loop as our_loop
 
 FRONT, OUTPUT, BACK = "front_publish", "back_output", "back_publish"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dp_coordinator.cli import render
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
@@ -15,6 +15,7 @@ from dp_coordinator.messages import Action
 from dp_coordinator.words import ActionState
 
 LONGEST_REASON = 500
+_NO_ANSWER = "no answer, so it is not known whether the wave was asked for; the same reason again asks only once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,12 @@ def blocked(live: Live, link: Link) -> str | None:
     return live.snapshot.start_blocked
 
 
-def followed(asked: Asked, live: Live) -> Asked:
+def followed(asked: Asked | None, live: Live) -> Asked | None:
     """The start as the newest state has it."""
-    if asked.action is None or live.snapshot is None:
+    if asked is None or asked.action is None or live.snapshot is None:
         return asked
-    for action in live.snapshot.actions:
-        if action.id == asked.action.id:
-            return Asked(asked.wave, asked.incarnation, action)
-    return asked
+    newest = [action for action in live.snapshot.actions if action.id == asked.action.id]
+    return replace(asked, action=newest[0]) if newest else asked
 
 
 def outcome(asked: Asked, live: Live, link: Link) -> list[str]:
@@ -67,10 +66,7 @@ def outcome(asked: Asked, live: Live, link: Link) -> list[str]:
     action = asked.action
     if action.state != ActionState.ASKED:
         summary, *ranks = render.action(action).splitlines()
-        return [
-            summary,
-            *sorted(ranks, key=lambda line: not line.startswith("  silent")),
-        ]  # silent ones are not cut off
+        return [summary, *sorted(ranks, key=lambda line: "silent" not in line)]  # silent ones are not cut off
     if asked.incarnation != live.incarnation:
         return [f"wave {action.wave}: the coordinator was restarted; what came of the start is not known"]
     if link.state != "open":
@@ -85,38 +81,30 @@ class Starter:
         """`answered` is called on that thread when there is an answer to take."""
         self._rest = Rest(url, token)
         self._answered = answered
-        self._unanswered: tuple[int, str, str] | None = None
-        """Wave, reason and key of a request whose answer was lost: asked again, it must not start twice."""
+        self._keys: dict[tuple[int, str], str] = {}
+        """Keys of requests whose answers were lost, by wave and reason: asked again, they must not start twice."""
         self.answer: Asked | None = None
         """The newest answer; whoever takes it sets it to None."""
 
     def ask(self, prompt: Prompt, incarnation: int) -> Asked:
         """Ask for a wave. Only one at a time."""
         reason = prompt.text.strip()
-        before = self._unanswered
-        key = before[2] if before is not None and before[:2] == (prompt.wave, reason) else str(uuid.uuid4())
-        self._unanswered = prompt.wave, reason, key
+        key = self._keys.setdefault((prompt.wave, reason), str(uuid.uuid4()))
         asked = Asked(prompt.wave, incarnation)
         threading.Thread(target=self._ask, args=(asked, reason, key), name="start", daemon=True).start()
         return asked
 
     def _ask(self, asked: Asked, reason: str, key: str) -> None:
+        action = problem = None
         try:
-            body = self._rest.post(
-                "/api/v1/waves",
-                {"reason": reason, "expected_wave": asked.wave, "wave": None},
-                {"Idempotency-Key": key},
-            )
-            action = decode(body, Action, self._rest.url)
-            answer = Asked(asked.wave, asked.incarnation, action)
+            body = {"reason": reason, "expected_wave": asked.wave, "wave": None}
+            answer = self._rest.post("/api/v1/waves", body, {"Idempotency-Key": key})
+            action = decode(answer, Action, self._rest.url)
         except UnreachableError:
-            problem = (
-                "no answer, so it is not known whether the wave was asked for; the same reason again asks only once"
-            )
-            answer = Asked(asked.wave, asked.incarnation, problem=problem)
+            problem = _NO_ANSWER
         except (RefusedError, UsageError) as error:
-            answer = Asked(asked.wave, asked.incarnation, problem=f"refused: {error}")
-        if answer.problem is None or not answer.problem.startswith("no answer"):
-            self._unanswered = None
-        self.answer = answer
+            problem = f"refused: {error}"
+        if problem != _NO_ANSWER:
+            self._keys.clear()
+        self.answer = Asked(asked.wave, asked.incarnation, action, problem)
         self._answered()
