@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -58,9 +57,19 @@ def between(least: int, most: int) -> Callable[[int], None]:
     return check
 
 
-count = partial(_whole_number, least=1, example=4)
-index = partial(_whole_number, least=0, example=0)
-milliseconds = partial(_whole_number, least=0, example=100)
+def count(text: str) -> int:
+    """1, 2, 3, ..."""
+    return _whole_number(text, least=1, example=4)
+
+
+def index(text: str) -> int:
+    """0, 1, 2, ..."""
+    return _whole_number(text, least=0, example=0)
+
+
+def milliseconds(text: str) -> int:
+    """A whole number of milliseconds, not negative."""
+    return _whole_number(text, least=0, example=100)
 
 
 def _number(text: str, fits: Callable[[float], bool], refusal: str) -> float:

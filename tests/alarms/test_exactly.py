@@ -26,7 +26,6 @@ from dp_coordinator.alarms.detector import (
 )
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import (
-    EngineColumns,
     Phase,
     RecoveryPhase,
     RecoveryState,
@@ -36,59 +35,9 @@ from dp_coordinator.core.snapshot import (
 )
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.words import AlarmKind, Severity
-from tests.core.driver import Driver
+from tests.alarms.looks import Looks, kinds, running, snapshot
 
-IDLE = Driver(3).core.snapshot(0.0)
 OPEN = Wave(0, WaveCause.ENGINE, 1, 100.0, 100.0, None, False, 0, 0)
-
-
-def engines(loads: list[tuple[int | None, int | None]], **columns: Any) -> EngineColumns:
-    """Ranks with (waiting, running), reported at 100 unless a column says otherwise."""
-    size = len(loads)
-    nothing: dict[str, Any] = {
-        "waiting": tuple(waiting for waiting, _ in loads),
-        "running": tuple(running for _, running in loads),
-        "kv_cache_usage": (None,) * size,
-        "step_counter": (0,) * size,
-        "current_wave": (0,) * size,
-        "reported_at": (100.0,) * size,
-        "restarts": (0,) * size,
-    }
-    return EngineColumns(**nothing | columns)
-
-
-def snapshot(*loads: tuple[int | None, int | None], columns: dict[str, Any] | None = None, **changes: Any) -> Snapshot:
-    of_engines = engines(list(loads), **columns or {})
-    given = {"waiting": 0, "running": 0, "front_ends": 0, "phase_since": 100.0} | changes
-    return replace(IDLE, engines=of_engines, engine_count=len(loads), engines_subscribed=len(loads), **given)
-
-
-def running(*loads: tuple[int | None, int | None], columns: dict[str, Any] | None = None, **changes: Any) -> Snapshot:
-    return snapshot(*loads, columns=columns, phase=Phase.RUNNING, engines_running=True, **changes)
-
-
-class Looks:
-    """A detector that has looked each second since it began, with nothing to see."""
-
-    def __init__(self, first: Snapshot, began: float = 100.0) -> None:
-        self.detector = AlarmDetector(AlarmOptions())
-        self.now = began
-        self.look(first, began)
-
-    def look(self, seen: Snapshot, now: float, **more: Any) -> list[Alarm]:
-        self.now = now
-        given: dict[str, Any] = {"loop_alive_at": now, "bad_frames": {}, "late_publications": 0} | more
-        return self.detector.detect(Observation(seen, **given), now)
-
-    def until(self, seen: Snapshot, now: float, **more: Any) -> list[Alarm]:
-        """Look once a second up to `now`."""
-        while self.now + 1.0 < now:
-            self.look(seen, self.now + 1.0, **more)
-        return self.look(seen, now, **more)
-
-
-def kinds(alarms: list[Alarm]) -> list[str]:
-    return [alarm.kind.value for alarm in alarms]
 
 
 # -- asked, not stepping -----------------------------------------------------------------------------------------------
@@ -332,7 +281,9 @@ def test_lateness_began_with_the_third_last_and_keeps_its_beginning() -> None:
     looks = Looks(STILL)
     looks.look(STILL, 101.0, late_publications=2)
     assert [alarm.since for alarm in looks.look(STILL, 102.0, late_publications=5)] == [102.0]
-    assert [alarm.since for alarm in looks.look(STILL, 103.0, late_publications=8)] == [102.0]
+    looks = Looks(STILL)
+    found = [looks.look(STILL, 100.0 + late, late_publications=late) for late in range(1, 6)]
+    assert [[alarm.since for alarm in alarms] for alarms in found] == [[], [], [101.0], [101.0], [101.0]]
 
 
 def test_bad_frames_are_told_of_at_the_first_look() -> None:

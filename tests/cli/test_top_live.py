@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 
 import msgspec
 import pytest
 
 from dp_coordinator.cli.top.live import LOG_SIZE, Live, Note, apply, parse
-from dp_coordinator.cli.top.stream import retry_delay
+from dp_coordinator.cli.top.stream import Stream, retry_delay
 from dp_coordinator.messages import GapMessage
 from tests.cli.run import environment
 from tests.cli.scenes import (
@@ -68,6 +70,18 @@ def test_a_wall_clock_that_was_set_is_no_restart() -> None:
 def test_tries_come_further_apart_but_not_too_far() -> None:
     assert [round(retry_delay(attempt, 0.5)) for attempt in range(7)] == [1, 2, 4, 8, 10, 10, 10]
     assert retry_delay(0, 0.0) == pytest.approx(0.8)
+
+
+def test_a_redirection_is_no_coordinator() -> None:
+    came = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stream = Stream(f"http://127.0.0.1:{server.getsockname()[1]}", None, came.set)
+        stream.start()
+        with server.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[/\r\nContent-Length: 0\r\n\r\n")
+            assert came.wait(20)
+    assert stream.link.state == "lost"
 
 
 def test_without_rich_it_says_what_to_install() -> None:

@@ -69,9 +69,10 @@ class Peer:
 
 
 class Rig:
-    def __init__(self, mailbox: Mailbox, context: zmq.Context[Any], wake: Callable[[], None]) -> None:
+    def __init__(self, mailbox: Mailbox, context: zmq.Context[Any], loop: Loop, thread: threading.Thread) -> None:
         self.mailbox = mailbox
-        self.wake = wake
+        self.loop, self.thread = loop, thread
+        self.wake = loop.wake_up.wake
         self.context = context
         self._peers: list[Peer] = []
 
@@ -102,17 +103,23 @@ class Rig:
 
 
 @contextmanager
-def rig(tmp_path: Any, engine_count: int = 2, dialect: str = "0.32", **options: Any) -> Iterator[Rig]:
+def rig(
+    tmp_path: Any,
+    engine_count: int = 2,
+    dialect: str = "0.32",
+    write_journal: Callable[[Any], None] = lambda state: None,
+    **options: Any,
+) -> Iterator[Rig]:
     addresses = [f"ipc://{tmp_path}/{name}" for name in ("front", "output", "back")]
     core = Coordinator(engine_count, Dialect.for_version(dialect), now=time.monotonic(), **options)
     context: zmq.Context[Any] = zmq.Context()
     with Sockets(*addresses) as sockets:
         mailbox = Mailbox(core.snapshot(time.monotonic()), sockets.endpoints(), min_stats_update_interval=0.1)
-        loop = Loop(core, sockets, mailbox)
+        loop = Loop(core, sockets, mailbox, write_journal=write_journal)
         thread = threading.Thread(target=loop.run, name="loop")
         thread.start()
         try:
-            yield Rig(mailbox, context, loop.wake_up.wake)
+            yield Rig(mailbox, context, loop, thread)
         finally:
             context.destroy(linger=0)
             loop.stop()

@@ -259,8 +259,9 @@ def test_there_is_an_exit_code_when_vllm_asks_for_it(install: Any) -> None:
             assert coordinator.proc.exitcode == (-signal.SIGKILL if number == signal.SIGKILL else 0)
 
 
-def test_shutdown_at_once_leaves_nothing(install: Any) -> None:
-    """vLLM's default is `shutdown(timeout=0.0)`."""
+def test_shutdown_at_once_leaves_nothing(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM's default is `shutdown(timeout=0.0)`; a busy machine is given longer than a second to end it."""
+    monkeypatch.setattr("dp_coordinator.vllm.coordinator.SHUTDOWN_AT_LEAST", 20.0)
     with install().launch() as coordinator:
         pids = [coordinator.proc.pid, worker(coordinator)]
         assert isinstance(coordinator.proc, CoordinatorProcess)

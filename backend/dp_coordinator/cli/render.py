@@ -12,6 +12,7 @@ from dp_coordinator.messages import Action, Engine, Event, State, WaveInfo
 
 T = TypeVar("T")
 UNKNOWN = "-"
+_NO_REPORT = "no engine has reported yet"
 
 
 def duration(seconds: float | None) -> str:
@@ -26,14 +27,9 @@ def clock(at: float | None) -> str:
     return f"{time.strftime('%H:%M:%S', time.localtime(at))}.{int(at % 1 * 1000):03d}"
 
 
-def number(value: int | None) -> str:
-    """The number; "-" when it was never reported."""
-    return UNKNOWN if value is None else str(value)
-
-
-def share(value: float | None) -> str:
-    """A part of one as a percentage; "-" when it was never reported."""
-    return UNKNOWN if value is None else f"{value:.1%}"
+def known(value: float | None, form: str = "", unknown: str = UNKNOWN) -> str:
+    """The number in this format; something else when it was never reported."""
+    return unknown if value is None else format(value, form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +47,11 @@ class Column(Generic[T]):
 ENGINES: Sequence[Column[Engine]] = (
     Column("rank", lambda row: str(row.index), width=5),
     Column("status", lambda row: row.status, left=True, width=7),
-    Column("waiting", lambda row: number(row.waiting), width=7),
-    Column("running", lambda row: number(row.running), width=7),
-    Column("kv cache", lambda row: share(row.kv_cache_usage), width=8, rank=2),
-    Column("wave", lambda row: number(row.current_wave), width=6, rank=3),
-    Column("step", lambda row: number(row.step_counter), width=8, rank=4),
+    Column("waiting", lambda row: known(row.waiting), width=7),
+    Column("running", lambda row: known(row.running), width=7),
+    Column("kv cache", lambda row: known(row.kv_cache_usage, ".1%"), width=8, rank=2),
+    Column("wave", lambda row: known(row.current_wave), width=6, rank=3),
+    Column("step", lambda row: known(row.step_counter), width=8, rank=4),
     Column("last report", lambda row: "never" if row.age_s is None else f"{duration(row.age_s)} ago", width=15, rank=1),
     Column("restarts", lambda row: str(row.restarts), width=8, rank=5),
 )
@@ -96,8 +92,8 @@ def state(now: State) -> str:
         "state": clean(now.phase_text),
         "engines": f"{now.engines_subscribed} of {now.engine_count} subscribed{missing}",
         "front-ends": str(now.front_ends),
-        "waiting": _total(now.totals.waiting),
-        "running": _total(now.totals.running),
+        "waiting": known(now.totals.waiting, unknown=_NO_REPORT),
+        "running": known(now.totals.running, unknown=_NO_REPORT),
         "manual start": f"blocked: {now.start_blocked}" if now.start_blocked else "possible",
         "dialect": f"vLLM {now.dialect}, wave coordination {'on' if now.wave_coordination else 'off'}",
         "up for": f"{duration(now.uptime_s)}, state {duration(now.data_age_s)} old",
@@ -114,10 +110,6 @@ def _restarts(now: State) -> str:
     if now.restarts == 0:
         return f"none (process {now.pid})"
     return f"{now.restarts}, the last {duration(now.uptime_s)} ago (process {now.pid})"
-
-
-def _total(value: int | None) -> str:
-    return "no engine has reported yet" if value is None else str(value)
 
 
 def waves(rows: Sequence[WaveInfo]) -> str:

@@ -29,8 +29,10 @@ class Connection(Generic[Opened, Sent]):
         `ValueError` names one that cannot be connected, and nothing stays open.
         """
         self._context = self._new_context()
+        self._sockets: list[Opened] = []
         try:
-            self._sockets = [_connected(self._context, kind, address) for kind, address in wanted]
+            for kind, address in wanted:
+                self._sockets.append(_connected(self._context, kind, address))
         except ValueError:
             self._context.destroy(linger=0)
             raise

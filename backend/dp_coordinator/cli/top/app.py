@@ -101,10 +101,8 @@ class App:
 
     def _scene(self) -> Scene:
         live = self._stream.live
-        if self._starter.answer is not None:
-            self._choices, self._starter.answer = replace(self._choices, asked=self._starter.answer), None
-        if self._choices.asked is not None:
-            self._choices = replace(self._choices, asked=followed(self._choices.asked, live))
+        answer, self._starter.answer = self._starter.answer, None
+        self._choices = replace(self._choices, asked=followed(answer or self._choices.asked, live))
         return Scene(live, self._stream.link, self._choices, self._url, self._plain)
 
     def _take_keys(self) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from dp_coordinator.cli.top.keys import BACKSPACE, ENTER, ESCAPE
-from dp_coordinator.cli.top.ranks import SORTS
 from dp_coordinator.cli.top.scene import Choices, Held, Scene
 from dp_coordinator.cli.top.start import LONGEST_REASON, Prompt, blocked
+from dp_coordinator.cli.top.tables import SORTS
 
 Wish: TypeAlias = Literal["quit", "retry", "ask"] | None
 """What is to be done beyond drawing; "ask": start a wave as the prompt says."""

@@ -17,6 +17,7 @@ from dp_coordinator.words import PhaseWord, Severity
 
 LIVE = 2.0
 """Seconds: older data is no longer called live."""
+_NEVER = "never reported"
 _NARROWEST = 8
 """Columns; what is narrower is cut off."""
 PILLS = {"paused": "black on cyan", "starting": "black on yellow", "running": "black on green"}
@@ -55,8 +56,8 @@ def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text
     for_ = f" for {render.duration(age)}" if scene.connected else " when last heard"
     yield Text.assemble((f" {word.upper()} ", f"bold {PILLS.get(word, UNSURE)}"), for_)
     yield _fact("wave", str(snapshot.current_wave))
-    yield _fact("waiting", _total(snapshot.totals.waiting))
-    yield _fact("running", _total(snapshot.totals.running))
+    yield _fact("waiting", render.known(snapshot.totals.waiting, unknown=_NEVER))
+    yield _fact("running", render.known(snapshot.totals.running, unknown=_NEVER))
     yield _fact("engines", f"{snapshot.engines_subscribed} of {snapshot.engine_count}")
     yield _fact("front-ends", str(snapshot.front_ends))
     yield _age(scene, now)
@@ -67,10 +68,6 @@ def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text
 
 def _fact(name: str, value: str) -> Text:
     return Text.assemble((f"{name} ", "dim"), (value, "bold"))
-
-
-def _total(value: int | None) -> str:
-    return "never reported" if value is None else str(value)
 
 
 def data_age(live: Live, now: float) -> float | None:

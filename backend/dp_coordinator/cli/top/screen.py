@@ -11,7 +11,6 @@ from rich.styled import Styled
 from rich.text import Text
 
 from dp_coordinator.cli.top import head, tables
-from dp_coordinator.cli.top.ranks import SORTS
 from dp_coordinator.cli.top.scene import Scene
 from dp_coordinator.cli.top.start import LONGEST_REASON, Prompt, blocked, outcome
 
@@ -22,7 +21,7 @@ _FEW_KEYS = "s start  p pause  ? help  q quit"
 HELP = (
     ("s", "start a wave: type a reason, Enter asks, Esc cancels; then what was observed"),
     ("p", "pause the display and go on; the coordinator is not touched"),
-    ("o", f"sort the engines by {', '.join(SORTS)}"),
+    ("o", f"sort the engines by {', '.join(tables.SORTS)}"),
     ("j k, arrows", "scroll the engines; PgUp PgDn by a screenful, g G to the ends"),
     ("r", "try to connect now"),
     ("Esc", "take away what was observed, or this help"),

@@ -49,9 +49,9 @@ def blocked(live: Live, link: Link) -> str | None:
     return live.snapshot.start_blocked
 
 
-def followed(asked: Asked, live: Live) -> Asked:
+def followed(asked: Asked | None, live: Live) -> Asked | None:
     """The start as the newest state has it."""
-    if asked.action is None or live.snapshot is None:
+    if asked is None or asked.action is None or live.snapshot is None:
         return asked
     newest = [action for action in live.snapshot.actions if action.id == asked.action.id]
     return replace(asked, action=newest[0]) if newest else asked
@@ -81,17 +81,15 @@ class Starter:
         """`answered` is called on that thread when there is an answer to take."""
         self._rest = Rest(url, token)
         self._answered = answered
-        self._unanswered: tuple[int, str, str] | None = None
-        """Wave, reason and key of a request whose answer was lost: asked again, it must not start twice."""
+        self._keys: dict[tuple[int, str], str] = {}
+        """Keys of requests whose answers were lost, by wave and reason: asked again, they must not start twice."""
         self.answer: Asked | None = None
         """The newest answer; whoever takes it sets it to None."""
 
     def ask(self, prompt: Prompt, incarnation: int) -> Asked:
         """Ask for a wave. Only one at a time."""
         reason = prompt.text.strip()
-        before = self._unanswered
-        key = before[2] if before is not None and before[:2] == (prompt.wave, reason) else str(uuid.uuid4())
-        self._unanswered = prompt.wave, reason, key
+        key = self._keys.setdefault((prompt.wave, reason), str(uuid.uuid4()))
         asked = Asked(prompt.wave, incarnation)
         threading.Thread(target=self._ask, args=(asked, reason, key), name="start", daemon=True).start()
         return asked
@@ -107,6 +105,6 @@ class Starter:
         except (RefusedError, UsageError) as error:
             problem = f"refused: {error}"
         if problem != _NO_ANSWER:
-            self._unanswered = None
+            self._keys.clear()
         self.answer = Asked(asked.wave, asked.incarnation, action, problem)
         self._answered()

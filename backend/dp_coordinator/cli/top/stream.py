@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import random
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from dp_coordinator.cli.render import clean
@@ -85,32 +84,24 @@ class Stream:
             return f"no answer within {OPEN_TIMEOUT:g} s"
         except (EOFError, InvalidMessage):
             return "the connection broke before the stream began"
-        except InvalidHandshake as error:
-            return f"what answers there is no coordinator ({clean(str(error))})"
         except OSError as error:
             return f"no coordinator answers ({error.strerror or error})"
+        except (WebSocketException, ValueError) as error:  # some versions raise ValueError for a redirection
+            return f"what answers there is no coordinator ({clean(str(error))})"
 
-    def _connect(self) -> ClientConnection:
+    def _connect(self) -> AbstractContextManager[ClientConnection]:
         parts = urlsplit(self._url)
-        secure = parts.scheme == "https"
-        more: dict[str, Any] = {"ssl": ssl.create_default_context()} if secure else {}
-        # A socket of our own: from some version on, the library would go through a proxy that the environment names.
-        raw = socket.create_connection((parts.hostname, parts.port or (443 if secure else 80)), OPEN_TIMEOUT)
-        try:
-            connection: ClientConnection = connect(
-                f"ws{self._url.removeprefix('http')}/api/v1/stream?since={self.live.last_seq}",
-                sock=raw,
-                additional_headers=self._headers,
-                compression=None,
-                open_timeout=OPEN_TIMEOUT,
-                close_timeout=1.0,
-                max_size=_MAX_MESSAGE,
-                **more,
-            )
-        except BaseException:
-            raw.close()
-            raise
-        return connection
+        address = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        return connect(
+            f"ws{self._url.removeprefix('http')}/api/v1/stream?since={self.live.last_seq}",
+            # Our own: from some version on, the library would go through a proxy that the environment names.
+            sock=socket.create_connection(address, OPEN_TIMEOUT),
+            additional_headers=self._headers,
+            compression=None,
+            open_timeout=OPEN_TIMEOUT,
+            close_timeout=1.0,
+            max_size=_MAX_MESSAGE,
+        )
 
     def _take_all(self, connection: ClientConnection) -> str | None:
         while True:

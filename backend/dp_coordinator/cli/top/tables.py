@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.top.ranks import by, load
 from dp_coordinator.cli.top.scene import Scene
 from dp_coordinator.messages import Engine, WaveInfo
 from dp_coordinator.words import EngineStatus
@@ -26,6 +25,27 @@ _WAVES = [column for column in render.WAVES if column.head in _FEW_OF_WAVES | {"
     render.Column("peak load", lambda row: f"{row.peak_waiting} + {row.peak_running}")
 ]
 T = TypeVar("T")
+
+
+def load(row: Engine) -> int | None:
+    """Requests waiting and running; None when the rank never reported."""
+    return None if row.waiting is None and row.running is None else (row.waiting or 0) + (row.running or 0)
+
+
+_KEYS: dict[str, Callable[[Engine], float | None]] = {
+    "rank": lambda row: -row.index,
+    "load": load,
+    "last report": lambda row: row.age_s,
+    "kv cache": lambda row: row.kv_cache_usage,
+}
+SORTS = tuple(_KEYS)
+"""Orders of the engine table's rows."""
+
+
+def by(sort: str, unsorted: list[Engine]) -> list[Engine]:
+    """The rows, the greatest value first; those that never reported come last, ranks in their order."""
+    key = _KEYS[sort]
+    return sorted(unsorted, key=lambda row: (key(row) is None, -(key(row) or 0)))
 
 
 def _table(columns: Sequence[render.Column[T]], rows: Iterable[T]) -> Table:
