@@ -87,6 +87,29 @@ def disconnected(state: CoreState, event: PeerDisconnected, now: float) -> Seque
     return (LogEvent("engine_unsubscribed", _count(state) | {"engine": engine} | about),)
 
 
+def fills_gap(peers: Peers, peer: Peer) -> bool:
+    """Whether a member's connection that was just made takes the place of one that ended."""
+    if kind_of(peers, peer) is PeerKind.TAP or not peers.broken.get(peer.channel):
+        return False
+    peers.broken[peer.channel] -= 1
+    return True
+
+
+def leaves_gap(state: CoreState, peer: Peer) -> bool:
+    """Whether a member's connection that just ended leaves its place empty, and not another one in it.
+
+    One from the same host may have taken it before, for a dead link is noticed late (over ipc there are none). Where
+    every engine still has a connection to back_output, it was nobody's: a probe connects there, too, and leaves.
+    """
+    peers = state.peers
+    there = [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel]
+    if peer.host and any(other.host == peer.host and other.id > peer.id for other in there):
+        return False
+    if peer.channel is not Channel.BACK_OUTPUT or len(there) < state.engine_count:
+        peers.broken[peer.channel] = peers.broken.get(peer.channel, 0) + 1
+    return True
+
+
 def _is_tap_at_engines(peer: Peer) -> bool:
     return peer.channel is Channel.BACK_PUBLISH and peer.socket_type != "XSUB"
 

@@ -22,6 +22,7 @@ from dp_coordinator.core.snapshot import (
     Wave,
     WaveCause,
 )
+from dp_coordinator.words import Channel
 
 
 @dataclass(slots=True)
@@ -162,6 +163,8 @@ class Peers(_Part):
     taps_at_engines: int = 0
     """Other connections to back_publish."""
     front_ends: int = 0
+    broken: dict[Channel, int] = field(default_factory=dict)
+    """Connections of members that ended, and whose place nobody has taken yet."""
 
 
 @dataclass(slots=True)
@@ -181,6 +184,8 @@ class CoreState(_Part):
     """None in a first incarnation, and in one that came back before READY had been sent."""
     ready: bool = False
     """READY was sent."""
+    start_again: bool = False
+    """START goes out once more after the next wave_complete; recovery.py."""
     peers: Peers = field(default_factory=Peers)
     held: list[tuple[WaveMessage, int, int | None]] = field(default_factory=list)
     """Wave messages that came before READY: (message, its wave, the engine it names)."""
