@@ -78,13 +78,13 @@ export const isCheck = object({
 });
 export interface Check extends Of<typeof isCheck> {}
 
-/** Where engines and front-ends connect. */
-export const isEndpointInfo = object({
+/** Where engines and front-ends connect: the addresses as bound (a TCP port 0 is replaced by the real one). */
+export const isEndpoints = object({
   front_publish: text,
   back_output: text,
   back_publish: text,
 });
-export interface EndpointInfo extends Of<typeof isEndpointInfo> {}
+export interface Endpoints extends Of<typeof isEndpoints> {}
 
 /** What is to be thought of a rank, from its reports and from what the engines were asked to do. */
 export const isEngineStatus = oneOf("fresh", "never", "stale");
@@ -372,7 +372,7 @@ export const isSnapshotMessage = object({
   data_age_s: num,
   wave_coordination: truth,
   dialect: text,
-  endpoints: isEndpointInfo,
+  endpoints: isEndpoints,
   start_blocked: nullable(text),
   /** The newest 20, newest first. */
   waves: list(isWaveInfo),
@@ -419,7 +419,7 @@ export const isState = object({
   dialect: text,
   wave_coordination: truth,
   min_stats_update_interval_ms: num,
-  endpoints: isEndpointInfo,
+  endpoints: isEndpoints,
   /** Why a manual start would be refused now; null when it would be accepted. */
   start_blocked: nullable(text),
   uptime_s: num,

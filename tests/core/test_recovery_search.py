@@ -90,7 +90,7 @@ def test_a_connection_dropped_and_made_again_at_any_moment_strands_no_request(di
 
 @pytest.mark.skipif("DEEP_SEARCH" not in os.environ, reason="takes minutes and gigabytes: set DEEP_SEARCH=1")
 @pytest.mark.parametrize(("dialect", "size"), DEEP)
-def test_the_same_in_larger_deployments(dialect: str, size: dict[str, int]) -> None:
+def test_the_same_in_larger_deployments(dialect: str, size: dict[str, Any]) -> None:
     search = Search(Rules(dialect, **size))
     assert search.found is None, search.how()
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from dp_coordinator import messages as m
+from dp_coordinator import requests
 from dp_coordinator.core.snapshot import ActionState
 from dp_coordinator.web.problems import KINDS
 from tests.recorder.recorded_core import RecordedCore, replayed, whole
@@ -25,7 +26,7 @@ def problem(response: Any, status: int, kind: str) -> dict[str, Any]:
     assert told["title"]
     assert told["detail"]
     assert told["instance"] == response.url.path
-    msgspec.convert(told, m.Problem)
+    msgspec.convert(told, requests.Problem)
     return told
 
 

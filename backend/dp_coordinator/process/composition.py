@@ -91,7 +91,8 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
             journal.begin(sockets.endpoints(), None if options.http is None or page is None else (options.http, page))
         stack.enter_context(signals_stop(loop))
         _log_start(mailbox, dialect, past)
-        on_bound(Bound(sockets.endpoints(), None if page is None else f"http://{page}", os.getpid()))
+        url = None if page is None else f"http://{page}"
+        on_bound(Bound(**asdict(sockets.endpoints()), http_url=url, pid=os.getpid()))
         say_serving()
         freeze()
         loop.run()

@@ -7,7 +7,7 @@ from itertools import count
 
 import zmq
 
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
 from dp_coordinator.transport.peers import PeerWatch
 from dp_coordinator.words import Channel
