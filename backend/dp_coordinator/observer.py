@@ -191,8 +191,10 @@ class Books:
         """Count a frame that is in order and means nothing to the core."""
         self._mailbox.counters.count_frame(kind, "accepted")
 
-    def dropped(self, channel: str, verdict: str, detail: str, now: float, peer: str | None = None) -> None:
-        """Count a bad frame, and log it unless there are too many. `peer` sent it, where that is known."""
+    def dropped(
+        self, channel: str, verdict: str, detail: str, now: float, peer: str | None = None, engine: int | None = None
+    ) -> None:
+        """Count a bad frame, and log it unless there are too many. `peer` and `engine` sent it, where that is known."""
         self._mailbox.counters.count_frame(channel, verdict)
         if not self._bad_frames.take(now):
             self._not_logged += 1
@@ -200,7 +202,8 @@ class Books:
         suppressed, self._not_logged = self._not_logged, 0
         sender = "" if peer is None else f" from {peer}"
         log.warning("%s: dropped a frame%s (%s): %s [%d more not logged]", channel, sender, verdict, detail, suppressed)
-        fields = {"channel": channel, "verdict": verdict, "detail": detail, "peer": peer, "suppressed": suppressed}
+        fields = {"channel": channel, "verdict": verdict, "detail": detail, "suppressed": suppressed}
+        fields |= {"engine": engine, "peer": peer}
         self._mailbox.log.append(now, "bad_frame", fields)
         self._note_urgent(now)
 

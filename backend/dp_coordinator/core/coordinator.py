@@ -318,6 +318,10 @@ class Coordinator:
         record = LogEvent("engine_count_changed", {"before": before, "after": after})
         return (record, *self._become_ready(now), *recovery.rejoin(state, now))
 
+    def last_report(self, engine: int) -> EngineStatsReported | None:
+        """What an engine said last; None when it does not exist, or never reported."""
+        return load.last(self.state.load, engine) if 0 <= engine < self.engine_count else None
+
     # -- what others may see ---------------------------------------------------------------------------------------
 
     @property

@@ -30,6 +30,7 @@ from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
 from dp_coordinator.wire.coordinator import (
+    BadFieldsError,
     BadFrameError,
     encode_load,
     encode_start,
@@ -221,10 +222,21 @@ class Loop:
                         reports = []
                         self._take_from_engines(event, now)
             except BadFrameError as error:
-                self._books.dropped(watch.channel, error.kind, str(error), now, self._sender)
+                self._take_from_engines(reports, now)
+                reports = []
+                self._take_what_is_sound(frame, error, now)
             except Exception as error:
                 self._books.defect(watch.channel, error, now)
         self._take_from_engines(reports, now)
+
+    def _take_what_is_sound(self, frame: bytes, error: BadFrameError, now: float) -> None:
+        """Say whose frame is bad, and take those of its fields that are not."""
+        engine = sender_index(frame)
+        peer = self._sender or self._sockets.watches[Channel.BACK_OUTPUT].known_as(engine)
+        self._books.dropped(Channel.BACK_OUTPUT, error.kind, str(error), now, peer, engine)
+        if isinstance(error, BadFieldsError):
+            for event in error.events(self._host.core.last_report(error.engine_index)):
+                self._take_from_engines(event, now)
 
     def _named(self, watch: PeerWatch, now: float) -> Iterator[bytes]:
         """Engines' frames, each after the core has heard whose connection it came through, if that is news."""

@@ -151,6 +151,11 @@ class PeerWatch:
         connection = self._connections.get(_descriptor(frame))
         return connection.peer.name if connection is not None and connection.settled else None
 
+    def known_as(self, engine: int | None) -> str | None:
+        """Who reports as this engine, for people."""
+        descriptor = None if engine is None else self._senders.get(engine)
+        return None if descriptor is None else self._connections[descriptor].peer.name
+
     def look(self) -> None:
         """See of some tcp connections whether the other end still answers. Of use a few times a second."""
         if not self._sampling:
