@@ -38,7 +38,7 @@ READY: Start = (-1, None)
 Publication: TypeAlias = tuple[int, bool]
 
 CONNECTIONS = {"engine": Channel.BACK_PUBLISH, "output": Channel.BACK_OUTPUT, "front-end": Channel.FRONT_PUBLISH}
-"""What connects: (one of these, its index, 1 after its connection was dropped). With `-` before it, its first one ends."""
+"""What connects: (one of these, its index, 1 after a drop). With `-` before it, the first connection of it ends."""
 
 
 def _number_of(what: str, index: int, again: int) -> int:

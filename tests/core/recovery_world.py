@@ -18,8 +18,8 @@ A state is a tuple, and everything that can happen next gives another. What is m
   subscribe again in any order; what is published before that does not reach them. What they send meanwhile waits with
   them.
 - The dropped connection. Any one ends, and is made again by its peer (libzmq does that, and subscribes again). What was
-  on its way through it is lost: to a peer, all from some message on; to the coordinator, all up to some message, for what
-  waits with the peer goes out through the new one. The coordinator may hear of the end after it hears of the new one.
+  on its way through it is lost: to a peer, all from some message on; to the coordinator, all up to some message, for
+  what waits with the peer goes out through the new one. The coordinator may hear of the end after it has the new one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every way in which the coordinator can die once, or one connection be lost: no request is stranded, no wave goes back.
+"""Every way in which the coordinator can die once, or one connection: no request is stranded, no wave goes back.
 
 An exhaustive search over a small deployment (tests/core/recovery_world.py) with the real core in it, from the first
 subscription on. A request is stranded when everything that can happen has happened and some engine still has it: the

@@ -94,7 +94,11 @@ def test_of_a_report_with_bad_fields_the_others_count_and_it_is_said_whose_it_wa
 def test_bad_frames_are_counted_by_kind_and_change_nothing(tmp_path: Path, ready: Any) -> None:
     with rig(tmp_path) as r:
         engines = r.ready_engines() if ready else []
-        peers = {"back_output": r.output(), "front_publish": r.front_end(), "back_publish": r.engine()}
+        peers = {
+            "back_output": r.output(),
+            "front_publish": r.front_end(),
+            "back_publish": engines[0] if ready else r.engine(),
+        }
         for channel, frames, verdict in BAD_FRAMES:
             before = r.frames(channel, verdict)
             peers[channel].send(*frames)

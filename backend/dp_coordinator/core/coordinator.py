@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dp_coordinator.core import load, manual, observation, peers, projections, recovery, waves
+from dp_coordinator.core import load, manual, observation, peers, projections, recovery, scaling, waves
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import (
     Effect,
@@ -170,7 +170,7 @@ class Coordinator:
         """
         state = self.state
         count = state.engine_count
-        rejected = [r for r in reports if not 0 <= r.engine_index < count]
+        rejected = [r for r in reports if not 0 <= r.engine_index < count]  # or too early, or too late
         if rejected:
             reports = [r for r in reports if 0 <= r.engine_index < count]
         notable = load.take(state.load, reports, now)
@@ -178,7 +178,7 @@ class Coordinator:
         watching = state.manual.pending is not None or (wave is not None and not wave.all_seen)
         if not rejected and not notable and not watching:
             return _NOTHING
-        effects: list[Effect] = [no_such_engine(r, count) for r in rejected]
+        effects: list[Effect] = [no_such_engine(r, count) for r in scaling.strangers(state, rejected, now)]
         if watching:
             for report in reports:
                 seen = observation.evidence(report, count)
@@ -280,9 +280,9 @@ class Coordinator:
         connection = self.state.peers.connected.get(event.peer_id)
         if connection is None:
             return _NOTHING
-        member = peers.kind_of(self.state.peers, connection.peer) is not PeerKind.TAP
+        kind = peers.kind_of(self.state.peers, connection.peer)
         record = peers.disconnected(self.state, event, now)
-        if not member or peers.leaves_gap(self.state, connection.peer):
+        if kind is PeerKind.TAP or peers.leaves_gap(self.state, connection.peer, kind):
             return record
         return (*self._mend(now), *record)
 
@@ -310,13 +310,15 @@ class Coordinator:
         state.engine_count = after
         load.resize(state.load, after, now)
         peers.resized(state)
+        early = scaling.resized(state, before, now)
         if after > before and self.dialect.growth_clears_running and self.engines_running:
             # New engines are at wave 0. A front-end told "running" would send no notice with a request to one of them,
             # and nothing would wake the others.
             state.waves.engines_running = False
             observation.stopped(state, now)
         record = LogEvent("engine_count_changed", {"before": before, "after": after})
-        return (record, *self._become_ready(now), *recovery.rejoin(state, now))
+        reported = self.handle_reports(early, now) if early else _NOTHING
+        return (record, *reported, *self._become_ready(now), *recovery.rejoin(state, now))
 
     def last_report(self, engine: int) -> EngineStatsReported | None:
         """What an engine said last; None when it does not exist, or never reported."""

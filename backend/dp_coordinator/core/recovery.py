@@ -59,13 +59,13 @@ def rejoin(state: CoreState, now: float) -> Sequence[Effect]:
 
 
 def mend(state: CoreState, now: float) -> Sequence[Effect]:
-    """A member's connection was made again, and what was on its way on the lost one is lost: a START, or the message
-    that asks for one. Nobody tells which, so that this is a crash in small, with the same answer.
+    """A member's connection was made again, and what was on its way on the lost one is lost.
 
+    A START, or a message that asks for one: nobody tells which, so this is a crash in small, with the same answer.
     libzmq makes it again and subscribes by itself, and the engine does not know (vllm/v1/engine/core.py,
     `process_input_sockets`, subscribes once). START goes to all, for a publication cannot be addressed; to those that
-    run it says nothing (core.py, `_handle_client_request`). Once more after the next wave_complete, as above. Also while
-    engines_running is not set: from vLLM 0.29 on a notice does not set it, and its START may be what was lost.
+    run it says nothing (core.py, `_handle_client_request`). Once more after the next wave_complete, as above; and also
+    while engines_running is not set: from vLLM 0.29 on a notice does not set it, and its START may be what was lost.
     What remains is the same, too (wave_complete and the start_wave after it, both lost), and so is its way out.
     """
     if not (state.ready and state.wave_coordination and peers.engines(state.peers) >= state.engine_count):

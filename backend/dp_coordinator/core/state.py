@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from dp_coordinator.core.effects import EngineCounts
-from dp_coordinator.core.events import ManualStartRequested, WaveMessage
+from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested, WaveMessage
 from dp_coordinator.core.snapshot import (
     Connection,
     EndedConnection,
@@ -168,6 +168,21 @@ class Peers(_Part):
 
 
 @dataclass(slots=True)
+class Scaled(_Part):
+    """Ranks beyond the engine count, those that were told to go and those that come before their time; scaling.py."""
+
+    before: int = 0
+    """The engine count before it was last made smaller."""
+    at: float = 0.0
+    early: dict[int, EngineStatsReported] = field(default_factory=dict)
+    """The newest report of each rank that joins."""
+
+    def leaves(self, engine: int, since: float) -> bool:
+        """Whether a rank that was there `since` then is one that was told to go."""
+        return engine < self.before and since <= self.at
+
+
+@dataclass(slots=True)
 class CoreState(_Part):
     """Everything that a coordinator knows."""
 
@@ -187,6 +202,7 @@ class CoreState(_Part):
     start_again: bool = False
     """START goes out once more after the next wave_complete; recovery.py."""
     peers: Peers = field(default_factory=Peers)
+    scaled: Scaled = field(default_factory=Scaled)
     held: list[tuple[WaveMessage, int, int | None]] = field(default_factory=list)
     """Wave messages that came before READY: (message, its wave, the engine it names)."""
 

@@ -179,8 +179,8 @@ def _field_by_field(frame: bytes, error: Exception) -> BadFrameError:
     def read(name: str, decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw) -> T | None:
         try:
             return decode(raw)
-        except _DECODE_ERRORS as error:
-            faults.append(f"{name}: {error}")
+        except _DECODE_ERRORS as fault:
+            faults.append(f"{name}: {fault}")
             return None
 
     stats = (read("scheduler_stats", _decode_stats, fields.scheduler_stats) if fields.scheduler_stats else None) or {}
