@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from dp_coordinator.core import events
 from dp_coordinator.core.coordinator import Coordinator
@@ -50,6 +50,16 @@ _FRAMES: dict[type, tuple[str, str]] = {
     events.EngineCountChanged: ("scale", "front_publish"),
 }
 """Input -> (kind of frame, socket) that it came by. A command comes by neither, and time neither."""
+
+
+class Sender(NamedTuple):
+    """Whose frame it was, as far as that is known."""
+
+    peer: str | None = None
+    engine: int | None = None
+
+
+NOBODY_KNOWN = Sender()
 
 
 class Observer(Protocol):
@@ -191,16 +201,17 @@ class Books:
         """Count a frame that is in order and means nothing to the core."""
         self._mailbox.counters.count_frame(kind, "accepted")
 
-    def dropped(self, channel: str, verdict: str, detail: str, now: float, peer: str | None = None) -> None:
-        """Count a bad frame, and log it unless there are too many. `peer` sent it, where that is known."""
+    def dropped(self, channel: str, verdict: str, detail: str, now: float, sender: Sender = NOBODY_KNOWN) -> None:
+        """Count a bad frame, and log it unless there are too many."""
         self._mailbox.counters.count_frame(channel, verdict)
         if not self._bad_frames.take(now):
             self._not_logged += 1
             return
         suppressed, self._not_logged = self._not_logged, 0
-        sender = "" if peer is None else f" from {peer}"
-        log.warning("%s: dropped a frame%s (%s): %s [%d more not logged]", channel, sender, verdict, detail, suppressed)
-        fields = {"channel": channel, "verdict": verdict, "detail": detail, "peer": peer, "suppressed": suppressed}
+        by = "" if sender.peer is None else f" from {sender.peer}"
+        log.warning("%s: dropped a frame%s (%s): %s [%d more not logged]", channel, by, verdict, detail, suppressed)
+        fields = {"channel": channel, "verdict": verdict, "detail": detail, "suppressed": suppressed}
+        fields |= sender._asdict()
         self._mailbox.log.append(now, "bad_frame", fields)
         self._note_urgent(now)
 

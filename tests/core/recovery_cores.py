@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,14 +19,16 @@ from dp_coordinator.core.effects import (
     WriteJournal,
 )
 from dp_coordinator.core.events import (
-    Event,
     ManualStartRequested,
     NewRequestNotified,
+    PeerConnected,
+    PeerDisconnected,
     StartWaveRequested,
     WaveCompleted,
 )
-from dp_coordinator.core.snapshot import Remembered, WaveCause
-from tests.core.connections import engine_subscribes, front_end_subscribes
+from dp_coordinator.core.snapshot import Connection, Remembered, WaveCause
+from dp_coordinator.words import Channel
+from tests.core.connections import connects, disconnects
 
 Message: TypeAlias = tuple[str, int, int]
 """To the coordinator: what, which engine, which wave."""
@@ -34,9 +37,27 @@ Start: TypeAlias = tuple[int, "int | None"]
 READY: Start = (-1, None)
 Publication: TypeAlias = tuple[int, bool]
 
-FRONT_END_SUBSCRIBES: Message = ("front-end", 0, 0)
+CONNECTIONS = {"engine": Channel.BACK_PUBLISH, "output": Channel.BACK_OUTPUT, "front-end": Channel.FRONT_PUBLISH}
+"""What connects: (one of these, its index, 1 after a drop). With `-` before it, the first connection of it ends."""
+
+
+def _number_of(what: str, index: int, again: int) -> int:
+    return list(CONNECTIONS).index(what) * 10 + index + 100 * again
+
+
+def _come(what: str) -> Callable[[int, int], PeerConnected]:
+    return lambda index, again: connects(
+        CONNECTIONS[what], _number_of(what, index, again), host=f"{what} {index}", socket_type="XSUB"
+    )
+
+
+def _end(what: str) -> Callable[[int, int], PeerDisconnected]:
+    return lambda index, _: disconnects(CONNECTIONS[what], _number_of(what, index, 0))
+
+
 EVENTS: dict[str, Any] = {
-    "front-end": lambda *_: front_end_subscribes(),
+    **{what: _come(what) for what in CONNECTIONS},
+    **{f"-{what}": _end(what) for what in CONNECTIONS},
     "notice": NewRequestNotified,
     "wave_complete": WaveCompleted,
     "start_wave": StartWaveRequested,
@@ -45,7 +66,7 @@ EVENTS: dict[str, Any] = {
 
 
 class Rule(Enum):
-    """What a coordinator that comes back does."""
+    """What a coordinator does that comes back, or that a connection comes back to."""
 
     OURS = "recover as the core does"
     NOTHING = "send no START"
@@ -76,24 +97,40 @@ class _Over:
 _OVER: Any = _Over()
 
 
+def _as_if_first(connected: dict[int, Connection]) -> dict[int, Connection]:
+    """Sorted; a connection that was made again is as good as the one that it took the place of, once that has ended."""
+    numbers = {number: number % 100 if number % 100 not in connected else number for number in connected}
+    return {
+        numbers[number]: replace(each, peer=replace(each.peer, id=numbers[number]))
+        for number, each in sorted(connected.items())
+    }
+
+
 class Cores:
     """The core's states by number. What each does about an input is asked of the real core once, then remembered.
 
-    Two states are the same when everything in them is (times are: all happens at 0.0), but for waves that were over
+    Two states are the same when everything in them is (times are: all happens at 0.0), but for the order in which peers
+    came, and for waves that were over
     before the last one. By those, states would differ that only came about differently; so no rule may look at them.
     """
 
-    def __init__(self, dialect: str, engines: int, rule: Rule) -> None:
+    def __init__(self, dialect: str, engines: int, rule: Rule, *, outputs: bool = False) -> None:
+        """`outputs`: the engines' connections to back_output, which are made before anything is sent, count as well."""
         self._dialect, self._rule = Dialect.for_version(dialect), rule
         self._known: dict[Any, int] = {}
         self._cores: list[tuple[Coordinator, Remembered]] = []
-        self._reactions: dict[tuple[int, Message | None], Reaction] = {}
+        self._reactions: dict[tuple[int, Message], Reaction] = {}
         self._resumed: dict[int, int] = {}
         self._loads: dict[int, Publication | None] = {}
-        self.first = self._number(Coordinator(engines, self._dialect), Remembered(0, engines, False))
+        first = Coordinator(engines, self._dialect)
+        for rank in range(engines if outputs else 0):
+            first.handle(EVENTS["output"](rank, 0), 0.0)
+        self.first = self._number(first, Remembered(0, engines, False))
 
     def _number(self, core: Coordinator, written: Remembered) -> int:
-        log = core.state.log
+        peers, log = core.state.peers, core.state.log
+        peers.changes, peers.connected = 0, _as_if_first(peers.connected)
+        peers.broken = {channel: gaps for channel, gaps in peers.broken.items() if gaps}
         last = log.closed[-1:]
         log.closed = last
         key = (msgspec.msgpack.encode(core.state), written)
@@ -116,17 +153,17 @@ class Cores:
         running = "running" if core.engines_running else "paused"
         return f"wave {core.current_wave} {running} ({phase}{'' if core.ready else ', before READY'})"
 
-    def react(self, number: int, message: Message | None) -> Reaction:
-        """Take a message; None is an engine's subscription."""
+    def react(self, number: int, message: Message) -> Reaction:
+        """Take a message, or a connection that begins or ends."""
         known = self._reactions.get((number, message))
         if known is None:
             known = self._reactions[number, message] = self._ask(number, message)
         return known
 
-    def _ask(self, number: int, message: Message | None) -> Reaction:
+    def _ask(self, number: int, message: Message) -> Reaction:
         before, written = self._cores[number]
         core = Coordinator.from_checkpoint(before.state)
-        event: Event = engine_subscribes() if message is None else EVENTS[message[0]](*message[1:])
+        event = EVENTS[message[0]](*message[1:])
         effects = [effect for effect in core.handle(event, 0.0) if self._is_performed(effect, message)]
         assert core.current_wave >= before.current_wave, f"{event} takes the wave back to {core.current_wave}"
         if self._rule is Rule.JOURNAL_LAST:
@@ -152,10 +189,10 @@ class Cores:
                     written = effect.state
         return Reaction(self._number(core, written), tuple(starts), tuple(published))
 
-    def _is_performed(self, effect: Effect, message: Message | None) -> bool:
+    def _is_performed(self, effect: Effect, message: Message) -> bool:
         if not isinstance(effect, BroadcastStartWave) or effect.cause is not WaveCause.RECOVERY:
             return True
-        return not (self._rule is Rule.NOTHING or (self._rule is Rule.ONE_START and message is not None))
+        return not (self._rule is Rule.NOTHING or (self._rule is Rule.ONE_START and message[0] == "wave_complete"))
 
     def resume(self, number: int) -> int:
         """The one that comes back with what this one had written down."""

@@ -17,6 +17,9 @@ A state is a tuple, and everything that can happen next gives another. What is m
   is lost in all, of those from it any number of the newest in each channel. It comes back with its journal. Its peers
   subscribe again in any order; what is published before that does not reach them. What they send meanwhile waits with
   them.
+- The dropped connection. Any one ends, and is made again by its peer (libzmq does that, and subscribes again). What was
+  on its way through it is lost: to a peer, all from some message on; to the coordinator, all up to some message, for
+  what waits with the peer goes out through the new one. The coordinator may hear of the end after it has the new one.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from dp_coordinator.core import Dialect
-from tests.core.recovery_cores import FRONT_END_SUBSCRIBES, READY, Cores, Message, Publication, Reaction, Rule, Start
+from tests.core.recovery_cores import READY, Cores, Message, Publication, Reaction, Rule, Start
 
 
 class Engine(NamedTuple):
@@ -69,6 +72,12 @@ class World(NamedTuple):
     """How many are still to come."""
     losses: int
     """How many messages to the coordinator may still be lost, in all."""
+    drops: int
+    """How many connections are still to be dropped."""
+    down: tuple[str, int] | None = None
+    """The connection that is to be made again."""
+    ended: tuple[str, int] | None = None
+    """The one of whose end the coordinator has not heard."""
 
 
 class Rules:
@@ -83,15 +92,19 @@ class Rules:
         requests: int = 2,
         deaths: int = 1,
         lost_inputs: int = 1,
+        drops: int = 0,
+        lost_together: bool = False,
         rule: Rule = Rule.OURS,
         early: bool = False,
     ) -> None:
+        """`lost_together`: a dropped connection may take a wave_complete and a start_wave along at once."""
         speaks = Dialect.for_version(dialect)
-        self.cores = Cores(dialect, engines, rule)
+        self.cores = Cores(dialect, engines, rule, outputs=drops > 0)
         self._notices = speaks.notices_accepted
         self._first_request_starts = not speaks.notices_accepted
         self._rank_0_reports_start = not speaks.notice_sets_running
         self._all_deaths, self._early = deaths, early
+        self._all_drops, self._lost_together = drops, lost_together
         self._ready_kills = not speaks.ready_to_late_subscribers
         self._stale_request_sets_running = speaks.counts_carry_kv_cache_usage  # newer than 0.16 at least
         nothing: tuple[tuple[Message, ...], ...] = ((),) * front_ends
@@ -102,6 +115,7 @@ class Rules:
             self.cores.first,
             deaths,
             lost_inputs if deaths else 0,
+            drops,
         )
 
     def successors(self, world: World) -> Iterator[World]:
@@ -115,6 +129,58 @@ class Rules:
             yield self._step(world, ends_wave=True)
         for index in range(len(world.front_ends)):
             yield from self._front_end(world, index)
+
+    # -- connections -------------------------------------------------------------------------------------------
+
+    def drops(self, world: World) -> Iterator[World]:
+        """A connection is dropped. The coordinator hears of that at once, or only after it was made again."""
+        if not world.drops:
+            return
+        for dropped, (what, index) in self._drops(world):
+            lost = dropped._replace(drops=world.drops - 1, down=(what, index))
+            yield lost._replace(ended=(what, index))
+            yield self._react(lost, (f"-{what}", index, 0))
+
+    def _drops(self, world: World) -> Iterator[tuple[World, tuple[str, int]]]:
+        """What the coordinator sent through it is lost, from some message on."""
+        for rank, engine in enumerate(world.engines):
+            yield world, ("output", rank)
+            if not engine.away:
+                for kept in range(len(engine.starts) + 1):
+                    left = engine._replace(away=True, starts=engine.starts[:kept])
+                    yield _with_engine(world, rank, left), ("engine", rank)
+        for index, front_end in enumerate(world.front_ends):
+            if not front_end.away and (front_end.to_send or world.notices[index]):
+                for kept in range(len(front_end.heard) + 1):
+                    shorter = front_end._replace(away=True, heard=front_end.heard[:kept])
+                    yield _with_front_end(world, index, shorter), ("front-end", index)
+
+    def _connections(self, world: World) -> Iterator[tuple[World, Message]]:
+        """The dropped connection is made again, or its end is noticed after that.
+
+        A peer that has not noticed yet goes on to send through the lost one. So what it sent is lost up to any message,
+        when it connects again.
+        """
+        if world.ended is not None and world.down is None:
+            what, index = world.ended
+            yield world._replace(ended=None), (f"-{what}", index, 0)
+        if world.down is None:
+            return
+        what, index = world.down
+        up = world._replace(down=None)
+        message = (what, index, 1)
+        if what == "engine":
+            yield _with_engine(up, index, up.engines[index]._replace(away=False)), message
+        elif what == "output":
+            engine = up.engines[index]
+            for lost in range(len(engine.outputs) + 1):
+                if not self._lost_together and {"wave_complete", "start_wave"} <= {o[0] for o in engine.outputs[:lost]}:
+                    continue
+                yield _with_engine(up, index, engine._replace(outputs=engine.outputs[lost:])), message
+        else:
+            up = _with_front_end(up, index, up.front_ends[index]._replace(away=False))
+            for lost in range(len(up.notices[index]) + 1):
+                yield up._replace(notices=_with(up.notices, index, up.notices[index][lost:])), message
 
     # -- engines -----------------------------------------------------------------------------------------------
 
@@ -209,11 +275,12 @@ class Rules:
             world = world._replace(notices=_with(world.notices, index, sent))
             front_end = front_end._replace(running=True)
         left = front_end.to_send - 1
-        return _with_front_end(world, index, front_end._replace(to_send=left) if left else FrontEnd(0))
+        sent_all = FrontEnd(0, away=front_end.away and self._all_drops > 0)
+        return _with_front_end(world, index, front_end._replace(to_send=left) if left else sent_all)
 
     # -- the coordinator ---------------------------------------------------------------------------------------
 
-    def _react(self, world: World, message: Message | None) -> World:
+    def _react(self, world: World, message: Message) -> World:
         return self._sent(world, self.cores.react(world.core, message))
 
     def _sent(self, world: World, reaction: Reaction) -> World:
@@ -265,21 +332,24 @@ class Rules:
                 for clients in product(*front_ends):
                     yield survived._replace(engines=ranks, front_ends=clients, core=core, deaths=world.deaths - 1)
 
-    def _inputs(self, world: World) -> Iterator[tuple[World, Message | None]]:
+    def _inputs(self, world: World) -> Iterator[tuple[World, Message]]:
         """Everything that the coordinator can take next, and what is left then."""
+        down = world.down
         for rank, engine in enumerate(world.engines):
-            if engine.outputs:
+            if engine.outputs and down != ("output", rank):
                 message, *rest = engine.outputs
                 yield _with_engine(world, rank, engine._replace(outputs=tuple(rest))), message
-            if engine.away:
-                yield _with_engine(world, rank, engine._replace(away=False)), None
+            if engine.away and down != ("engine", rank):
+                yield _with_engine(world, rank, engine._replace(away=False)), ("engine", rank, 0)
         for index, notices in enumerate(world.notices):
-            if notices:
+            if notices and down != ("front-end", index):
                 message, *rest = notices
                 yield world._replace(notices=_with(world.notices, index, tuple(rest))), message
         for index, front_end in enumerate(world.front_ends):
-            if front_end.away and front_end.to_send:  # otherwise what it knows and hears has no effect any more
-                yield _with_front_end(world, index, front_end._replace(away=False)), FRONT_END_SUBSCRIBES
+            if front_end.away and down != ("front-end", index) and (front_end.to_send or self._all_drops):
+                # otherwise what it knows and hears has no effect any more
+                yield _with_front_end(world, index, front_end._replace(away=False)), ("front-end", index, 0)
+        yield from self._connections(world)
 
     def _inputs_after(self, world: World) -> set[World]:
         """The messages that wait with their senders, with or without those that were inside the dead process."""

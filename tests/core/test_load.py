@@ -175,7 +175,7 @@ def test_a_report_that_goes_back_means_that_its_engine_counts_anew() -> None:
     driver.report(A, 4, 4, wave=7, step=9)
     driver.report(B, 4, 4, wave=7, step=9)
     effects: list[Any] = driver.report(A, 1, 0, wave=0, step=0)
-    assert records(effects) == ["engine_restarted"]
+    assert records(effects) == ["engine_counters_reset"]
     assert effects[-1].fields == {"engine": A, "from_wave": 7, "from_step": 9, "wave": 0, "step": 0}
     columns = driver.core.snapshot(driver.now).engines
     assert columns.waiting == (1, 4)

@@ -1,4 +1,4 @@
-"""Every way in which the coordinator can die once, and its peers go on: no request is stranded, no wave goes back.
+"""Every way in which the coordinator can die once, or one connection: no request is stranded, no wave goes back.
 
 An exhaustive search over a small deployment (tests/core/recovery_world.py) with the real core in it, from the first
 subscription on. A request is stranded when everything that can happen has happened and some engine still has it: the
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from tests.core.recovery_cores import Rule
 from tests.core.recovery_world import Rules, World
 
 GENERATIONS = ["0.16", "0.29", "0.33"]
+MENDING = ["0.18", "0.29", "0.33"]
+"""Before 0.18 an engine that comes again may not be sent READY, nor START without it."""
 DEEP: list[tuple[str, dict[str, Any]]] = [
     ("0.33", {"requests": 3}),
     ("0.33", {"deaths": 2}),
@@ -52,7 +55,7 @@ class Search:
                 self._reach(follower, world, reached)
             if self._rules.kills(world) or (ended and not self._only_kills and self._rules.strands(world)):
                 return world
-            for follower in self._rules.crashes(world):
+            for follower in chain(self._rules.crashes(world), self._rules.drops(world)):
                 self._reach(follower, world, reached)
         return None
 
@@ -76,6 +79,13 @@ def test_a_crash_at_any_moment_strands_no_request(dialect: str) -> None:
     search = Search(Rules(dialect))
     assert search.found is None, search.how()
     assert len(search) > 10_000  # it went everywhere, and did not stop at the start
+
+
+@pytest.mark.parametrize("dialect", MENDING)
+def test_a_connection_dropped_and_made_again_at_any_moment_strands_no_request(dialect: str) -> None:
+    search = Search(Rules(dialect, deaths=0, drops=1))
+    assert search.found is None, search.how()
+    assert len(search) > 100_000
 
 
 @pytest.mark.skipif("DEEP_SEARCH" not in os.environ, reason="takes minutes and gigabytes: set DEEP_SEARCH=1")
@@ -105,6 +115,12 @@ def test_other_rules_strand_a_request(dialect: str, rule: Rule) -> None:
     assert Search(Rules(dialect, rule=rule)).found is not None
 
 
+@pytest.mark.parametrize("dialect", MENDING)
+@pytest.mark.parametrize("rule", [Rule.NOTHING, Rule.ONE_START])
+def test_other_rules_strand_a_request_when_a_connection_is_dropped(dialect: str, rule: Rule) -> None:
+    assert Search(Rules(dialect, deaths=0, drops=1, rule=rule)).found is not None
+
+
 @pytest.mark.parametrize("early", [False, True])
 def test_a_journal_written_after_ready_kills_an_engine(early: bool) -> None:
     rules = Rules("0.16", rule=Rule.JOURNAL_LAST, early=early)
@@ -118,6 +134,16 @@ def test_a_journal_written_after_ready_kills_an_engine(early: bool) -> None:
 def test_what_is_known_to_remain_and_how_an_operator_ends_it(dialect: str) -> None:
     """wave_complete and the start_wave after it are both lost: the next wave, started by hand, frees the request."""
     rules = Rules(dialect, lost_inputs=2)
+    search = Search(rules)
+    assert search.found is not None
+    after = Search(rules, rules.start_by_hand(search.found, ahead=1))
+    assert after.found is None, after.how()
+
+
+@pytest.mark.parametrize("dialect", MENDING)
+def test_the_same_remains_when_both_are_lost_with_a_connection(dialect: str) -> None:
+    """The wave is not over, as far as the coordinator knows; its START is behind for the engines, as after a crash."""
+    rules = Rules(dialect, deaths=0, drops=1, lost_together=True)
     search = Search(rules)
     assert search.found is not None
     after = Search(rules, rules.start_by_hand(search.found, ahead=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_nobody_gets_ready_before_all_have_subscribed(tmp_path: Path) -> None:
 BAD_FRAMES = [
     ("back_output", [b"junk"], "undecodable"),
     ("back_output", [b""], "undecodable"),
-    ("back_output", [pack([0, [], {"num_waiting_reqs": -4}])], "undecodable"),
+    ("back_output", [pack([0, [], {"num_waiting_reqs": -4}])], "bad_field"),
     ("back_output", [b"\x91" * 5000], "undecodable"),
     ("back_output", [bytes(MAX_FRAME + 1)], "oversize"),
     ("back_output", [pack([2, [], STATS])], "index_out_of_range"),
@@ -70,11 +71,34 @@ def more_frames(running: Any, channel: str, verdict: str, than: int) -> bool:
     return bool(running.frames(channel, verdict) > than)
 
 
+def test_of_a_report_with_bad_fields_the_others_count_and_it_is_said_whose_it_was(tmp_path: Path) -> None:
+    with rig(tmp_path) as r:
+        r.ready_engines()
+        front, output = r.front_end(), r.output()
+        output.send(pack([1, [], STATS]))
+        while front.receive_load() != [[[0, 0, 0.0], [3, 1, 0.25]], 0, False]:
+            pass
+        bad = STATS | {"num_waiting_reqs": -1, "num_running_reqs": 5, "kv_cache_usage": float("nan")}
+        output.send(pack([1, [], bad, 1.0, None, None, 0]))
+        assert front.receive_wave_state() == [1, False]
+        assert front.receive_load() == [[[0, 0, 0.0], [3, 5, 0.25]], 1, False]
+        assert r.frames("back_output", "bad_field") == 1
+        (entry,) = [entry for entry in r.mailbox.log.since(0) if entry.kind == "bad_frame"]
+        assert entry.fields["engine"] == 1
+        assert str(entry.fields["peer"]).startswith(f"pid {os.getpid()} ")
+        assert str(entry.fields["detail"]).startswith("rank 1: num_waiting_reqs: ")
+        assert "kv_cache_usage: " in str(entry.fields["detail"])
+
+
 @pytest.mark.parametrize("ready", [False, True], ids=["starting", "ready"])
 def test_bad_frames_are_counted_by_kind_and_change_nothing(tmp_path: Path, ready: Any) -> None:
     with rig(tmp_path) as r:
         engines = r.ready_engines() if ready else []
-        peers = {"back_output": r.output(), "front_publish": r.front_end(), "back_publish": r.engine()}
+        peers = {
+            "back_output": r.output(),
+            "front_publish": r.front_end(),
+            "back_publish": engines[0] if ready else r.engine(),
+        }
         for channel, frames, verdict in BAD_FRAMES:
             before = r.frames(channel, verdict)
             peers[channel].send(*frames)

@@ -21,6 +21,7 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.wire.coordinator import (
     MAX_FRAME,
+    BadFieldsError,
     BadFrameError,
     encode_load,
     encode_start,
@@ -119,12 +120,6 @@ def test_engine_outputs_are_decoded_tolerantly(fields: Any, events: Any) -> None
         pack({"engine_index": 0}),
         pack([-1]),
         pack(["0"]),
-        pack([0, [], [1, 2]]),
-        pack([0, [], {"num_waiting_reqs": -1}]),
-        pack([0, [], {"num_waiting_reqs": "many"}]),
-        pack([0, [], None, 1.0, None, None, -1]),
-        pack([0, [], None, 1.0, None, None, 2**53]),
-        pack([0, [], None, 1.0, None, None, None, 1.5]),
         pack([0]) + b"trailing",
         b"\x91" * 100_000,
     ],
@@ -133,6 +128,53 @@ def test_what_is_no_engine_output_is_a_bad_frame(frame: bytes) -> None:
     with pytest.raises(BadFrameError) as caught:
         engine_events(frame)
     assert caught.value.kind == "undecodable"
+
+
+LAST = EngineStatsReported(3, 11, 12, 0.75, 13, 14)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named", "events"),
+    [
+        ([3, [], STATS | {"num_waiting_reqs": -1}], "num_waiting_reqs", [EngineStatsReported(3, 11, 2, 0.5, 3, 4)]),
+        ([3, [], STATS | {"num_running_reqs": "many"}], "num_running_reqs", [EngineStatsReported(3, 1, 12, 0.5, 3, 4)]),
+        ([3, [], STATS | {"step_counter": None}], "step_counter", [EngineStatsReported(3, 1, 2, 0.5, 13, 4)]),
+        ([3, [], STATS | {"current_wave": 2**53}], "current_wave", [EngineStatsReported(3, 1, 2, 0.5, 3, 14)]),
+        *(
+            ([3, [], STATS | {"kv_cache_usage": share}], "kv_cache_usage", [EngineStatsReported(3, 1, 2, 0.75, 3, 4)])
+            for share in (float("nan"), float("inf"), -0.5, 1.5, None, "0.5", [0.5])
+        ),
+        ([3, [], {"num_waiting_reqs": -1}], "num_waiting_reqs", []),
+        ([3, [], [1, 2]], "scheduler_stats", []),
+        ([3, [], {1: 2}], "scheduler_stats", []),
+        ([3, [], [1, 2], 1.0, None, None, 2], "scheduler_stats", [WaveCompleted(3, 2)]),
+        ([3, [], {"num_waiting_reqs": -1}, 1.0, None, None, 2], "num_waiting_reqs", [WaveCompleted(3, 2)]),
+        ([3, [], {"kv_cache_usage": -1}, 1.0, None, None, None, 2], "kv_cache_usage", [StartWaveRequested(3, 2)]),
+        ([3, [], None, 1.0, None, None, -1], "wave_complete", []),
+        ([3, [], None, 1.0, None, None, 2**53], "wave_complete", []),
+        ([3, [], None, 1.0, None, None, -1, 2], "wave_complete", [StartWaveRequested(3, 2)]),
+        ([3, [], None, 1.0, None, None, None, 1.5], "start_wave", []),
+        ([3, [], STATS, 1.0, None, None, None, "x"], "start_wave", [EngineStatsReported(3, 1, 2, 0.5, 3, 4)]),
+    ],
+)
+def test_each_field_is_judged_by_itself(fields: Any, named: str, events: Any) -> None:
+    with pytest.raises(BadFieldsError, match=f"rank 3: {named}: ") as caught:
+        engine_events(pack(fields))
+    assert caught.value.kind == "bad_field"
+    assert caught.value.engine_index == 3
+    assert list(caught.value.events(LAST)) == events
+
+
+def test_of_an_engine_that_never_reported_what_is_not_told_is_zero() -> None:
+    with pytest.raises(BadFieldsError) as caught:
+        engine_events(pack([3, [], {"num_waiting_reqs": -1, "num_running_reqs": 2}]))
+    assert list(caught.value.events(None)) == [EngineStatsReported(3, 0, 2, 0.0, 0, 0)]
+
+
+def test_every_bad_field_is_named() -> None:
+    fields = [3, [], {"num_waiting_reqs": -1, "kv_cache_usage": 2.0}, 1.0, None, None, "x"]
+    with pytest.raises(BadFieldsError, match=r"rank 3: num_waiting_reqs: .*; kv_cache_usage: .*; wave_complete: "):
+        engine_events(pack(fields))
 
 
 def test_an_oversize_frame_is_not_even_decoded() -> None:
@@ -192,9 +234,15 @@ _values = st.recursive(
 
 @given(st.binary(max_size=200) | _values.map(pack))
 def test_any_bytes_give_events_or_a_bad_frame(frame: bytes) -> None:
-    for decode in (engine_events, lambda f: front_end_event(f, 2)):
-        with contextlib.suppress(BadFrameError):
-            decode(frame)
+    with contextlib.suppress(BadFrameError):
+        front_end_event(frame, 2)
+    with contextlib.suppress(BadFrameError):
+        try:
+            events = engine_events(frame)
+        except BadFieldsError as error:
+            events = error.events(None)
+        for event in events:
+            assert not isinstance(event, EngineStatsReported) or 0 <= event.kv_cache_usage <= 1
 
 
 NOTICE = 'expected (engine, wave) or ("SCALE_ELASTIC_EP", engine_count): '

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dp_coordinator.core import load, manual, observation, peers, projections, recovery, waves
+from dp_coordinator.core import load, manual, observation, peers, projections, recovery, scaling, waves
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import (
     Effect,
@@ -35,7 +35,7 @@ from dp_coordinator.core.records import completion_record, no_such_engine, notab
 from dp_coordinator.core.snapshot import RefusalKind, Remembered, Snapshot, WaveCause
 from dp_coordinator.core.state import CoreState, ManualStarts, WaveLog
 from dp_coordinator.core.waves import Outcome
-from dp_coordinator.words import Channel
+from dp_coordinator.words import Channel, PeerKind
 
 MAX_ENGINES = 16_384
 """More than any deployment; a SCALE message beyond it is a mistake, not a wish."""
@@ -109,7 +109,7 @@ class Coordinator:
             NewRequestNotified: partial(self._on_wave_message, WaveMessage.NEW_REQUEST),
             PeerConnected: self._on_connected,
             PeerIdentified: partial(peers.identified, state),
-            PeerDisconnected: partial(peers.disconnected, state),
+            PeerDisconnected: self._on_disconnected,
             EngineCountChanged: self._on_engine_count_changed,
             ManualStartRequested: partial(manual.request, state),
         }
@@ -170,7 +170,7 @@ class Coordinator:
         """
         state = self.state
         count = state.engine_count
-        rejected = [r for r in reports if not 0 <= r.engine_index < count]
+        rejected = [r for r in reports if not 0 <= r.engine_index < count]  # or too early, or too late
         if rejected:
             reports = [r for r in reports if 0 <= r.engine_index < count]
         notable = load.take(state.load, reports, now)
@@ -178,7 +178,7 @@ class Coordinator:
         watching = state.manual.pending is not None or (wave is not None and not wave.all_seen)
         if not rejected and not notable and not watching:
             return _NOTHING
-        effects: list[Effect] = [no_such_engine(r, count) for r in rejected]
+        effects: list[Effect] = [no_such_engine(r, count) for r in scaling.strangers(state, rejected, now)]
         if watching:
             for report in reports:
                 seen = observation.evidence(report, count)
@@ -255,24 +255,40 @@ class Coordinator:
     # -- who is there ----------------------------------------------------------------------------------------------
 
     def _on_connected(self, event: PeerConnected, now: float) -> Sequence[Effect]:
-        before = peers.engines(self.state.peers)
-        record = peers.connected(self.state, event, now)
-        if peers.engines(self.state.peers) > before:
-            return self._engine_came(record, now)
-        if event.peer.channel is not Channel.FRONT_PUBLISH or not self.state.wave_coordination:
-            return record
-        if self.state.recovery is None:
-            return record
+        state = self.state
+        before = peers.engines(state.peers)
+        record = peers.connected(state, event, now)
+        again = peers.fills_gap(state.peers, event.peer)
+        if peers.engines(state.peers) > before:
+            return self._engine_came(record, again=again, now=now)
+        mended = self._mend(now) if again else _NOTHING
+        if event.peer.channel is not Channel.FRONT_PUBLISH or not state.wave_coordination or state.recovery is None:
+            return (*mended, *record)
         # What it last heard may be lost wave changes ago, and the next load is up to five seconds away.
-        return (*record, PublishWaveState(self.current_wave, self.engines_running))
+        return (*mended, *record, PublishWaveState(self.current_wave, self.engines_running))
 
-    def _engine_came(self, record: Sequence[Effect], now: float) -> Sequence[Effect]:
+    def _engine_came(self, record: Sequence[Effect], *, again: bool, now: float) -> Sequence[Effect]:
         state = self.state
         if not state.ready:
             return (*record, *self._become_ready(now))
         # To all, for a publication cannot be addressed: engines ignore any READY but their first, from 0.18 on.
         ready = (SendReady(),) if self.dialect.ready_to_late_subscribers else ()
-        return (*ready, *record, *recovery.rejoin(state, now))
+        rejoined = recovery.rejoin(state, now)
+        return (*ready, *record, *(rejoined or (self._mend(now) if again else _NOTHING)))
+
+    def _on_disconnected(self, event: PeerDisconnected, now: float) -> Sequence[Effect]:
+        connection = self.state.peers.connected.get(event.peer_id)
+        if connection is None:
+            return _NOTHING
+        kind = peers.kind_of(self.state.peers, connection.peer)
+        record = peers.disconnected(self.state, event, now)
+        if kind is PeerKind.TAP or peers.leaves_gap(self.state, connection.peer, kind):
+            return record
+        return (*self._mend(now), *record)
+
+    def _mend(self, now: float) -> Sequence[Effect]:
+        # Before 0.18 an engine that comes again may be a new process, and READY cannot be sent to it: START kills it.
+        return recovery.mend(self.state, now) if self.dialect.ready_to_late_subscribers else _NOTHING
 
     def _become_ready(self, now: float) -> Sequence[Effect]:
         state = self.state
@@ -294,13 +310,19 @@ class Coordinator:
         state.engine_count = after
         load.resize(state.load, after, now)
         peers.resized(state)
+        early = scaling.resized(state, before, now)
         if after > before and self.dialect.growth_clears_running and self.engines_running:
             # New engines are at wave 0. A front-end told "running" would send no notice with a request to one of them,
             # and nothing would wake the others.
             state.waves.engines_running = False
             observation.stopped(state, now)
         record = LogEvent("engine_count_changed", {"before": before, "after": after})
-        return (record, *self._become_ready(now), *recovery.rejoin(state, now))
+        reported = self.handle_reports(early, now) if early else _NOTHING
+        return (record, *reported, *self._become_ready(now), *recovery.rejoin(state, now))
+
+    def last_report(self, engine: int) -> EngineStatsReported | None:
+        """What an engine said last; None when it does not exist, or never reported."""
+        return load.last(self.state.load, engine) if 0 <= engine < self.engine_count else None
 
     # -- what others may see ---------------------------------------------------------------------------------------
 

@@ -177,6 +177,14 @@ def forget(table: Load, engine: int, now: float) -> bool:
     return True
 
 
+def last(table: Load, engine: int) -> EngineStatsReported | None:
+    """An engine's newest report; None before its first."""
+    if table.reported_at[engine] is None:
+        return None
+    (waiting, running, kv_cache_usage), (wave, step) = table.counts[engine], table.steps[engine]
+    return EngineStatsReported(engine, waiting, running, kv_cache_usage, step, wave)
+
+
 def resize(table: Load, engine_count: int, now: float) -> None:
     """Grow with engines that never reported, or forget the last ones; the new width is a change to publish."""
     _resize(table.counts, engine_count, NEVER_REPORTED)

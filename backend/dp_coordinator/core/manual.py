@@ -55,7 +55,8 @@ def blocked(state: CoreState) -> tuple[RefusalKind, str] | None:
     if state.recovery is not None and state.recovery.phase is RecoveryPhase.REJOINING:
         # It would reach some of the engines only, and wake them into a step that the others never join.
         return RefusalKind.NOT_READY, f"{subscribed} again after the restart; START goes out by itself once all have"
-    if state.waves.engines_running:
+    # While START is owed (recovery.py, `mend`) the end of the wave may have been lost with a connection.
+    if state.waves.engines_running and not state.start_again:
         return RefusalKind.RUNNING, f"wave {state.waves.current_wave} is running already"
     if state.manual.pending is not None:
         return RefusalKind.PENDING, "another manual start is still being watched; wait for its outcome"

@@ -15,7 +15,8 @@ engine has two, one to back_output and one to back_publish; both are of one proc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 from types import MappingProxyType
 
@@ -87,6 +88,29 @@ def disconnected(state: CoreState, event: PeerDisconnected, now: float) -> Seque
     return (LogEvent("engine_unsubscribed", _count(state) | {"engine": engine} | about),)
 
 
+def fills_gap(peers: Peers, peer: Peer) -> bool:
+    """Whether a member's connection that was just made takes the place of one that ended."""
+    if kind_of(peers, peer) is PeerKind.TAP or not peers.broken.get(peer.channel):
+        return False
+    peers.broken[peer.channel] -= 1
+    return True
+
+
+def leaves_gap(state: CoreState, peer: Peer, kind: PeerKind) -> bool:
+    """Whether a member's connection that just ended leaves its place empty, and not another one in it.
+
+    One from the same host may have taken it before, for a dead link is noticed late (over ipc there are none). Where
+    every engine still has a connection to back_output, one that said nothing was nobody's: a probe connects there, too.
+    """
+    peers = state.peers
+    there = [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel]
+    if peer.host and any(other.host == peer.host and other.id > peer.id for other in there):
+        return False
+    if kind is not PeerKind.UNKNOWN or len(there) < state.engine_count:
+        peers.broken[peer.channel] = peers.broken.get(peer.channel, 0) + 1
+    return True
+
+
 def _is_tap_at_engines(peer: Peer) -> bool:
     return peer.channel is Channel.BACK_PUBLISH and peer.socket_type != "XSUB"
 
@@ -102,13 +126,15 @@ def resized(state: CoreState) -> None:
 # -- whose is it -------------------------------------------------------------------------------------------------------
 
 
-def kind_of(peers: Peers, peer: Peer) -> PeerKind:
-    """What a connection is."""
+def kind_of(peers: Peers, peer: Peer, own: Set[int] | None = None) -> PeerKind:
+    """What a connection is. `own`: engines of somebody's own, where many are asked for."""
     if peer.channel is Channel.BACK_OUTPUT:
         return PeerKind.ENGINE if engine_of(peers, peer) is not None else PeerKind.UNKNOWN
     if peer.socket_type == "XSUB":
         return PeerKind.ENGINE if peer.channel is Channel.BACK_PUBLISH else PeerKind.FRONT_END
-    return PeerKind.ENGINE if _is_tap_at_engines(peer) and _sends_too(peers, peer) else PeerKind.TAP
+    if not _is_tap_at_engines(peer):
+        return PeerKind.TAP
+    return PeerKind.ENGINE if peer.id in (_own_engines(peers) if own is None else own) else PeerKind.TAP
 
 
 def engine_of(peers: Peers, peer: Peer, pids: Mapping[int, int | None] = MappingProxyType({})) -> int | None:
@@ -131,20 +157,41 @@ def engines_by_pid(peers: Peers) -> dict[int, int | None]:
     return found
 
 
-def _sends_too(peers: Peers, peer: Peer) -> bool:
-    """Whether this subscriber's process has a connection to back_output as well, as far as can be told.
+class _Place:
+    """What is connected from one process, where that is known, or else from one host."""
 
-    Over tcp only the host is known: there are as many engines of somebody's own as connections to back_output beyond
-    those of the host's XSUB subscribers.
-    """
-    outputs = [c.peer for c in peers.connected.values() if c.peer.channel is Channel.BACK_OUTPUT]
-    if peer.pid is not None:
-        return any(output.pid == peer.pid for output in outputs)
-    here = [c.peer for c in peers.connected.values() if c.peer.channel is Channel.BACK_PUBLISH]
-    here = [each for each in here if each.host == peer.host]
-    listening = sum(each.socket_type == "XSUB" for each in here)
-    own = sorted(each.id for each in here if each.socket_type != "XSUB")
-    return peer.id in own[: max(0, sum(each.host == peer.host for each in outputs) - listening)]
+    def __init__(self) -> None:
+        self.outputs = self.replaced = self.listening = 0
+        self.taps: list[int] = []
+
+    def own(self, *, process: bool) -> list[int]:
+        """SUBs that are engines of somebody's own: of a host as many as send to back_output beyond its XSUBs."""
+        return self.taps if process and self.outputs else self.taps[: max(0, self.outputs - self.listening)]
+
+    def dead(self) -> int:
+        """Subscriptions of links that died: those of engines that have a newer link, as far as there are too many."""
+        return min(self.replaced, max(0, self.listening - (self.outputs - self.replaced)))
+
+
+def _places(peers: Peers) -> dict[tuple[str, int | None], _Place]:
+    places: dict[tuple[str, int | None], _Place] = defaultdict(_Place)
+    for peer in (c.peer for c in peers.connected.values() if c.peer.channel is not Channel.FRONT_PUBLISH):
+        place = places[peer.host, peer.pid]
+        if peer.channel is Channel.BACK_OUTPUT:
+            place.outputs += 1
+            place.replaced += peer.id in peers.replaced and peers.replaced[peer.id] not in peers.rivals
+        elif peer.socket_type == "XSUB":
+            place.listening += 1
+        else:
+            place.taps.append(peer.id)
+    return places
+
+
+def _own_engines(peers: Peers) -> Set[int]:
+    """SUBs to back_publish whose process has a connection to back_output as well, as far as can be told."""
+    if not peers.taps_at_engines:
+        return frozenset()
+    return {own for (_, pid), place in _places(peers).items() for own in place.own(process=pid is not None)}
 
 
 def _identify(state: CoreState, peer_id: int, engine: int, now: float) -> Sequence[Effect]:
@@ -183,11 +230,12 @@ def _output_ended(state: CoreState, ended: EndedConnection, about: dict[str, obj
 
 def engines(peers: Peers) -> int:
     """How many engines there are."""
-    own = 0
-    if peers.taps_at_engines:
-        own = sum(_is_tap_at_engines(c.peer) and _sends_too(peers, c.peer) for c in peers.connected.values())
-    dead = sum(engine not in peers.rivals for engine in peers.replaced.values())
-    return max(0, peers.subscriptions + own - dead)
+    if not peers.taps_at_engines and not peers.replaced:
+        return peers.subscriptions
+    there = peers.subscriptions
+    for (_, pid), place in _places(peers).items():
+        there += len(place.own(process=pid is not None)) - place.dead()
+    return there
 
 
 def _count(state: CoreState) -> dict[str, object]:
@@ -249,14 +297,18 @@ def view(state: CoreState) -> PeersView:
     """The same, frozen."""
     peers = state.peers
     named, unnamed = gone(state)
-    pids = engines_by_pid(peers)
+    pids, own = engines_by_pid(peers), _own_engines(peers)
+    connections = [(c, kind_of(peers, c.peer, own), engine_of(peers, c.peer, pids)) for c in peers.connected.values()]
+    surplus = max(0, engines(peers) - state.engine_count) if state.ready else 0
+    leaving = {engine for c, _, engine in connections if engine is not None and state.scaled.leaves(engine, c.since)}
+    beyond = {engine for _, _, engine in connections if engine is not None and engine >= state.engine_count}
+    joining = tuple(sorted(beyond - leaving)[:surplus])
     return PeersView(
-        connections=tuple(
-            (c, kind_of(peers, c.peer), engine_of(peers, c.peer, pids)) for c in peers.connected.values()
-        ),
+        connections=tuple(connections),
         gone=named,
         missing_unnamed=unnamed,
-        surplus=max(0, engines(peers) - state.engine_count) if state.ready else 0,
+        surplus=max(0, surplus - len(joining) - len(leaving)),
+        joining=joining,
         rivals={
             engine: tuple(peers.connected[peer_id].peer for peer_id in both) for engine, both in peers.rivals.items()
         },

@@ -49,12 +49,29 @@ def rejoin(state: CoreState, now: float) -> Sequence[Effect]:
     if peers.engines(state.peers) < state.engine_count:
         return ()
     wave = state.waves.current_wave
-    recovery.phase = RecoveryPhase.SETTLING
+    recovery.phase, state.start_again = RecoveryPhase.SETTLING, True
     record = LogEvent("engines_rejoined", {"engines": state.engine_count, "wave": wave})
     if not state.wave_coordination:  # there is nothing to start, and this is the end
+        state.start_again = False
         _finish(recovery, now)
         return (record,)
     return (record, *observation.ask(state, wave, now, cause=WaveCause.RECOVERY))
+
+
+def mend(state: CoreState, now: float) -> Sequence[Effect]:
+    """A member's connection was made again, and what was on its way on the lost one is lost.
+
+    A START, or a message that asks for one: nobody tells which, so this is a crash in small, with the same answer.
+    libzmq makes it again and subscribes by itself, and the engine does not know (vllm/v1/engine/core.py,
+    `process_input_sockets`, subscribes once). START goes to all, for a publication cannot be addressed; to those that
+    run it says nothing (core.py, `_handle_client_request`). Once more after the next wave_complete, as above; and also
+    while engines_running is not set: from vLLM 0.29 on a notice does not set it, and its START may be what was lost.
+    What remains is the same, too (wave_complete and the start_wave after it, both lost), and so is its way out.
+    """
+    if not (state.ready and state.wave_coordination and peers.engines(state.peers) >= state.engine_count):
+        return ()  # engines are missing still: the last of them brings it
+    state.start_again = True
+    return observation.ask(state, state.waves.current_wave, now, cause=WaveCause.RECOVERY)
 
 
 def settle(state: CoreState, now: float) -> Sequence[Effect]:
@@ -63,12 +80,14 @@ def settle(state: CoreState, now: float) -> Sequence[Effect]:
     It may be of the wave before the crash, and was still queued when START went out: then engines ignored that START as
     behind, and a notice that the crash took is still unanswered.
     """
-    recovery = state.recovery
-    if recovery is None or recovery.phase is not RecoveryPhase.SETTLING:
+    if not state.start_again:
         return ()
-    wave = state.waves.current_wave
-    record = LogEvent("recovery_finished", {"wave": wave, "took_s": _finish(recovery, now)})
-    return (*observation.ask(state, wave, now, cause=WaveCause.RECOVERY), record)
+    state.start_again = False
+    wave, recovery = state.waves.current_wave, state.recovery
+    asked = observation.ask(state, wave, now, cause=WaveCause.RECOVERY)
+    if recovery is None or recovery.phase is not RecoveryPhase.SETTLING:
+        return asked
+    return (*asked, LogEvent("recovery_finished", {"wave": wave, "took_s": _finish(recovery, now)}))
 
 
 def _finish(recovery: Recovery, now: float) -> float:

@@ -53,7 +53,9 @@ class PeersView:
     missing_unnamed: int
     """How many more are missing that nobody can name."""
     surplus: int
-    """How many more subscribe than there are engines."""
+    """How many more subscribe than there are engines, and are not known to join or to leave."""
+    joining: tuple[int, ...]
+    """Ranks beyond the engine count that subscribe already: SCALE_ELASTIC_EP comes after them."""
     rivals: Mapping[int, tuple[Peer, ...]]
     """Engine -> connections that both report as it."""
 

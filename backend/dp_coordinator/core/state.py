@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from dp_coordinator.core.effects import EngineCounts
-from dp_coordinator.core.events import ManualStartRequested, WaveMessage
+from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested, WaveMessage
 from dp_coordinator.core.snapshot import (
     Connection,
     EndedConnection,
@@ -22,6 +22,7 @@ from dp_coordinator.core.snapshot import (
     Wave,
     WaveCause,
 )
+from dp_coordinator.words import Channel
 
 
 @dataclass(slots=True)
@@ -162,6 +163,23 @@ class Peers(_Part):
     taps_at_engines: int = 0
     """Other connections to back_publish."""
     front_ends: int = 0
+    broken: dict[Channel, int] = field(default_factory=dict)
+    """Connections of members that ended, and whose place nobody has taken yet."""
+
+
+@dataclass(slots=True)
+class Scaled(_Part):
+    """Ranks beyond the engine count, those that were told to go and those that come before their time; scaling.py."""
+
+    before: int = 0
+    """The engine count before it was last made smaller."""
+    at: float = 0.0
+    early: dict[int, EngineStatsReported] = field(default_factory=dict)
+    """The newest report of each rank that joins."""
+
+    def leaves(self, engine: int, since: float) -> bool:
+        """Whether a rank that was there `since` then is one that was told to go."""
+        return engine < self.before and since <= self.at
 
 
 @dataclass(slots=True)
@@ -181,7 +199,10 @@ class CoreState(_Part):
     """None in a first incarnation, and in one that came back before READY had been sent."""
     ready: bool = False
     """READY was sent."""
+    start_again: bool = False
+    """START goes out once more after the next wave_complete; recovery.py."""
     peers: Peers = field(default_factory=Peers)
+    scaled: Scaled = field(default_factory=Scaled)
     held: list[tuple[WaveMessage, int, int | None]] = field(default_factory=list)
     """Wave messages that came before READY: (message, its wave, the engine it names)."""
 

@@ -24,12 +24,13 @@ from dp_coordinator.core.effects import (
 from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
-from dp_coordinator.observer import Books, Given, Host, Observer
+from dp_coordinator.observer import Books, Given, Host, Observer, Sender
 from dp_coordinator.transport.peers import PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
 from dp_coordinator.wire.coordinator import (
+    BadFieldsError,
     BadFrameError,
     encode_load,
     encode_start,
@@ -167,31 +168,34 @@ class Loop:
     def _drain(
         self,
         socket: zmq.Socket[bytes],
-        read: Callable[[zmq.Frame, PeerWatch], Event | None],
+        read: Callable[[zmq.Frame, PeerWatch, float], Event | None],
         channel: Channel,
         now: float,
     ) -> None:
         watch = self._sockets.watches[channel]
         for frame in _receive(socket, watch, copy=False):
             try:
-                event = read(frame, watch)
+                event = read(frame, watch, now)
                 if event is not None:
                     self._host.take(event, now)
             except BadFrameError as error:
-                self._books.dropped(channel, error.kind, str(error), now, watch.sender_of(frame))
+                self._books.dropped(channel, error.kind, str(error), now, Sender(watch.sender_of(frame)))
             except Exception as error:
                 self._books.defect(channel, error, now)
 
-    def _on_engine_subscription(self, frame: zmq.Frame, watch: PeerWatch) -> Event | None:
+    def _on_engine_subscription(self, frame: zmq.Frame, watch: PeerWatch, now: float) -> Event | None:
         if frame.bytes == SUBSCRIBE:
+            self._take_changes(watch, now)
             return watch.subscribed(frame)
         if frame.bytes == UNSUBSCRIBE:
             self._books.passed_over("engine_unsubscribe")
             return watch.unsubscribed(frame)
         raise BadFrameError("unexpected", r"engines send only \x01 and \x00 on back_publish")
 
-    def _on_front_end(self, frame: zmq.Frame, watch: PeerWatch) -> Event | None:
+    def _on_front_end(self, frame: zmq.Frame, watch: PeerWatch, now: float) -> Event | None:
         data = frame.bytes
+        if data[:1] == SUBSCRIBE:
+            self._take_changes(watch, now)
         if data == SUBSCRIBE:
             return watch.subscribed(frame)
         if data == UNSUBSCRIBE:
@@ -221,10 +225,21 @@ class Loop:
                         reports = []
                         self._take_from_engines(event, now)
             except BadFrameError as error:
-                self._books.dropped(watch.channel, error.kind, str(error), now, self._sender)
+                self._take_from_engines(reports, now)
+                reports = []
+                self._take_what_is_sound(frame, error, now)
             except Exception as error:
                 self._books.defect(watch.channel, error, now)
         self._take_from_engines(reports, now)
+
+    def _take_what_is_sound(self, frame: bytes, error: BadFrameError, now: float) -> None:
+        """Say whose frame is bad, and take those of its fields that are not."""
+        engine = sender_index(frame)
+        peer = self._sender or self._sockets.watches[Channel.BACK_OUTPUT].known_as(engine)
+        self._books.dropped(Channel.BACK_OUTPUT, error.kind, str(error), now, Sender(peer, engine))
+        if isinstance(error, BadFieldsError):
+            for event in error.events(self._host.core.last_report(error.engine_index)):
+                self._take_from_engines(event, now)
 
     def _named(self, watch: PeerWatch, now: float) -> Iterator[bytes]:
         """Engines' frames, each after the core has heard whose connection it came through, if that is news."""

@@ -103,7 +103,11 @@ class PeerWatch:
                 connection.settled = True
 
     def subscribed(self, frame: zmq.Frame, socket_type: str | None = None) -> PeerConnected | None:
-        """A subscription came; None when it says nothing new. `socket_type`, where another one is surely right."""
+        """A subscription came; None when it says nothing new. `socket_type`, where another one is surely right.
+
+        Take in `changes` first. libzmq tells of an end before it closes the descriptor, so before another connection
+        can have that (stream_engine_base.cpp, `error`); of a beginning it may tell after the first frame.
+        """
         descriptor = _descriptor(frame)
         kind = socket_type or _property(frame, "Socket-Type")
         connection = self._connections.get(descriptor)
@@ -151,6 +155,11 @@ class PeerWatch:
         connection = self._connections.get(_descriptor(frame))
         return connection.peer.name if connection is not None and connection.settled else None
 
+    def known_as(self, engine: int | None) -> str | None:
+        """Who reports as this engine, for people."""
+        descriptor = None if engine is None else self._senders.get(engine)
+        return None if descriptor is None else self._connections[descriptor].peer.name
+
     def look(self) -> None:
         """See of some tcp connections whether the other end still answers. Of use a few times a second."""
         if not self._sampling:
@@ -164,13 +173,14 @@ class PeerWatch:
     # -- connections -----------------------------------------------------------------------------------------------
 
     def _begin(self, descriptor: int) -> Iterator[PeerEvent]:
-        yield from self._end(descriptor)  # libzmq tells from two threads: the end of the last one may come too late
+        early = self._early.pop(descriptor, None)
+        yield from self._end(descriptor)
         connection = _Connection(_peer_at(descriptor, next(self._ids), self.channel), descriptor not in self._ended)
         self._connections[descriptor] = connection
         if self.channel is Channel.BACK_OUTPUT:
             yield self._tell(connection, "")  # an idle engine need not say anything for hours
-        elif descriptor in self._early:
-            yield self._tell(connection, self._early.pop(descriptor))
+        elif early is not None:
+            yield self._tell(connection, early)
 
     def _end(self, descriptor: int) -> Iterator[PeerEvent]:
         self._early.pop(descriptor, None)

@@ -8,8 +8,9 @@ vllm/v1/engine/coordinator.py, vLLM 0.10.2 to 0.33.0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -25,12 +26,15 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.wire.client import START_DP_WAVE
 
+T = TypeVar("T")
+
 MAX_FRAME = 1 << 20
 """Bytes. Real reports have 500 to 800; a larger frame than this is a stranger's."""
 _MAX_COUNT = (1 << 53) - 1  # exact in every JSON reader, far beyond any wave or step
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]  # NaN is in no range
 
 
 class BadFrameError(ValueError):
@@ -41,12 +45,40 @@ class BadFrameError(ValueError):
         self.kind = kind
 
 
+class BadFieldsError(BadFrameError):
+    """Some fields of an engine's frame are not what they must be; each of the others counts."""
+
+    def __init__(self, sound: _Sound, faults: Sequence[str]) -> None:
+        super().__init__("bad_field", f"rank {sound.engine_index}: {'; '.join(faults)}")
+        self._sound = sound
+        self.engine_index = sound.engine_index
+
+    def events(self, last: EngineStatsReported | None) -> Sequence[Event]:
+        """The events in the frame, with the engine's `last` report for what its counts do not say."""
+        sound = self._sound
+        index, events = sound.engine_index, list[Event]()
+        if sound.stats:
+            report = last or EngineStatsReported(index, 0, 0, 0.0, 0, 0)
+            events.append(replace(report, **{_REPORTED[name]: value for name, value in sound.stats.items()}))
+        return (*events, *_wave_events(index, sound.wave_complete, sound.start_wave))
+
+
+@dataclass(slots=True)
+class _Sound:
+    """What is in order of a frame."""
+
+    engine_index: int
+    stats: dict[str, Any] = field(default_factory=dict)
+    wave_complete: int | None = None
+    start_wave: int | None = None
+
+
 class _SchedulerStats(msgspec.Struct, gc=False):
     num_waiting_reqs: _Count = 0
     num_running_reqs: _Count = 0
     step_counter: _Count = 0
     current_wave: _Count = 0
-    kv_cache_usage: float = 0.0
+    kv_cache_usage: _Share = 0.0
 
 
 class _EngineCoreOutputs(msgspec.Struct, array_like=True, gc=False):
@@ -60,15 +92,42 @@ class _EngineCoreOutputs(msgspec.Struct, array_like=True, gc=False):
     start_wave: _Count | None = None
 
 
+class _EngineCoreFields(msgspec.Struct, array_like=True, gc=False):
+    """The same, each field to be decoded by itself."""
+
+    engine_index: _Count
+    outputs: msgspec.Raw = msgspec.Raw()
+    scheduler_stats: msgspec.Raw = msgspec.Raw()
+    timestamp: msgspec.Raw = msgspec.Raw()
+    utility_output: msgspec.Raw = msgspec.Raw()
+    finished_requests: msgspec.Raw = msgspec.Raw()
+    wave_complete: msgspec.Raw = msgspec.Raw()
+    start_wave: msgspec.Raw = msgspec.Raw()
+
+
 class _Sender(msgspec.Struct, array_like=True, gc=False):
     engine_index: _Index
 
 
 _decode_sender = msgspec.msgpack.Decoder(_Sender).decode
 _decode_outputs = msgspec.msgpack.Decoder(_EngineCoreOutputs).decode
+_decode_fields = msgspec.msgpack.Decoder(_EngineCoreFields).decode
+_decode_stats = msgspec.msgpack.Decoder(dict[str, msgspec.Raw] | None).decode
+_decode_count = msgspec.msgpack.Decoder(_Count).decode
+_decode_wave = msgspec.msgpack.Decoder(_Count | None).decode
+_decode_share = msgspec.msgpack.Decoder(_Share).decode
 _decode_notice = msgspec.msgpack.Decoder(tuple[int | bytes, int]).decode
 _decode_scale = msgspec.msgpack.Decoder(tuple[Literal["SCALE_ELASTIC_EP"], int]).decode
 _encode = msgspec.msgpack.Encoder().encode
+
+_REPORTED = {
+    "num_waiting_reqs": "waiting",
+    "num_running_reqs": "running",
+    "step_counter": "step_counter",
+    "current_wave": "current_wave",
+    "kv_cache_usage": "kv_cache_usage",
+}
+"""A key of the counts -> what `EngineStatsReported` calls it."""
 
 # What msgspec can raise on hostile bytes: besides its own errors, deep nesting and broken text.
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
@@ -77,14 +136,15 @@ _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Overf
 def engine_events(frame: bytes) -> Sequence[Event]:
     """The events in one frame from back_output: counts first, then at most one wave event.
 
-    wave_complete wins over start_wave in the same frame. Raises `BadFrameError`.
+    wave_complete wins over start_wave in the same frame. Raises `BadFrameError`; `BadFieldsError`, when some fields
+    can be taken all the same.
     """
     if len(frame) > MAX_FRAME:
         raise BadFrameError("oversize", f"{len(frame)} bytes; engine outputs have at most {MAX_FRAME}")
     try:
         outputs = _decode_outputs(frame)
     except _DECODE_ERRORS as error:
-        raise BadFrameError("undecodable", f"not an EngineCoreOutputs array: {error}") from None
+        raise _field_by_field(frame, error) from None
     index, stats = outputs.engine_index, outputs.scheduler_stats
     events: tuple[Event, ...] = ()
     if stats is not None:
@@ -97,11 +157,42 @@ def engine_events(frame: bytes) -> Sequence[Event]:
             stats.current_wave,
         )
         events = (report,)
-    if outputs.wave_complete is not None:
-        return (*events, WaveCompleted(index, outputs.wave_complete))
-    if outputs.start_wave is not None:
-        return (*events, StartWaveRequested(index, outputs.start_wave))
-    return events
+    if outputs.wave_complete is None and outputs.start_wave is None:
+        return events
+    return (*events, *_wave_events(index, outputs.wave_complete, outputs.start_wave))
+
+
+def _wave_events(index: int, wave_complete: int | None, start_wave: int | None) -> tuple[Event, ...]:
+    if wave_complete is not None:
+        return (WaveCompleted(index, wave_complete),)
+    return () if start_wave is None else (StartWaveRequested(index, start_wave),)
+
+
+def _field_by_field(frame: bytes, error: Exception) -> BadFrameError:
+    """What is wrong with a frame that did not decode as a whole, and what is not."""
+    try:
+        fields = _decode_fields(frame)
+    except _DECODE_ERRORS:
+        return BadFrameError("undecodable", f"not an EngineCoreOutputs array: {error}")
+    sound, faults = _Sound(fields.engine_index), list[str]()
+
+    def read(name: str, decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw) -> T | None:
+        try:
+            return decode(raw)
+        except _DECODE_ERRORS as fault:
+            faults.append(f"{name}: {fault}")
+            return None
+
+    stats = (read("scheduler_stats", _decode_stats, fields.scheduler_stats) if fields.scheduler_stats else None) or {}
+    for name in filter(stats.__contains__, _REPORTED):
+        decode: Callable[[msgspec.Raw], float] = _decode_share if name == "kv_cache_usage" else _decode_count
+        if (value := read(name, decode, stats[name])) is not None:
+            sound.stats[name] = value
+    if fields.wave_complete:
+        sound.wave_complete = read("wave_complete", _decode_wave, fields.wave_complete)
+    if fields.start_wave:
+        sound.start_wave = read("start_wave", _decode_wave, fields.start_wave)
+    return BadFieldsError(sound, faults or [str(error)])
 
 
 def sender_index(frame: bytes) -> int | None:
