@@ -35,6 +35,10 @@ class Model(RuleBasedStateMachine):
         self.driver = Driver(count, dialect)
         self.wave, self.running = 0, False
         self.counts = [(0, 0)] * count
+        self.began, self.more, self.gaps = count, set[int](), 0
+        """Engines that the driver began with, numbers of those that came, and how many places are empty."""
+        self.again = False
+        """START is owed after the next wave_complete."""
 
     def expect(self, effects: list[Effect], *, start: Any = (), announce: bool = False) -> None:
         assert starts(effects) == list(start)
@@ -59,7 +63,8 @@ class Model(RuleBasedStateMachine):
             self.expect(effects)
             return
         self.wave, self.running = wave + 1, False
-        self.expect(effects, announce=True)
+        self.expect(effects, announce=True, start=[(self.wave, None)] if self.again else [])
+        self.again = False
 
     @rule(engine=engines, relative=waves)
     def start_wave(self, engine: int, relative: int) -> None:
@@ -101,11 +106,26 @@ class Model(RuleBasedStateMachine):
     @rule(number=st.integers(1, 4))
     def engine_connects_again(self, number: int) -> None:
         """Beyond those that the driver began with; one that is there already is told of no second time."""
-        self.expect(self.driver.feed(connects(Channel.BACK_PUBLISH, number)))
+        effects = self.driver.feed(connects(Channel.BACK_PUBLISH, number))
+        made_good = number not in self.more and self.gaps > 0
+        self.more.add(number)
+        self.gaps -= made_good
+        self.expect_mended(effects, made_good)
 
     @rule(number=st.integers(1, 4))
     def engine_goes(self, number: int) -> None:
-        self.expect(self.driver.feed(disconnects(Channel.BACK_PUBLISH, number)))
+        """There are newer ones from its host: its place may be taken."""
+        effects = self.driver.feed(disconnects(Channel.BACK_PUBLISH, number))
+        left = number in self.more
+        self.more.discard(number)
+        self.gaps += left
+        self.expect_mended(effects, left)
+
+    def expect_mended(self, effects: list[Effect], mended: bool) -> None:
+        enough = self.began + len(self.more) >= len(self.counts)
+        mended = mended and enough and self.version >= (0, 18)
+        self.again = self.again or mended
+        self.expect(effects, start=[(self.wave, None)] if mended else [])
 
     @rule(seconds=st.floats(0, 12))
     def time_passes(self, seconds: float) -> None:

@@ -63,7 +63,7 @@ def test_a_tap_before_ready_is_no_engine(host: str) -> None:
     driver.feed(connects(OUTPUT, 3, socket_type="PUSH", host="10.0.0.0"))
     assert not driver.core.ready
     assert driver.core.engines_subscribed == 1
-    assert [kind for _, kind, _ in driver.core.snapshot(0.0).peers.connections][0] is PeerKind.TAP
+    assert next(kind for _, kind, _ in driver.core.snapshot(0.0).peers.connections) is PeerKind.TAP
     driver.feed(connects(BACK, 4, host="10.0.0.0"))
     assert driver.core.ready
     driver.feed(disconnects(BACK, 90))
