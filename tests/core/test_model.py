@@ -16,6 +16,7 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
+from dp_coordinator.core.scaling import LEAVING
 from dp_coordinator.core.snapshot import Phase
 from dp_coordinator.words import Channel
 from tests.core.connections import connects, disconnects
@@ -39,6 +40,9 @@ class Model(RuleBasedStateMachine):
         """Engines that the driver began with, numbers of those that came, and how many places are empty."""
         self.again = False
         """START is owed after the next wave_complete."""
+        self.early: dict[int, tuple[int, int]] = {}
+        self.left, self.left_at = 0, 0.0
+        """Ranks below this were told to go, and when."""
 
     def expect(self, effects: list[Effect], *, start: Any = (), announce: bool = False) -> None:
         assert starts(effects) == list(start)
@@ -85,15 +89,26 @@ class Model(RuleBasedStateMachine):
     )
     def report(self, engine: int, waiting: int, running: int, wave: int, step: int) -> None:
         self.expect(self.driver.report(engine, waiting, running, wave=wave, step=step))
+        leaves = engine < self.left and self.driver.now < self.left_at + LEAVING
         if engine < len(self.counts):
             self.counts[engine] = (waiting, running)
+        elif self.began + len(self.more) > len(self.counts) and not leaves:
+            self.early[engine] = (waiting, running)
 
     @rule(count=st.integers(1, 6))
     def scale(self, count: int) -> None:
         self.expect(self.driver.feed(EngineCountChanged(count)))
         if count > len(self.counts) and self.version < (0, 18):
             self.running = False
+        if count < len(self.counts):
+            self.left, self.left_at = len(self.counts), self.driver.now
+        elif count > len(self.counts):
+            self.left = 0
         self.counts = (self.counts + [(0, 0)] * count)[:count]
+        for engine, load in self.early.items():
+            if engine < count:
+                self.counts[engine] = load
+        self.early = {}
 
     @rule(relative=st.sampled_from([None, -1, 0, 1, 2]))
     def manual(self, relative: int | None) -> None:

@@ -152,6 +152,10 @@ class Coordinator:
             wave = state.log.open.number if state.log.open is not None else self.current_wave
             observation.stopped(state, now)
             effects.append(LogEvent("start_unanswered", {"wave": wave}))
+            if (
+                self.engines_running
+            ):  # it was the next wave's, by hand (manual.py); front-ends are still told of this one
+                effects.append(observation.started(state, WaveCause.UNKNOWN, None, now))
         timed_out = manual.time_out(state.manual, now)
         if timed_out is not None:
             effects.append(outcome_record(timed_out))
@@ -256,6 +260,8 @@ class Coordinator:
 
     def _on_connected(self, event: PeerConnected, now: float) -> Sequence[Effect]:
         state = self.state
+        if event.peer.id in state.peers.connected:
+            return _NOTHING
         before = peers.engines(state.peers)
         record = peers.connected(state, event, now)
         again = peers.fills_gap(state.peers, event.peer)

@@ -34,8 +34,6 @@ CLOSED = "connection closed"
 def connected(state: CoreState, event: PeerConnected, now: float) -> Sequence[Effect]:
     """Take up a connection."""
     peers, peer = state.peers, event.peer
-    if peer.id in peers.connected:
-        return ()
     peers.changes += 1
     peers.connected[peer.id] = Connection(peer, now)
     peers.taps_at_engines += _is_tap_at_engines(peer)
