@@ -3,7 +3,10 @@
     # comment
     coordinator engines=2 dialect=0.33 [coordination=off]
     at 1.0                         advance the clock to that second; deadlines on the way show what they do
-    engine 1 subscribes | unsubscribes
+    engine 1 connects | disconnects [why=timed-out]     its connection to back_output
+    engine 1 subscribes | unsubscribes                  the one to back_publish; both from host 1, or [host=2]
+    connection 1 reports-as 0                           that of engine 1 turns out to be rank 0's
+    tap subscribes [host=1]
     front-end subscribes | unsubscribes
     front-end notifies engine=1 wave=0
     front-end scales 4
@@ -90,13 +93,14 @@ def _parse(line: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _connection(words: list[str], options: dict[str, str]) -> Event | None:
+    host = f"10.0.0.{options.get('host', words[1] if len(words) > 1 else 0)}"
     match words:
         case ["engine", index, "subscribes"]:
-            return connects(Channel.BACK_PUBLISH, int(index))
+            return connects(Channel.BACK_PUBLISH, int(index), host=host)
         case ["engine", index, "unsubscribes"]:
             return disconnects(Channel.BACK_PUBLISH, int(index))
         case ["engine", index, "connects"]:
-            return connects(Channel.BACK_OUTPUT, OUTPUT + int(index), socket_type="PUSH")
+            return connects(Channel.BACK_OUTPUT, OUTPUT + int(index), socket_type="PUSH", host=host)
         case ["engine", index, "disconnects"]:
             return disconnects(
                 Channel.BACK_OUTPUT, OUTPUT + int(index), options.get("why", "connection-closed").replace("-", " ")
@@ -104,7 +108,7 @@ def _connection(words: list[str], options: dict[str, str]) -> Event | None:
         case ["connection", number, "reports-as", index]:
             return PeerIdentified(OUTPUT + int(number), int(index))
         case ["tap", "subscribes"]:
-            return connects(Channel.BACK_PUBLISH, TAP, socket_type="SUB")
+            return connects(Channel.BACK_PUBLISH, TAP, socket_type="SUB", host=host)
         case ["front-end", "subscribes"]:
             return front_end_subscribes()
         case ["front-end", "unsubscribes"]:

@@ -16,6 +16,7 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
+from dp_coordinator.core.scaling import LEAVING
 from dp_coordinator.core.snapshot import Phase
 from dp_coordinator.words import Channel
 from tests.core.connections import connects, disconnects
@@ -35,6 +36,13 @@ class Model(RuleBasedStateMachine):
         self.driver = Driver(count, dialect)
         self.wave, self.running = 0, False
         self.counts = [(0, 0)] * count
+        self.began, self.more, self.gaps = count, set[int](), 0
+        """Engines that the driver began with, numbers of those that came, and how many places are empty."""
+        self.again = False
+        """START is owed after the next wave_complete."""
+        self.early: dict[int, tuple[int, int]] = {}
+        self.left, self.left_at = 0, 0.0
+        """Ranks below this were told to go, and when."""
 
     def expect(self, effects: list[Effect], *, start: Any = (), announce: bool = False) -> None:
         assert starts(effects) == list(start)
@@ -59,7 +67,8 @@ class Model(RuleBasedStateMachine):
             self.expect(effects)
             return
         self.wave, self.running = wave + 1, False
-        self.expect(effects, announce=True)
+        self.expect(effects, announce=True, start=[(self.wave, None)] if self.again else [])
+        self.again = False
 
     @rule(engine=engines, relative=waves)
     def start_wave(self, engine: int, relative: int) -> None:
@@ -80,15 +89,26 @@ class Model(RuleBasedStateMachine):
     )
     def report(self, engine: int, waiting: int, running: int, wave: int, step: int) -> None:
         self.expect(self.driver.report(engine, waiting, running, wave=wave, step=step))
+        leaves = engine < self.left and self.driver.now < self.left_at + LEAVING
         if engine < len(self.counts):
             self.counts[engine] = (waiting, running)
+        elif self.began + len(self.more) > len(self.counts) and not leaves:
+            self.early[engine] = (waiting, running)
 
     @rule(count=st.integers(1, 6))
     def scale(self, count: int) -> None:
         self.expect(self.driver.feed(EngineCountChanged(count)))
         if count > len(self.counts) and self.version < (0, 18):
             self.running = False
+        if count < len(self.counts):
+            self.left, self.left_at = len(self.counts), self.driver.now
+        elif count > len(self.counts):
+            self.left = 0
         self.counts = (self.counts + [(0, 0)] * count)[:count]
+        for engine, load in self.early.items():
+            if engine < count:
+                self.counts[engine] = load
+        self.early = {}
 
     @rule(relative=st.sampled_from([None, -1, 0, 1, 2]))
     def manual(self, relative: int | None) -> None:
@@ -101,11 +121,26 @@ class Model(RuleBasedStateMachine):
     @rule(number=st.integers(1, 4))
     def engine_connects_again(self, number: int) -> None:
         """Beyond those that the driver began with; one that is there already is told of no second time."""
-        self.expect(self.driver.feed(connects(Channel.BACK_PUBLISH, number)))
+        effects = self.driver.feed(connects(Channel.BACK_PUBLISH, number))
+        made_good = number not in self.more and self.gaps > 0
+        self.more.add(number)
+        self.gaps -= made_good
+        self.expect_mended(effects, made_good)
 
     @rule(number=st.integers(1, 4))
     def engine_goes(self, number: int) -> None:
-        self.expect(self.driver.feed(disconnects(Channel.BACK_PUBLISH, number)))
+        """There are newer ones from its host: its place may be taken."""
+        effects = self.driver.feed(disconnects(Channel.BACK_PUBLISH, number))
+        left = number in self.more
+        self.more.discard(number)
+        self.gaps += left
+        self.expect_mended(effects, left)
+
+    def expect_mended(self, effects: list[Effect], mended: bool) -> None:
+        enough = self.began + len(self.more) >= len(self.counts)
+        mended = mended and enough and self.version >= (0, 18)
+        self.again = self.again or mended
+        self.expect(effects, start=[(self.wave, None)] if mended else [])
 
     @rule(seconds=st.floats(0, 12))
     def time_passes(self, seconds: float) -> None:

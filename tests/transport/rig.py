@@ -108,9 +108,14 @@ def rig(
     engine_count: int = 2,
     dialect: str = "0.32",
     write_journal: Callable[[Any], None] = lambda state: None,
+    *,
+    host: str | None = None,
     **options: Any,
 ) -> Iterator[Rig]:
-    addresses = [f"ipc://{tmp_path}/{name}" for name in ("front", "output", "back")]
+    """Over ipc, or over tcp at an address of this machine."""
+    addresses = [
+        f"ipc://{tmp_path}/{name}" if host is None else f"tcp://{host}:0" for name in ("front", "output", "back")
+    ]
     core = Coordinator(engine_count, Dialect.for_version(dialect), now=time.monotonic(), **options)
     context: zmq.Context[Any] = zmq.Context()
     with Sockets(*addresses) as sockets:

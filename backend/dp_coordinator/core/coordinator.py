@@ -35,7 +35,7 @@ from dp_coordinator.core.records import completion_record, no_such_engine, notab
 from dp_coordinator.core.snapshot import RefusalKind, Remembered, Snapshot, WaveCause
 from dp_coordinator.core.state import CoreState, ManualStarts, WaveLog
 from dp_coordinator.core.waves import Outcome
-from dp_coordinator.words import Channel, PeerKind
+from dp_coordinator.words import Channel
 
 MAX_ENGINES = 16_384
 """More than any deployment; a SCALE message beyond it is a mistake, not a wish."""
@@ -152,6 +152,10 @@ class Coordinator:
             wave = state.log.open.number if state.log.open is not None else self.current_wave
             observation.stopped(state, now)
             effects.append(LogEvent("start_unanswered", {"wave": wave}))
+            if (
+                self.engines_running
+            ):  # it was the next wave's, by hand (manual.py); front-ends are still told of this one
+                effects.append(observation.started(state, WaveCause.UNKNOWN, None, now))
         timed_out = manual.time_out(state.manual, now)
         if timed_out is not None:
             effects.append(outcome_record(timed_out))
@@ -256,6 +260,8 @@ class Coordinator:
 
     def _on_connected(self, event: PeerConnected, now: float) -> Sequence[Effect]:
         state = self.state
+        if event.peer.id in state.peers.connected:
+            return _NOTHING
         before = peers.engines(state.peers)
         record = peers.connected(state, event, now)
         again = peers.fills_gap(state.peers, event.peer)
@@ -280,11 +286,9 @@ class Coordinator:
         connection = self.state.peers.connected.get(event.peer_id)
         if connection is None:
             return _NOTHING
-        kind = peers.kind_of(self.state.peers, connection.peer)
+        replaced = peers.leaves_gap(self.state, connection.peer)
         record = peers.disconnected(self.state, event, now)
-        if kind is PeerKind.TAP or peers.leaves_gap(self.state, connection.peer, kind):
-            return record
-        return (*self._mend(now), *record)
+        return (*self._mend(now), *record) if replaced else record
 
     def _mend(self, now: float) -> Sequence[Effect]:
         # Before 0.18 an engine that comes again may be a new process, and READY cannot be sent to it: START kills it.

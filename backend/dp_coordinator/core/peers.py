@@ -34,8 +34,6 @@ CLOSED = "connection closed"
 def connected(state: CoreState, event: PeerConnected, now: float) -> Sequence[Effect]:
     """Take up a connection."""
     peers, peer = state.peers, event.peer
-    if peer.id in peers.connected:
-        return ()
     peers.changes += 1
     peers.connected[peer.id] = Connection(peer, now)
     peers.taps_at_engines += _is_tap_at_engines(peer)
@@ -96,19 +94,24 @@ def fills_gap(peers: Peers, peer: Peer) -> bool:
     return True
 
 
-def leaves_gap(state: CoreState, peer: Peer, kind: PeerKind) -> bool:
-    """Whether a member's connection that just ended leaves its place empty, and not another one in it.
+def leaves_gap(state: CoreState, peer: Peer) -> bool:
+    """Note that a member's connection is about to end; whether another one may have been made in its place already.
 
-    One from the same host may have taken it before, for a dead link is noticed late (over ipc there are none). Where
-    every engine still has a connection to back_output, one that said nothing was nobody's: a probe connects there, too.
+    A dead link is noticed late: an engine's reports tell of the new one, else a newer one from its host may be it (over
+    ipc no link dies). Where every engine has a connection to back_output, one more that said nothing is a probe's.
     """
-    peers = state.peers
-    there = [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel]
-    if peer.host and any(other.host == peer.host and other.id > peer.id for other in there):
+    peers, kind = state.peers, kind_of(state.peers, peer)
+    if kind is PeerKind.TAP:
         return False
+    there = [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel and c.peer is not peer]
     if kind is not PeerKind.UNKNOWN or len(there) < state.engine_count:
         peers.broken[peer.channel] = peers.broken.get(peer.channel, 0) + 1
-    return True
+    engine = peers.reports_as.get(peer.id)
+    if engine is not None:
+        return peers.newest.get(engine) != peer.id
+    return bool(peer.host) and any(
+        other.host == peer.host and other.id > peer.id and other.socket_type == peer.socket_type for other in there
+    )
 
 
 def _is_tap_at_engines(peer: Peer) -> bool:
@@ -161,12 +164,12 @@ class _Place:
     """What is connected from one process, where that is known, or else from one host."""
 
     def __init__(self) -> None:
-        self.outputs = self.replaced = self.listening = 0
+        self.outputs = self.reporting = self.replaced = self.listening = 0
         self.taps: list[int] = []
 
     def own(self, *, process: bool) -> list[int]:
-        """SUBs that are engines of somebody's own: of a host as many as send to back_output beyond its XSUBs."""
-        return self.taps if process and self.outputs else self.taps[: max(0, self.outputs - self.listening)]
+        """SUBs that are engines of somebody's own: of a host as many as report beyond its XSUBs."""
+        return self.taps if process and self.outputs else self.taps[: max(0, self.reporting - self.listening)]
 
     def dead(self) -> int:
         """Subscriptions of links that died: those of engines that have a newer link, as far as there are too many."""
@@ -179,6 +182,7 @@ def _places(peers: Peers) -> dict[tuple[str, int | None], _Place]:
         place = places[peer.host, peer.pid]
         if peer.channel is Channel.BACK_OUTPUT:
             place.outputs += 1
+            place.reporting += peer.id in peers.reports_as
             place.replaced += peer.id in peers.replaced and peers.replaced[peer.id] not in peers.rivals
         elif peer.socket_type == "XSUB":
             place.listening += 1

@@ -1,0 +1,236 @@
+"""Who is there, and who is not: connections to the coordinator's sockets, as the core counts and names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dp_coordinator.core.effects import PublishLoad, Reject
+from dp_coordinator.core.events import EngineCountChanged, EngineStatsReported, PeerIdentified, WaveCompleted
+from dp_coordinator.core.scaling import EARLY_KEPT, LEAVING
+from dp_coordinator.core.snapshot import PeersView
+from dp_coordinator.words import Channel, PeerKind
+from tests.core.connections import connects, disconnects
+from tests.core.driver import Driver, records, starts
+
+OUTPUT, BACK = Channel.BACK_OUTPUT, Channel.BACK_PUBLISH
+
+
+class Deployment:
+    """Engines with both connections, over ipc (a pid each) or tcp (a host each, or one for all)."""
+
+    def __init__(self, count: int = 2, *, ipc: bool = False, host: str = "", dialect: str = "0.33") -> None:
+        self._ipc, self._host = ipc, host
+        self.driver = Driver(count, dialect, ready=False)
+        for rank in range(count):
+            self.engine_comes(rank)
+        self.driver.advance(0.05)
+
+    def engine_comes(self, rank: int, process: int = 0, *, reports: bool = True) -> None:
+        """`process` tells a replacement from the first one."""
+        number = self.number(rank, process)
+        where: dict[str, Any] = {"pid": number} if self._ipc else {"host": self._host or f"10.0.0.{rank}"}
+        self.driver.feed(connects(OUTPUT, number, socket_type="PUSH", **where))
+        self.effects = self.driver.feed(connects(BACK, 1000 + number, **where))
+        if reports:
+            self.effects += self.driver.feed(PeerIdentified(number, rank))
+
+    def engine_goes(self, rank: int, process: int = 0, why: str = "connection closed") -> None:
+        number = self.number(rank, process)
+        self.driver.feed(disconnects(OUTPUT, number, why))
+        self.driver.feed(disconnects(BACK, 1000 + number, why))
+
+    @staticmethod
+    def number(rank: int, process: int) -> int:
+        return 1 + rank + 100 * process
+
+    @property
+    def view(self) -> PeersView:
+        return self.driver.core.snapshot(self.driver.now).peers
+
+    @property
+    def subscribed(self) -> int:
+        return self.driver.core.engines_subscribed
+
+
+@pytest.mark.parametrize("host", ["10.0.0.0", "10.0.0.9"], ids=["of an engine's host", "of another host"])
+def test_a_tap_before_ready_is_no_engine(host: str) -> None:
+    driver = Driver(2, ready=False)
+    driver.feed(connects(BACK, 90, socket_type="SUB", host=host))
+    driver.feed(connects(OUTPUT, 1, socket_type="PUSH", host="10.0.0.0"))
+    driver.feed(connects(BACK, 2, host="10.0.0.0"))
+    driver.feed(connects(OUTPUT, 3, socket_type="PUSH", host="10.0.0.0"))
+    assert not driver.core.ready
+    assert driver.core.engines_subscribed == 1
+    assert next(kind for _, kind, _ in driver.core.snapshot(0.0).peers.connections) is PeerKind.TAP
+    driver.feed(connects(BACK, 4, host="10.0.0.0"))
+    assert driver.core.ready
+    driver.feed(disconnects(BACK, 90))
+    assert driver.core.engines_subscribed == 2
+
+
+def test_a_tap_whose_process_sends_is_an_engine_of_somebodys_own() -> None:
+    driver = Driver(1, ready=False)
+    driver.feed(connects(OUTPUT, 1, socket_type="PUSH", pid=77))
+    driver.feed(connects(BACK, 2, socket_type="SUB", pid=77))
+    assert driver.core.ready
+
+
+@pytest.mark.parametrize("host", ["", "10.0.0.5"], ids=["a host each", "one host"])
+def test_a_dead_link_and_its_replacement_are_one_engine(host: str) -> None:
+    there = Deployment(host=host)
+    there.engine_comes(0, 1, reports=False)
+    assert there.subscribed == 3  # nobody knows yet
+    there.driver.feed(PeerIdentified(there.number(0, 1), 0))
+    assert (there.subscribed, there.view.surplus, dict(there.view.gone)) == (2, 0, {})
+    there.engine_goes(1)
+    assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
+    there.engine_goes(0, why="timed out")
+    assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
+    there.engine_comes(1, 1)
+    assert (there.subscribed, dict(there.view.gone)) == (2, {})
+
+
+def test_when_only_the_link_to_back_output_died_nobody_is_missing() -> None:
+    there = Deployment()
+    there.driver.feed(connects(OUTPUT, 500, socket_type="PUSH", host="10.0.0.0"))
+    there.driver.feed(PeerIdentified(500, 0))
+    assert (there.subscribed, dict(there.view.gone)) == (2, {})
+
+
+def test_two_engines_with_one_index() -> None:
+    there = Deployment(count=2)
+    one, two = there.number(0, 0), there.number(1, 0)
+    for reporting in (two, one, two):  # each takes the place of the other: both are alive
+        there.driver.feed(PeerIdentified(reporting, 0))
+    assert [{peer.id for peer in both} for both in there.view.rivals.values()] == [{one, two}]
+    assert list(there.view.rivals) == [0]
+    assert there.subscribed == 2
+    there.driver.feed(disconnects(OUTPUT, one))
+    assert not there.view.rivals
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+@pytest.mark.parametrize("reports", [True, False], ids=["reports first", "publication first"])
+def test_a_replaced_ranks_counts_are_zero_at_once(ipc: bool, reports: bool) -> None:
+    there = Deployment(ipc=ipc)
+    there.driver.report(0, 0, 5)
+    there.driver.report(1, 2, 3)
+    there.driver.advance(1)
+    there.engine_goes(1)
+    there.driver.advance(1)
+    assert there.driver.loads()[-1].counts[1][:2] == (2, 3), "a gone rank keeps its last counts, as vLLM's does"
+    there.engine_comes(1, 1, reports=reports)
+    assert "engine_replaced" in records(there.effects)
+    there.driver.advance(0.2)
+    assert [counts[:2] for counts in there.driver.loads()[-1].counts] == [(0, 5), (0, 0)]
+
+
+@pytest.mark.parametrize(("ipc", "why"), [(True, "connection closed"), (False, "timed out")])
+def test_an_engine_that_is_back_keeps_its_counts(ipc: bool, why: str) -> None:
+    there = Deployment(ipc=ipc)
+    there.driver.report(1, 2, 3)
+    there.engine_goes(1, why=why)
+    there.engine_comes(1)
+    there.driver.advance(1)
+    assert there.driver.loads()[-1].counts[1][:2] == (2, 3)
+
+
+# -- a size that changes -----------------------------------------------------------------------------------------------
+
+
+def counts(driver: Driver) -> list[tuple[int, int]]:
+    load = [effect for _, effect in driver.effects if isinstance(effect, PublishLoad)][-1]
+    return [each[:2] for each in load.counts]
+
+
+def report(rank: int, running: int) -> EngineStatsReported:
+    return EngineStatsReported(rank, 0, running, 0.0, 0, 0)
+
+
+def test_ranks_that_come_before_scale_join_and_their_newest_reports_are_kept() -> None:
+    there = Deployment(4)
+    for rank in range(4, 8):
+        there.engine_comes(rank)
+        assert starts(there.effects) == []
+    effects = [e for running in (1, 2) for rank in range(4, 8) for e in there.driver.feed(report(rank, running))]
+    assert not [e for e in effects if isinstance(e, Reject)]
+    assert (there.view.joining, there.view.surplus, there.subscribed) == ((4, 5, 6, 7), 0, 8)
+    there.driver.feed(EngineCountChanged(8))
+    there.driver.advance(1)
+    assert counts(there.driver) == [(0, 0)] * 4 + [(0, 2)] * 4
+    assert (there.view.joining, there.view.surplus, dict(there.view.gone)) == ((), 0, {})
+
+
+def test_early_subscribers_that_nobody_can_name_are_a_surplus() -> None:
+    there = Deployment(2)
+    there.driver.feed(connects(BACK, 70))
+    assert (there.view.joining, there.view.surplus) == ((), 1)
+
+
+def test_ranks_that_left_are_no_strangers_for_a_while() -> None:
+    there = Deployment(4)
+    there.driver.feed(EngineCountChanged(2))
+    assert not there.driver.feed(report(3, 1))
+    assert (there.view.joining, there.view.surplus) == ((), 0)
+    for rank in (2, 3):
+        there.engine_goes(rank)
+    assert not there.driver.feed(report(2, 1))
+    there.driver.advance(LEAVING)
+    assert [e.kind for e in there.driver.feed(report(3, 1)) if isinstance(e, Reject)] == ["index_out_of_range"]
+    there.driver.feed(EngineCountChanged(4))
+    there.driver.advance(1)
+    assert counts(there.driver)[2:] == [(0, 0), (0, 0)]
+
+
+def test_while_nobody_joins_a_rank_beyond_the_last_is_a_stranger() -> None:
+    there = Deployment(2)
+    assert [e.kind for e in there.driver.feed(report(2, 1)) if isinstance(e, Reject)] == ["index_out_of_range"]
+
+
+def test_of_a_peer_that_makes_ranks_up_a_bounded_number_is_kept() -> None:
+    there = Deployment(2)
+    there.engine_comes(2)
+    effects = [e for rank in range(2, 2 + EARLY_KEPT + 5) for e in there.driver.feed(report(rank, 1))]
+    assert len([e for e in effects if isinstance(e, Reject)]) == 5
+    assert len(there.view.joining) == 1
+
+
+# -- a connection that is made again -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", ["0.18", "0.29", "0.33"])
+@pytest.mark.parametrize("channel", list(Channel))
+def test_a_connection_that_is_made_again_brings_start_now_and_after_the_wave(dialect: str, channel: Channel) -> None:
+    there = Deployment(dialect=dialect)
+    driver, again = there.driver, {Channel.FRONT_PUBLISH: 60, OUTPUT: 1, BACK: 1001}[channel]
+    driver.feed(connects(Channel.FRONT_PUBLISH, 60, host="10.0.0.0"))
+    assert starts(driver.feed(disconnects(channel, again))) == []
+    assert starts(driver.feed(connects(channel, again + 5000, host="10.0.0.0"))) == [(0, None)]
+    assert starts(driver.feed(WaveCompleted(0, 0))) == [(1, None)]
+    assert starts(driver.feed(WaveCompleted(0, 1))) == []
+
+
+def test_before_0_18_it_does_not() -> None:
+    there = Deployment(dialect="0.16")
+    there.engine_goes(1)
+    there.engine_comes(1, 1)
+    assert starts(there.effects) == []
+
+
+def test_while_engines_are_missing_none_is_started() -> None:
+    there = Deployment(3)
+    for rank in (0, 1):
+        there.engine_goes(rank)
+    there.engine_comes(0, 1)
+    assert starts(there.effects) == []
+    there.engine_comes(1, 1)
+    assert starts(there.effects) == [(0, None)]
+
+
+def test_a_probe_that_connects_and_leaves_starts_nothing() -> None:
+    there = Deployment()
+    for number in range(600, 605):
+        assert starts(there.driver.feed(connects(OUTPUT, number, socket_type="", host="10.0.9.9"))) == []
+        assert starts(there.driver.feed(disconnects(OUTPUT, number))) == []
