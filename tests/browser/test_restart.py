@@ -164,7 +164,7 @@ def test_what_came_of_a_start_is_not_known_when_the_coordinator_died_meanwhile(b
         tab.get_by_role("dialog").get_by_role("textbox").fill("nobody answers")
         tab.keyboard.press("Enter")
         outcome = tab.get_by_test_id("outcome")
-        expect(outcome).to_contain_text("no rank seen stepping yet")
+        expect(outcome).to_contain_text("no rank has joined yet")
         polling.busy(0, 1, 2, 3)
         kill_worker(made)
         expect(tab.get_by_role("dialog")).to_contain_text("Disconnected")

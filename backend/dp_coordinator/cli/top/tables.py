@@ -20,7 +20,9 @@ from dp_coordinator.words import EngineStatus
 _BAR = 10
 _GAP = 2
 _LOAD = "load, against the mean"
-_STYLES = {"stale": "bold red", "never": "dim", "unknown": "dim", "fresh": "green", render.UNKNOWN: "dim"}
+_STYLES = {"suspect": "bold red", "gone": "bold", "working": "green"} | dict.fromkeys(
+    ("never", "joining", "idle", "quiet", "unknown", render.UNKNOWN), "dim"
+)
 _FEW_OF_WAVES = frozenset({"wave", "state", "started by", "lasted"})
 _WAVES = [column for column in render.WAVES if column.head in _FEW_OF_WAVES | {"asked"}] + [
     render.Column("peak load", lambda row: f"{row.peak_waiting} + {row.peak_running}")
