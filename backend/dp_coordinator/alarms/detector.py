@@ -23,6 +23,7 @@ from dp_coordinator.alarms.presence import rejoining
 from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot, Wave, WaveCause
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.sentences import capital, ranks
+from dp_coordinator.standing import QUIET_AFTER
 from dp_coordinator.words import AlarmKind, DeploymentState, Severity
 
 MANY_REQUESTS = 16
@@ -31,6 +32,10 @@ MANY_REQUESTS = 16
 Requests that are left when a burst is over are the long ones, and keep those waiting out; what matters is how soon one
 of them should end.
 """
+FEW = 4
+"""Requests on a rank, in the mean: so few may all be long ones, of which none begins or ends for minutes."""
+CANNOT_TELL_FOR = 900.0
+"""Seconds for which nothing is said of so few when all ranks are silent together."""
 LATE_BY = 0.5
 """Seconds by which a publication is late, five usual intervals; the bound of a bucket of the host's histogram."""
 LATE_OFTEN = 3
@@ -193,8 +198,13 @@ class AlarmDetector:
             return None  # without one of them none gets past its step, and that alarm says so
         heard, working = self._heard(snapshot), [rank for rank, load in enumerate(self._loads) if load]
         running = [count or 0 for count in snapshot.engines.running]
-        silent = [rank for rank in working if now - heard[rank] >= self._patience(running[rank])]
-        if snapshot.wave_coordination and now - max(heard) >= self._patience(sum(running)):
+        # Engines that step together are compared: when none has anything new, that accuses none of them.
+        together = snapshot.wave_coordination and len(working) > 1
+        until = max(heard) if together and now - max(heard) >= QUIET_AFTER else now
+        silent = [rank for rank in working if until - heard[rank] >= self._patience(running[rank])]
+        few = together and sum(running) < FEW * len(working)
+        all_silent = CANNOT_TELL_FOR if few else self._patience(sum(running))
+        if snapshot.wave_coordination and now - max(heard) >= all_silent:
             # A step takes every rank: any report would have shown that all go on. Those that had fallen silent, or
             # behind, while others still stepped are accused before all.
             silent = self._lagging(snapshot, working, heard) or working
