@@ -12,6 +12,15 @@ describe("rows", () => {
     expect(rows.map((row) => row.age)).toEqual([60.1, 60.1, 67, null]);
   });
 
+  it("count nothing that a gone rank had", () => {
+    const message = snapshot({}, 3);
+    message.engines.running = [8, 8, 64];
+    message.engines.status = { most: "working", others: { gone: [2] } };
+    const rows = engineRows(message, 0, 0, true);
+    expect(rows.map((row) => row.load)).toEqual([8, 8, null]);
+    expect(meanLoad(rows)).toBe(8);
+  });
+
   it("are not broken by a status that nobody knows", () => {
     const message = snapshot();
     message.engines.status.others = { asleep: [1], quiet: [99] };

@@ -105,7 +105,7 @@ def test_a_restart_is_seen_from_the_cut_to_the_end_of_its_recovery(browser: Brow
         phase(tab, "RECOVERING")
         expect(stat(tab, "Wave")).to_have_text("57")
         expect(stat(tab, "Running")).to_have_text("—")
-        expect(tab.get_by_text("Engines gone")).to_have_count(0)
+        expect(tab.get_by_text("Engine gone")).to_have_count(0)
         expect(tab.get_by_test_id("restarts")).to_have_text(re.compile(r"^1 restart at \d\d:\d\d:\d\d$"))
         expect(tab.locator("#start-why")).to_contain_text("3 of 4 engines have subscribed again after the restart")
         expect(tab.get_by_test_id("announcer")).to_have_text("recovering, wave 57")

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from dp_coordinator.messages import Engine
+from dp_coordinator.words import EngineStatus
 
 _Key: TypeAlias = Callable[[Engine], float | int | None]
 
 
 def load(row: Engine) -> int | None:
-    """Requests waiting and running; None when the rank never reported."""
-    return None if row.waiting is None and row.running is None else (row.waiting or 0) + (row.running or 0)
+    """Requests waiting and running; None when the rank never reported, or is gone."""
+    if row.status is EngineStatus.GONE or (row.waiting is None and row.running is None):
+        return None
+    return (row.waiting or 0) + (row.running or 0)
 
 
 _KEYS: dict[str, _Key] = {
