@@ -7,10 +7,18 @@ import pytest
 from msgspec.structs import replace
 
 from dp_coordinator import messages as m
-from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState, WaveEvidence
+from dp_coordinator.core.events import Peer
+from dp_coordinator.core.snapshot import (
+    Connection,
+    EndedConnection,
+    PeersView,
+    RecoveryPhase,
+    RecoveryState,
+    WaveEvidence,
+)
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import views
-from dp_coordinator.words import AlarmKind, DeploymentState, EngineStatus
+from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, PeerKind
 from tests.web.builders import snapshot, wave
 from tests.web.rig import ENDPOINTS
 
@@ -105,3 +113,23 @@ def test_state_and_stream_tell_the_same() -> None:
     assert [replace(row, status_text="") for row in state.engines] == message.engines.rows()
     assert [row.status_text for row in state.engines[:2]] == ["no requests", "nothing was reported"]
     assert list(state.wave.joined) == [2]
+
+
+def test_who_is_there_and_who_was() -> None:
+    there = Peer(1, Channel.BACK_OUTPUT, "", "ipc", "PUSH", 2918, "VLLM::EngineCore_DP0", 0)
+    was = Peer(2, Channel.BACK_OUTPUT, "10.0.0.7", "10.0.0.7:51234")
+    peers = PeersView(
+        ((Connection(there, 10.0), PeerKind.ENGINE, 0),), {1: EndedConnection(was, 20.0, 95.0, "timed out")}, 0, 0, {}
+    )
+    seen = snapshot((99.0, 94.0), **RUNNING, peers=peers, peers_version=7)
+    clock = views.WallClock(lambda: 1000.0)
+    page = views.peers(seen, clock)
+    assert page.version == 7
+    assert [(each.socket, each.kind, each.engine, each.pid, each.why) for each in page.peers] == [
+        ("back_output", "engine", 0, 2918, None),
+        ("back_output", "engine", 1, None, "timed out"),
+    ]
+    first, second = views.engines(seen, [], 100.0, clock)
+    assert first.peer is not None
+    assert (first.peer.title, first.peer.connected_at, first.peer.ended_at) == ("VLLM::EngineCore_DP0", 1010.0, None)
+    assert (second.status, second.status_text) == ("gone", "10.0.0.7:51234 timed out, 5.00 s ago")
