@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 import dp_coordinator
-from dp_coordinator.core.snapshot import ActionState, Phase, RecoveryPhase, RecoveryState
+from dp_coordinator.core.snapshot import ActionState, RecoveryPhase, RecoveryState, WaveEvidence
 from dp_coordinator.sentences import (
     EVENTS,
     duration,
     event,
-    phase_text,
-    phase_word,
     ranks,
     recovery_text,
     start_text,
+    state_text,
+    state_tone,
 )
-from dp_coordinator.words import EventGroup, Tone
+from dp_coordinator.words import DeploymentState, EventGroup, Severity, Tone
 from tests.web.builders import action, snapshot
 
 
@@ -60,7 +60,7 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
         ),
         ("wave_completed", {"wave": 3, "engine": 0, "duration_s": 4.2}, "Wave 3 completed after 4.20 s"),
         ("wave_completed", {"wave": 3, "engine": 0, "duration_s": None}, "Wave 3 completed"),
-        ("start_unanswered", {"wave": 3}, "START for wave 3 was not answered: no rank was seen stepping"),
+        ("start_unanswered", {"wave": 3}, "START for wave 3 was not answered: no rank joined"),
         ("engine_subscribed", {"subscribed": 2, "of": 4}, "An engine subscribed: 2 of 4 now"),
         (
             "engine_unsubscribed",
@@ -88,13 +88,18 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
         ),
         (
             "manual_start_observed",
-            {"action": "a", "wave": 3, "seen": 4, "took_s": 0.041, "collective": False},
-            "Manual start of wave 3 observed: 4 ranks stepping after 41 ms",
+            {"action": "a", "wave": 3, "joined": 4, "took_s": 0.041},
+            "Manual start of wave 3: all ranks step after 41 ms",
         ),
         (
             "manual_start_observed",
-            {"action": "a", "wave": 3, "seen": 1, "took_s": 0.041, "collective": True},
-            "Manual start of wave 3 observed: all ranks stepping after 41 ms",
+            {"action": "a", "wave": 3, "joined": 1, "took_s": 0.041, "confirmed_by": "rank 0, step 1"},
+            "Manual start of wave 3: all ranks step (rank 0, step 1) after 41 ms",
+        ),
+        (
+            "manual_start_unclear",
+            {"action": "a", "wave": 3, "joined": 1, "of": 4, "took_s": 5.0},
+            "Manual start of wave 3: 1 of 4 ranks joined, and no step was confirmed: cannot tell more",
         ),
         (
             "manual_start_timed_out",
@@ -141,7 +146,18 @@ def test_events_in_words(kind: str, fields: dict[str, object], text: str) -> Non
 FIELDS = (
     *("wave", "engine", "engines", "subscribed", "of", "front_ends", "cause", "excluded", "before", "after"),
     *("from_wave", "from_step", "step", "channel", "verdict", "detail", "suppressed", "refusal", "reason", "caller"),
-    *("took_s", "duration_s", "lasted_s", "seen", "silent", "collective", "records", "title", "severity", "restarts"),
+    *(
+        "took_s",
+        "duration_s",
+        "lasted_s",
+        "joined",
+        "silent",
+        "confirmed_by",
+        "records",
+        "title",
+        "severity",
+        "restarts",
+    ),
 )
 
 
@@ -213,32 +229,53 @@ def recovery(phase: RecoveryPhase = RecoveryPhase.REJOINING, finished_at: float 
 
 
 @pytest.mark.parametrize(
-    ("changes", "word", "text"),
+    ("changes", "text"),
     [
-        ({}, "paused", "Paused for 10.0 s; the next wave is 3"),
-        ({"recovery": recovery()}, "recovering", "Wave 3; what the engines do is not known yet"),
-        ({"recovery": recovery(RecoveryPhase.SETTLING)}, "paused", "Paused for 10.0 s; the next wave is 3"),
+        ({}, "Paused for 10.0 s; the next wave is 3"),
+        ({"state": DeploymentState.WAITING, "engines_subscribed": 1}, "Waiting for engines: 1 of 2 are there"),
+        ({"state": DeploymentState.RECOVERING}, "Wave 3; what the engines do is not known yet"),
+        ({"state": DeploymentState.SERVING}, "Serving for 10.0 s; there are no waves: every engine steps by itself"),
         (
-            {"phase": Phase.STARTING, "asked_at": 99.7},
-            "starting",
-            "Wave 3 is starting, asked 300 ms ago; none of the 2 ranks seen stepping",
+            {"state": DeploymentState.STARTING, "wave": WaveEvidence(3, 99.7)},
+            "Wave 3 is starting, asked 300 ms ago; no rank has joined yet",
         ),
         (
-            {"phase": Phase.STARTING, "asked_at": 92.0, "stepping": (1,)},
-            "starting",
-            "Wave 3 is starting, asked 8.00 s ago; rank 0 not seen stepping",
+            {"state": DeploymentState.STARTING, "wave": WaveEvidence(3, 92.0, 93.0, (1,))},
+            "Wave 3 is starting, asked 8.00 s ago, announced; joined by rank 1",
         ),
         (
-            {"phase": Phase.RUNNING, "stepping": (1,), "recovery": recovery()},
-            "running",
-            "Wave 3 is running for 10.0 s; 1 of 2 ranks seen stepping",
+            {"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, 92.0, 93.0, (1,))},
+            "Wave 3 is running for 10.0 s; joined by rank 1; "
+            "step not confirmed yet: vLLM reports only when counts change",
+        ),
+        (
+            {"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, 92.0, 93.0)},
+            "Wave 3 is running for 10.0 s; announced, and no rank reports: step not confirmed",
+        ),
+        (
+            {"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, 92.0, 93.0, (1,), 94.0, "rank 1, step 32")},
+            "Wave 3 is running for 10.0 s; stepping, confirmed by rank 1, step 32",
         ),
     ],
 )
-def test_the_phase_in_words(changes: dict[str, Any], word: str, text: str) -> None:
-    seen = snapshot((None, None), **changes)
-    assert phase_word(seen) == word
-    assert phase_text(seen, 100.0) == text
+def test_the_state_in_words(changes: dict[str, Any], text: str) -> None:
+    assert state_text(snapshot((None, None), **changes), 100.0) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "worst", "tone"),
+    [
+        ({}, None, Tone.PLAIN),
+        ({"state": DeploymentState.STARTING}, None, Tone.PLAIN),
+        ({"state": DeploymentState.RUNNING}, None, Tone.PLAIN),
+        ({"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, confirmed_at=99.0)}, None, Tone.GOOD),
+        ({"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, confirmed_at=99.0)}, Severity.CRITICAL, Tone.BAD),
+        ({"state": DeploymentState.SERVING}, None, Tone.GOOD),
+        ({"state": DeploymentState.SERVING}, Severity.WARNING, Tone.WARN),
+    ],
+)
+def test_green_is_what_is_confirmed_and_an_alarm_goes_before(changes: Any, worst: Severity | None, tone: Tone) -> None:
+    assert state_tone(snapshot((None, None), **changes), worst) is tone
 
 
 @pytest.mark.parametrize(
@@ -256,23 +293,24 @@ def test_a_restart_in_words(state: RecoveryState, text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, "Asked 2.00 s ago, no rank seen stepping yet"),
-        ({"seen": ((2, 0.01),)}, "Asked 2.00 s ago, 1 of 4 ranks seen stepping"),
+        ({}, "Asked 2.00 s ago, no rank has joined yet"),
+        ({"joined": ((2, 0.01),)}, "Asked 2.00 s ago, 1 of 4 ranks joined, no step confirmed yet"),
         (
-            {"state": ActionState.OBSERVED, "seen": ((0, 0.0414),), "collective": True, "finished_at": 100.0414},
-            "4 of 4 ranks stepping after 41 ms",
+            {"state": ActionState.OBSERVED, "confirmed_by": "rank 0, step 32", "finished_at": 100.0414},
+            "Confirmed after 41 ms: all 4 ranks step (rank 0, step 32)",
         ),
         (
-            {"state": ActionState.TIMED_OUT, "seen": ((0, 0.1), (2, 0.2)), "finished_at": 105.0},
-            "Timed out after 5.00 s: ranks 1 and 3 were not seen stepping (2 of 4)",
+            {"state": ActionState.CANNOT_TELL, "joined": ((0, 0.1), (2, 0.2)), "finished_at": 105.0},
+            "Cannot tell after 5.00 s: joined by ranks 0 and 2 (2 of 4), "
+            "step not confirmed yet: vLLM reports only when counts change",
         ),
         (
-            {"state": ActionState.TIMED_OUT, "seen": ((0, 0.1), (2, 0.2), (3, 0.2)), "finished_at": 105.0},
-            "Timed out after 5.00 s: rank 1 was not seen stepping (3 of 4)",
+            {"state": ActionState.CANNOT_TELL, "finished_at": 105.0},
+            "Cannot tell after 5.00 s: these engines report nothing, and the wave did not end",
         ),
         (
             {"state": ActionState.TIMED_OUT, "engine_count": 20, "finished_at": 105.0},
-            "Timed out after 5.00 s: no rank was seen stepping (0 of 20)",
+            "Timed out after 5.00 s: no rank was seen to join (0 of 20)",
         ),
     ],
 )

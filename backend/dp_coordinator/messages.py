@@ -13,16 +13,21 @@ import msgspec
 from msgspec.structs import asdict
 
 from dp_coordinator import words
+from dp_coordinator.messages_peers import EnginePeer as EnginePeer  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_peers import Peer as Peer  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_peers import PeerPage as PeerPage  # noqa: PLC0414  (also found here)
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The stream's; a viewer that was made for another number understands nothing of it, and says so."""
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Sums over the engines that have reported; null when none has."""
+    """Sums over the engines that have reported and are not gone; null when none has."""
 
     waiting: int | None
     running: int | None
+    left_out: str | None
+    """What gone ranks had, which is not in the sums: `64 at rank 3, gone`."""
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -37,8 +42,10 @@ class Engine(msgspec.Struct, frozen=True):
     age_s: float | None
     status: words.EngineStatus
     restarts: int
-    stepping: bool
-    """Seen stepping in the wave that is open."""
+    status_text: str = ""
+    """The status in a sentence; on the stream it is left out."""
+    peer: EnginePeer | None = None
+    """Null where no connection is known to be this rank's; on the stream it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +57,35 @@ class Endpoints:
     back_publish: str
 
 
+class WaveEvidence(msgspec.Struct, frozen=True):
+    """What shows that the open wave runs. While none is open: the next one's number, and nulls."""
+
+    number: int
+    asked_at: float | None
+    """When START was first broadcast for it."""
+    announced_at: float | None
+    """When front-ends were told that it runs."""
+    joined: Sequence[int]
+    """Ranks that are in it by their own word: start_wave, or a report of requests running in it."""
+    confirmed_at: float | None
+    confirmed_by: str | None
+    """What showed that all ranks step: a step that one of them has behind it takes all."""
+
+
 class Situation(msgspec.Struct, frozen=True):
     """What REST, the stream and the history all tell of one moment."""
 
     current_wave: int
     engines_running: bool
-    phase: words.Phase
-    phase_word: words.PhaseWord
-    phase_text: str
-    """The phase in a sentence, with what was asked apart from what was seen."""
-    phase_age_s: float
-    """Seconds since the phase last changed."""
-    asked_age_s: float | None
-    """Seconds since START was last broadcast for the open wave; null when nothing was asked."""
+    """What front-ends are told."""
+    state: words.DeploymentState
+    state_text: str
+    """The same in a sentence, with what was asked apart from what was seen."""
+    state_tone: words.Tone
+    """How it should look: as the worst alarm; good only where something confirms it."""
+    state_age_s: float
+    """Seconds since the state last changed."""
+    wave: WaveEvidence
     ready: bool
     """Every expected engine has subscribed and READY was sent."""
     engine_count: int
@@ -72,15 +95,15 @@ class Situation(msgspec.Struct, frozen=True):
     restarts: int
     """How often this coordinator came back; 0 in its first incarnation."""
     recovery: Recovery | None
-    """Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the
+    """Null unless it came back while engines were alive. While they rejoin, `engines_running` says what the
     coordinator tells front-ends, not what the engines do."""
+    peers_version: int
+    """Counts up whenever somebody connects, is identified, or goes."""
 
 
 class State(Situation, frozen=True):
     """`GET /api/v1/state`."""
 
-    stepping: Sequence[int]
-    """Ranks seen stepping in the open wave."""
     engines: list[Engine]
     dialect: str
     wave_coordination: bool
@@ -143,6 +166,8 @@ class WaveInfo(msgspec.Struct, frozen=True):
     completed: bool
     peak_waiting: int
     peak_running: int
+    confirmed: bool
+    """Something showed that all ranks stepped in it."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -214,7 +239,7 @@ class History(msgspec.Struct, frozen=True):
 
     at: list[float]
     current_wave: list[int]
-    phase: list[words.Phase]
+    state: list[words.DeploymentState]
     waiting: list[int | None]
     running: list[int | None]
     front_ends: list[int]
@@ -222,7 +247,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 class RankSeen(msgspec.Struct, frozen=True):
-    """A rank that was seen stepping, and how long after the ask."""
+    """A rank that joined by its own word, and how long after the ask."""
 
     engine_index: int
     after_s: float
@@ -238,12 +263,13 @@ class Action(msgspec.Struct, frozen=True):
     state: words.ActionState
     asked_at: float
     age_s: float
-    seen: list[RankSeen]
+    joined: list[RankSeen]
     silent: Sequence[int]
-    collective: bool
-    """True when something collective was the evidence: a finished step, or the wave's end, takes every rank."""
+    """Ranks of which nothing was seen."""
+    confirmed_by: str | None
+    """What showed that all ranks step: a finished step, or the wave's end, takes every rank."""
     took_s: float | None
-    """Seconds from the ask until all ranks were seen, or until it timed out; null while waiting."""
+    """Seconds from the ask until a step was confirmed, or until it was given up; null while waiting."""
     engine_count: int
     summary: str
     """The outcome in one sentence."""
@@ -256,7 +282,7 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     """First message: who is speaking, and what `?since=` meant."""
 
     protocol: int
-    """2. A page built for another number asks for a reload."""
+    """3. A page built for another number asks for a reload."""
     version: str
     started_at: float
     """When the coordinator started: a change of it means that event numbers start again."""
@@ -289,21 +315,19 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
     """Age at the moment the message was made; the page lets it grow by itself."""
     status: Statuses
     restarts: Sequence[int]
-    stepping: Sequence[int]
-    """Indexes (not a column) of ranks seen stepping in the open wave."""
 
     def rows(self) -> list[Engine]:
         """The same with one row for each rank."""
-        ranks, stepping = range(len(self.restarts)), set(self.stepping)
+        ranks = range(len(self.restarts))
         status = dict.fromkeys(ranks, self.status.most)
         for other, others in self.status.others.items():
             status |= dict.fromkeys(others, other)
         columns = asdict(self) | {
             "index": ranks,
             "status": [status[rank] for rank in ranks],
-            "stepping": [rank in stepping for rank in ranks],
         }
-        return [Engine(*row) for row in zip(*(columns[name] for name in Engine.__struct_fields__), strict=False)]
+        names = [name for name in Engine.__struct_fields__ if name in columns]
+        return [Engine(*row) for row in zip(*(columns[name] for name in names), strict=False)]
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -68,7 +68,7 @@ class AlarmOptions:
     """How long something must last before it is an alarm, in seconds."""
 
     alarm_not_stepping_s: v.Seconds = 5.0
-    """Alarm when ranks are not seen to step for so long after START."""
+    """Alarm when ranks are not seen to follow START for so long."""
     alarm_silent_s: v.Seconds = 30.0
     """Alarm when a rank with 16 requests or more says nothing for so long, with fewer in proportion later."""
     alarm_imbalance_s: v.Seconds = 30.0
@@ -80,9 +80,6 @@ class AlarmOptions:
 @dataclass(frozen=True)
 class WebOptions(AlarmOptions, AccessOptions):
     """What the web layer is told of a running coordinator."""
-
-    stale_after_s: v.Seconds = 5.0
-    """Age at which an engine's last report counts as stale while a wave runs."""
 
 
 @dataclass(frozen=True)

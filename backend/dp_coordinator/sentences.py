@@ -6,16 +6,15 @@ Texts from outside (a reason, a caller, a frame's fault) are in them as they cam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeAlias, cast
 
 from dp_coordinator.core.snapshot import RecoveryState, Snapshot, StartAction
 from dp_coordinator.words import (
     ActionState,
+    DeploymentState,
     EventGroup,
-    Phase,
-    PhaseWord,
     RecoveryPhase,
     Severity,
     Tone,
@@ -24,6 +23,7 @@ from dp_coordinator.words import (
 
 Fields: TypeAlias = Mapping[str, object]
 _LONGEST_UNKNOWN = 500
+UNCONFIRMED = "step not confirmed yet: vLLM reports only when counts change"
 
 
 def duration(seconds: float) -> str:
@@ -65,28 +65,44 @@ def capital(text: str) -> str:
 # -- how it stands -----------------------------------------------------------------------------------------------------
 
 
-def phase_word(snapshot: Snapshot) -> PhaseWord:
-    """The phase as it is shown."""
-    recovery = snapshot.recovery
-    if snapshot.phase is Phase.PAUSED and recovery is not None and recovery.phase is RecoveryPhase.REJOINING:
-        return PhaseWord.RECOVERING
-    return PhaseWord(snapshot.phase)
-
-
-def phase_text(snapshot: Snapshot, now: float) -> str:
-    """The phase in a sentence, with what was asked apart from what was seen."""
-    lasts, total, seen = duration(now - snapshot.phase_since), snapshot.engine_count, snapshot.stepping
-    match phase_word(snapshot):
-        case PhaseWord.RECOVERING:
+def state_text(snapshot: Snapshot, now: float) -> str:
+    """What the deployment does in a sentence, with what was asked apart from what was seen."""
+    wave, lasts = snapshot.wave, duration(now - snapshot.state_since)
+    match snapshot.state:
+        case DeploymentState.WAITING:
+            return f"Waiting for engines: {snapshot.engines_subscribed} of {snapshot.engine_count} are there"
+        case DeploymentState.RECOVERING:
             return f"Wave {snapshot.current_wave}; what the engines do is not known yet"
-        case PhaseWord.PAUSED:
+        case DeploymentState.SERVING:
+            return f"Serving for {lasts}; there are no waves: every engine steps by itself"
+        case DeploymentState.PAUSED:
             return f"Paused for {lasts}; the next wave is {snapshot.current_wave}"
-        case PhaseWord.RUNNING:
-            return f"Wave {snapshot.current_wave} is running for {lasts}; {len(seen)} of {total} ranks seen stepping"
-    asked = "" if snapshot.asked_at is None else f", asked {duration(now - snapshot.asked_at)} ago"
-    silent = set(range(total)) - set(seen)
-    missing = f"none of the {total} ranks" if len(silent) == total > 1 else f"{ranks(silent)} not"
-    return f"Wave {snapshot.current_wave} is starting{asked}; {missing} seen stepping"
+        case DeploymentState.RUNNING:
+            return f"Wave {wave.number} is running for {lasts}; {_confirmation(snapshot)}"
+    asked = "" if wave.asked_at is None else f", asked {duration(now - wave.asked_at)} ago"
+    announced = "" if wave.announced_at is None else ", announced"
+    return f"Wave {wave.number} is starting{asked}{announced}; {_joined(wave.joined)}"
+
+
+def _joined(joined: Sequence[int]) -> str:
+    return f"joined by {ranks(joined)}" if joined else "no rank has joined yet"
+
+
+def _confirmation(snapshot: Snapshot) -> str:
+    wave = snapshot.wave
+    if wave.confirmed_by is not None:
+        return f"stepping, confirmed by {wave.confirmed_by}"
+    if not wave.joined:
+        return "announced, and no rank reports: step not confirmed"
+    return f"{_joined(wave.joined)}; {UNCONFIRMED}"
+
+
+def state_tone(snapshot: Snapshot, worst: Severity | None) -> Tone:
+    """How the state should look: as the worst alarm, and green only where something confirms that it goes well."""
+    if worst is not None:
+        return Tone.BAD if worst is Severity.CRITICAL else Tone.WARN
+    confirmed = snapshot.state is DeploymentState.RUNNING and snapshot.wave.confirmed_at is not None
+    return Tone.GOOD if confirmed or snapshot.state is DeploymentState.SERVING else Tone.PLAIN
 
 
 def recovery_text(recovery: RecoveryState, current_wave: int) -> str:
@@ -103,15 +119,18 @@ def recovery_text(recovery: RecoveryState, current_wave: int) -> str:
 def start_text(made: StartAction, now: float) -> str:
     """What was asked by hand, and what was seen of it."""
     took = duration((now if made.finished_at is None else made.finished_at) - made.asked_at)
-    total, silent = made.engine_count, made.silent
-    if made.state is ActionState.OBSERVED:
-        return f"{total} of {total} ranks stepping after {took}"
-    stepping = total - len(silent)
-    if made.state is ActionState.ASKED:
-        so_far = f"{stepping} of {total} ranks seen stepping" if stepping else "no rank seen stepping yet"
-        return f"Asked {took} ago, {so_far}"
-    who = f"{ranks(silent)} {'was' if len(silent) == 1 else 'were'} not" if stepping else "no rank was"
-    return f"Timed out after {took}: {who} seen stepping ({stepping} of {total})"
+    total, joined = made.engine_count, [rank for rank, _ in made.joined]
+    match made.state:
+        case ActionState.OBSERVED:
+            return f"Confirmed after {took}: all {total} ranks step ({made.confirmed_by})"
+        case ActionState.TIMED_OUT:
+            return f"Timed out after {took}: no rank was seen to join (0 of {total})"
+        case ActionState.CANNOT_TELL if not joined:
+            return f"Cannot tell after {took}: these engines report nothing, and the wave did not end"
+        case ActionState.CANNOT_TELL:
+            return f"Cannot tell after {took}: joined by {ranks(joined)} ({len(joined)} of {total}), {UNCONFIRMED}"
+    so_far = f"{len(joined)} of {total} ranks joined, no step confirmed yet" if joined else "no rank has joined yet"
+    return f"Asked {took} ago, {so_far}"
 
 
 # -- what has happened -------------------------------------------------------------------------------------------------
@@ -207,7 +226,7 @@ _PARTS: Mapping[str, Callable[[Fields], str]] = {
     "DETAIL": lambda f: str(f.get("detail") or f.get("refusal") or f["verdict"]),
     "MORE": lambda f: f" (and {f['suppressed']} more not logged)" if f.get("suppressed") else "",
     "NOW": _subscribed,
-    "SEEN": lambda f: "all" if f.get("collective") else str(f["seen"]),
+    "BECAUSE": lambda f: f" ({f['confirmed_by']})" if "confirmed_by" in f else "",
     "SILENT": lambda f: ranks(cast(Iterable[int], f["silent"])),  # a TypeError when it is something else
     "STARTED": _started,
     "WHY": _why,
@@ -249,12 +268,16 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "wave_asked": (Tone.PLAIN, "START for wave {wave} broadcast{BY}{BUT}"),
         "wave_started": (Tone.GOOD, "Wave {wave} started{BY}"),
         "wave_completed": (Tone.PLAIN, "Wave {wave} completed{AFTER}"),
-        "start_unanswered": (Tone.WARN, "START for wave {wave} was not answered: no rank was seen stepping"),
+        "start_unanswered": (Tone.WARN, "START for wave {wave} was not answered: no rank joined"),
     },
     EventGroup.MANUAL_STARTS: {
         "manual_start_asked": (Tone.PLAIN, "Manual start of wave {wave} asked{WHY}"),
         "manual_start_refused": (Tone.WARN, "Manual start refused: {DETAIL}{WHY}{MORE}"),
-        "manual_start_observed": (Tone.GOOD, "Manual start of wave {wave} observed: {SEEN} ranks stepping{AFTER}"),
+        "manual_start_observed": (Tone.GOOD, "Manual start of wave {wave}: all ranks step{BECAUSE}{AFTER}"),
+        "manual_start_unclear": (
+            Tone.PLAIN,
+            "Manual start of wave {wave}: {joined} of {of} ranks joined, and no step was confirmed: cannot tell more",
+        ),
         "manual_start_timed_out": (Tone.BAD, "Manual start of wave {wave} timed out: {SILENT} silent"),
     },
     EventGroup.ALARMS: {

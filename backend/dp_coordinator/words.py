@@ -8,22 +8,19 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Phase(StrEnum):
-    """What the engines do, as far as it was asked and observed."""
+class DeploymentState(StrEnum):
+    """What the deployment does, as far as anything shows it."""
 
+    WAITING = "waiting"
+    """Engines are missing before READY."""
     PAUSED = "paused"
+    """No wave is open."""
     STARTING = "starting"
-    """Asked for (START was broadcast, or engines_running was set), but the ranks were not seen to follow yet."""
+    """A wave was asked for or announced, and no rank has said yet that it has requests running in it."""
     RUNNING = "running"
-    """engines_running is set and some rank was seen stepping in this wave, or all ranks were."""
-
-
-class PhaseWord(StrEnum):
-    """The phase as it is shown. A coordinator that came back calls the engines paused until it knows better."""
-
-    PAUSED = "paused"
-    STARTING = "starting"
-    RUNNING = "running"
+    """Some rank has said so, or a step was confirmed; where no rank ever reports, the wave was announced."""
+    SERVING = "serving"
+    """Without wave coordination: every engine steps by itself."""
     RECOVERING = "recovering"
     """Engines rejoin a coordinator that came back: nobody can say what they do."""
 
@@ -64,7 +61,11 @@ class ActionState(StrEnum):
 
     ASKED = "asked"
     OBSERVED = "observed"
+    """A step, or the wave's end, was seen: it takes every rank."""
     TIMED_OUT = "timed_out"
+    """No rank was seen to join in time, though they report."""
+    CANNOT_TELL = "cannot_tell"
+    """The time is over, and what was seen is no evidence for a step nor against one."""
 
 
 class RecoveryPhase(StrEnum):
@@ -78,14 +79,22 @@ class RecoveryPhase(StrEnum):
 
 
 class EngineStatus(StrEnum):
-    """What is to be thought of a rank, from its reports and from what the engines were asked to do."""
+    """What a rank does, as far as anything shows it."""
 
     NEVER = "never"
     """It has not reported since the coordinator started."""
-    FRESH = "fresh"
-    """It reported lately, or has nothing to report: the engines are paused."""
-    STALE = "stale"
-    """No report for some seconds while a wave runs."""
+    JOINING = "joining"
+    """It is connected, and no part of the deployment yet: READY was not sent."""
+    IDLE = "idle"
+    """It has no requests."""
+    WORKING = "working"
+    """It has requests, and reported lately."""
+    QUIET = "quiet"
+    """It has requests and nothing new to report, which is normal: vLLM reports only when counts change."""
+    SUSPECT = "suspect"
+    """An alarm names it."""
+    GONE = "gone"
+    """Its connection ended."""
 
 
 class AlarmKind(StrEnum):
@@ -98,6 +107,9 @@ class AlarmKind(StrEnum):
     PUBLICATION_LATE = "publication_late"
     BAD_FRAMES = "bad_frames"
     ENGINE_GONE = "engine_gone"
+    ENGINE_SURPLUS = "engine_surplus"
+    SAME_INDEX = "same_index"
+    NEVER_HEARD = "never_heard"
     FRONT_END_GONE = "front_end_gone"
     RECOVERY_UNDER_WAY = "recovery_under_way"
     JOURNAL_FAILED = "journal_failed"

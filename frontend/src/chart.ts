@@ -251,7 +251,7 @@ export class LoadChart {
     for (const band of [...data.bands].sort((a, b) => a.start - b.start)) {
       const x0 = Math.max(LEFT, x(band.start));
       const span = Math.max(1, Math.min(right, x(band.end ?? data.newest)) - x0);
-      ctx.fillStyle = colours.band;
+      ctx.fillStyle = band.info.confirmed ? colours.band : colours.grid;
       ctx.fillRect(x0, TOP, span, bottom - TOP);
       ctx.fillStyle = colours["band-edge"];
       ctx.fillRect(x0, TOP, span, 2);

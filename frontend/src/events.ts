@@ -8,12 +8,19 @@ const FAULTS = "faults";
 /** What the log can be filtered by, besides single kinds. */
 export const GROUPS: readonly string[] = [FAULTS, ...isEventGroup.values];
 
+/** Seconds from the beginning of what an alarm is about to the moment it was raised. */
+function beganBefore(entry: LogEntry): number {
+  const ago = entry.type === "marker" ? 0 : entry.fields.began_s_ago;
+  return typeof ago === "number" ? ago : 0;
+}
+
 /** What of the log is marked on the load chart. */
 export function marksOf(log: readonly LogEntry[]): Mark[] {
   const marks: Mark[] = [];
-  for (const { kind, at } of log) {
+  for (const entry of log) {
+    const { kind, at } = entry;
     if (kind === "restarted") marks.push({ at, kind: "restart" });
-    else if (kind === "alarm_raised") marks.push({ at, kind: "alarm" });
+    else if (kind === "alarm_raised") marks.push({ at: at - beganBefore(entry), kind: "alarm" });
     else if (kind === "manual_start_asked") marks.push({ at, kind: "manual" });
   }
   return marks;

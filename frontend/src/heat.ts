@@ -51,7 +51,7 @@ function shades(ground: string, full: string): string[] {
 /** Bits of what a cell looks like. */
 const CHOSEN = 1;
 const KEPT = 2;
-const STALE = 4;
+const ACCUSED = 4;
 
 /** Whether a cell that looks so is solid to its edge and not beyond, so that another may be drawn right over it. */
 function covers(look: number | undefined): boolean {
@@ -104,9 +104,9 @@ export class HeatGrid {
           : Math.max(2, Math.round((cell * row.waiting) / row.load));
       const kept = shown(row.index);
       const chosen = marked.includes(row.index);
-      const stale = row.status === "stale";
+      const accused = row.status === "suspect" || row.status === "gone";
       const look =
-        (shade << 8) | (waits << 3) | (stale ? STALE : 0) | (kept ? KEPT : 0) | (chosen ? CHOSEN : 0);
+        (shade << 8) | (waits << 3) | (accused ? ACCUSED : 0) | (kept ? KEPT : 0) | (chosen ? CHOSEN : 0);
       const before = this.drawn[row.index];
       if (before === look) continue;
       this.drawn[row.index] = look;
@@ -114,7 +114,7 @@ export class HeatGrid {
       const y = Math.floor(row.index / columns) * (cell + GAP);
       if (!covers(before) || !covers(look)) ctx.clearRect(x - 1, y - 1, cell + 2, cell + 2);
       ctx.globalAlpha = kept ? 1 : 0.15;
-      this.drawCell(ctx, x, y, shade, waits, stale);
+      this.drawCell(ctx, x, y, shade, waits, accused);
       ctx.globalAlpha = 1;
       if (!chosen) continue;
       ctx.strokeStyle = this.colours.text;
@@ -123,14 +123,14 @@ export class HeatGrid {
     }
   }
 
-  /** Darker is more load; the part that waits fills from below; silence is a cross, never is a hollow cell. */
+  /** Darker is more load; the part that waits fills from below; suspect or gone is a cross, never is a hollow cell. */
   private drawCell(
     ctx: CanvasRenderingContext2D,
     x: number,
     y: number,
     shade: number,
     waits: number,
-    stale: boolean,
+    accused: boolean,
   ): void {
     const { colours } = this;
     const { cell } = this.layout;
@@ -146,7 +146,7 @@ export class HeatGrid {
       ctx.fillStyle = colours.waiting;
       ctx.fillRect(x, y + cell - waits, cell, waits);
     }
-    if (!stale) return;
+    if (!accused) return;
     ctx.strokeStyle = colours.text;
     ctx.lineWidth = 1.5;
     ctx.beginPath();

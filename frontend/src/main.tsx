@@ -41,5 +41,5 @@ effect(() => {
   const name = "DP coordinator";
   if (link.value.state === "lost") document.title = `Disconnected · ${name}`;
   else if (snapshot === null) document.title = name;
-  else document.title = `${snapshot.phase_word} · wave ${snapshot.current_wave} · ${name}`;
+  else document.title = `${snapshot.state} · wave ${snapshot.current_wave} · ${name}`;
 });

@@ -2,7 +2,7 @@
 import type { EngineColumnsMessage, SnapshotMessage } from "./types.gen";
 
 /** Columns that seldom change: states that were told the same share one list. */
-const SHARED = ["restarts", "stepping"] as const;
+const SHARED = ["restarts"] as const;
 type Shared = (typeof SHARED)[number];
 /** What is kept as it was told: a word for each rank, most of which have the same. */
 type Kept = "status";
@@ -85,7 +85,6 @@ export function noColumns(ranks: number): EngineColumnsMessage {
   return {
     ...unpacked(() => none),
     restarts: none.map(() => 0),
-    stepping: [],
     status: { most: "never", others: {} },
   };
 }

@@ -7,7 +7,7 @@ import type { Action, SnapshotMessage, StateHistory, WaveInfo } from "./types.ge
 /** Waves that are listed. */
 const WAVES = 20;
 
-/** all: the whole state; totals: those and the phase, of no rank anything; nothing: neither. */
+/** all: the whole state; totals: those and the state, of no rank anything; nothing: neither. */
 export type Known = "all" | "totals" | "nothing";
 
 export interface Past {
@@ -33,21 +33,28 @@ export function pastAt(moment: number, present: Live, timeline: Timeline): Past 
     return { live: { ...base, snapshot }, known: "all", at };
   }
   if (sample === null || like === null) return { live: base, known: "nothing", at: moment };
-  const { waiting, running, phase, current_wave, front_ends, engines_subscribed } = sample;
+  const { waiting, running, word, current_wave, front_ends, engines_subscribed } = sample;
   const snapshot: SnapshotMessage = {
     ...like,
     at,
-    phase,
-    phase_word: phase,
-    phase_text: "",
+    state: word,
+    state_text: "",
+    state_tone: "plain",
     current_wave,
     front_ends,
     engines_subscribed,
     data_age_s: 0,
-    phase_age_s: timeline.phaseAge(at),
-    asked_age_s: null,
-    engines_running: phase === "running",
-    totals: { waiting, running },
+    state_age_s: timeline.stateAge(at),
+    wave: {
+      number: current_wave,
+      asked_at: null,
+      announced_at: null,
+      joined: [],
+      confirmed_at: null,
+      confirmed_by: null,
+    },
+    engines_running: word === "running",
+    totals: { waiting, running, left_out: null },
     engines: noColumns(like.engine_count),
     ready: true,
     waves,
@@ -81,11 +88,11 @@ function actionsAt(moment: number, actions: readonly Action[]): Action[] {
     .map((action) => {
       const age_s = moment - action.asked_at;
       if (action.took_s !== null && action.took_s <= age_s) return { ...action, age_s };
-      const seen = action.seen.filter((rank) => rank.after_s <= age_s);
-      const followed = new Set(seen.map((rank) => rank.engine_index));
+      const joined = action.joined.filter((rank) => rank.after_s <= age_s);
+      const followed = new Set(joined.map((rank) => rank.engine_index));
       const silent = Array.from({ length: action.engine_count }, (_, i) => i).filter((i) => !followed.has(i));
-      const summary = `${seen.length} of ${action.engine_count} ranks seen stepping so far`;
-      return { ...action, age_s, seen, silent, state: "asked", collective: false, took_s: null, summary };
+      const summary = `${joined.length} of ${action.engine_count} ranks had joined by then`;
+      return { ...action, age_s, joined, silent, state: "asked", confirmed_by: null, took_s: null, summary };
     });
 }
 

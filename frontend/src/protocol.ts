@@ -28,7 +28,7 @@ function toMessage(x: unknown): StreamMessage | null {
 }
 
 /** Every column has a value for each rank. */
-function areEven({ stepping, ...columns }: EngineColumnsMessage): boolean {
+function areEven(columns: EngineColumnsMessage): boolean {
   const count = columns.restarts.length;
   return Object.values(columns).every((column) => !Array.isArray(column) || column.length === count);
 }

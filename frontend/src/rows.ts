@@ -5,7 +5,7 @@ export interface EngineRow {
   index: number;
   waiting: number | null;
   running: number | null;
-  /** waiting + running; null when never reported. */
+  /** waiting + running; null when never reported, and for a rank that is gone. */
   load: number | null;
   kvCacheUsage: number | null;
   step: number | null;
@@ -36,11 +36,12 @@ export function engineRows(
     const active = columns.running[index] ?? null;
     const reportedAge = columns.age_s[index] ?? null;
     const status = statuses[index] ?? "never";
+    const none = status === "gone" || (waiting === null && active === null);
     return {
       index,
       waiting,
       running: active,
-      load: waiting === null && active === null ? null : (waiting ?? 0) + (active ?? 0),
+      load: none ? null : (waiting ?? 0) + (active ?? 0),
       kvCacheUsage: columns.kv_cache_usage[index] ?? null,
       step: columns.step_counter[index] ?? null,
       wave: columns.current_wave[index] ?? null,

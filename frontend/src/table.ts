@@ -22,7 +22,16 @@ export interface Sort {
 }
 
 /** Worst first, so that one click brings trouble to the top. */
-const STATUS_ORDER = { stale: 0, unknown: 1, never: 2, fresh: 3 } as const;
+const STATUS_ORDER = {
+  gone: 0,
+  suspect: 1,
+  unknown: 2,
+  never: 3,
+  joining: 4,
+  quiet: 5,
+  working: 6,
+  idle: 7,
+} as const;
 
 const value = (row: EngineRow, key: SortKey): number | null =>
   key === "status" ? STATUS_ORDER[row.status] : row[key];
@@ -47,8 +56,7 @@ export function nextSort(sort: Sort, key: SortKey): Sort {
 }
 
 /**
- * Rows that a filter keeps: ranks ("3", "8-15"; any of those named) and the beginning of a status ("stale").
-
+ * Rows that a filter keeps: ranks ("3", "8-15"; any of those named) and the beginning of a status ("quiet").
  */
 export function filterRows(rows: readonly EngineRow[], text: string): EngineRow[] {
   const words = text

@@ -1,7 +1,7 @@
 // The last hour, as it was heard or fetched, in bounded memory: totals 10 times a second for the last minute and once a
 // second (the peaks) before; with some of them the state of every rank, as many as there is room for; and the waves.
 import { type PackedState, pack, RANK_BYTES, REST_BYTES } from "./packed";
-import type { History, Phase, SnapshotMessage, WaveInfo } from "./types.gen";
+import type { DeploymentState, History, SnapshotMessage, WaveInfo } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
@@ -20,7 +20,7 @@ interface Sample {
   at: number;
   waiting: number | null;
   running: number | null;
-  phase: Phase;
+  word: DeploymentState;
   current_wave: number;
   front_ends: number;
   engines_subscribed: number;
@@ -56,7 +56,7 @@ const isNeedless = (before: PackedState | undefined, after: PackedState | undefi
   after.at - before.at < intervals(before.rest.engine_count)[1] + NEAR_S;
 
 const sameState = (a: PackedState["rest"], b: PackedState["rest"]) =>
-  a.phase === b.phase &&
+  a.state === b.state &&
   a.current_wave === b.current_wave &&
   a.engines_subscribed === b.engines_subscribed &&
   a.alarms.length === b.alarms.length;
@@ -66,8 +66,9 @@ const isSameSecond = (a: Sample, b: { at: number }) => Math.floor(a.at) === Math
 const peak = (a: number | null, b: number | null) => (a === null ? b : b === null ? a : Math.max(a, b));
 
 function sampleOf(message: SnapshotMessage, state: PackedState | null): Sample {
-  const { at, totals, phase, current_wave, front_ends, engines_subscribed } = message;
-  return { at, ...totals, phase, current_wave, front_ends, engines_subscribed, state };
+  const { at, totals, state: word, current_wave, front_ends, engines_subscribed } = message;
+  const { waiting, running } = totals;
+  return { at, waiting, running, word, current_wave, front_ends, engines_subscribed, state };
 }
 
 /** Index of the last of an ascending list that is not beyond `wanted`; -1 when all are. */
@@ -149,7 +150,7 @@ export class Timeline {
 
   /** Adds the server's totals where this page has none of its own. */
   merge(history: History): void {
-    const { at, waiting, running, phase, current_wave, front_ends, engines_subscribed } = history;
+    const { at, waiting, running, state: words, current_wave, front_ends, engines_subscribed } = history;
     const added: Sample[] = [];
     at.forEach((moment, k) => {
       const near = this.samples[this.indexAt(moment + NEAR_S)];
@@ -158,7 +159,7 @@ export class Timeline {
         at: moment,
         waiting: waiting[k] ?? null,
         running: running[k] ?? null,
-        phase: phase[k] ?? "paused",
+        word: words[k] ?? "paused",
         current_wave: current_wave[k] ?? 0,
         front_ends: front_ends[k] ?? 0,
         engines_subscribed: engines_subscribed[k] ?? 0,
@@ -222,11 +223,11 @@ export class Timeline {
     return moment - state.at <= Math.max(GAP_S, 1.5 * coarse) ? state : null;
   }
 
-  /** For how many seconds the phase had been what it was at a moment, as far back as the samples go. */
-  phaseAge(moment: number): number {
+  /** For how many seconds the deployment's state had been what it was at a moment, as far back as the samples go. */
+  stateAge(moment: number): number {
     const last = this.indexAt(moment);
     let first = last;
-    while (first > 0 && this.samples[first - 1]?.phase === this.samples[last]?.phase) first -= 1;
+    while (first > 0 && this.samples[first - 1]?.word === this.samples[last]?.word) first -= 1;
     return moment - (this.samples[first]?.at ?? moment);
   }
 

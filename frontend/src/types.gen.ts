@@ -1,13 +1,13 @@
 // Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand.
 import { anything, dictionary, list, nullable, num, type Of, object, oneOf, optional, text, truth } from "./checks";
 
-export const PROTOCOL = 2;
+export const PROTOCOL = 3;
 
 /** How a manual start stands. */
-export const isActionState = oneOf("asked", "observed", "timed_out");
+export const isActionState = oneOf("asked", "cannot_tell", "observed", "timed_out");
 export type ActionState = Of<typeof isActionState>;
 
-/** A rank that was seen stepping, and how long after the ask. */
+/** A rank that joined by its own word, and how long after the ask. */
 export const isRankSeen = object({
   engine_index: num,
   after_s: num,
@@ -23,11 +23,12 @@ export const isAction = object({
   state: isActionState,
   asked_at: num,
   age_s: num,
-  seen: list(isRankSeen),
+  joined: list(isRankSeen),
+  /** Ranks of which nothing was seen. */
   silent: list(num),
-  /** True when something collective was the evidence: a finished step, or the wave's end, takes every rank. */
-  collective: truth,
-  /** Seconds from the ask until all ranks were seen, or until it timed out; null while waiting. */
+  /** What showed that all ranks step: a finished step, or the wave's end, takes every rank. */
+  confirmed_by: nullable(text),
+  /** Seconds from the ask until a step was confirmed, or until it was given up; null while waiting. */
   took_s: nullable(num),
   engine_count: num,
   /** The outcome in one sentence. */
@@ -36,7 +37,7 @@ export const isAction = object({
 export interface Action extends Of<typeof isAction> {}
 
 /** What can be wrong. At most one alarm of a kind stands at a time. */
-export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "front_end_gone", "journal_failed", "load_imbalance", "publication_late", "rank_silent", "recovery_under_way", "work_held_up");
+export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "engine_surplus", "front_end_gone", "journal_failed", "load_imbalance", "never_heard", "publication_late", "rank_silent", "recovery_under_way", "same_index", "work_held_up");
 export type AlarmKind = Of<typeof isAlarmKind>;
 
 /** How soon somebody should look. */
@@ -70,6 +71,10 @@ export const isAlarmPage = object({
 });
 export interface AlarmPage extends Of<typeof isAlarmPage> {}
 
+/** The coordinator's sockets, each with connections of its own. */
+export const isChannel = oneOf("back_output", "back_publish", "front_publish");
+export type Channel = Of<typeof isChannel>;
+
 /** One thing that health depends on. */
 export const isCheck = object({
   name: text,
@@ -77,6 +82,10 @@ export const isCheck = object({
   detail: text,
 });
 export interface Check extends Of<typeof isCheck> {}
+
+/** What the deployment does, as far as anything shows it. */
+export const isDeploymentState = oneOf("paused", "recovering", "running", "serving", "starting", "waiting");
+export type DeploymentState = Of<typeof isDeploymentState>;
 
 /** Where engines and front-ends connect: the addresses as bound (a TCP port 0 is replaced by the real one). */
 export const isEndpoints = object({
@@ -86,9 +95,25 @@ export const isEndpoints = object({
 });
 export interface Endpoints extends Of<typeof isEndpoints> {}
 
-/** What is to be thought of a rank, from its reports and from what the engines were asked to do. */
-export const isEngineStatus = oneOf("fresh", "never", "stale");
+/** What a rank does, as far as anything shows it. */
+export const isEngineStatus = oneOf("gone", "idle", "joining", "never", "quiet", "suspect", "working");
 export type EngineStatus = Of<typeof isEngineStatus>;
+
+/** Where a rank is: its connection, or the one that it had. */
+export const isEnginePeer = object({
+  /** `10.0.0.7:51234`, or `ipc`. */
+  address: text,
+  /** Its IP address; empty for ipc, which is this machine. */
+  host: text,
+  pid: nullable(num),
+  /** Its process's title, where that can be read. */
+  title: text,
+  connected_at: num,
+  ended_at: nullable(num),
+  /** How the connection ended. */
+  why: nullable(text),
+});
+export interface EnginePeer extends Of<typeof isEnginePeer> {}
 
 /** One data-parallel rank. `age_s` is seconds since its last report. */
 export const isEngine = object({
@@ -101,8 +126,10 @@ export const isEngine = object({
   age_s: nullable(num),
   status: isEngineStatus,
   restarts: num,
-  /** Seen stepping in the wave that is open. */
-  stepping: truth,
+  /** The status in a sentence; on the stream it is left out. */
+  status_text: optional(text),
+  /** Null where no connection is known to be this rank's; on the stream it is left out. */
+  peer: optional(nullable(isEnginePeer)),
 });
 export interface Engine extends Of<typeof isEngine> {}
 
@@ -125,8 +152,6 @@ export const isEngineColumnsMessage = object({
   age_s: list(nullable(num)),
   status: isStatuses,
   restarts: list(num),
-  /** Indexes (not a column) of ranks seen stepping in the open wave. */
-  stepping: list(num),
 });
 export interface EngineColumnsMessage extends Of<typeof isEngineColumnsMessage> {}
 
@@ -214,7 +239,7 @@ export interface Playback extends Of<typeof isPlayback> {}
 /** First message: who is speaking, and what `?since=` meant. */
 export const isHello = object({
   type: oneOf("hello"),
-  /** 2. A page built for another number asks for a reload. */
+  /** 3. A page built for another number asks for a reload. */
   protocol: num,
   version: text,
   /** When the coordinator started: a change of it means that event numbers start again. */
@@ -229,15 +254,11 @@ export const isHello = object({
 });
 export interface Hello extends Of<typeof isHello> {}
 
-/** What the engines do, as far as it was asked and observed. */
-export const isPhase = oneOf("paused", "running", "starting");
-export type Phase = Of<typeof isPhase>;
-
 /** `GET /api/v1/history`: columns, oldest first; null totals where nothing had been reported. */
 export const isHistory = object({
   at: list(num),
   current_wave: list(num),
-  phase: list(isPhase),
+  state: list(isDeploymentState),
   waiting: list(nullable(num)),
   running: list(nullable(num)),
   front_ends: list(num),
@@ -263,9 +284,37 @@ export const isNotice = object({
 });
 export interface Notice extends Of<typeof isNotice> {}
 
-/** The phase as it is shown. A coordinator that came back calls the engines paused until it knows better. */
-export const isPhaseWord = oneOf("paused", "recovering", "running", "starting");
-export type PhaseWord = Of<typeof isPhaseWord>;
+/** What is at the other end of a connection. */
+export const isPeerKind = oneOf("engine", "front-end", "tap", "unknown");
+export type PeerKind = Of<typeof isPeerKind>;
+
+/** A connection to one of the coordinator's sockets. */
+export const isPeer = object({
+  /** `10.0.0.7:51234`, or `ipc`. */
+  address: text,
+  /** Its IP address; empty for ipc, which is this machine. */
+  host: text,
+  pid: nullable(num),
+  /** Its process's title, where that can be read. */
+  title: text,
+  connected_at: num,
+  ended_at: nullable(num),
+  /** How the connection ended. */
+  why: nullable(text),
+  socket: isChannel,
+  kind: isPeerKind,
+  /** The rank that it is, where that is known. */
+  engine: nullable(num),
+});
+export interface Peer extends Of<typeof isPeer> {}
+
+/** `GET /api/v1/peers`: the connections that there are, oldest first, and those of ranks that are gone. */
+export const isPeerPage = object({
+  /** Counts up with every change; `peers_version` of the state says when to ask again. */
+  version: num,
+  peers: list(isPeer),
+});
+export interface PeerPage extends Of<typeof isPeerPage> {}
 
 /** Body of `POST /api/v1/view`: what is to change; null leaves it as it is. */
 export const isPlay = object({
@@ -313,10 +362,27 @@ export const isSession = object({
 });
 export interface Session extends Of<typeof isSession> {}
 
-/** Sums over the engines that have reported; null when none has. */
+/** What shows that the open wave runs. While none is open: the next one's number, and nulls. */
+export const isWaveEvidence = object({
+  number: num,
+  /** When START was first broadcast for it. */
+  asked_at: nullable(num),
+  /** When front-ends were told that it runs. */
+  announced_at: nullable(num),
+  /** Ranks that are in it by their own word: start_wave, or a report of requests running in it. */
+  joined: list(num),
+  confirmed_at: nullable(num),
+  /** What showed that all ranks step: a step that one of them has behind it takes all. */
+  confirmed_by: nullable(text),
+});
+export interface WaveEvidence extends Of<typeof isWaveEvidence> {}
+
+/** Sums over the engines that have reported and are not gone; null when none has. */
 export const isTotals = object({
   waiting: nullable(num),
   running: nullable(num),
+  /** What gone ranks had, which is not in the sums: `64 at rank 3, gone`. */
+  left_out: nullable(text),
 });
 export interface Totals extends Of<typeof isTotals> {}
 
@@ -338,6 +404,8 @@ export const isWaveInfo = object({
   completed: truth,
   peak_waiting: num,
   peak_running: num,
+  /** Something showed that all ranks stepped in it. */
+  confirmed: truth,
 });
 export interface WaveInfo extends Of<typeof isWaveInfo> {}
 
@@ -345,15 +413,16 @@ export interface WaveInfo extends Of<typeof isWaveInfo> {}
 export const isSnapshotMessage = object({
   type: oneOf("snapshot"),
   current_wave: num,
+  /** What front-ends are told. */
   engines_running: truth,
-  phase: isPhase,
-  phase_word: isPhaseWord,
-  /** The phase in a sentence, with what was asked apart from what was seen. */
-  phase_text: text,
-  /** Seconds since the phase last changed. */
-  phase_age_s: num,
-  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
-  asked_age_s: nullable(num),
+  state: isDeploymentState,
+  /** The same in a sentence, with what was asked apart from what was seen. */
+  state_text: text,
+  /** How it should look: as the worst alarm; good only where something confirms it. */
+  state_tone: isTone,
+  /** Seconds since the state last changed. */
+  state_age_s: num,
+  wave: isWaveEvidence,
   /** Every expected engine has subscribed and READY was sent. */
   ready: truth,
   engine_count: num,
@@ -362,8 +431,10 @@ export const isSnapshotMessage = object({
   totals: isTotals,
   /** How often this coordinator came back; 0 in its first incarnation. */
   restarts: num,
-  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  /** Null unless it came back while engines were alive. While they rejoin, `engines_running` says what the coordinator tells front-ends, not what the engines do. */
   recovery: nullable(isRecovery),
+  /** Counts up whenever somebody connects, is identified, or goes. */
+  peers_version: num,
   engines: isEngineColumnsMessage,
   notices: list(isNotice),
   /** All that stand, critical ones first. */
@@ -394,15 +465,16 @@ export interface StartWave extends Of<typeof isStartWave> {}
 /** `GET /api/v1/state`. */
 export const isState = object({
   current_wave: num,
+  /** What front-ends are told. */
   engines_running: truth,
-  phase: isPhase,
-  phase_word: isPhaseWord,
-  /** The phase in a sentence, with what was asked apart from what was seen. */
-  phase_text: text,
-  /** Seconds since the phase last changed. */
-  phase_age_s: num,
-  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
-  asked_age_s: nullable(num),
+  state: isDeploymentState,
+  /** The same in a sentence, with what was asked apart from what was seen. */
+  state_text: text,
+  /** How it should look: as the worst alarm; good only where something confirms it. */
+  state_tone: isTone,
+  /** Seconds since the state last changed. */
+  state_age_s: num,
+  wave: isWaveEvidence,
   /** Every expected engine has subscribed and READY was sent. */
   ready: truth,
   engine_count: num,
@@ -411,10 +483,10 @@ export const isState = object({
   totals: isTotals,
   /** How often this coordinator came back; 0 in its first incarnation. */
   restarts: num,
-  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  /** Null unless it came back while engines were alive. While they rejoin, `engines_running` says what the coordinator tells front-ends, not what the engines do. */
   recovery: nullable(isRecovery),
-  /** Ranks seen stepping in the open wave. */
-  stepping: list(num),
+  /** Counts up whenever somebody connects, is identified, or goes. */
+  peers_version: num,
   engines: list(isEngine),
   dialect: text,
   wave_coordination: truth,
@@ -437,15 +509,16 @@ export interface State extends Of<typeof isState> {}
 /** What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places. */
 export const isStateAt = object({
   current_wave: num,
+  /** What front-ends are told. */
   engines_running: truth,
-  phase: isPhase,
-  phase_word: isPhaseWord,
-  /** The phase in a sentence, with what was asked apart from what was seen. */
-  phase_text: text,
-  /** Seconds since the phase last changed. */
-  phase_age_s: num,
-  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
-  asked_age_s: nullable(num),
+  state: isDeploymentState,
+  /** The same in a sentence, with what was asked apart from what was seen. */
+  state_text: text,
+  /** How it should look: as the worst alarm; good only where something confirms it. */
+  state_tone: isTone,
+  /** Seconds since the state last changed. */
+  state_age_s: num,
+  wave: isWaveEvidence,
   /** Every expected engine has subscribed and READY was sent. */
   ready: truth,
   engine_count: num,
@@ -454,8 +527,10 @@ export const isStateAt = object({
   totals: isTotals,
   /** How often this coordinator came back; 0 in its first incarnation. */
   restarts: num,
-  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  /** Null unless it came back while engines were alive. While they rejoin, `engines_running` says what the coordinator tells front-ends, not what the engines do. */
   recovery: nullable(isRecovery),
+  /** Counts up whenever somebody connects, is identified, or goes. */
+  peers_version: num,
   engines: isEngineColumnsMessage,
   notices: list(isNotice),
   /** All that stand, critical ones first. */

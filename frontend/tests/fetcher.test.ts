@@ -148,21 +148,21 @@ describe("a timeline that is filled", () => {
   });
 
   it("has manual starts as far as they had been followed", () => {
-    const seen = [
+    const joined = [
       { engine_index: 1, after_s: 0.5 },
       { engine_index: 0, after_s: 3 },
     ];
-    const made = action({
-      asked_at: BEGIN + 2,
-      state: "observed",
-      took_s: 3,
-      seen,
-      silent: [],
-      engine_count: 2,
-    });
+    const done = { took_s: 3, joined, silent: [], engine_count: 2 };
+    const made = action({ asked_at: BEGIN + 2, state: "observed", ...done });
     const all = asMessages(history(BEGIN, 10), { ...like, actions: [made] }).map(({ actions }) => actions[0]);
     expect(all[1]).toBeUndefined();
-    expect(all[4]).toMatchObject({ state: "asked", age_s: 2, silent: [0], seen: [seen[0]], took_s: null });
+    expect(all[4]).toMatchObject({
+      state: "asked",
+      age_s: 2,
+      silent: [0],
+      joined: [joined[0]],
+      took_s: null,
+    });
     expect(all[5]).toMatchObject({ state: "observed", took_s: 3, silent: [] });
   });
 });

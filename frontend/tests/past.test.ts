@@ -17,7 +17,7 @@ function state(at: number, running: number, over: Partial<SnapshotMessage> = {})
     kv_cache_usage: [null, 0.25],
     age_s: [null, 0.5],
   };
-  return snapshot({ at, engines, totals: { waiting: 2, running }, ...over });
+  return snapshot({ at, engines, totals: { waiting: 2, running, left_out: null }, ...over });
 }
 
 describe("the state of every rank", () => {
@@ -74,7 +74,7 @@ describe("a moment of the past", () => {
   timeline.merge({
     at: Array.from({ length: 10 }, (_, i) => at(i)),
     current_wave: Array.from({ length: 10 }, (_, i) => (i < 5 ? 1 : 2)),
-    phase: Array.from({ length: 10 }, (_, i) => (i < 6 ? "paused" : "running")),
+    state: Array.from({ length: 10 }, (_, i) => (i < 6 ? "paused" : "running")),
     waiting: Array.from({ length: 10 }, () => 0),
     running: Array.from({ length: 10 }, (_, i) => i),
     front_ends: Array.from({ length: 10 }, () => 3),
@@ -107,9 +107,9 @@ describe("a moment of the past", () => {
   it("has totals, phase and waves but no ranks where only the server knows it", () => {
     const { live, known } = pastAt(at(8), present, timeline);
     expect(known).toBe("totals");
-    expect(live.snapshot?.totals).toEqual({ waiting: 0, running: 8 });
-    expect(live.snapshot?.phase).toBe("running");
-    expect(live.snapshot?.phase_age_s).toBe(2);
+    expect(live.snapshot?.totals).toEqual({ waiting: 0, running: 8, left_out: null });
+    expect(live.snapshot?.state).toBe("running");
+    expect(live.snapshot?.state_age_s).toBe(2);
     expect(live.snapshot?.front_ends).toBe(3);
     expect(live.snapshot?.engines.running).toEqual([null, null]);
     expect(live.snapshot?.alarms).toEqual([]);

@@ -18,10 +18,11 @@ describe("parsing", () => {
       completed: false,
       peak_waiting: 0,
       peak_running: 0,
+      confirmed: true,
     } as const;
     for (const message of [
       hello(),
-      snapshot({ actions: [action({ seen: [{ engine_index: 0, after_s: 0.1 }] })], waves: [wave] }),
+      snapshot({ actions: [action({ joined: [{ engine_index: 0, after_s: 0.1 }] })], waves: [wave] }),
       event(1),
       { type: "gap", first: 1, last: 2 },
     ]) {
@@ -35,7 +36,7 @@ describe("parsing", () => {
   });
 
   it("takes nulls for what was never reported, and fields it does not know", () => {
-    const message = snapshot({ totals: { waiting: null, running: null } });
+    const message = snapshot({ totals: { waiting: null, running: null, left_out: null } });
     message.engines.waiting = [null, null];
     expect(parse({ ...message, added_later: [1] })).not.toBeNull();
   });
@@ -64,7 +65,7 @@ describe("what is no message", () => {
       "an event whose fields are a list",
       '{"type":"event","seq":1,"at":1,"kind":"x","group":"waves","tone":"good","text":"x","fields":[]}',
     ],
-    ["a hello without numbers", '{"type":"hello","protocol":2}'],
+    ["a hello without numbers", '{"type":"hello","protocol":3}'],
     ["a gap without end", '{"type":"gap","first":1}'],
     ["an empty snapshot", '{"type":"snapshot"}'],
   ])("refuses %s", (_, text) => {
@@ -78,23 +79,23 @@ describe("what is no message", () => {
 
   it("refuses snapshots that would break a panel", () => {
     const broken: Record<string, unknown>[] = [
-      { phase: "sleeping" },
+      { state: "sleeping" },
       { waves: null },
       { waves: [{}] },
       { actions: [{}] },
       { alarms: [{}] },
       { alarms: undefined },
       { recording: { name: 3 } },
-      { totals: { waiting: "3", running: 0 } },
+      { totals: { waiting: "3", running: 0, left_out: null } },
       { engines: {} },
       { endpoints: {} },
       { restarts: null },
       { recovery: undefined },
       { recovery: { phase: "rejoining" } },
       { engines: { ...snapshot().engines, waiting: [0] } },
-      { engines: { ...snapshot().engines, status: "fresh" } },
+      { engines: { ...snapshot().engines, status: "working" } },
       { notices: [{ kind: "starting" }] },
-      { phase_word: 3 },
+      { state_tone: 3 },
     ];
     for (const over of broken) expect(parse({ ...snapshot(), ...over })).toBeNull();
   });

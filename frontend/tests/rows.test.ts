@@ -5,17 +5,26 @@ import { snapshot } from "./build";
 describe("rows", () => {
   it("have the status that the coordinator says, and ages that grow by themselves", () => {
     const message = snapshot({}, 4);
-    message.engines.status = { most: "fresh", others: { stale: [2], never: [3] } };
+    message.engines.status = { most: "working", others: { quiet: [2], never: [3] } };
     message.engines.age_s = [0.1, 0.1, 7, null];
     const rows = engineRows(message, 1000, 61_000, true);
-    expect(rows.map((row) => row.status)).toEqual(["fresh", "fresh", "stale", "never"]);
+    expect(rows.map((row) => row.status)).toEqual(["working", "working", "quiet", "never"]);
     expect(rows.map((row) => row.age)).toEqual([60.1, 60.1, 67, null]);
+  });
+
+  it("count nothing that a gone rank had", () => {
+    const message = snapshot({}, 3);
+    message.engines.running = [8, 8, 64];
+    message.engines.status = { most: "working", others: { gone: [2] } };
+    const rows = engineRows(message, 0, 0, true);
+    expect(rows.map((row) => row.load)).toEqual([8, 8, null]);
+    expect(meanLoad(rows)).toBe(8);
   });
 
   it("are not broken by a status that nobody knows", () => {
     const message = snapshot();
-    message.engines.status.others = { asleep: [1], stale: [99] };
-    expect(engineRows(message, 0, 0, true).map((row) => row.status)).toEqual(["fresh", "fresh"]);
+    message.engines.status.others = { asleep: [1], quiet: [99] };
+    expect(engineRows(message, 0, 0, true).map((row) => row.status)).toEqual(["working", "working"]);
   });
 
   it("keep never apart from zero", () => {
@@ -25,7 +34,7 @@ describe("rows", () => {
     message.engines.age_s[1] = null;
     message.engines.status.others = { never: [1] };
     const [zero, never] = engineRows(message, 0, 0, true);
-    expect(zero).toMatchObject({ waiting: 0, running: 1, load: 1, status: "fresh" });
+    expect(zero).toMatchObject({ waiting: 0, running: 1, load: 1, status: "working" });
     expect(never).toMatchObject({ waiting: null, running: null, load: null, age: null, status: "never" });
   });
 

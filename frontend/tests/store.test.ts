@@ -111,7 +111,7 @@ describe("the store at a new beginning", () => {
 
   it("is outdated under another protocol, and changes nothing else", () => {
     const before = applyAll(EMPTY, arrive(hello(), snapshot()));
-    const after = applyAll(before, arrive(hello({ protocol: 3 }), snapshot(), event(1)));
+    const after = applyAll(before, arrive(hello({ protocol: 9 }), snapshot(), event(1)));
     expect(after.log).toEqual([]);
     expect(after.outdated).toBe(true);
     expect(after.snapshot).toBe(before.snapshot);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { EngineRow } from "../src/rows";
 import { filterRows, nextSort, sortRows, windowOf } from "../src/table";
 
-const row = (index: number, load: number | null, status: EngineRow["status"] = "fresh"): EngineRow => ({
+const row = (index: number, load: number | null, status: EngineRow["status"] = "working"): EngineRow => ({
   index,
   waiting: 0,
   running: load,
@@ -15,7 +15,7 @@ const row = (index: number, load: number | null, status: EngineRow["status"] = "
   status,
 });
 
-const ROWS = [row(0, 3), row(1, null, "never"), row(2, 9, "stale"), row(3, 3), row(10, 1)];
+const ROWS = [row(0, 3), row(1, null, "never"), row(2, 9, "suspect"), row(3, 3), row(10, 1)];
 const order = (rows: EngineRow[]) => rows.map((r) => r.index);
 
 describe("sorting", () => {
@@ -43,8 +43,8 @@ it.each([
   ["1", [1]],
   ["2-10", [2, 3, 10]],
   ["0, 3", [0, 3]],
-  ["stale", [2]],
-  ["STA 0-5", [2]],
+  ["suspect", [2]],
+  ["SUS 0-5", [2]],
   ["nev", [1]],
   ["nothing", []],
   ["(", []],

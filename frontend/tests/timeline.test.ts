@@ -4,7 +4,7 @@ import type { History, WaveInfo } from "../src/types.gen";
 import { snapshot } from "./build";
 
 const load = (at: number, running: number | null, waves: WaveInfo[] = []) =>
-  snapshot({ at, totals: { waiting: 0, running }, waves });
+  snapshot({ at, totals: { waiting: 0, running, left_out: null }, waves });
 
 function server(over: Partial<History>): History {
   const n = over.at?.length ?? 0;
@@ -12,7 +12,7 @@ function server(over: Partial<History>): History {
   return {
     at: [],
     current_wave: fill(0),
-    phase: fill("paused" as const),
+    state: fill("paused" as const),
     waiting: fill(0),
     running: fill(0),
     front_ends: fill(1),
@@ -33,6 +33,7 @@ const wave = (number: number, asked_at: number, ended_at: number | null): WaveIn
   completed: ended_at !== null,
   peak_waiting: 0,
   peak_running: 0,
+  confirmed: true,
 });
 
 describe("totals", () => {
@@ -111,7 +112,7 @@ describe("totals and states of one moment", () => {
   const timeline = new Timeline();
   const many = snapshot({ engine_count: 1024 }, 1024);
   for (let i = 0; i <= 6000; i++) {
-    timeline.push({ ...many, at: 10_000 + i / 10, totals: { waiting: 0, running: i % 10 } });
+    timeline.push({ ...many, at: 10_000 + i / 10, totals: { waiting: 0, running: i % 10, left_out: null } });
   }
 
   it("are thinned apart: every second's peaks stay, and of so many ranks a state every five seconds", () => {

@@ -12,7 +12,7 @@ describe("the address", () => {
     const choices: Choices = {
       windowMin: 15,
       zoom: [1700000000.5, 1700000060],
-      filter: "8-15, stale & #",
+      filter: "8-15, quiet & #",
       sort: { key: "load", descending: true },
       rank: 1023,
       at: 1700000031.2,

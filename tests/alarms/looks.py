@@ -12,10 +12,10 @@ from dp_coordinator.alarms.detector import (
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import (
     EngineColumns,
-    Phase,
     Snapshot,
 )
 from dp_coordinator.options import AlarmOptions
+from dp_coordinator.words import DeploymentState
 from tests.core.driver import Driver
 
 IDLE = Driver(3).core.snapshot(0.0)
@@ -38,12 +38,12 @@ def engines(loads: list[tuple[int | None, int | None]], **columns: Any) -> Engin
 
 def snapshot(*loads: tuple[int | None, int | None], columns: dict[str, Any] | None = None, **changes: Any) -> Snapshot:
     of_engines = engines(list(loads), **columns or {})
-    given = {"waiting": 0, "running": 0, "front_ends": 0, "phase_since": 100.0} | changes
+    given = {"waiting": 0, "running": 0, "front_ends": 0, "state_since": 100.0} | changes
     return replace(IDLE, engines=of_engines, engine_count=len(loads), engines_subscribed=len(loads), **given)
 
 
 def running(*loads: tuple[int | None, int | None], columns: dict[str, Any] | None = None, **changes: Any) -> Snapshot:
-    return snapshot(*loads, columns=columns, phase=Phase.RUNNING, engines_running=True, **changes)
+    return snapshot(*loads, columns=columns, state=DeploymentState.RUNNING, engines_running=True, **changes)
 
 
 class Looks:

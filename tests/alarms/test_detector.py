@@ -35,7 +35,7 @@ def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step() 
     alarm = patient.wait(1)["asked_not_stepping"]
     assert (alarm.engines, alarm.severity) == ((0, 2, 3), Severity.CRITICAL)
     assert alarm.since == pytest.approx(0.05)
-    assert alarm.title == "Ranks 0, 2 and 3 not seen stepping in wave 0, which was asked for"
+    assert alarm.title == "Ranks 0, 2 and 3 not seen to join wave 0, which was asked for"
     patient.driver.report(1, 0, 1)  # a forward pass takes all ranks
     assert not patient.wait(0.25)
     assert not patient.wait(25), "one long request: nothing to report until it ends"
@@ -59,7 +59,7 @@ def test_a_start_that_was_given_up_is_forgotten_after_a_while() -> None:
     patient = MonitoredCore()
     patient.driver.feed(ManualStartRequested("r", "me"))
     assert patient.wait(12)["asked_not_stepping"].engines == (0, 1, 2, 3)
-    assert patient.driver.core.snapshot(patient.now).phase.value == "paused"
+    assert patient.driver.core.snapshot(patient.now).state.value == "paused"
     assert not patient.wait(UNANSWERED_SHOWN)
 
 

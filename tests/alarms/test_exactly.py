@@ -14,8 +14,6 @@ import pytest
 from dp_coordinator.alarms.detector import (
     BAD_FRAMES_QUIET,
     DEAF_AFTER,
-    FAR_MORE,
-    FRESH_LOAD,
     FRONT_END_FORGOTTEN,
     HELD_UP_AFTER,
     LATE_WITHIN,
@@ -24,17 +22,18 @@ from dp_coordinator.alarms.detector import (
     AlarmDetector,
     Observation,
 )
+from dp_coordinator.alarms.imbalance import FAR_MORE, FRESH_LOAD
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import (
-    Phase,
     RecoveryPhase,
     RecoveryState,
     Snapshot,
     Wave,
     WaveCause,
+    WaveEvidence,
 )
 from dp_coordinator.options import AlarmOptions
-from dp_coordinator.words import AlarmKind, Severity
+from dp_coordinator.words import AlarmKind, DeploymentState, Severity
 from tests.alarms.looks import Looks, kinds, running, snapshot
 
 OPEN = Wave(0, WaveCause.ENGINE, 1, 100.0, 100.0, None, False, 0, 0)
@@ -42,42 +41,28 @@ OPEN = Wave(0, WaveCause.ENGINE, 1, 100.0, 100.0, None, False, 0, 0)
 
 # -- asked, not stepping -----------------------------------------------------------------------------------------------
 
-ASKED: dict[str, Any] = {"waves": (OPEN,), "phase": Phase.STARTING, "asked_at": 100.0}
+ASKED: dict[str, Any] = {"waves": (OPEN,), "state": DeploymentState.STARTING, "wave": WaveEvidence(0, 100.0, 100.0)}
 
 
 def test_a_start_is_followed_within_five_seconds() -> None:
-    seen = snapshot((0, 0), (1, 0), (0, 0), **ASKED, stepping=(1,))
+    seen = snapshot((0, 0), (1, 0), (0, 0), **ASKED | {"wave": WaveEvidence(0, 100.0, 100.0, (1,))})
     looks = Looks(seen)
     assert looks.until(seen, 104.0) == []
     (alarm,) = looks.until(seen, 105.0)
-    title = "Ranks 0 and 2 not seen stepping in wave 0, which was asked for"
+    title = "Ranks 0 and 2 not seen to join wave 0, which was asked for"
     kind = AlarmKind.ASKED_NOT_STEPPING
     assert alarm == Alarm(kind, Severity.CRITICAL, 100.0, title, (0, 2), {"wave": 0})
 
 
-@pytest.mark.parametrize(
-    ("columns", "stepped"),
-    [
-        ({"step_counter": (0, 1, 0)}, True),
-        ({"step_counter": (None, None, None)}, False),
-        ({"step_counter": (0, 1, 0), "reported_at": (None, 100.0, None)}, True),
-        ({"step_counter": (0, 1, 0), "reported_at": (100.0, 99.0, 100.0)}, False),
-        ({"step_counter": (0, 1, 0), "current_wave": (None, None, None)}, True),
-    ],
-)
-def test_what_shows_a_step_in_wave_0(columns: dict[str, Any], stepped: bool) -> None:
-    seen = snapshot((0, 0), (0, 0), (0, 0), columns=columns, **ASKED)
-    assert (Looks(seen).until(seen, 110.0) == []) is stepped
-
-
-@pytest.mark.parametrize(("own", "stepped"), [((4, 5, 4), True), ((4, 4, 4), False), ((None, None, None), False)])
-def test_a_step_counts_in_its_own_wave(own: tuple[int | None, ...], stepped: bool) -> None:
-    columns = {"step_counter": (9, 9, 9), "current_wave": own}
-    seen = snapshot((0, 0), (0, 1), (0, 0), columns=columns, **ASKED | {"waves": (replace(OPEN, number=5),)})
-    alarms = Looks(seen).until(seen, 110.0)
-    assert (alarms == []) is stepped
-    if alarms:
-        assert alarms[0].counts == {"wave": 5}
+@pytest.mark.parametrize("number", [0, 5])
+def test_a_wave_in_which_ranks_work_was_followed(number: int) -> None:
+    """What shows that is the core's to judge: tests/core/test_start.py."""
+    changes = ASKED | {"waves": (replace(OPEN, number=number),), "wave": WaveEvidence(number, 100.0, 100.0)}
+    seen = snapshot((0, 0), (0, 0), (0, 0), **changes)
+    (alarm,) = Looks(seen).until(seen, 110.0)
+    assert alarm.counts == {"wave": number}
+    seen = replace(seen, state=DeploymentState.RUNNING)
+    assert Looks(seen).until(seen, 110.0) == []
 
 
 def test_a_wave_of_one_that_never_reported_is_its_first() -> None:
@@ -88,7 +73,7 @@ def test_a_wave_of_one_that_never_reported_is_its_first() -> None:
 
 def test_a_start_that_was_given_up_counts_for_half_a_minute() -> None:
     given_up = replace(OPEN, started_at=None, ended_at=110.0)
-    seen = snapshot((0, 0), (0, 0), (0, 0), waves=(given_up,), stepping=(0, 1, 2))
+    seen = snapshot((0, 0), (0, 0), (0, 0), waves=(given_up,), wave=WaveEvidence(1, joined=(0, 1, 2)))
     looks = Looks(seen)
     (alarm,) = looks.until(seen, 110.0 + UNANSWERED_SHOWN)
     assert alarm.engines == (0, 1, 2), "what was seen stepping was in another wave"
@@ -123,7 +108,7 @@ def test_all_ranks_may_be_silent_for_as_long_as_their_requests_together_allow() 
 
 
 def test_silence_counts_from_when_the_wave_runs() -> None:
-    seen = running((0, 16), (0, 0), columns={"reported_at": (50.0, None)}, phase_since=110.0)
+    seen = running((0, 16), (0, 0), columns={"reported_at": (50.0, 50.0)}, state_since=110.0)
     looks = Looks(seen)
     assert looks.until(seen, 139.0) == []
     assert [alarm.since for alarm in looks.until(seen, 140.0)] == [110.0]
@@ -144,7 +129,7 @@ def test_silence_counts_from_when_somebody_listened(gap: float) -> None:
 
 
 def test_what_was_reported_before_the_wave_is_not_the_last_word_of_it() -> None:
-    seen = running((0, 8), (0, 0), columns={"reported_at": (50.0, 50.0)}, phase_since=110.0)
+    seen = running((0, 8), (0, 0), columns={"reported_at": (50.0, 50.0)}, state_since=110.0)
     looks = Looks(seen)
     assert looks.until(seen, 169.0) == []
     assert kinds(looks.until(seen, 170.0)) == ["rank_silent"]
@@ -165,7 +150,9 @@ def test_work_may_be_held_up_for_five_seconds() -> None:
 def heavy(*loads: int, reported: tuple[float | None, ...] | None = None) -> Snapshot:
     """Ranks that run so many requests, of dense engines: nothing but their load matters."""
     columns = {"reported_at": reported} if reported else {}
-    return snapshot(*((0, load) for load in loads), columns=columns, wave_coordination=False)
+    return snapshot(
+        *((0, load) for load in loads), columns=columns, wave_coordination=False, state=DeploymentState.SERVING
+    )
 
 
 def weigh(detector_looks: Looks, until: float, *loads: int) -> list[Alarm]:
@@ -314,7 +301,10 @@ def test_what_the_others_say() -> None:
         return found
 
     gone = replace(STILL, engines_subscribed=1, front_ends=2)
-    title, counts = "Engines gone: 1 of 2 are subscribed", {"subscribed": 1, "expected": 2}
+    title, counts = (
+        "Engine gone: 1 of 2 are subscribed; which one it is cannot be told",
+        {"subscribed": 1, "expected": 2},
+    )
     assert alarm(gone) == Alarm(AlarmKind.ENGINE_GONE, Severity.CRITICAL, 101.0, title, (), counts)
     fewer = replace(STILL, front_ends=1)
     title, counts = "Front-ends gone: 1 of 2 are subscribed", {"subscribed": 1, "before": 2}

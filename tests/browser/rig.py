@@ -46,7 +46,7 @@ class Stack:
     """A coordinator with `engine_count` engines that are connected one by one."""
 
     def __init__(self, engine_count: int, **options: Any) -> None:
-        self.coordinator = DPCoordinator(engine_count, **({"stale_after_s": 1.0} | options))
+        self.coordinator = DPCoordinator(engine_count, **options)
         self.engine_count = engine_count
         self.engines: list[EngineClient] = []
         self.front_ends: list[FrontendClient] = []

@@ -82,7 +82,7 @@ def test_scrubbing_leads_the_whole_page_through_the_past(browser: Browser) -> No
         held = made.rest("history?window_s=60")
         made.complete(0)
         phase(tab, "PAUSED")
-        assert held["phase"][-1] == "running"
+        assert held["state"][-1] == "running"
         tab.goto(f"{made.url}/#at={held['at'][-1] + 0.01:.3f}")
         phase(tab, "RUNNING")
         expect(tab.locator(".banner-past")).to_contain_text("PAUSED VIEW")
@@ -103,7 +103,7 @@ def kept(made: Stack, name: str) -> float:
         for _ in received(stream):
             told = made.rest(f"history/states?at={time.time()}")
             for at, state in zip(told["at"], told["states"], strict=True):
-                if state["phase"] == name:
+                if state["state"] == name:
                     return float(at)
     raise AssertionError
 

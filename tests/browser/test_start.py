@@ -25,17 +25,17 @@ def test_what_was_observed_is_told(browser: Browser) -> None:
         dialog.get_by_label("Reason").fill("two requests wait")
         dialog.get_by_role("button", name="Start wave").click()
         outcome = tab.get_by_test_id("outcome")
-        expect(outcome).to_contain_text("no rank seen stepping yet")
+        expect(outcome).to_contain_text("no rank has joined yet")
         for engine in made.engines:
             assert engine.receive_start(timeout=10) == StartWave(0, None)
         made.engines[2].report_stats(waiting=0, running=1, step_counter=0, current_wave=0)
-        expect(outcome).to_contain_text("1 of 4 ranks seen stepping")
+        expect(outcome).to_contain_text("1 of 4 ranks joined")
         made.complete(0)
-        expect(outcome).to_contain_text("4 of 4 ranks stepping after")
+        expect(outcome).to_contain_text("all 4 ranks step")
         assert_accessible(tab)
         tab.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
-        expect(tab.locator("#waves")).to_contain_text("4 of 4 ranks stepping after")
+        expect(tab.locator("#waves")).to_contain_text("all 4 ranks step")
         expect(tab.locator("#log")).to_contain_text('Manual start of wave 0 asked "two requests wait"')
 
 
@@ -54,14 +54,14 @@ def test_who_was_silent_is_told(browser: Browser) -> None:
     with stack(3, manual_start_timeout=2.0) as made, page(browser, made.url) as tab:
         ask(tab, "nobody is there")
         outcome = tab.get_by_test_id("outcome")
-        expect(outcome).to_contain_text("no rank was seen stepping (0 of 3)")
+        expect(outcome).to_contain_text("these engines report nothing")
         tab.get_by_role("dialog").get_by_role("button", name="Close").click()
         made.engines[0].report_stats(waiting=0, running=1, step_counter=0, current_wave=0)
         made.engines[0].receive_start(timeout=10)  # of the first one
         ask(tab, "rank 0 hears it")
         made.engines[0].receive_start(timeout=10)
         made.engines[0].report_stats(waiting=1, running=1, step_counter=0, current_wave=0)
-        expect(outcome).to_contain_text("ranks 1 and 2 were not seen stepping (1 of 3)")
+        expect(outcome).to_contain_text("joined by rank 0 (1 of 3)")
 
 
 def test_a_refusal_is_shown_with_its_reason_and_can_be_repaired(browser: Browser) -> None:

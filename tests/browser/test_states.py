@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Browser, expect
 
 from tests.browser.rig import PHONE, assert_accessible, eventually, page, phase, rank, stack, stat
@@ -30,10 +32,10 @@ def test_never_reported_is_never_and_not_zero(browser: Browser) -> None:
     with stack() as made, page(browser, made.url) as tab:
         expect(stat(tab, "Waiting")).to_have_text("—")
         expect(rank(tab, 1)).to_contain_text("never")
-        expect(rank(tab, 1)).not_to_contain_text("fresh")
+        expect(rank(tab, 1)).not_to_contain_text("working")
         made.engines[0].report_stats(waiting=0, running=0)
         expect(rank(tab, 0).locator(".col-waiting")).to_have_text("0")
-        expect(rank(tab, 0).locator(".col-status")).to_have_text("fresh")
+        expect(rank(tab, 0).locator(".col-status")).to_have_text("idle")
         expect(rank(tab, 1).locator(".col-waiting")).to_have_text("—")
         expect(rank(tab, 1).locator(".col-age")).to_have_text("—")
         expect(stat(tab, "Waiting")).to_have_text("0")
@@ -68,23 +70,40 @@ def test_a_wave_is_shown_as_it_happens(browser: Browser) -> None:
         expect(log.last).to_contain_text("Coordinator started")
 
 
-def test_a_rank_that_falls_silent_turns_stale_before_the_viewer_s_eyes(browser: Browser) -> None:
+def test_a_rank_with_nothing_new_is_quiet_and_nothing_is_amber(browser: Browser) -> None:
     with stack() as made, page(browser, made.url) as tab:
         made.run(0)
         phase(tab, "RUNNING")
         silent = rank(tab, 1).locator(".col-status")
-        expect(silent).to_have_text("fresh")
+        expect(silent).to_have_text("working")
         step = iter(range(2, 1000))
 
         def go_on() -> None:
             made.engines[0].report_stats(waiting=2, running=1, step_counter=next(step), current_wave=0)
 
-        eventually(lambda: expect(silent).to_have_text("stale", timeout=200), go_on)
-        expect(rank(tab, 0).locator(".col-status")).to_have_text("fresh")
-        expect(silent.locator("svg.icon-stale")).to_be_visible()
-        expect(tab.locator("#engines")).to_contain_text("1 stale")
+        eventually(lambda: expect(silent).to_have_text("quiet", timeout=200), go_on)
+        expect(rank(tab, 0).locator(".col-status")).to_have_text("working")
+        expect(silent.locator("svg.icon-quiet")).to_be_visible()
+        expect(tab.locator("#engines")).to_contain_text("1 quiet")
+        expect(tab.locator(".row-suspect, .tone-warn, .tone-bad")).to_have_count(0)
         made.engines[1].report_stats(waiting=2, running=1, step_counter=500, current_wave=0)
-        expect(silent).to_have_text("fresh")
+        expect(silent).to_have_text("working")
+
+
+def test_an_engine_that_is_killed_under_load_is_named_and_not_counted(browser: Browser) -> None:
+    tcp: dict[str, Any] = dict.fromkeys(("back_output_address", "back_publish_address"), "tcp://127.0.0.1:*")
+    with stack(4, **tcp) as made, page(browser, made.url) as tab:
+        made.run(0)
+        for engine in made.engines:
+            engine.report_stats(waiting=0, running=16, step_counter=2, current_wave=0)
+        expect(stat(tab, "Running")).to_have_text("64")
+        made.engines[3].close()
+        expect(rank(tab, 3).locator(".col-status")).to_have_text("gone")
+        expect(tab.locator(".stats")).to_contain_text("16 at rank 3, gone")
+        expect(stat(tab, "Running").locator(".stat-value")).to_have_text("48")
+        expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engine gone: rank 3, 127.0.0.1:")
+        expect(tab.locator("[data-tone=bad]")).to_contain_text("1 alarm")
+        expect(tab.locator(".row-suspect")).to_have_count(0)
 
 
 def test_a_start_that_nobody_follows_is_said_so(browser: Browser) -> None:
@@ -95,15 +114,16 @@ def test_a_start_that_nobody_follows_is_said_so(browser: Browser) -> None:
         expect(reason).to_be_focused()
         reason.fill("nobody listens")
         tab.keyboard.press("Enter")
-        expect(tab.get_by_test_id("outcome")).to_contain_text("no rank seen stepping yet")
+        expect(tab.get_by_test_id("outcome")).to_contain_text("no rank has joined yet")
         tab.keyboard.press("Escape")
         phase(tab, "STARTING")
-        expect(tab.get_by_test_id("starting")).to_contain_text("none of the 2 ranks seen stepping")
+        expect(tab.get_by_test_id("starting")).to_contain_text("no rank has joined yet")
         made.engines[0].report_stats(waiting=0, running=1, step_counter=0, current_wave=0)
-        expect(tab.get_by_test_id("starting")).to_contain_text("rank 1 not seen stepping")
-        phase(tab, "STARTING")
-        made.engines[0].report_stats(waiting=0, running=1, step_counter=1, current_wave=0)
         phase(tab, "RUNNING")
+        expect(tab.get_by_test_id("unconfirmed")).to_have_text("step not confirmed")
+        expect(tab.locator("[data-tone=good]")).to_have_count(0)
+        made.engines[0].report_stats(waiting=0, running=1, step_counter=1, current_wave=0)
+        expect(tab.locator("[data-tone=good]")).to_have_count(1)
         expect(tab.get_by_test_id("starting")).to_be_hidden()
 
 
@@ -216,7 +236,7 @@ def test_an_engine_that_goes_away_is_missed(browser: Browser) -> None:
         expect(stat(tab, "Engines subscribed")).to_have_text("2of 2")
         made.engines.pop().close()
         expect(stat(tab, "Engines subscribed")).to_have_text("1of 2")
-        expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engines gone: 1 of 2 are subscribed")
+        expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engine gone: 1 of 2 are subscribed")
         assert_accessible(tab)
         expect(tab.locator("#log")).to_contain_text("An engine's subscription ended: 1 of 2 now")
         made.front_ends.pop().close()

@@ -21,28 +21,29 @@ from dp_coordinator.messages import (
     RankSeen,
     State,
     Totals,
+    WaveEvidence,
     WaveInfo,
     WavePage,
 )
 from dp_coordinator.requests import Problem
-from dp_coordinator.words import EngineStatus, EventGroup, Phase, PhaseWord, Tone, WaveCause
+from dp_coordinator.words import DeploymentState, EngineStatus, EventGroup, Tone, WaveCause
 
-NEVER = Engine(1, None, None, None, None, None, None, EngineStatus.NEVER, 0, False)
-FRESH = Engine(0, 3, 8, 0.421, 17, 6, 0.12, EngineStatus.FRESH, 1, True)
+NEVER = Engine(1, None, None, None, None, None, None, EngineStatus.NEVER, 0)
+FRESH = Engine(0, 3, 8, 0.421, 17, 6, 0.12, EngineStatus.WORKING, 1)
 STATE = State(
     current_wave=6,
     engines_running=True,
-    phase=Phase.STARTING,
-    phase_word=PhaseWord.STARTING,
-    phase_text="Wave 6 is starting, asked 300 ms ago; rank 1 not seen stepping",
-    phase_age_s=0.4,
-    asked_age_s=0.3,
-    stepping=[0],
+    state=DeploymentState.STARTING,
+    state_text="Wave 6 is starting, asked 300 ms ago; joined by rank 0",
+    state_tone=Tone.PLAIN,
+    state_age_s=0.4,
+    wave=WaveEvidence(6, 1000.5, None, [0], None, None),
+    peers_version=0,
     ready=True,
     engine_count=2,
     engines_subscribed=2,
     front_ends=1,
-    totals=Totals(3, 8),
+    totals=Totals(3, 8, None),
     engines=[FRESH, NEVER],
     dialect="0.33",
     wave_coordination=True,
@@ -58,8 +59,8 @@ STATE = State(
 )
 WAVES = WavePage(
     [
-        WaveInfo(6, WaveCause.ENGINE, 0, 1000.5, 1000.6, None, 75.0, True, False, 3, 8),
-        WaveInfo(5, WaveCause.MANUAL, None, 900.0, None, 990.0, 90.0, False, True, 0, 2),
+        WaveInfo(6, WaveCause.ENGINE, 0, 1000.5, 1000.6, None, 75.0, True, False, 3, 8, True),
+        WaveInfo(5, WaveCause.MANUAL, None, 900.0, None, 990.0, 90.0, False, True, 0, 2, True),
     ]
 )
 EVENTS = [
@@ -80,9 +81,9 @@ def action(state: Any, summary: str, **changes: Any) -> Action:
         "state": state,
         "asked_at": 1.0,
         "age_s": 0.1,
-        "seen": [],
+        "joined": [],
         "silent": [0, 1],
-        "collective": False,
+        "confirmed_by": None,
         "took_s": None,
         "engine_count": 2,
         "summary": summary,
@@ -90,15 +91,17 @@ def action(state: Any, summary: str, **changes: Any) -> Action:
     return Action(**{**values, **changes})
 
 
-ASKED = action("asked", "Asked 100 ms ago, no rank seen stepping yet")
+ASKED = action("asked", "Asked 100 ms ago, no rank has joined yet")
 OBSERVED = action(
     "observed",
-    "wave 6: both ranks seen stepping after 0.25 s",
-    seen=[RankSeen(1, 0.1), RankSeen(0, 0.25)],
+    "wave 6: both ranks step after 0.25 s",
+    joined=[RankSeen(1, 0.1), RankSeen(0, 0.25)],
     silent=[],
     took_s=0.25,
 )
-TIMED_OUT = action("timed_out", "wave 6: rank 1 stayed silent for 5 s", seen=[RankSeen(0, 0.1)], silent=[1], took_s=5.0)
+TIMED_OUT = action(
+    "timed_out", "wave 6: rank 1 stayed silent for 5 s", joined=[RankSeen(0, 0.1)], silent=[1], took_s=5.0
+)
 
 
 def page(

@@ -25,6 +25,7 @@ from dp_coordinator.messages import (
     Statuses,
     StreamMessage,
     Totals,
+    WaveEvidence,
 )
 from dp_coordinator.words import AlarmKind, EngineStatus, EventGroup, NoticeKind, Severity, Tone
 from tests.cli.canned import TIMED_OUT, WAVES
@@ -61,9 +62,8 @@ def columns(count: int) -> EngineColumnsMessage:
         step_counter=column(lambda index: 17),
         current_wave=column(lambda index: 6),
         age_s=column(lambda index: 1.0 if index else 0.2),
-        status=Statuses(EngineStatus.FRESH, {EngineStatus.NEVER: [index for index, gone in enumerate(never) if gone]}),
+        status=Statuses(EngineStatus.WORKING, {EngineStatus.NEVER: [rank for rank, gone in enumerate(never) if gone]}),
         restarts=[0] * count,
-        stepping=[0],
     )
 
 
@@ -73,17 +73,18 @@ def snapshot(count: int = 3, **changes: Any) -> SnapshotMessage:
         "data_age_s": 0.05,
         "current_wave": 6,
         "engines_running": True,
-        "phase": "running",
-        "phase_word": "running",
-        "phase_text": "Wave 6 is running",
+        "state": "running",
+        "state_text": "Wave 6 is running",
+        "state_tone": "good",
+        "wave": WaveEvidence(6, 1000.5, None, [0], None, None),
+        "peers_version": 0,
         "notices": [],
-        "phase_age_s": 4.0,
-        "asked_age_s": 4.0,
+        "state_age_s": 4.0,
         "ready": True,
         "engine_count": count,
         "engines_subscribed": count,
         "front_ends": 1,
-        "totals": Totals(0, 2),
+        "totals": Totals(0, 2, None),
         "engines": columns(count),
         "wave_coordination": True,
         "dialect": "0.33",
@@ -135,7 +136,7 @@ SCENES = {
     "16384 engines": scene(live(count=16384), offset=9000, sort="load"),
     "lost": scene(live(count=64), LOST),
     "alarms": scene(live(alarms=[ALARM] * 9, notices=[RECOVERING])),
-    "waiting": scene(live(ready=False, engines_subscribed=1, front_ends=0, engines_running=False, phase="paused")),
+    "waiting": scene(live(ready=False, engines_subscribed=1, front_ends=0, engines_running=False, state="waiting")),
     "help": scene(help=True),
     "held": scene(held=Held(live(), 10.0)),
     "prompt": scene(prompt=Prompt(6, "請求 hang " * 50)),

@@ -42,7 +42,7 @@ ON_THE_LINE = [
     ((*SERVE, "--start-timeout", "0"), "--start-timeout: '0' is not a number of seconds above 0, such as 30 or 2.5"),
     ((*SERVE, "--start-timeout", "nan"), "--start-timeout: 'nan' is not a number of seconds"),
     ((*SERVE, "--manual-start-timeout", "inf"), "--manual-start-timeout: 'inf' is not a number of seconds"),
-    ((*SERVE, "--stale-after-s", "-1"), "--stale-after-s: '-1' is not a number of seconds"),
+    ((*SERVE, "--start-timeout", "-1"), "--start-timeout: '-1' is not a number of seconds"),
     ((*SERVE, "--token-file", "/does/not/exist"), "--token-file: '/does/not/exist' cannot be read (No such file"),
     ((*SERVE, "--endpoints-file", "/does/not/exist"), "--endpoints-file: '/does/not/exist' cannot be written"),
     ((*SERVE, "--log-level", "loud"), "--log-level: 'loud' is no log level: use debug, info, warning or error"),

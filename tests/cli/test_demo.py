@@ -34,8 +34,8 @@ def wait_for(kind: str, address: str) -> None:
 def test_a_wave_started_by_hand_wakes_every_rank(url: str) -> None:
     done = run("start-wave", "--reason", "to see it", "--url", url)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "rank 0: seen after" in done.stdout
-    assert "rank 1: seen after" in done.stdout
+    assert "Confirmed after" in done.stdout
+    assert "all 2 ranks step" in done.stdout
     wait_for("wave_completed", url)
     shown = run("waves", "--url", url).stdout.splitlines()
     assert shown[1].split()[:3] == ["0", "completed", "manual"]

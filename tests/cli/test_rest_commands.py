@@ -40,7 +40,7 @@ def test_state_for_people() -> None:
         code, out, err = ask(server, "state")
     assert (code, err) == (0, "")
     assert out.splitlines()[:9] == [
-        "state         Wave 6 is starting, asked 300 ms ago; rank 1 not seen stepping",
+        "state         Wave 6 is starting, asked 300 ms ago; joined by rank 0",
         "engines       2 of 2 subscribed",
         "front-ends    1",
         "waiting       3",
@@ -51,9 +51,9 @@ def test_state_for_people() -> None:
         "restarts      none (process 4711)",
     ]
     assert out.splitlines()[10:] == [
-        "rank  status  waiting  running  kv cache  wave  step  last report  restarts",
-        "   0  fresh         3        8     42.1%     6    17   120 ms ago         1",
-        "   1  never         -        -         -     -     -        never         0",
+        "rank  status   waiting  running  kv cache  wave  step  last report  restarts",
+        "   0  working        3        8     42.1%     6    17   120 ms ago         1",
+        "   1  never          -        -         -     -     -        never         0",
     ]
 
 
@@ -192,10 +192,10 @@ def test_start_wave_tells_what_was_observed() -> None:
         headers, body = server.asked["POST /api/v1/waves"][0]
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "wave 6 asked for; waiting until every rank is seen stepping",
-        "wave 6: both ranks seen stepping after 0.25 s",
-        "  rank 1: seen after 100 ms",
-        "  rank 0: seen after 250 ms",
+        "wave 6 asked for; waiting until a step is confirmed",
+        "wave 6: both ranks step after 0.25 s",
+        "  rank 1: joined after 100 ms",
+        "  rank 0: joined after 250 ms",
     ]
     assert json.loads(body) == {"reason": "test", "expected_wave": 6, "wave": None}
     assert len(headers["Idempotency-Key"]) >= 16

@@ -12,11 +12,10 @@ from dp_coordinator.cli.top.live import Link, Live, apply, parse
 from dp_coordinator.cli.top.scene import Choices, Held, Scene
 from dp_coordinator.cli.top.screen import plan
 from dp_coordinator.cli.top.start import Asked
-from dp_coordinator.core.snapshot import Phase
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import Notice, Totals
 from dp_coordinator.web import views
-from dp_coordinator.words import EngineStatus, NoticeKind, Tone
+from dp_coordinator.words import DeploymentState, EngineStatus, NoticeKind, Tone
 from tests.cli.canned import ASKED, OBSERVED, TIMED_OUT
 from tests.cli.scenes import (
     ALARM,
@@ -50,18 +49,17 @@ SAID = {
         OPEN,
         ["RUNNING for 4.00 s", "wave 6", "running 2", "engines 3 of 3", "live, 50 ms", "alarms none"],
     ),
-    "never is not zero": (live(totals=Totals(None, None)), OPEN, ["waiting never reported", "1 never - - - "]),
+    "never is not zero": (live(totals=Totals(None, None, None)), OPEN, ["waiting never reported", "1 never - - - "]),
     "starting": (
         live(
-            phase="starting",
-            phase_word="starting",
+            state="starting",
             notices=[Notice(NoticeKind.STARTING, Tone.WARN, "Start asked 8.00 s ago")],
         ),
         OPEN,
         ["STARTING", "Start asked 8.00 s ago"],
     ),
     "rejoining": (
-        live(phase="paused", phase_word="recovering", engines_running=False, restarts=1, notices=[RECOVERING]),
+        live(state="recovering", engines_running=False, restarts=1, notices=[RECOVERING]),
         OPEN,
         ["RECOVERING", "restarts 1", "Recovering: 1 of 3 engines are back"],
     ),
@@ -86,7 +84,7 @@ SAID = {
     ),
     "never there": (Live(), LOST, ["NO DATA", "DISCONNECTED", "Nothing was heard so far"]),
     "another protocol": (
-        apply(live(), parse('{"type": "hello", "protocol": 3, "version": "9.0"}'), 11.0),
+        apply(live(), parse('{"type": "hello", "protocol": 9, "version": "9.0"}'), 11.0),
         OPEN,
         ["version 9.0 and speaks another stream: update this dp-coordinator"],
     ),
@@ -103,42 +101,36 @@ def test_what_the_screen_says(name: str, size: tuple[int, int]) -> None:
 
 
 def test_data_and_reports_grow_old_before_the_viewers_eyes() -> None:
-    assert "0 fresh 0 0 25.0% 6 17 200 ms ago" in text(scene(), 10.0)
+    assert "0 working 0 0 25.0% 6 17 200 ms ago" in text(scene(), 10.0)
     later = text(scene(), 16.0)
-    assert "0 fresh 0 0 25.0% 6 17 6.20 s ago" in later
+    assert "0 working 0 0 25.0% 6 17 6.20 s ago" in later
     assert "1 never" in later
     assert "data is 6.05 s old" in later
     assert "live" not in later
 
 
 @pytest.mark.parametrize(
-    ("phase", "engines_running", "now", "status"),
-    [
-        (Phase.RUNNING, True, 105.5, "stale"),
-        (Phase.RUNNING, False, 105.5, "stale"),  # started by hand: nobody was told that the engines run, yet they do
-        (Phase.RUNNING, True, 104.5, "fresh"),
-        (Phase.STARTING, False, 200.0, "fresh"),
-        (Phase.PAUSED, False, 200.0, "fresh"),
-    ],
+    ("now", "engines_running", "status"),
+    [(104.5, True, "working"), (105.5, True, "quiet"), (105.5, False, "quiet")],
 )
-def test_top_and_rest_say_the_same_of_every_rank(phase: Phase, engines_running: bool, now: float, status: str) -> None:
-    seen = builders.snapshot((100.0, None), phase=phase, engines_running=engines_running)
+def test_top_and_rest_say_the_same_of_every_rank(now: float, engines_running: bool, status: str) -> None:
+    seen = builders.snapshot((None, 100.0), state=DeploymentState.RUNNING, engines_running=engines_running)
     mailbox = Mailbox(seen, ENDPOINTS, min_stats_update_interval=0.1)
     clock = views.WallClock()
-    rest = views.state(mailbox, seen, now, 5.0, clock)
-    told = views.snapshot_message(mailbox, seen, [], now, clock, stale_after=5.0)
+    rest = views.state(mailbox, seen, [], now, clock)
+    told = views.snapshot_message(mailbox, seen, [], now, clock)
     shown = text(scene(apply(Live(), [HELLO, *parse(msgspec.json.encode(told))], 10.0)))
-    assert [row.status for row in rest.engines] == [status, "never"]
-    assert re.search(rf" 0 {status} .* 1 never ", shown)
+    assert [row.status for row in rest.engines] == ["never", status]
+    assert re.search(rf" 0 never .* 1 {status} ", shown)
 
 
-def test_when_disconnected_nobody_is_called_silent_or_fresh_and_time_in_state_stops() -> None:
+def test_when_disconnected_nobody_is_called_silent_or_working_and_time_in_state_stops() -> None:
     known = live()
     assert known.snapshot is not None
-    known.snapshot.engines.status.others[EngineStatus.STALE] = [2]
+    known.snapshot.engines.status.others[EngineStatus.QUIET] = [2]
     shown = text(scene(known, link=LOST), 60.0)
-    assert "stale" not in shown
-    assert "fresh" not in shown
+    assert "quiet" not in shown
+    assert "working" not in shown
     assert "1 never" in shown
     assert "All numbers are 50.0 s old" in shown
     assert "trying now ..." in shown
@@ -159,11 +151,11 @@ def test_a_held_display_stands_still_and_says_so() -> None:
     ("asked", "link", "incarnation", "said"),
     [
         (Asked(6, 0), OPEN, 0, "asking for wave 6"),
-        (Asked(6, 0, ASKED), OPEN, 0, "wave 6: Asked 100 ms ago, no rank seen stepping yet"),
+        (Asked(6, 0, ASKED), OPEN, 0, "wave 6: Asked 100 ms ago, no rank has joined yet"),
         (Asked(6, 0, ASKED), LOST, 0, "disconnected, so what happens now is not seen"),
         (Asked(6, 0, ASKED), OPEN, 1, "the coordinator was restarted; what came of the start is not known"),
-        (Asked(6, 0, OBSERVED), OPEN, 0, "both ranks seen stepping after 0.25 s rank 1: seen after 100 ms"),
-        (Asked(6, 0, TIMED_OUT), OPEN, 0, "rank 1 stayed silent for 5 s silent: rank 1 rank 0: seen"),
+        (Asked(6, 0, OBSERVED), OPEN, 0, "both ranks step after 0.25 s rank 1: joined after 100 ms"),
+        (Asked(6, 0, TIMED_OUT), OPEN, 0, "rank 1 stayed silent for 5 s silent: rank 1 rank 0: joined"),
         (Asked(6, 0, problem="refused: it runs"), OPEN, 0, "refused: it runs"),
     ],
 )

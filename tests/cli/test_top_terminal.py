@@ -91,13 +91,13 @@ def test_a_wave_by_hand_and_a_coordinator_that_dies(guarded: Deployment) -> None
         screen.press("\r")
         assert [engine.receive_start(20).wave for engine in engines] == [1, 1]
         guarded.step(1, 1)
-        screen.shows("2 of 2 ranks stepping", "seen after", 'Manual start of wave 1 asked "é 請求 hangs"', "RUNNING")
+        screen.shows("Confirmed after", 'Manual start of wave 1 asked "é 請求 hangs"', "RUNNING")
         screen.press("\x1b")
-        screen.wait_for(lambda: "seen after" not in screen.screen(), "the outcome taken away")
+        screen.wait_for(lambda: "Confirmed after" not in screen.screen(), "the outcome taken away")
 
         os.kill(guarded.coordinator.worker_pid(), signal.SIGKILL)
         lost = screen.shows("*** DISCONNECTED ***", "next try in", "All numbers are", "unknown", "when last heard")
-        assert "fresh" not in lost
+        assert "working" not in lost
         screen.shows("restarts 1", "the coordinator was restarted", "live,")
         assert "DISCONNECTED" not in screen.screen()
 

@@ -26,58 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple
 
 from dp_coordinator.core import Dialect
-from tests.core.recovery_cores import READY, Cores, Message, Publication, Reaction, Rule, Start
-
-
-class Engine(NamedTuple):
-    wave: int = 0
-    running: bool = False
-    was_running: bool = False
-    """When the last step ended."""
-    unfinished: bool = False
-    in_step: bool = False
-    away: bool = False
-    """Not subscribed yet, or not again."""
-    ready: bool = False
-    """It has had READY."""
-    died_of: str | None = None
-    """What it was sent, if that killed it."""
-    requests: tuple[int, ...] = ()
-    """On their way to it: the waves they are stamped with."""
-    starts: tuple[Start, ...] = ()
-    """On their way to it, READY among them, without those that it would ignore whenever it takes them."""
-    outputs: tuple[Message, ...] = ()
-    """On their way to the coordinator."""
-
-
-class FrontEnd(NamedTuple):
-    to_send: int
-    wave: int = 0
-    running: bool = False
-    away: bool = False
-    heard: tuple[Publication, ...] = ()
-    """On their way to it."""
-
-
-class World(NamedTuple):
-    engines: tuple[Engine, ...]
-    front_ends: tuple[FrontEnd, ...]
-    notices: tuple[tuple[Message, ...], ...]
-    """On their way from each front-end."""
-    core: int
-    deaths: int
-    """How many are still to come."""
-    losses: int
-    """How many messages to the coordinator may still be lost, in all."""
-    drops: int
-    """How many connections are still to be dropped."""
-    down: tuple[str, int] | None = None
-    """The connection that is to be made again."""
-    ended: tuple[str, int] | None = None
-    """The one of whose end the coordinator has not heard."""
+from tests.core.recovery_cores import READY, Cores, Message, Reaction, Rule
+from tests.core.recovery_states import Engine, FrontEnd, World, less_one_input, with_, with_engine, with_front_end
 
 
 class Rules:
@@ -148,12 +100,12 @@ class Rules:
             if not engine.away:
                 for kept in range(len(engine.starts) + 1):
                     left = engine._replace(away=True, starts=engine.starts[:kept])
-                    yield _with_engine(world, rank, left), ("engine", rank)
+                    yield with_engine(world, rank, left), ("engine", rank)
         for index, front_end in enumerate(world.front_ends):
             if not front_end.away and (front_end.to_send or world.notices[index]):
                 for kept in range(len(front_end.heard) + 1):
                     shorter = front_end._replace(away=True, heard=front_end.heard[:kept])
-                    yield _with_front_end(world, index, shorter), ("front-end", index)
+                    yield with_front_end(world, index, shorter), ("front-end", index)
 
     def _connections(self, world: World) -> Iterator[tuple[World, Message]]:
         """The dropped connection is made again, or its end is noticed after that.
@@ -170,17 +122,17 @@ class Rules:
         up = world._replace(down=None)
         message = (what, index, 1)
         if what == "engine":
-            yield _with_engine(up, index, up.engines[index]._replace(away=False)), message
+            yield with_engine(up, index, up.engines[index]._replace(away=False)), message
         elif what == "output":
             engine = up.engines[index]
             for lost in range(len(engine.outputs) + 1):
                 if not self._lost_together and {"wave_complete", "start_wave"} <= {o[0] for o in engine.outputs[:lost]}:
                     continue
-                yield _with_engine(up, index, engine._replace(outputs=engine.outputs[lost:])), message
+                yield with_engine(up, index, engine._replace(outputs=engine.outputs[lost:])), message
         else:
-            up = _with_front_end(up, index, up.front_ends[index]._replace(away=False))
+            up = with_front_end(up, index, up.front_ends[index]._replace(away=False))
             for lost in range(len(up.notices[index]) + 1):
-                yield up._replace(notices=_with(up.notices, index, up.notices[index][lost:])), message
+                yield up._replace(notices=with_(up.notices, index, up.notices[index][lost:])), message
 
     # -- engines -----------------------------------------------------------------------------------------------
 
@@ -189,13 +141,13 @@ class Rules:
         if engine.in_step or engine.died_of is not None:
             return
         if engine.starts:
-            yield _with_engine(world, rank, self._take_start(engine))
+            yield with_engine(world, rank, self._take_start(engine))
         if not engine.ready:
             return
         if engine.unfinished or engine.running:
-            yield _with_engine(world, rank, engine._replace(in_step=True))
+            yield with_engine(world, rank, engine._replace(in_step=True))
         if engine.requests:
-            yield _with_engine(world, rank, self._take_request(engine, rank))
+            yield with_engine(world, rank, self._take_request(engine, rank))
 
     def _take_start(self, engine: Engine) -> Engine:
         start, *rest = engine.starts
@@ -259,24 +211,24 @@ class Rules:
             if load is not None and load != (
                 front_end.heard[-1] if front_end.heard else (front_end.wave, front_end.running)
             ):
-                yield _with_front_end(world, index, front_end._replace(heard=(*front_end.heard, load)))
+                yield with_front_end(world, index, front_end._replace(heard=(*front_end.heard, load)))
         if front_end.heard:
             (wave, running), *later = front_end.heard
-            yield _with_front_end(world, index, front_end._replace(wave=wave, running=running, heard=tuple(later)))
+            yield with_front_end(world, index, front_end._replace(wave=wave, running=running, heard=tuple(later)))
         if self._early or all(engine.ready for engine in world.engines):
             for rank in range(len(world.engines)):
                 yield self._send(world, index, rank)
 
     def _send(self, world: World, index: int, rank: int) -> World:
         front_end, engine = world.front_ends[index], world.engines[rank]
-        world = _with_engine(world, rank, engine._replace(requests=(*engine.requests, front_end.wave)))
+        world = with_engine(world, rank, engine._replace(requests=(*engine.requests, front_end.wave)))
         if self._notices and not front_end.running:
             sent = (*world.notices[index], ("notice", rank, front_end.wave))
-            world = world._replace(notices=_with(world.notices, index, sent))
+            world = world._replace(notices=with_(world.notices, index, sent))
             front_end = front_end._replace(running=True)
         left = front_end.to_send - 1
         sent_all = FrontEnd(0, away=front_end.away and self._all_drops > 0)
-        return _with_front_end(world, index, front_end._replace(to_send=left) if left else sent_all)
+        return with_front_end(world, index, front_end._replace(to_send=left) if left else sent_all)
 
     # -- the coordinator ---------------------------------------------------------------------------------------
 
@@ -338,24 +290,24 @@ class Rules:
         for rank, engine in enumerate(world.engines):
             if engine.outputs and down != ("output", rank):
                 message, *rest = engine.outputs
-                yield _with_engine(world, rank, engine._replace(outputs=tuple(rest))), message
+                yield with_engine(world, rank, engine._replace(outputs=tuple(rest))), message
             if engine.away and down != ("engine", rank):
-                yield _with_engine(world, rank, engine._replace(away=False)), ("engine", rank, 0)
+                yield with_engine(world, rank, engine._replace(away=False)), ("engine", rank, 0)
         for index, notices in enumerate(world.notices):
             if notices and down != ("front-end", index):
                 message, *rest = notices
-                yield world._replace(notices=_with(world.notices, index, tuple(rest))), message
+                yield world._replace(notices=with_(world.notices, index, tuple(rest))), message
         for index, front_end in enumerate(world.front_ends):
             if front_end.away and down != ("front-end", index) and (front_end.to_send or self._all_drops):
                 # otherwise what it knows and hears has no effect any more
-                yield _with_front_end(world, index, front_end._replace(away=False)), ("front-end", index, 0)
+                yield with_front_end(world, index, front_end._replace(away=False)), ("front-end", index, 0)
         yield from self._connections(world)
 
     def _inputs_after(self, world: World) -> set[World]:
         """The messages that wait with their senders, with or without those that were inside the dead process."""
         left = {world}
         for _ in range(world.losses):
-            left |= {less for each in left for less in _less_one_input(each)}
+            left |= {less for each in left for less in less_one_input(each)}
         if world.deaths == 1:
             left = {each._replace(losses=0) for each in left}
         return left
@@ -405,27 +357,3 @@ class Rules:
             if (self._ready_kills if start == READY else start[0] > wave or (start[0] == wave and not running))
         )
         return engine if starts == engine.starts else engine._replace(starts=starts)
-
-
-def _with(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
-    return (*items[:index], item, *items[index + 1 :])
-
-
-def _with_engine(world: World, rank: int, engine: Engine) -> World:
-    return world._replace(engines=_with(world.engines, rank, engine))
-
-
-def _with_front_end(world: World, index: int, front_end: FrontEnd) -> World:
-    return world._replace(front_ends=_with(world.front_ends, index, front_end))
-
-
-def _less_one_input(world: World) -> Iterator[World]:
-    if not world.losses:
-        return
-    world = world._replace(losses=world.losses - 1)
-    for rank, engine in enumerate(world.engines):
-        if engine.outputs:
-            yield _with_engine(world, rank, engine._replace(outputs=engine.outputs[1:]))
-    for index, notices in enumerate(world.notices):
-        if notices:
-            yield world._replace(notices=_with(world.notices, index, notices[1:]))

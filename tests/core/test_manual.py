@@ -41,32 +41,53 @@ def test_the_end_of_the_wave_proves_that_every_rank_stepped() -> None:
     driver.advance(0.04)
     effects = driver.feed(WaveCompleted(0, 0))
     action = newest(driver)
-    assert (action.state, action.collective, action.silent) == (ActionState.OBSERVED, True, ())
-    assert [rank for rank, _ in action.seen] == [0, 1, 2, 3]
+    assert (action.state, action.confirmed_by, action.silent) == (ActionState.OBSERVED, "the wave's end", ())
+    assert action.joined == ()
     assert action.finished_at - action.asked_at == pytest.approx(0.04)
     assert "manual_start_observed" in records(effects)
     assert driver.core.snapshot(0).waves[-1].cause is WaveCause.MANUAL
 
 
-def test_ranks_are_seen_one_by_one() -> None:
+def test_ranks_join_one_by_one_and_a_step_confirms() -> None:
     driver = Driver()
     ask(driver)
     driver.report(1, 0, 1)
     assert newest(driver).silent == (0,)
     driver.report(0, 0, 1)
     action = newest(driver)
-    assert (action.state, action.collective) == (ActionState.OBSERVED, False)
+    assert (action.state, action.silent, action.confirmed_by) == (ActionState.ASKED, (), None)
+    driver.report(0, 0, 2, step=32)
+    action = newest(driver)
+    assert (action.state, action.confirmed_by) == (ActionState.OBSERVED, "rank 0, step 32")
+    assert [rank for rank, _ in action.joined] == [1, 0]
 
 
-def test_ranks_that_stay_silent_are_named_when_time_is_up() -> None:
+def test_nothing_is_confirmed_while_one_long_request_runs_and_nobody_is_accused() -> None:
     driver = Driver(engine_count=3, manual_start_timeout=2.0)
     ask(driver)
     driver.report(1, 0, 1)
     effects = driver.advance(2.0)
     action = newest(driver)
-    assert (action.state, action.silent) == (ActionState.TIMED_OUT, (0, 2))
-    assert "manual_start_timed_out" in records(effects)
+    assert (action.state, action.silent) == (ActionState.CANNOT_TELL, (0, 2))
+    assert "manual_start_unclear" in records(effects)
     assert driver.core.start_blocked() is None
+
+
+def test_a_start_that_no_rank_joins_though_they_report_times_out() -> None:
+    driver = Driver(engine_count=3, manual_start_timeout=2.0)
+    driver.report(1, 0, 0)
+    ask(driver)
+    effects = driver.advance(2.0)
+    action = newest(driver)
+    assert (action.state, action.silent) == (ActionState.TIMED_OUT, (0, 1, 2))
+    assert "manual_start_timed_out" in records(effects)
+
+
+def test_where_no_rank_ever_reports_nobody_can_tell_what_became_of_a_start() -> None:
+    driver = Driver(engine_count=3, manual_start_timeout=2.0)
+    ask(driver)
+    driver.advance(2.0)
+    assert newest(driver).state is ActionState.CANNOT_TELL
 
 
 def test_the_wave_after_the_current_one_may_be_named() -> None:

@@ -17,8 +17,7 @@ from dp_coordinator.core.events import (
     WaveCompleted,
 )
 from dp_coordinator.core.scaling import LEAVING
-from dp_coordinator.core.snapshot import Phase
-from dp_coordinator.words import Channel
+from dp_coordinator.words import Channel, DeploymentState
 from tests.core.connections import connects, disconnects
 from tests.core.driver import Driver, announced, starts
 
@@ -164,7 +163,7 @@ class Model(RuleBasedStateMachine):
         assert snapshot.waiting in (None, sum(w for w, _ in self.counts))
         assert snapshot.running in (None, sum(r for _, r in self.counts))
         if self.running:
-            assert snapshot.phase is not Phase.PAUSED
+            assert snapshot.state is not DeploymentState.PAUSED
         deadline = core.next_deadline()
         assert deadline is None or deadline <= self.driver.now + 12
 

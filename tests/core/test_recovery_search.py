@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.core.recovery_cores import Rule
-from tests.core.recovery_world import Rules, World
+from tests.core.recovery_states import World
+from tests.core.recovery_world import Rules
 
 GENERATIONS = ["0.16", "0.29", "0.33"]
 MENDING = ["0.18", "0.29", "0.33"]

@@ -16,7 +16,8 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
-from dp_coordinator.core.snapshot import Phase, Remembered, WaveCause
+from dp_coordinator.core.snapshot import Remembered, WaveCause
+from dp_coordinator.words import DeploymentState
 from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
 from tests.core.driver import Driver, announced, records, starts
 
@@ -113,53 +114,120 @@ def test_scaling_down_while_engines_are_missing_can_complete_the_start() -> None
 
 
 def phase(driver: Driver) -> Any:
-    return driver.core.snapshot(driver.now).phase
+    return driver.core.snapshot(driver.now).state
 
 
-def test_a_start_is_not_running_until_a_rank_is_seen_stepping() -> None:
+def test_a_start_is_not_running_until_a_rank_works_and_not_confirmed_until_one_has_stepped() -> None:
     driver = Driver(dialect="0.28")
-    assert phase(driver) is Phase.PAUSED
+    driver.report(0, 0, 0)
+    assert phase(driver) is DeploymentState.PAUSED
     driver.feed(NewRequestNotified(1, 0))
-    assert phase(driver) is Phase.STARTING
+    assert phase(driver) is DeploymentState.STARTING
     driver.report(1, 1, 0, wave=0, step=0)  # it has a request, and has not stepped yet
-    assert phase(driver) is Phase.STARTING
+    assert phase(driver) is DeploymentState.STARTING
     driver.report(1, 0, 1, wave=0, step=0)
-    assert phase(driver) is Phase.RUNNING
-    assert driver.core.snapshot(0).stepping == (1,)
+    assert phase(driver) is DeploymentState.RUNNING
+    assert driver.core.snapshot(0).wave.joined == (1,)
+    assert driver.core.snapshot(0).wave.confirmed_by is None, "it may be alone in its step"
+    driver.advance_to(2.0)
     driver.report(1, 0, 2, wave=0, step=1)  # a step is collective: all ranks took it
-    assert driver.core.snapshot(0).stepping == (0, 1)
+    wave = driver.core.snapshot(0).wave
+    assert (wave.joined, wave.confirmed_at, wave.confirmed_by) == ((1,), 2.0, "rank 1, step 1")
     driver.feed(WaveCompleted(0, 0))
-    assert phase(driver) is Phase.PAUSED
+    assert phase(driver) is DeploymentState.PAUSED
 
 
 def test_the_phase_changes_when_start_is_asked_for_and_when_it_goes_unanswered() -> None:
     driver = Driver(dialect="0.32")
     driver.feed(NewRequestNotified(1, 0), at=1.0)
     snapshot = driver.core.snapshot(1.0)
-    assert (snapshot.phase, snapshot.phase_since, snapshot.engines_running) == (Phase.STARTING, 1.0, False)
+    assert (snapshot.state, snapshot.state_since, snapshot.engines_running) == (DeploymentState.STARTING, 1.0, False)
     driver.feed(NewRequestNotified(0, 0), at=4.0)  # asked again: it is starting since the first
-    assert (driver.core.snapshot(4.0).phase_since, driver.core.snapshot(4.0).asked_at) == (1.0, 1.0)
+    assert (driver.core.snapshot(4.0).state_since, driver.core.snapshot(4.0).wave.asked_at) == (1.0, 1.0)
     assert records(driver.advance_to(13.9)) == []
     assert records(driver.advance_to(14.0)) == ["start_unanswered"]
     snapshot = driver.core.snapshot(15.0)
-    assert (snapshot.phase, snapshot.phase_since, snapshot.asked_at) == (Phase.PAUSED, 14.0, None)
+    assert (snapshot.state, snapshot.state_since, snapshot.wave.asked_at) == (DeploymentState.PAUSED, 14.0, None)
 
 
-def test_a_wave_that_was_announced_is_starting_until_a_rank_steps_and_one_rank_is_enough() -> None:
+def test_a_wave_that_was_announced_is_starting_until_a_rank_works_and_one_rank_is_enough() -> None:
     driver = Driver(dialect="0.28")
+    driver.report(0, 0, 0)
     driver.feed(NewRequestNotified(1, 0))
-    assert (phase(driver), driver.core.engines_running) == (Phase.STARTING, True)
+    assert (phase(driver), driver.core.engines_running) == (DeploymentState.STARTING, True)
     driver.report(1, 0, 1)
-    assert (phase(driver), driver.core.snapshot(0).stepping) == (Phase.RUNNING, (1,))
+    assert (phase(driver), driver.core.snapshot(0).wave.joined) == (DeploymentState.RUNNING, (1,))
 
 
-def test_a_manual_start_that_only_some_ranks_follow_is_still_starting() -> None:
+def test_a_manual_start_that_only_some_ranks_join_runs_and_is_not_confirmed() -> None:
     driver = Driver()
     driver.feed(ManualStartRequested("why", "test"))
-    driver.report(1, 0, 1)
-    assert phase(driver) is Phase.STARTING
-    driver.report(0, 0, 1)
-    assert phase(driver) is Phase.RUNNING
+    assert phase(driver) is DeploymentState.STARTING
+    for joined in ((1,), (0, 1)):
+        driver.report(2 - len(joined), 0, 1)
+        wave = driver.core.snapshot(0).wave
+        assert (phase(driver), wave.joined, wave.confirmed_at) == (DeploymentState.RUNNING, joined, None)
+
+
+@pytest.mark.parametrize(
+    ("report", "state", "confirmed"),
+    [
+        ((0, 0, 0, 1), DeploymentState.RUNNING, "rank 1, step 1"),
+        ((0, 0, 1, 1), DeploymentState.RUNNING, "rank 1, step 1"),
+        ((0, 1, 0, 0), DeploymentState.RUNNING, None),
+        ((1, 0, 0, 0), DeploymentState.STARTING, None),
+        ((0, 9, -1, 9), DeploymentState.STARTING, None),
+    ],
+)
+def test_what_a_report_shows_of_a_wave(report: Any, state: DeploymentState, confirmed: str | None) -> None:
+    driver = Driver()
+    driver.feed(WaveCompleted(0, 4))
+    driver.report(1, 0, 0, wave=4, step=7)
+    driver.feed(StartWaveRequested(0, 5))
+    waiting, running, ahead, step = report
+    driver.report(1, waiting, running, wave=5 + ahead, step=step)
+    assert (phase(driver), driver.core.snapshot(0).wave.confirmed_by) == (state, confirmed)
+
+
+def test_start_wave_shows_that_its_sender_joined_and_no_more() -> None:
+    driver = Driver()
+    driver.report(0, 0, 0)
+    driver.feed(StartWaveRequested(1, 0), at=3.0)
+    wave = driver.core.snapshot(0).wave
+    assert phase(driver) is DeploymentState.STARTING
+    assert (wave.number, wave.asked_at, wave.announced_at, wave.joined) == (0, 3.0, 3.0, (1,))
+
+
+def test_where_no_rank_ever_reports_a_wave_that_was_announced_runs() -> None:
+    driver = Driver()
+    driver.feed(StartWaveRequested(0, 0))
+    assert phase(driver) is DeploymentState.RUNNING
+    assert driver.core.snapshot(0).wave.confirmed_at is None
+    driver.report(1, 1, 0)  # they do report, and then there is better evidence to wait for
+    assert phase(driver) is DeploymentState.STARTING
+
+
+def test_it_waits_for_engines_and_serves_where_there_are_no_waves() -> None:
+    driver = Driver(8, ready=False, wave_coordination=False)
+    assert phase(driver) is DeploymentState.WAITING
+    for _ in range(7):
+        driver.feed(engine_subscribes())
+    assert phase(driver) is DeploymentState.WAITING
+    driver.feed(engine_subscribes(), at=5.0)
+    driver.report(0, 0, 92)
+    snapshot = driver.core.snapshot(6.0)
+    assert (snapshot.state, snapshot.state_since) == (DeploymentState.SERVING, 5.0)
+
+
+def test_it_recovers_until_all_engines_are_back() -> None:
+    driver = Driver()
+    driver.feed(StartWaveRequested(0, 0))
+    driver.restart()
+    assert phase(driver) is DeploymentState.RECOVERING
+    driver.feed(engine_subscribes())
+    assert phase(driver) is DeploymentState.RECOVERING
+    driver.feed(engine_subscribes())
+    assert phase(driver) is DeploymentState.STARTING
 
 
 def test_a_report_from_an_earlier_wave_is_no_evidence() -> None:
@@ -167,7 +235,8 @@ def test_a_report_from_an_earlier_wave_is_no_evidence() -> None:
     driver.feed(WaveCompleted(0, 4))
     driver.feed(StartWaveRequested(0, 5))
     driver.report(1, 0, 1, wave=4, step=31)
-    assert driver.core.snapshot(0).stepping == (0,)
+    wave = driver.core.snapshot(0).wave
+    assert (wave.joined, wave.confirmed_at) == ((0,), None)
 
 
 def test_a_start_that_nobody_follows_is_recorded_as_unanswered() -> None:
@@ -175,7 +244,7 @@ def test_a_start_that_nobody_follows_is_recorded_as_unanswered() -> None:
     driver.feed(NewRequestNotified(1, 0))
     assert records(driver.advance(9.9)) == []
     assert records(driver.advance(0.2)) == ["start_unanswered"]
-    assert phase(driver) is Phase.PAUSED
+    assert phase(driver) is DeploymentState.PAUSED
 
 
 def test_a_wave_is_recorded_with_cause_times_and_peak() -> None:

@@ -93,7 +93,7 @@ def test_each_fault_raises_its_alarm_which_goes_with_it(deploy: Callable[..., An
     watch.cleared("asked_not_stepping")
 
     first = deployed.front_end(requests=0, cycle_s=0.5, request_timeout_s=3.0, **TRAFFIC)
-    watch.until(lambda seen: (seen["totals"]["running"] or 0) >= 16 and seen["phase"] == "running")
+    watch.until(lambda seen: (seen["totals"]["running"] or 0) >= 16 and seen["state"] == "running")
     with stopped(deployed.engines[1].pid):
         assert watch.raised("rank_silent")["counts"]["requests"] >= 1
     watch.cleared("rank_silent")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,10 @@ def test_titles() -> None:
     assert "python" in title_of(os.getpid())
 
 
+def _is_beyond(r: Rig, wave: int) -> bool:
+    return r.mailbox.snapshot.current_wave > wave
+
+
 def test_a_process_that_stands_still_is_not_cut_off(tmp_path: Path) -> None:
     """For ten seconds, as in a debugger, while publications flow to it."""
     with rig(tmp_path, host="127.0.0.1") as r, engines(r, "python", "python") as (one, two):
@@ -245,7 +250,7 @@ def test_a_process_that_stands_still_is_not_cut_off(tmp_path: Path) -> None:
             wave = r.mailbox.snapshot.current_wave
             flood.send(pack([0, [], None, 1.0, None, None, None, wave]))
             flood.send(pack([0, [], None, 1.0, None, None, wave]))
-            wait_until(lambda w=wave: r.mailbox.snapshot.current_wave > w, "the next wave")
+            wait_until(partial(_is_beyond, r, wave), "the next wave")
         assert r.mailbox.snapshot.engines_subscribed == 2
         os.kill(two.process.pid, signal.SIGCONT)
         for engine in (one, two):

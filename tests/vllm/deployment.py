@@ -151,7 +151,7 @@ class Deployment:
         def check() -> Any:
             state = self.state()
             settled = state["recovery"] is None or state["recovery"]["phase"] == "done"
-            return state if state["phase"] == "paused" and settled else None
+            return state if state["state"] == "paused" and settled else None
 
         return eventually("the engines pause", check)
 
@@ -177,7 +177,7 @@ class Deployment:
     def _after(self, killed: int, what: str, *phases: str) -> Any:
         def check() -> Any:
             state = self.state()
-            seen.append({name: state[name] for name in ("pid", "phase", "current_wave", "recovery")})
+            seen.append({name: state[name] for name in ("pid", "state", "current_wave", "recovery")})
             recovery = state["recovery"]
             return state if state["pid"] != killed and recovery is not None and recovery["phase"] in phases else None
 

@@ -98,7 +98,6 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         min_stats_update_interval_ms=50,
         record="recordings",
         record_max_mb=32,
-        stale_after_s=9.0,
         alarm_not_stepping_s=11.0,
         alarm_silent_s=12.0,
         alarm_imbalance_s=13.0,

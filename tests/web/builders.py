@@ -9,12 +9,13 @@ from dp_coordinator.core.snapshot import (
     ActionState,
     EngineColumns,
     PeersView,
-    Phase,
     Snapshot,
     StartAction,
     Wave,
     WaveCause,
+    WaveEvidence,
 )
+from dp_coordinator.words import DeploymentState
 
 
 def columns(reported_at: tuple[float | None, ...]) -> EngineColumns:
@@ -43,15 +44,15 @@ def snapshot(reported_at: tuple[float | None, ...] = (None,), **changes: Any) ->
         ready=True,
         current_wave=3,
         engines_running=False,
-        phase=Phase.PAUSED,
-        phase_since=90.0,
-        asked_at=None,
-        stepping=(),
+        state=DeploymentState.PAUSED,
+        state_since=90.0,
+        wave=WaveEvidence(3),
         start_blocked=None,
         engine_count=len(reported_at),
         engines_subscribed=len(reported_at),
         front_ends=1,
         peers=PeersView((), {}, 0, 0, (), {}),
+        peers_version=0,
         waiting=None,
         running=None,
         engines=columns(reported_at),
@@ -76,8 +77,8 @@ def action(**changes: Any) -> StartAction:
         state=ActionState.ASKED,
         asked_at=100.0,
         engine_count=4,
-        seen=(),
-        collective=False,
+        joined=(),
+        confirmed_by=None,
         finished_at=None,
         idempotency_key=None,
     )

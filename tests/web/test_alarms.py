@@ -10,12 +10,12 @@ import msgspec
 
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.kinds import TEXTS
-from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
+from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.views import WallClock
-from dp_coordinator.words import AlarmKind
+from dp_coordinator.words import AlarmKind, DeploymentState
 from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
 from tests.web.builders import snapshot, wave
 from tests.web.rig import ENDPOINTS, Site, site
@@ -74,7 +74,8 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
         assert is_ == {
             "alarm": "engine_gone",
             "severity": "critical",
-            "title": "Engines gone: 3 of 4 are subscribed",
+            "title": "Engine gone: 3 of 4 are subscribed; which one it is cannot be told",
+            "began_s_ago": is_["began_s_ago"],
             "engines": [],
             "counts": {"subscribed": 3, "expected": 4},
         }
@@ -130,7 +131,7 @@ def test_ranks_are_named_and_a_restart_is_told() -> None:
     changes: dict[str, Any] = {
         "reported_at": (99.0, 99.0),
         "waves": (asked,),
-        "phase": Phase.STARTING,
+        "state": DeploymentState.STARTING,
         "waiting": 1,
         "running": 1,
     }

@@ -36,9 +36,10 @@ def test_an_idle_deployment(fresh: Site) -> None:
     assert plain(found, "viewers") == 0
     assert 0 < plain(found, "uptime_seconds") < 60
     assert found["build_info", (("dialect", "0.28"), ("version", __version__))] == 1
-    phases = {labels[0][1]: v for (name, labels), v in found.items() if name == "phase"}
-    assert phases == {"paused": 1, "starting": 0, "running": 0}
-    assert not [name for name, _ in found if name.startswith("engine_") and name != "engine_count"]
+    states = {labels[0][1]: v for (name, labels), v in found.items() if name == "state"}
+    assert states == {"waiting": 0, "paused": 1, "starting": 0, "running": 0, "serving": 0, "recovering": 0}
+    assert not [name for name, _ in found if name.startswith("engine_") and name not in ("engine_count", "engine_up")]
+    assert found["engine_up", (("engine", "3"),)] == 1
 
 
 def test_engines_that_reported_and_no_others(fresh: Site) -> None:

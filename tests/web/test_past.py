@@ -6,10 +6,10 @@ from dataclasses import replace
 import msgspec
 
 from dp_coordinator import messages as m
-from dp_coordinator.core.snapshot import Phase
 from dp_coordinator.web.past import COARSE_SAMPLES, FINE_SAMPLES, Past
 from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.views import WallClock
+from dp_coordinator.words import DeploymentState
 from tests.web.builders import columns, snapshot, wave
 from tests.web.watching import hub_over
 
@@ -30,11 +30,11 @@ def test_a_wave_shorter_than_a_second_stays_visible_in_the_coarse_part() -> None
     past, clock = Past(), WallClock()
     for tick in range(1300):
         busy = tick == 5
-        phase = Phase.RUNNING if busy else Phase.PAUSED
-        past.add(snapshot(phase=phase, running=8 if busy else 0, waiting=None), tick / 10, bytes)
+        state = DeploymentState.RUNNING if busy else DeploymentState.PAUSED
+        past.add(snapshot(state=state, running=8 if busy else 0, waiting=None), tick / 10, bytes)
     seen = past.totals(3600, 130.0, clock)
     assert seen.running[:3] == [8, 0, 0]
-    assert seen.phase[:2] == ["running", "paused"]
+    assert seen.state[:2] == ["running", "paused"]
     assert set(seen.waiting) == {None}  # never reported is not zero
 
 
@@ -94,7 +94,7 @@ def test_a_state_is_found_by_the_time_that_was_told_for_it() -> None:
 def test_alarms_are_kept_as_they_stood() -> None:
     hub, mailbox = hub_over()
     open_wave = wave(4, asked_at=0.0, started_at=0.0, ended_at=None, completed=False, peak_waiting=1)
-    asked = snapshot((0.0, 0.0), phase=Phase.STARTING, phase_since=0.0, waiting=1, waves=(open_wave,))
+    asked = snapshot((0.0, 0.0), state=DeploymentState.STARTING, state_since=0.0, waiting=1, waves=(open_wave,))
     for tick in range(100):
         mailbox.snapshot = asked
         mailbox.loop_alive_at = tick / 10

@@ -32,9 +32,9 @@ def problem(response: Any, status: int, kind: str) -> dict[str, Any]:
 
 def test_state_before_anything_was_reported(shared: Site) -> None:
     state = msgspec.json.decode(shared.get("/api/v1/state").content, type=m.State)
-    assert (state.current_wave, state.engines_running, state.phase) == (0, False, "paused")
+    assert (state.current_wave, state.engines_running, state.state) == (0, False, "paused")
     assert (state.engine_count, state.engines_subscribed, state.ready) == (4, 4, True)
-    assert state.totals == m.Totals(None, None)
+    assert state.totals == m.Totals(None, None, None)
     assert [e.status for e in state.engines] == ["never"] * 4
     assert state.endpoints.back_output == "tcp://127.0.0.1:2"
     assert state.min_stats_update_interval_ms == 100
@@ -44,9 +44,9 @@ def test_state_before_anything_was_reported(shared: Site) -> None:
 def test_a_wave_from_start_to_end(fresh: Site) -> None:
     fresh.loop.feed(start_wave(engine=2), stats(2, waiting=1, running=3))
     state = fresh.get("/api/v1/state").json()
-    assert (state["phase"], state["engines_running"], state["stepping"]) == ("running", True, [2])
-    assert state["totals"] == {"waiting": 1, "running": 3}
-    assert state["engines"][2]["stepping"]
+    assert (state["state"], state["engines_running"], state["wave"]["joined"]) == ("running", True, [2])
+    assert state["totals"] == {"waiting": 1, "running": 3, "left_out": None}
+    assert (state["wave"]["number"], state["wave"]["confirmed_by"], state["state_tone"]) == (0, None, "plain")
     assert state["start_blocked"] == "wave 0 is running already"
     [wave] = fresh.get("/api/v1/waves").json()["waves"]
     assert (wave["number"], wave["cause"], wave["cause_engine"], wave["open"]) == (0, "engine", 2, True)
@@ -63,7 +63,7 @@ def test_engines_and_one_engine(fresh: Site) -> None:
     listed = msgspec.json.decode(fresh.get("/api/v1/engines").content, type=m.EnginePage).engines
     alone = msgspec.json.decode(fresh.get("/api/v1/engines/1").content, type=m.Engine)
     assert [e.index for e in listed] == [0, 1, 2, 3]
-    assert (alone.index, alone.waiting, alone.running, alone.status) == (1, 5, 0, "fresh")
+    assert (alone.index, alone.waiting, alone.running, alone.status) == (1, 5, 0, "working")
     assert alone.kv_cache_usage == 0.25
     assert (
         problem(fresh.get("/api/v1/engines/4"), 404, "not-found")["detail"] == "there is no engine 4: they are 0 to 3"
@@ -116,11 +116,11 @@ def test_an_action_tells_what_was_seen(fresh: Site) -> None:
     assert fresh.get(path).json()["state"] == "asked"
     fresh.loop.feed(start_wave(engine=1))
     seen = msgspec.json.decode(fresh.get(path).content, type=m.Action)
-    assert (seen.state, [s.engine_index for s in seen.seen], seen.silent) == ("asked", [1], [0, 2, 3])
+    assert (seen.state, [s.engine_index for s in seen.joined], seen.silent) == ("asked", [1], [0, 2, 3])
     fresh.loop.tick(60)
     late = msgspec.json.decode(fresh.get(path).content, type=m.Action)
-    assert (late.state, late.silent) == ("timed_out", [0, 2, 3])
-    assert "ranks 0, 2 and 3 were not seen stepping (1 of 4)" in late.summary
+    assert (late.state, late.silent) == ("cannot_tell", [0, 2, 3])
+    assert "joined by rank 1 (1 of 4), step not confirmed yet" in late.summary
     assert "start-7" in problem(fresh.get("/api/v1/actions/start-7"), 404, "not-found")["detail"]
 
 
@@ -128,9 +128,9 @@ def test_an_observed_action_names_nobody_as_silent(fresh: Site) -> None:
     path = fresh.start().headers["location"]
     fresh.loop.feed(start_wave(), stats(0, step=1))
     seen = fresh.get(path).json()
-    assert (seen["state"], seen["silent"], seen["collective"]) == ("observed", [], True)
-    assert seen["summary"].startswith("4 of 4 ranks stepping after")
-    assert action(state=ActionState.OBSERVED).silent == (0, 1, 2, 3)  # what the core's own type would say
+    assert (seen["state"], seen["silent"], seen["confirmed_by"]) == ("observed", [], "rank 0, step 1")
+    assert seen["summary"].startswith("Confirmed after")
+    assert action(state=ActionState.OBSERVED, confirmed_by="rank 0, step 1").silent == ()
 
 
 @pytest.mark.parametrize(

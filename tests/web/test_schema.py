@@ -48,7 +48,7 @@ def test_what_is_referred_to_stands_before_what_refers_to_it() -> None:
     described = schema.components()
     order = schema._in_order(described, described)
     assert sorted(order) == list(described)
-    assert order.index("Phase") < order.index("SnapshotMessage")
+    assert order.index("DeploymentState") < order.index("SnapshotMessage")
     assert order.index("RankSeen") < order.index("Action") < order.index("SnapshotMessage")
 
 
@@ -66,6 +66,7 @@ def test_openapi_describes_every_route_with_our_types(shared: Site) -> None:
         "/api/v1/state",
         "/api/v1/engines",
         "/api/v1/engines/{index}",
+        "/api/v1/peers",
         "/api/v1/waves",
         "/api/v1/events",
         "/api/v1/alarms",

@@ -34,13 +34,13 @@ def test_hello_then_the_state_as_it_is(fresh: Site) -> None:
     with fresh.stream() as viewer:
         hello, first = decode(viewer.recv(5)), decode(viewer.recv(5))
     assert isinstance(hello, m.Hello)
-    assert (hello.protocol, hello.version) == (2, __version__)
+    assert (hello.protocol, hello.version) == (3, __version__)
     assert hello.last_seq == fresh.mailbox.log.last_seq
     assert hello.replay_from == hello.last_seq + 1
     assert abs(hello.now - time.time()) < 60
     assert hello.started_at <= hello.now
     assert isinstance(first, m.SnapshotMessage)
-    assert (first.phase, first.engine_count, first.engines.waiting) == ("paused", 4, [None] * 4)
+    assert (first.state, first.engine_count, first.engines.waiting) == ("paused", 4, [None] * 4)
     assert first.last_seq == hello.last_seq
 
 
@@ -48,9 +48,9 @@ def test_events_and_states_follow_as_they_happen(fresh: Site) -> None:
     with fresh.stream() as viewer:
         hello = decode(viewer.recv(5))
         fresh.loop.feed(start_wave(engine=1), stats(1, running=2))
-        seen = until(viewer, lambda x: isinstance(x, m.SnapshotMessage) and x.phase == "running")
+        seen = until(viewer, lambda x: isinstance(x, m.SnapshotMessage) and x.state == "running")
         assert seen[-1].engines.running == [None, 2, None, None]
-        assert seen[-1].engines.stepping == [1]
+        assert seen[-1].wave.joined == [1]
         fresh.loop.feed(complete())
         seen += until(viewer, lambda x: isinstance(x, m.EventMessage) and x.kind == "wave_completed")
     events = events_in(seen)

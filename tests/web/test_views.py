@@ -4,67 +4,57 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dp_coordinator import messages as m
-from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
+from dp_coordinator.core.events import Peer
+from dp_coordinator.core.snapshot import (
+    Connection,
+    EndedConnection,
+    PeersView,
+    RecoveryPhase,
+    RecoveryState,
+    WaveEvidence,
+)
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import views
-from dp_coordinator.words import AlarmKind, EngineStatus
+from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, PeerKind
 from tests.web.builders import snapshot, wave
 from tests.web.rig import ENDPOINTS
 
-RUNNING = {"phase": Phase.RUNNING, "engines_running": True}
-STARTING = {"phase": Phase.STARTING, "engines_running": True}
-
-
-@pytest.mark.parametrize(
-    ("reported_at", "state", "now", "status"),
-    [
-        (None, RUNNING, 200.0, "never"),
-        (99.0, RUNNING, 100.0, "fresh"),
-        (50.0, RUNNING, 94.9, "fresh"),  # silent for long, but the wave is young
-        (50.0, RUNNING, 95.1, "stale"),
-        (92.0, RUNNING, 96.9, "fresh"),
-        (92.0, RUNNING, 97.1, "stale"),
-        (50.0, STARTING, 95.1, "stale"),
-        (50.0, {"phase": Phase.STARTING, "engines_running": False}, 200.0, "fresh"),  # asked for, not known to run
-        (50.0, {}, 5000.0, "fresh"),  # paused engines have nothing to say
-    ],
-)
-def test_a_rank_is_stale_only_while_it_has_something_to_report(
-    reported_at: float | None, state: dict[str, Any], now: float, status: EngineStatus
-) -> None:
-    assert views.statuses(snapshot((reported_at,), **state), now, 5.0) == m.Statuses(status, {})
+RUNNING = {"state": DeploymentState.RUNNING, "engines_running": True}
+STARTING = {"state": DeploymentState.STARTING, "engines_running": True}
 
 
 def rows(reported_at: tuple[float | None, ...], **changes: Any) -> list[m.Engine]:
-    return views.columns(snapshot(reported_at, **changes), 100.0, 5.0).rows()
+    return views.columns(snapshot(reported_at, **changes), [], 100.0).rows()
 
 
 def test_the_status_of_most_ranks_is_said_once() -> None:
     reported_at = (99.0, None, 10.0, 99.0, 10.0, 99.0)
-    assert views.statuses(snapshot(reported_at, **RUNNING), 100.0, 5.0) == m.Statuses(
-        EngineStatus.FRESH, {EngineStatus.STALE: [2, 4], EngineStatus.NEVER: [1]}
+    assert views.statuses(snapshot(reported_at, **RUNNING), [], 100.0) == m.Statuses(
+        EngineStatus.WORKING,
+        {EngineStatus.QUIET: [2, 4], EngineStatus.NEVER: [1], EngineStatus.IDLE: [0]},
     )
     assert [row.status for row in rows(reported_at, **RUNNING)] == [
-        "fresh",
+        "idle",
         "never",
-        "stale",
-        "fresh",
-        "stale",
-        "fresh",
+        "quiet",
+        "working",
+        "quiet",
+        "working",
     ]
 
 
 @pytest.mark.parametrize(
     ("changes", "alarms", "told"),
     [
-        ({"phase": Phase.STARTING, "asked_at": 99.2}, (), []),
-        ({"phase": Phase.STARTING, "asked_at": 99.0}, (), [("starting", "warn")]),
-        ({"phase": Phase.STARTING, "asked_at": 99.0}, ("asked_not_stepping",), []),
-        ({"phase": Phase.STARTING}, (), []),
-        ({"phase": Phase.RUNNING, "asked_at": 99.0}, (), []),
-        ({"recovery": RecoveryState(RecoveryPhase.REJOINING, 3, 90.0, 1, 2, None)}, (), [("recovery", "warn")]),
+        ({"state": DeploymentState.STARTING, "wave": WaveEvidence(3, 99.2)}, (), []),
+        ({"state": DeploymentState.STARTING, "wave": WaveEvidence(3, 99.0)}, (), [("starting", "plain")]),
+        ({"state": DeploymentState.STARTING, "wave": WaveEvidence(3, 99.0)}, ("asked_not_stepping",), []),
+        ({"state": DeploymentState.STARTING}, (), []),
+        ({"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, 99.0)}, (), []),
+        ({"recovery": RecoveryState(RecoveryPhase.REJOINING, 3, 90.0, 1, 2, None)}, (), [("recovery", "plain")]),
         ({"recovery": RecoveryState(RecoveryPhase.REJOINING, 3, 90.0, 1, 2, None)}, ("recovery_under_way",), []),
         ({"recovery": RecoveryState(RecoveryPhase.DONE, 3, 60.0, 2, 2, 71.0)}, (), [("recovery", "good")]),
         ({"recovery": RecoveryState(RecoveryPhase.DONE, 3, 60.0, 2, 2, 69.0)}, (), []),
@@ -113,12 +103,38 @@ def test_the_data_is_as_old_as_the_loops_last_word() -> None:
 
 
 def test_state_and_stream_tell_the_same() -> None:
-    seen = snapshot((99.0, None, 98.0), phase=Phase.RUNNING, engines_running=True, stepping=(2,), asked_at=91.0)
+    seen = snapshot((99.0, None, 98.0), **RUNNING, wave=WaveEvidence(3, 91.0, joined=(2,)))
     mailbox = Mailbox(seen, ENDPOINTS, min_stats_update_interval=0.1)
     clock = views.WallClock()
-    state = views.state(mailbox, seen, 100.0, 5.0, clock)
-    message = views.snapshot_message(mailbox, seen, [], 100.0, clock, stale_after=5.0)
+    state = views.state(mailbox, seen, [], 100.0, clock)
+    message = views.snapshot_message(mailbox, seen, [], 100.0, clock)
     for name in set(state.__struct_fields__) & set(message.__struct_fields__) - {"engines"}:
         assert getattr(state, name) == getattr(message, name), name
-    assert state.engines == message.engines.rows()
-    assert [e.index for e in state.engines if e.stepping] == list(message.engines.stepping) == [2]
+    assert [replace(row, status_text="") for row in state.engines] == message.engines.rows()
+    assert [row.status_text for row in state.engines[:2]] == ["no requests", "nothing was reported"]
+    assert list(state.wave.joined) == [2]
+
+
+def test_who_is_there_and_who_was() -> None:
+    there = Peer(1, Channel.BACK_OUTPUT, "", "ipc", "PUSH", 2918, "VLLM::EngineCore_DP0", 0)
+    was = Peer(2, Channel.BACK_OUTPUT, "10.0.0.7", "10.0.0.7:51234")
+    peers = PeersView(
+        ((Connection(there, 10.0), PeerKind.ENGINE, 0),),
+        {1: EndedConnection(was, 20.0, 95.0, "timed out")},
+        0,
+        0,
+        (),
+        {},
+    )
+    seen = snapshot((99.0, 94.0), **RUNNING, peers=peers, peers_version=7)
+    clock = views.WallClock(lambda: 1000.0)
+    page = views.peers(seen, clock)
+    assert page.version == 7
+    assert [(each.socket, each.kind, each.engine, each.pid, each.why) for each in page.peers] == [
+        ("back_output", "engine", 0, 2918, None),
+        ("back_output", "engine", 1, None, "timed out"),
+    ]
+    first, second = views.engines(seen, [], 100.0, clock)
+    assert first.peer is not None
+    assert (first.peer.title, first.peer.connected_at, first.peer.ended_at) == ("VLLM::EngineCore_DP0", 1010.0, None)
+    assert (second.status, second.status_text) == ("gone", "10.0.0.7:51234 timed out, 5.00 s ago")

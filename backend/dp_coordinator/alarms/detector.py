@@ -6,9 +6,8 @@ as totals, and the event-log entries since the last call; tell of alarms that ar
 What silence means is the difficult part, and decides what may be said. An engine reports when its (waiting, running)
 counts change, and at no other time (vllm/v1/engine/core.py, `_maybe_publish_request_counts`): a rank without requests
 says nothing, and one with a single long request says nothing until that ends. So a rank is given the more time the
-fewer requests it has; and a wave is taken to step once any rank reports a request running in it, because a forward pass
-takes all ranks. Behind external load balancing engines report nothing at all: what only a report could show is not
-asked for then.
+fewer requests it has. Whether the engines run is the core's word (core/observation.py), and not judged again here.
+Behind external load balancing engines report nothing at all: what only a report could show is not asked for then.
 """
 
 from __future__ import annotations
@@ -17,11 +16,15 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dp_coordinator.alarms import presence
+from dp_coordinator.alarms.imbalance import Imbalance
 from dp_coordinator.alarms.kinds import Alarm
-from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot, Wave, WaveCause
+from dp_coordinator.alarms.presence import rejoining
+from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot, Wave, WaveCause
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.sentences import capital, ranks
-from dp_coordinator.words import AlarmKind, Severity
+from dp_coordinator.standing import QUIET_AFTER
+from dp_coordinator.words import AlarmKind, DeploymentState, Severity
 
 MANY_REQUESTS = 16
 """With so many running, the time given to a silent rank is the setting; with fewer it grows: for one, 16 times it.
@@ -29,10 +32,10 @@ MANY_REQUESTS = 16
 Requests that are left when a burst is over are the long ones, and keep those waiting out; what matters is how soon one
 of them should end.
 """
-FAR_MORE = 8
-"""Requests that a rank must have beyond twice the mean of the others."""
-DRAINS = 0.8
-"""A load that fell below this share of what it was drains."""
+FEW = 4
+"""Requests on a rank, in the mean: so few may all be long ones, of which none begins or ends for minutes."""
+CANNOT_TELL_FOR = 900.0
+"""Seconds for which nothing is said of so few when all ranks are silent together."""
 LATE_BY = 0.5
 """Seconds by which a publication is late, five usual intervals; the bound of a bucket of the host's histogram."""
 LATE_OFTEN = 3
@@ -49,8 +52,10 @@ FRONT_END_FORGOTTEN = 300.0
 UNANSWERED_SHOWN = 30.0
 """Seconds for which a START that the core gave up on still counts as asked."""
 HELD_UP_AFTER = 5.0
-FRESH_LOAD = 10.0
-"""Seconds; counts older than this are not compared: their rank may be gone."""
+SURPLUS_AFTER = 60.0
+"""Seconds for which more engines may subscribe than there are: those of a coming SCALE load their weights first."""
+SENDERS_KEPT = 4
+"""Senders of bad frames that an alarm names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Observation:
     """Publications that missed their deadline by more than `LATE_BY`."""
     entries: Sequence[tuple[str, float]] = ()
     """Kind and time of the event-log entries since the last look."""
+    bad_frame_senders: Sequence[tuple[str, int | None]] = ()
+    """Who sent the bad frames since the last look, and which rank that is, where it is known."""
 
 
 class AlarmDetector:
@@ -85,8 +92,8 @@ class AlarmDetector:
         self._late_before: int | None = None
         self._late_at: deque[float] = deque(maxlen=LATE_OFTEN)
         self._front_ends = _Usual()
-        self._heavy: dict[int, tuple[float, int]] = {}
-        """Rank -> since when it has had far more than the others, and how many then."""
+        self._imbalance = Imbalance(options.alarm_imbalance_s)
+        self._senders: dict[str, int | None] = {}
         self._journal_failed_at: float | None = None
         self._checks: dict[AlarmKind, tuple[Callable[[Snapshot, float], Alarm | None], float, float]] = {
             # What finds it, how long it must last, how long it must be over, in seconds.
@@ -96,7 +103,10 @@ class AlarmDetector:
             AlarmKind.LOAD_IMBALANCE: (self._load_imbalance, 0.0, 3.0),
             AlarmKind.PUBLICATION_LATE: (self._publication_late, 0.0, 0.0),
             AlarmKind.BAD_FRAMES: (self._bad_frames, 0.0, 0.0),
-            AlarmKind.ENGINE_GONE: (self._engine_gone, self._limits.alarm_missing_s, 0.0),
+            AlarmKind.ENGINE_GONE: (presence.engine_gone, self._limits.alarm_missing_s, 0.0),
+            AlarmKind.ENGINE_SURPLUS: (presence.engine_surplus, SURPLUS_AFTER, 0.0),
+            AlarmKind.SAME_INDEX: (presence.same_index, self._limits.alarm_missing_s, 0.0),
+            AlarmKind.NEVER_HEARD: (self._never_heard, self._limits.alarm_silent_s, 0.0),
             AlarmKind.FRONT_END_GONE: (self._front_end_gone, self._limits.alarm_missing_s, 0.0),
             AlarmKind.RECOVERY_UNDER_WAY: (self._recovery_under_way, self._limits.alarm_missing_s, 0.0),
             AlarmKind.JOURNAL_FAILED: (self._journal_failed, 0.0, 0.0),
@@ -145,12 +155,15 @@ class AlarmDetector:
             if more:
                 self._bad_now[key] = self._bad_now.get(key, (0, now))[0] + more, now
         self._bad = dict(observation.bad_frames)
+        for sender, rank in observation.bad_frame_senders:
+            if len(self._senders) < SENDERS_KEPT:
+                self._senders[sender] = rank
 
     # -- do the engines step? ----------------------------------------------------------------------------------------
 
     def _asked_not_stepping(self, snapshot: Snapshot, now: float) -> Alarm | None:
         wave = snapshot.waves[-1] if snapshot.waves else None
-        if wave is None or not snapshot.wave_coordination or _rejoining(snapshot):
+        if wave is None or not snapshot.wave_coordination or rejoining(snapshot):
             return None
         # Without reports the only evidence is the wave's end; who starts one by hand finds the engines idle, and an
         # idle engine's wave ends after some empty steps.
@@ -163,34 +176,55 @@ class AlarmDetector:
             given_up = wave.started_at is None and wave.asked_at is not None and not wave.completed
             if not given_up or now - wave.ended_at > UNANSWERED_SHOWN:
                 return None
-        elif now - max(began, self._hearing_since) < patience or _stepped(snapshot, wave):
+        elif snapshot.state is not DeploymentState.STARTING or now - max(began, self._hearing_since) < patience:
             return None
-        stepping = snapshot.stepping if wave.ended_at is None else ()
-        unseen = tuple(sorted(set(range(snapshot.engine_count)) - set(stepping)))
+        joined = snapshot.wave.joined if wave.ended_at is None else ()
+        unseen = tuple(sorted(set(range(snapshot.engine_count)) - set(joined)))
         if not unseen:
             return None
-        title = f"{capital(ranks(unseen))} not seen stepping in wave {wave.number}, which was asked for"
+        title = f"{capital(ranks(unseen))} not seen to join wave {wave.number}, which was asked for"
+        if gone := tuple(snapshot.peers.gone):  # the others wait for it, and are not to blame
+            unseen = gone
+            who = f"{capital(ranks(gone))} {'is' if len(gone) == 1 else 'are'} gone"
+            title = f"{who}, and wave {wave.number}, which was asked for, does not start"
         return Alarm(AlarmKind.ASKED_NOT_STEPPING, Severity.CRITICAL, began, title, unseen, {"wave": wave.number})
 
     def _rank_silent(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if AlarmKind.ASKED_NOT_STEPPING in self._standing:
             return None  # said already
-        if snapshot.wave_coordination and snapshot.phase is not Phase.RUNNING:
-            return None
+        if snapshot.wave_coordination and (
+            snapshot.state is not DeploymentState.RUNNING or snapshot.engines_subscribed < snapshot.engine_count
+        ):
+            return None  # without one of them none gets past its step, and that alarm says so
         heard, working = self._heard(snapshot), [rank for rank, load in enumerate(self._loads) if load]
         running = [count or 0 for count in snapshot.engines.running]
-        silent = [rank for rank in working if now - heard[rank] >= self._patience(running[rank])]
-        if snapshot.wave_coordination and now - max(heard) >= self._patience(sum(running)):
-            silent = working  # a step takes every rank: any report would have shown that all go on
+        # Engines that step together are compared: when none has anything new, that accuses none of them.
+        together = snapshot.wave_coordination and len(working) > 1
+        until = max(heard) if together and now - max(heard) >= QUIET_AFTER else now
+        silent = [rank for rank in working if until - heard[rank] >= self._patience(running[rank])]
+        few = together and sum(running) < FEW * len(working)
+        all_silent = CANNOT_TELL_FOR if few else self._patience(sum(running))
+        if snapshot.wave_coordination and now - max(heard) >= all_silent:
+            # A step takes every rank: any report would have shown that all go on. Those that had fallen silent, or
+            # behind, while others still stepped are accused before all.
+            silent = self._lagging(snapshot, working, heard) or working
         title = f"{_have(silent)} requests and said nothing for long"
         return self._loaded(AlarmKind.RANK_SILENT, title, {rank: heard[rank] for rank in silent})
+
+    def _lagging(self, snapshot: Snapshot, working: Sequence[int], heard: Sequence[float]) -> list[int]:
+        waves, running, last = snapshot.engines.current_wave, snapshot.engines.running, max(heard)
+        return [
+            rank
+            for rank in working
+            if (waves[rank] or 0) < snapshot.wave.number or last - heard[rank] >= self._patience(running[rank] or 0)
+        ]
 
     def _patience(self, running: int) -> float:
         return self._limits.alarm_silent_s * MANY_REQUESTS / min(MANY_REQUESTS, running or MANY_REQUESTS)
 
     def _heard(self, snapshot: Snapshot) -> list[float]:
         """Since when each rank has said nothing that could have been heard; before the phase it had no reason to."""
-        since = max(self._hearing_since, snapshot.phase_since) if snapshot.wave_coordination else self._hearing_since
+        since = max(self._hearing_since, snapshot.state_since) if snapshot.wave_coordination else self._hearing_since
         return [max(since, at or 0.0) for at in snapshot.engines.reported_at]
 
     def _loaded(self, kind: AlarmKind, title: str, since: Mapping[int, float], **counts: int) -> Alarm | None:
@@ -201,10 +235,8 @@ class AlarmDetector:
         return Alarm(kind, Severity.WARNING, min(since.values()), title, tuple(since), counts)
 
     def _work_held_up(self, snapshot: Snapshot, now: float) -> Alarm | None:
-        if not snapshot.wave_coordination or snapshot.phase is not Phase.PAUSED or _rejoining(snapshot):
-            return None
-        if not snapshot.ready or snapshot.engines_subscribed < snapshot.engine_count:
-            return None  # the counts of the engine that is gone stay as they were
+        if snapshot.state is not DeploymentState.PAUSED or snapshot.engines_subscribed < snapshot.engine_count:
+            return None  # the counts of an engine that is gone stay as they were
         heard = enumerate(self._heard(snapshot))
         held = {rank: at for rank, at in heard if self._loads[rank] and now - at >= HELD_UP_AFTER}
         return self._loaded(AlarmKind.WORK_HELD_UP, f"Paused, but {ranks(held)} reported work and went silent", held)
@@ -212,29 +244,10 @@ class AlarmDetector:
     # -- is the load spread, and told in time? -----------------------------------------------------------------------
 
     def _load_imbalance(self, snapshot: Snapshot, now: float) -> Alarm | None:
-        """Far above: twice the mean of the others and 8 more; until below one and a half times and 4 more.
-
-        Before it is raised, a queue that drains is given its time: after a burst that is all that is left to do.
-        """
-        loads, reported = self._loads, snapshot.engines.reported_at
-        total, others, most = sum(loads), len(loads) - 1, max(loads)
-        if others == 0 or most < 1.5 * (total - most) / others + FAR_MORE / 2:
-            self._heavy = {}
-            return None
-        heavy: dict[int, tuple[float, int]] = {}
-        for rank, load in enumerate(loads):
-            if load < FAR_MORE / 2 or now - (reported[rank] or 0.0) > FRESH_LOAD:
-                continue
-            mean = (total - load) / others
-            if load >= (1.5 * mean + FAR_MORE / 2 if rank in self._heavy else 2 * mean + FAR_MORE):
-                since, then = self._heavy.get(rank, (now, load))
-                lasts = now - since >= self._limits.alarm_imbalance_s
-                drains = load < DRAINS * then and not lasts
-                heavy[rank] = (now, load) if drains or now < self._hearing_since + DEAF_AFTER else (since, then)
-        self._heavy = heavy
-        lasting = {rank: since for rank, (since, _) in heavy.items() if now - since >= self._limits.alarm_imbalance_s}
+        deaf = now < self._hearing_since + DEAF_AFTER
+        lasting = self._imbalance.look(self._loads, snapshot.engines.reported_at, now, deaf=deaf)
         title = f"{_have(lasting)} far more requests than the others"
-        return self._loaded(AlarmKind.LOAD_IMBALANCE, title, lasting, requests_in_all=total)
+        return self._loaded(AlarmKind.LOAD_IMBALANCE, title, lasting, requests_in_all=sum(self._loads))
 
     def _publication_late(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if now - self._loop_alive_at >= STUCK_AFTER:
@@ -252,18 +265,18 @@ class AlarmDetector:
     def _bad_frames(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if all(now - at >= BAD_FRAMES_QUIET for _, at in self._bad_now.values()):
             self._bad_now.clear()
+            self._senders.clear()
             return None
         counts = {f"{channel} {verdict}": count for (channel, verdict), (count, _) in sorted(self._bad_now.items())}
         title = "Bad frames arrive: " + ", ".join(f"{count} {key}" for key, count in counts.items())
-        return Alarm(AlarmKind.BAD_FRAMES, Severity.WARNING, now, title, (), counts)
+        if self._senders:
+            who = (name if rank is None else f"rank {rank}, {name}" for name, rank in self._senders.items())
+            title += f"; from {'; '.join(who)}"
+        engines = sorted({rank for rank in self._senders.values() if rank is not None and rank < snapshot.engine_count})
+        return Alarm(AlarmKind.BAD_FRAMES, Severity.WARNING, now, title, tuple(engines), counts)
 
-    def _engine_gone(self, snapshot: Snapshot, now: float) -> Alarm | None:
-        missing = snapshot.engine_count - snapshot.engines_subscribed
-        if not snapshot.ready or missing <= 0 or _rejoining(snapshot):
-            return None
-        title = f"Engines gone: {snapshot.engines_subscribed} of {snapshot.engine_count} are subscribed"
-        counts = {"subscribed": snapshot.engines_subscribed, "expected": snapshot.engine_count}
-        return Alarm(AlarmKind.ENGINE_GONE, Severity.CRITICAL, now, title, (), counts)
+    def _never_heard(self, snapshot: Snapshot, now: float) -> Alarm | None:
+        return presence.never_heard(snapshot, self._loads, now)
 
     def _front_end_gone(self, snapshot: Snapshot, now: float) -> Alarm | None:
         have = snapshot.front_ends
@@ -286,7 +299,7 @@ class AlarmDetector:
         if recovery.phase is RecoveryPhase.REJOINING:
             title = f"Restarted: {back} of {expected} engines are back"
             return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.CRITICAL, recovery.resumed_at, title, (), counts)
-        if snapshot.phase is Phase.RUNNING or now - recovery.resumed_at < self._limits.alarm_not_stepping_s:
+        if snapshot.state is DeploymentState.RUNNING or now - recovery.resumed_at < self._limits.alarm_not_stepping_s:
             return None
         title = "Restarted: all engines are back, and none was seen to follow START"
         return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.WARNING, recovery.resumed_at, title, (), counts)
@@ -323,26 +336,17 @@ def _have(indexes: Collection[int]) -> str:
     return f"{capital(ranks(indexes))} {'has' if len(indexes) == 1 else 'have'}"
 
 
-def _rejoining(snapshot: Snapshot) -> bool:
-    return snapshot.recovery is not None and snapshot.recovery.phase is RecoveryPhase.REJOINING
-
-
 def _began(wave: Wave) -> float:
     return min(at for at in (wave.asked_at, wave.started_at, wave.ended_at) if at is not None)
 
 
 def _loads(snapshot: Snapshot) -> list[int]:
-    """Requests at each rank. One that never reported has none: engines begin with zeros and report each change."""
-    columns = snapshot.engines
-    return [(waiting or 0) + (running or 0) for waiting, running in zip(columns.waiting, columns.running, strict=True)]
+    """Requests at each rank. One that never reported has none: engines begin with zeros and report each change.
 
-
-def _stepped(snapshot: Snapshot, wave: Wave) -> bool:
-    """Whether a report shows a step in the open wave. A rank's own start_wave does not: it is sent before the step."""
-    columns, began = snapshot.engines, _began(wave)
-    return any(
-        at is not None and at >= began and (own or 0) >= wave.number and ((running or 0) >= 1 or (step or 0) >= 1)
-        for at, own, running, step in zip(
-            columns.reported_at, columns.current_wave, columns.running, columns.step_counter, strict=True
-        )
-    )
+    One that is gone has none either: they are lost, and say nothing of the others.
+    """
+    columns, gone = snapshot.engines, snapshot.peers.gone
+    loads = [(waiting or 0) + (running or 0) for waiting, running in zip(columns.waiting, columns.running, strict=True)]
+    for rank in gone:
+        loads[rank] = 0
+    return loads

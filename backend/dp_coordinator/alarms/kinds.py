@@ -55,8 +55,20 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
     ),
     AlarmKind.ENGINE_GONE: (
         "The connection of an engine ended, and START does not reach it. "
-        "Which rank it is nobody says; one that is silent is likely.",
-        "Look which engine process ended, and why; otherwise look at the network between it and the coordinator.",
+        "A step takes every rank: the others wait for it, and its requests are lost with it.",
+        "Look why the process named ended; if it lives, look at the network between it and the coordinator.",
+    ),
+    AlarmKind.ENGINE_SURPLUS: (
+        "More engines subscribe than the deployment has. One of them may hide the loss of another.",
+        "Look for an engine of another deployment, or of an earlier start, that connects to these addresses.",
+    ),
+    AlarmKind.SAME_INDEX: (
+        "Two processes report as the same rank. Its counts are those of either in turn, and another rank has none.",
+        "Look at the data-parallel rank that each of them was started with.",
+    ),
+    AlarmKind.NEVER_HEARD: (
+        "These ranks reported nothing since the coordinator started, while all others have requests.",
+        "See whether these engines run, and whether they connect to back_output; two may have the same rank.",
     ),
     AlarmKind.FRONT_END_GONE: (
         "Fewer front-ends are subscribed than before. Requests that reach another front-end are served.",

@@ -41,7 +41,7 @@ COMMANDS = (
         "simulation.demo:run_demo",
         "simulation.options:DemoOptions",
     ),
-    Command("state", "wave, phase, load and engines now", "cli.rest_commands:state", "cli.options:RestOptions", _CODES),
+    Command("state", "wave, state, load and engines now", "cli.rest_commands:state", "cli.options:RestOptions", _CODES),
     Command("engines", "the engine table", "cli.rest_commands:engines", "cli.options:RestOptions", _CODES),
     Command("waves", "the newest waves", "cli.rest_commands:waves", "cli.options:RestOptions", _CODES),
     Command("events", "the event log", "cli.rest_commands:events", "cli.options:EventsOptions", _CODES),

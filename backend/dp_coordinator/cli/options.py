@@ -46,7 +46,7 @@ class StartWaveOptions(RestOptions):
     wave: v.Index | None = None
     """The wave to start; default the current one."""
     wait: Annotated[v.Switch, Flag(), Flag("--no-wait", "only ask", means=False)] = True
-    """Wait until every rank was seen stepping or the time is up (so it is anyway)."""
+    """Wait until a step was confirmed or the time is up (so it is anyway)."""
 
 
 @dataclass(frozen=True, kw_only=True)

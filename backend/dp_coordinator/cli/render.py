@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from dp_coordinator import sentences
 from dp_coordinator.messages import Action, Engine, Event, State, WaveInfo
+from dp_coordinator.words import ActionState
 
 T = TypeVar("T")
 UNKNOWN = "-"
@@ -86,14 +87,15 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> str:
 
 
 def state(now: State) -> str:
-    """What `dp-coordinator state` prints: the phase in words, sums, then the engines."""
+    """What `dp-coordinator state` prints: the state in words, sums, then the engines."""
     missing = "" if now.ready else ", not ready yet"
     facts = {
-        "state": clean(now.phase_text),
+        "state": clean(now.state_text),
         "engines": f"{now.engines_subscribed} of {now.engine_count} subscribed{missing}",
         "front-ends": str(now.front_ends),
         "waiting": known(now.totals.waiting, unknown=_NO_REPORT),
         "running": known(now.totals.running, unknown=_NO_REPORT),
+        **({} if now.totals.left_out is None else {"not counted": now.totals.left_out}),
         "manual start": f"blocked: {now.start_blocked}" if now.start_blocked else "possible",
         "dialect": f"vLLM {now.dialect}, wave coordination {'on' if now.wave_coordination else 'off'}",
         "up for": f"{duration(now.uptime_s)}, state {duration(now.data_age_s)} old",
@@ -123,10 +125,10 @@ def event(entry: Event) -> str:
 
 
 def action(now: Action) -> str:
-    """A manual start's outcome, then the ranks that were seen."""
+    """A manual start's outcome, then the ranks that joined."""
     lines = [clean(now.summary)]
-    lines += [f"  rank {seen.engine_index}: seen after {duration(seen.after_s)}" for seen in now.seen]
-    if now.silent and now.state == "timed_out":
+    lines += [f"  rank {seen.engine_index}: joined after {duration(seen.after_s)}" for seen in now.joined]
+    if now.silent and now.state == ActionState.TIMED_OUT:
         lines.append(f"  silent: {sentences.ranks(now.silent)}")
     return "\n".join(lines)
 

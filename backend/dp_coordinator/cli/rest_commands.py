@@ -123,14 +123,14 @@ def _note(sentence: str) -> None:
 
 
 def start_wave(options: StartWaveOptions) -> int:
-    """`dp-coordinator start-wave`: ask, then tell what was observed; exit code 1 unless every rank was."""
+    """`dp-coordinator start-wave`: ask, then tell what was observed; exit code 1 unless a step was confirmed."""
     rest = Rest(options.url, options.token)
     asked: dict[str, object] = {"reason": options.reason, "expected_wave": options.expected_wave, "wave": options.wave}
     body = rest.post(f"{API}/waves", asked, {"Idempotency-Key": str(uuid.uuid4())})
     action = decode(body, Action, rest.url)
     if options.wait:
         if not options.json:
-            print(f"wave {action.wave} asked for; waiting until every rank is seen stepping", flush=True)
+            print(f"wave {action.wave} asked for; waiting until a step is confirmed", flush=True)
         while action.state == "asked":  # the coordinator ends it after its own time limit
             time.sleep(POLL)
             body = rest.get(f"{API}/actions/{quote(action.id, safe='')}")
@@ -141,4 +141,4 @@ def start_wave(options: StartWaveOptions) -> int:
         print(f"wave {action.wave} asked for; `GET {API}/actions/{action.id}` tells what comes of it")
     else:
         print(render.action(action))
-    return REFUSED if action.state == "timed_out" else 0
+    return REFUSED if action.state in ("timed_out", "cannot_tell") else 0

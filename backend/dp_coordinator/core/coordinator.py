@@ -78,12 +78,13 @@ class Coordinator:
                 engine_count=engine_count,
                 journalled=resumed or Remembered(0, engine_count, ready=False),
                 load=load.empty(engine_count, lockstep=wave_coordination, interval=min_stats_update_interval),
-                log=WaveLog(phase_since=now),
+                log=WaveLog(state_since=now),
                 manual=ManualStarts(timeout=manual_start_timeout, id_prefix=action_prefix),
             )
         )
         if resumed is not None:
             recovery.resume(self.state, resumed, now)
+            observation.update(self.state, now)
 
     @classmethod
     def from_checkpoint(cls, state: CoreState) -> Coordinator:
@@ -120,6 +121,7 @@ class Coordinator:
         """Take one input."""
         effects = self._handlers[type(event)](event, now)
         state, written = self.state, self.state.journalled
+        observation.update(state, now)
         if (  # part by part: START waits for this, and mostly nothing changed that would need a new `Remembered`
             written.current_wave == state.waves.current_wave
             and written.engine_count == state.engine_count
@@ -152,11 +154,11 @@ class Coordinator:
             wave = state.log.open.number if state.log.open is not None else self.current_wave
             observation.stopped(state, now)
             effects.append(LogEvent("start_unanswered", {"wave": wave}))
-            if (
-                self.engines_running
-            ):  # it was the next wave's, by hand (manual.py); front-ends are still told of this one
+            # It may have been the next wave's, by hand (manual.py): then front-ends are still told of this one.
+            if self.engines_running:
                 effects.append(observation.started(state, WaveCause.UNKNOWN, None, now))
-        timed_out = manual.time_out(state.manual, now)
+            observation.update(state, now)
+        timed_out = manual.time_out(state, now)
         if timed_out is not None:
             effects.append(outcome_record(timed_out))
         return effects
@@ -170,7 +172,7 @@ class Coordinator:
         """Take reports of load that arrived one after the other: as `handle` for each, but fast.
 
         A report never changes what is journalled. It is looked at for more than its counts only while somebody waits
-        for ranks to be seen: a manual start, or a wave of which not all were.
+        for evidence of a step: a manual start, or a wave that is not confirmed.
         """
         state = self.state
         count = state.engine_count
@@ -179,24 +181,25 @@ class Coordinator:
             reports = [r for r in reports if 0 <= r.engine_index < count]
         notable = load.take(state.load, reports, now)
         wave = state.log.open
-        watching = state.manual.pending is not None or (wave is not None and not wave.all_seen)
+        watching = state.manual.pending is not None or (wave is not None and wave.confirmed_at is None)
         if not rejected and not notable and not watching:
             return _NOTHING
         effects: list[Effect] = [no_such_engine(r, count) for r in scaling.strangers(state, rejected, now)]
         if watching:
             for report in reports:
-                seen = observation.evidence(report, count)
+                seen = observation.evidence(report)
                 if seen is not None:
-                    effects.extend(self._saw_stepping(seen, now))
+                    effects.extend(self._saw(seen, now))
+            observation.update(state, now)
         effects.extend(notable_record(report, before) for report, before in notable)
         return effects
 
     def _on_stats(self, event: EngineStatsReported, now: float) -> Sequence[Effect]:
         return self.handle_reports((event,), now)
 
-    def _saw_stepping(self, seen: Evidence, now: float) -> Sequence[Effect]:
-        observation.saw_stepping(self.state, seen, now)
-        observed = manual.saw_stepping(self.state.manual, seen, now)
+    def _saw(self, seen: Evidence, now: float) -> Sequence[Effect]:
+        observation.saw(self.state, seen, now)
+        observed = manual.saw(self.state.manual, seen, now)
         return _NOTHING if observed is None else (outcome_record(observed),)
 
     # -- waves -----------------------------------------------------------------------------------------------------
@@ -247,13 +250,13 @@ class Coordinator:
         elif self.engines_running and moved.announce:
             effects.append(observation.started(state, cause, engine_index, now))
         if message is WaveMessage.START_WAVE and engine_index is not None and 0 <= engine_index < state.engine_count:
-            # Its sender runs already, by its own word; the others are only asked to.
-            effects.extend(self._saw_stepping(Evidence((engine_index,), wave, collective=False), now))
+            # Its sender is in the wave, by its own word; the others are only asked to join.
+            effects.extend(self._saw(Evidence(engine_index, wave), now))
         return effects
 
     def _completed(self, wave: int, engine_index: int | None, now: float) -> Sequence[Effect]:
         # Rank 0 says it after an all-reduce (core.py, `_has_global_unfinished_reqs`): every rank was in that wave.
-        observed = self._saw_stepping(Evidence(range(self.engine_count), wave, collective=True), now)
+        observed = self._saw(Evidence(None, wave, confirmed_by="the wave's end"), now)
         return (*observed, completion_record(observation.completed(self.state, wave, now), engine_index))
 
     # -- who is there ----------------------------------------------------------------------------------------------

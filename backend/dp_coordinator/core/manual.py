@@ -98,16 +98,15 @@ def _refusal(state: CoreState, event: ManualStartRequested) -> StartRefusal | No
 # -- what is watched ---------------------------------------------------------------------------------------------------
 
 
-def saw_stepping(starts: ManualStarts, seen: Evidence, now: float) -> StartAction | None:
-    """Ranks were seen stepping; returns the action when the last one that was awaited is among them."""
+def saw(starts: ManualStarts, seen: Evidence, now: float) -> StartAction | None:
+    """Take up evidence of a wave; returns the action when that confirms it."""
     pending = starts.pending
     if pending is None or seen.wave < pending.wave:
         return None
-    for rank in seen.ranks:
-        if rank < pending.engine_count:
-            pending.seen.setdefault(rank, now)
-    pending.collective = pending.collective or seen.collective
-    return _finish(starts, pending, ActionState.OBSERVED, now) if len(pending.seen) >= pending.engine_count else None
+    if seen.rank is not None and seen.rank < pending.engine_count:
+        pending.joined.setdefault(seen.rank, now)
+    pending.confirmed_by = seen.confirmed_by
+    return None if seen.confirmed_by is None else _finish(starts, pending, ActionState.OBSERVED, now)
 
 
 def deadline(starts: ManualStarts) -> float | None:
@@ -115,12 +114,19 @@ def deadline(starts: ManualStarts) -> float | None:
     return None if starts.pending is None else starts.pending.asked_at + starts.timeout
 
 
-def time_out(starts: ManualStarts, now: float) -> StartAction | None:
-    """Give up on the start being watched if its time is over."""
-    due = deadline(starts)
-    if starts.pending is None or due is None or now < due:
+def time_out(state: CoreState, now: float) -> StartAction | None:
+    """Give up on the start being watched if its time is over.
+
+    A rank that joined may be about to step with all others, for which there is no report before its counts change; and
+    behind external load balancing there is none at all.
+    """
+    starts = state.manual
+    due, pending = deadline(starts), starts.pending
+    if pending is None or due is None or now < due:
         return None
-    return _finish(starts, starts.pending, ActionState.TIMED_OUT, now)
+    silent = all(at is None for at in state.load.reported_at)
+    outcome = ActionState.CANNOT_TELL if pending.joined or silent else ActionState.TIMED_OUT
+    return _finish(starts, pending, outcome, now)
 
 
 def records(starts: ManualStarts) -> tuple[StartAction, ...]:
@@ -161,8 +167,8 @@ def _view(pending: PendingStart, state: ActionState, finished_at: float | None) 
         state=state,
         asked_at=pending.asked_at,
         engine_count=pending.engine_count,
-        seen=tuple((rank, at - pending.asked_at) for rank, at in pending.seen.items()),
-        collective=pending.collective,
+        joined=tuple((rank, at - pending.asked_at) for rank, at in pending.joined.items()),
+        confirmed_by=pending.confirmed_by,
         finished_at=finished_at,
         idempotency_key=pending.request.idempotency_key,
     )

@@ -2,6 +2,10 @@
 
 START goes to engines that may be gone, behind, or paused by hand, and then discard it (vllm/v1/engine/core.py,
 `DPEngineCoreProc._handle_client_request`). So asked is STARTING, and only what an engine itself said makes it RUNNING.
+
+What an engine says before its first step shows that it joined, and no more: it may wait in that step for ranks that
+never got the START. Only a step behind it, or the wave's end, confirms that all step. An engine reports when its counts
+change (`_maybe_publish_request_counts`): while one long request runs nothing can confirm the step, and that is normal.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from typing import NamedTuple
 from dp_coordinator.core import load
 from dp_coordinator.core.effects import BroadcastStartWave, Effect, LogEvent
 from dp_coordinator.core.events import EngineStatsReported
-from dp_coordinator.core.snapshot import Phase, Wave, WaveCause
+from dp_coordinator.core.snapshot import Wave, WaveCause, WaveEvidence
 from dp_coordinator.core.state import CoreState, OpenWave, WaveLog
+from dp_coordinator.words import DeploymentState, RecoveryPhase
 
 WAVES_KEPT = 512
 UNANSWERED_AFTER = 10.0
@@ -22,24 +27,28 @@ UNANSWERED_AFTER = 10.0
 
 
 class Evidence(NamedTuple):
-    """Ranks that stepped in a wave, or a later one."""
+    """What an engine's message shows of a wave."""
 
-    ranks: Sequence[int]
+    rank: int | None
+    """Who joined it, by its own word."""
     wave: int
-    collective: bool
-    """Something that takes every rank showed it."""
+    working: bool = False
+    """It has requests running in it."""
+    confirmed_by: str | None = None
+    """What shows that all ranks step, in words."""
 
 
-def evidence(report: EngineStatsReported, engine_count: int) -> Evidence | None:
+def evidence(report: EngineStatsReported) -> Evidence | None:
     """What a report shows beside its counts (vllm/v1/engine/core.py, `DPEngineCoreProc.run_busy_loop`)."""
-    if report.step_counter >= 1:
+    rank, step = report.engine_index, report.step_counter
+    if step >= 1:
         # It counts the steps behind it in its wave. A step takes every rank, since each rank's experts serve all the
         # others: one rank that got past it proves it for all.
-        return Evidence(range(engine_count), report.current_wave, collective=True)
+        return Evidence(rank, report.current_wave, report.running >= 1, f"rank {rank}, step {step}")
     if report.running >= 1:
         # Reports go out before a step and after it. Before the first one this rank is about to step, and may wait there
         # for the others.
-        return Evidence((report.engine_index,), report.current_wave, collective=False)
+        return Evidence(rank, report.current_wave, working=True)
     return None  # a request that waits has not been taken up
 
 
@@ -55,7 +64,6 @@ def ask(
     if log.open is not None and log.open.asked_at is None:
         log.open.asked_at = now
     log.asked_again_at = now
-    _update_phase(log, now)
     start = BroadcastStartWave(wave, exclude, cause)
     if not opened:
         return (start,)
@@ -68,18 +76,19 @@ def started(state: CoreState, cause: WaveCause, engine: int | None, now: float) 
     _ensure(state, number, cause, engine, now)
     if log.open is not None and log.open.started_at is None:
         log.open.started_at = now
-    _update_phase(log, now)
     return LogEvent("wave_started", {"wave": number, "cause": cause.value, "engine": engine})
 
 
-def saw_stepping(state: CoreState, seen: Evidence, now: float) -> None:
-    """Ranks were seen stepping. Of an earlier wave that says nothing about the open one: reports can be late."""
-    log = state.log
-    if log.open is not None and seen.wave >= log.open.number:
-        for rank in seen.ranks:
-            log.open.stepping.setdefault(rank, now)
-        log.open.all_seen = len(log.open.stepping) >= state.engine_count
-        _update_phase(log, now)
+def saw(state: CoreState, seen: Evidence, now: float) -> None:
+    """Take up evidence. Of an earlier wave that says nothing about the open one: reports can be late."""
+    wave = state.log.open
+    if wave is None or seen.wave < wave.number:
+        return
+    if seen.rank is not None:
+        wave.joined.setdefault(seen.rank, now)
+    wave.working = wave.working or seen.working
+    if seen.confirmed_by is not None and wave.confirmed_at is None:
+        wave.confirmed_at, wave.confirmed_by = now, seen.confirmed_by
 
 
 def completed(state: CoreState, number: int, now: float) -> Wave:
@@ -99,7 +108,7 @@ def completed_late(log: WaveLog, number: int) -> Wave | None:
     """
     if not log.closed or log.closed[-1].number != number or log.closed[-1].completed:
         return None
-    late = replace(log.closed[-1], completed=True)
+    late = replace(log.closed[-1], completed=True, confirmed=True)
     log.closed = (*log.closed[:-1], late)
     return late
 
@@ -111,9 +120,9 @@ def stopped(state: CoreState, now: float) -> None:
 
 
 def unanswered_deadline(log: WaveLog) -> float | None:
-    """When the open wave counts as unanswered: asked for, not announced as running, no rank seen."""
+    """When the open wave counts as unanswered: asked for, not announced as running, joined by no rank."""
     wave = log.open
-    if wave is None or log.asked_again_at is None or wave.started_at is not None or wave.stepping:
+    if wave is None or log.asked_again_at is None or wave.started_at is not None or wave.joined:
         return None
     return log.asked_again_at + UNANSWERED_AFTER
 
@@ -147,6 +156,7 @@ def _record(state: CoreState, wave: OpenWave, ended_at: float | None, *, complet
         completed=completed,
         peak_waiting=state.load.peak_waiting,
         peak_running=state.load.peak_running,
+        confirmed=completed or wave.confirmed_at is not None,
     )
 
 
@@ -156,19 +166,43 @@ def _close(state: CoreState, now: float, *, completed: bool) -> Wave:
     record = _record(state, log.open, now, completed=completed)
     log.closed = (*log.closed, record)[-WAVES_KEPT:]
     log.open, log.asked_again_at = None, None
-    _update_phase(log, now)
     return record
 
 
-def _update_phase(log: WaveLog, now: float) -> None:
-    wave = log.open
+# -- what the deployment does ------------------------------------------------------------------------------------------
+
+
+def shown(state: CoreState) -> WaveEvidence:
+    """What is known of the open wave, for viewers."""
+    wave = state.log.open
     if wave is None:
-        phase = Phase.PAUSED
-    elif wave.all_seen or (wave.stepping and wave.started_at is not None):
-        # Before an engine announced the wave one rank is not enough: it may be alone in its step, and wait for ranks
-        # that never got the START. That must not look like running.
-        phase = Phase.RUNNING
-    else:
-        phase = Phase.STARTING
-    if phase is not log.phase:
-        log.phase, log.phase_since = phase, now
+        return WaveEvidence(state.waves.current_wave)
+    return WaveEvidence(
+        wave.number, wave.asked_at, wave.started_at, tuple(sorted(wave.joined)), wave.confirmed_at, wave.confirmed_by
+    )
+
+
+def update(state: CoreState, now: float) -> None:
+    """Say anew what the deployment does, after anything that it follows from may have changed."""
+    log, word = state.log, _word(state)
+    if word is not log.state:
+        log.state, log.state_since = word, now
+
+
+def _word(state: CoreState) -> DeploymentState:
+    """The only place that judges it: whoever shows it, or raises an alarm about it, takes this word."""
+    wave, recovery = state.log.open, state.recovery
+    if not state.ready:
+        return DeploymentState.WAITING
+    if wave is None and recovery is not None and recovery.phase is RecoveryPhase.REJOINING:
+        return DeploymentState.RECOVERING
+    if not state.wave_coordination:
+        return DeploymentState.SERVING
+    if wave is None:
+        return DeploymentState.PAUSED
+    if wave.working or wave.confirmed_at is not None:
+        return DeploymentState.RUNNING
+    # Behind external load balancing engines report nothing: there is no better evidence to wait for.
+    reports = any(at is not None for at in state.load.reported_at)
+    announced = wave.started_at is not None and not reports
+    return DeploymentState.RUNNING if announced else DeploymentState.STARTING

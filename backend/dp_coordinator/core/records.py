@@ -41,6 +41,8 @@ def outcome_record(action: StartAction) -> LogEvent:
     if action.state is ActionState.OBSERVED:
         return LogEvent(
             "manual_start_observed",
-            fields | {"seen": len(action.seen), "took_s": took, "collective": action.collective},
+            fields | {"joined": len(action.joined), "took_s": took, "confirmed_by": action.confirmed_by},
         )
+    if action.state is ActionState.CANNOT_TELL:
+        return LogEvent("manual_start_unclear", fields | {"joined": len(action.joined), "of": action.engine_count})
     return LogEvent("manual_start_timed_out", fields | {"silent": list(action.silent)})

@@ -8,8 +8,7 @@ from enum import StrEnum
 
 from dp_coordinator.core.events import Peer
 from dp_coordinator.words import ActionState as ActionState  # noqa: PLC0414  (also found here)
-from dp_coordinator.words import PeerKind
-from dp_coordinator.words import Phase as Phase  # noqa: PLC0414  (also found here)
+from dp_coordinator.words import DeploymentState, PeerKind
 from dp_coordinator.words import RecoveryPhase as RecoveryPhase  # noqa: PLC0414  (also found here)
 from dp_coordinator.words import WaveCause as WaveCause  # noqa: PLC0414  (also found here)
 
@@ -76,6 +75,24 @@ class Wave:
     """False while open, and for one that was overtaken by a later wave without wave_complete."""
     peak_waiting: int
     peak_running: int
+    confirmed: bool = False
+    """Something showed that all ranks stepped in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaveEvidence:
+    """What shows that the open wave runs; of the next one, while none is open, nothing."""
+
+    number: int
+    asked_at: float | None = None
+    """When START was first broadcast for it."""
+    announced_at: float | None = None
+    """When front-ends were told that it runs."""
+    joined: tuple[int, ...] = ()
+    """Ranks that said that they are in it: by start_wave, or by a report of requests running."""
+    confirmed_at: float | None = None
+    confirmed_by: str | None = None
+    """What showed that all ranks step: `rank 3, step 32`. A step takes every rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +106,20 @@ class StartAction:
     state: ActionState
     asked_at: float
     engine_count: int
-    seen: tuple[tuple[int, float], ...]
-    """(engine_index, seconds after the ask) of each rank seen stepping, in that order."""
-    collective: bool
-    """True when a finished step, or wave_complete, was the evidence: both take every rank."""
+    joined: tuple[tuple[int, float], ...]
+    """(engine_index, seconds after the ask) of each rank that said that it is in the wave, in that order."""
+    confirmed_by: str | None
+    """What showed that all ranks step, in words; None while nothing did."""
     finished_at: float | None
     idempotency_key: str | None
 
     @property
     def silent(self) -> tuple[int, ...]:
-        """Ranks not seen stepping so far."""
-        seen = {rank for rank, _ in self.seen}
-        return tuple(rank for rank in range(self.engine_count) if rank not in seen)
+        """Ranks of which nothing shows that they are in the wave."""
+        if self.confirmed_by is not None:
+            return ()
+        joined = {rank for rank, _ in self.joined}
+        return tuple(rank for rank in range(self.engine_count) if rank not in joined)
 
 
 class RefusalKind(StrEnum):
@@ -161,12 +180,9 @@ class Snapshot:
     """READY was sent: every expected engine had subscribed."""
     current_wave: int
     engines_running: bool
-    phase: Phase
-    phase_since: float
-    asked_at: float | None
-    """When START was last broadcast for the wave that is open; None when none is."""
-    stepping: tuple[int, ...]
-    """Ranks seen stepping in the wave that is open."""
+    state: DeploymentState
+    state_since: float
+    wave: WaveEvidence
     start_blocked: str | None
     """Why a manual start would be refused; None when one would be accepted."""
     engine_count: int
@@ -174,6 +190,8 @@ class Snapshot:
     """Distinct engines that are there."""
     front_ends: int
     peers: PeersView
+    peers_version: int
+    """Counts up whenever that changes."""
     waiting: int | None
     running: int | None
     engines: EngineColumns

@@ -15,14 +15,13 @@ from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested
 from dp_coordinator.core.snapshot import (
     Connection,
     EndedConnection,
-    Phase,
     RecoveryPhase,
     Remembered,
     StartAction,
     Wave,
     WaveCause,
 )
-from dp_coordinator.words import Channel
+from dp_coordinator.words import Channel, DeploymentState
 
 
 @dataclass(slots=True)
@@ -84,17 +83,21 @@ class OpenWave(_Part):
     cause_engine: int | None
     asked_at: float | None = None
     started_at: float | None = None
-    stepping: dict[int, float] = field(default_factory=dict)
-    """Rank -> when it was first seen stepping."""
-    all_seen: bool = False
+    joined: dict[int, float] = field(default_factory=dict)
+    """Rank -> when it first said that it is in the wave."""
+    working: bool = False
+    """Some rank said that it has requests running in it."""
+    confirmed_at: float | None = None
+    confirmed_by: str | None = None
+    """What showed that all ranks step, in words."""
 
 
 @dataclass(slots=True)
 class WaveLog(_Part):
-    """The open wave, the ones before it, and the phase that follows from them; observation.py."""
+    """The open wave, the ones before it, and what the deployment does as it follows from them; observation.py."""
 
-    phase_since: float
-    phase: Phase = Phase.PAUSED
+    state_since: float
+    state: DeploymentState = DeploymentState.WAITING
     open: OpenWave | None = None
     closed: tuple[Wave, ...] = ()
     """Oldest first."""
@@ -111,10 +114,9 @@ class PendingStart(_Part):
     wave: int
     engine_count: int
     asked_at: float
-    seen: dict[int, float] = field(default_factory=dict)
-    """Rank -> when it was first seen stepping."""
-    collective: bool = False
-    """Something that takes every rank was among the evidence."""
+    joined: dict[int, float] = field(default_factory=dict)
+    """Rank -> when it first said that it is in the wave."""
+    confirmed_by: str | None = None
 
 
 @dataclass(slots=True)

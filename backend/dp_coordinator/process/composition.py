@@ -171,7 +171,7 @@ def _record(
     options: ServeOptions, path: str, coordinator: Coordinator, mailbox: Mailbox, stack: ExitStack
 ) -> InputRecorder:
     """Begin to record, and write on a thread of its own until the stack is closed."""
-    told = ("min_stats_update_interval_ms", "manual_start_timeout", "stale_after_s")
+    told = ("min_stats_update_interval_ms", "manual_start_timeout")
     about = {name: getattr(options, name) for name in told}
     about |= {"endpoints": asdict(mailbox.endpoints), "restarts": mailbox.restarts, "pid": os.getpid()}
     folder = Folder(path, options.record_max_mb << 20)

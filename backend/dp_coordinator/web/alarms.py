@@ -8,7 +8,7 @@ from __future__ import annotations
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import TEXTS, Alarm
-from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.mailbox import LogEntry, Mailbox
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.views import WallClock, seconds, told
 from dp_coordinator.words import AlarmKind, Severity
@@ -45,7 +45,7 @@ class AlarmBoard:
                 self._mailbox.log.append(now, "alarm_cleared", fields)
         for kind, alarm in found.items():
             if kind not in before:
-                self._mailbox.log.append(now, "alarm_raised", _fields(alarm))
+                self._mailbox.log.append(now, "alarm_raised", _fields(alarm, now))
 
     def _observation(self) -> Observation:
         mailbox, counters = self._mailbox, self._mailbox.counters
@@ -59,6 +59,7 @@ class AlarmBoard:
             bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},
             late_publications=counters.publication_lateness_seconds.above(LATE_BY),
             entries=[(entry.kind, entry.at) for entry in entries],
+            bad_frame_senders=[sender for entry in entries if (sender := _sender(entry)) is not None],
         )
 
     def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:
@@ -68,8 +69,18 @@ class AlarmBoard:
         return [_message(alarm, now, clock) for alarm in listed]
 
 
-def _fields(alarm: Alarm) -> dict[str, object]:
+def _sender(entry: LogEntry) -> tuple[str, int | None] | None:
+    """Who sent a bad frame, and which rank that is, where it is known."""
+    peer, engine = entry.fields.get("peer"), entry.fields.get("engine")
+    if entry.kind != "bad_frame" or not isinstance(peer, str):
+        return None
+    return peer, engine if isinstance(engine, int) else None
+
+
+def _fields(alarm: Alarm, now: float) -> dict[str, object]:
+    """`began_s_ago`: an alarm is raised some time after what it tells of began."""
     fields: dict[str, object] = {"alarm": alarm.kind.value, "severity": alarm.severity.value, "title": alarm.title}
+    fields["began_s_ago"] = seconds(now - alarm.since)
     return fields | {"engines": list(alarm.engines), "counts": dict(alarm.counts)}
 
 

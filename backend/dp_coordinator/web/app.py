@@ -82,7 +82,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     app.state.sessions, app.state.hub = sessions, hub
     metrics = Metrics(mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing)
     routers = [
-        rest.state_routes(mailbox, settings, clock),
+        rest.state_routes(mailbox, hub.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, hub.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),

@@ -1,4 +1,4 @@
-"""The last hour, in bounded memory: totals and phase 10 times a second and then once, whole states once a second.
+"""The last hour, in bounded memory: totals and state 10 times a second and then once, whole states once a second.
 
 A whole state is what every rank had reported, and what was beside it. It is kept as the JSON text that it is served as.
 Up to sixty of them, one after another, are one zlib stream, in which what stays the same costs next to nothing: 64 busy
@@ -16,16 +16,24 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from dp_coordinator.core.snapshot import Phase, Snapshot
+from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.messages import History, StateAt, StateHistory
 from dp_coordinator.web.views import WallClock
+from dp_coordinator.words import DeploymentState
 
 FINE_SAMPLES = 600
 COARSE_SAMPLES = 3600
 LONGEST_S = 3600
 _FINE_INTERVAL = 0.1
 _COARSE_INTERVAL = 1.0
-_LIVELIEST = (Phase.PAUSED, Phase.STARTING, Phase.RUNNING)
+_LIVELIEST = (
+    DeploymentState.WAITING,
+    DeploymentState.RECOVERING,
+    DeploymentState.PAUSED,
+    DeploymentState.SERVING,
+    DeploymentState.STARTING,
+    DeploymentState.RUNNING,
+)
 
 CHUNK_STATES = 60
 CHUNK_RANKS = 65_536
@@ -37,7 +45,7 @@ BYTES_AT_MOST = 24 * 2**20
 class _Sample(NamedTuple):
     at: float
     current_wave: int
-    phase: Phase
+    state: DeploymentState
     waiting: int | None
     running: int | None
     front_ends: int
@@ -75,7 +83,7 @@ class Past:
             first = self._coarse.pop()
             sample = sample._replace(
                 at=first.at,
-                phase=max(first.phase, sample.phase, key=_LIVELIEST.index),
+                state=max(first.state, sample.state, key=_LIVELIEST.index),
                 waiting=max(first.waiting, sample.waiting, key=_load),
                 running=max(first.running, sample.running, key=_load),
             )

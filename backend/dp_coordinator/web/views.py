@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Container
-from typing import Any, TypeVar
+from collections.abc import Callable, Container, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from dp_coordinator import __version__, sentences
+from dp_coordinator import __version__, sentences, standing
 from dp_coordinator import messages as m
-from dp_coordinator.core.snapshot import ActionState, Phase, Snapshot, StartAction, Wave
+from dp_coordinator.core.snapshot import Connection, EndedConnection, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
-from dp_coordinator.words import AlarmKind, EngineStatus, NoticeKind, Tone
+from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, NoticeKind, PeerKind, Tone
 
 WAVES_SENT = 20
 ACTIONS_SENT = 5
@@ -28,6 +28,8 @@ ASKED_QUIET_S = 1.0
 RECOVERED_SHOWN_S = 30.0
 """For so long the end of a recovery is told: a page that the restart cut off is back long before."""
 _CLOCK_STEP = 0.25
+Alarms: TypeAlias = Sequence[m.Alarm]
+"""Those that stand, critical ones first."""
 M = TypeVar("M", bound=Struct)
 E = TypeVar("E", bound=m.Event)
 
@@ -74,9 +76,9 @@ def data_age(mailbox: Mailbox, snapshot: Snapshot, now: float) -> float:
     return seconds(now - max(snapshot.at, vouched_at))
 
 
-def statuses(snapshot: Snapshot, now: float, stale_after: float) -> m.Statuses:
-    """What is to be thought of the ranks."""
-    of_each = _status_of_each(snapshot, now, stale_after)
+def statuses(snapshot: Snapshot, alarms: Alarms, now: float) -> m.Statuses:
+    """What every rank does."""
+    of_each = standing.statuses(snapshot, named(alarms), now)
     counted = {status: of_each.count(status) for status in EngineStatus}
     most = max(EngineStatus, key=lambda status: counted[status])
     others = (status for status, count in counted.items() if count and status is not most)
@@ -84,16 +86,9 @@ def statuses(snapshot: Snapshot, now: float, stale_after: float) -> m.Statuses:
     return m.Statuses(most, ranks)
 
 
-def _status_of_each(snapshot: Snapshot, now: float, stale_after: float) -> list[EngineStatus]:
-    """A silent rank is stale only while it must have something to report.
-
-    Engines that are paused say nothing, and a wave that began just now has given nobody the time to.
-    """
-    never, fresh, stale = EngineStatus.NEVER, EngineStatus.FRESH, EngineStatus.STALE
-    expected = snapshot.phase is Phase.RUNNING or (snapshot.phase is Phase.STARTING and snapshot.engines_running)
-    since = now - stale_after
-    silent_before = since if expected and snapshot.phase_since < since else float("-inf")
-    return [never if at is None else stale if at < silent_before else fresh for at in snapshot.engines.reported_at]
+def named(alarms: Alarms) -> dict[int, str]:
+    """Ranks that alarms name, with the title of the first one that does."""
+    return {rank: alarm.title for alarm in reversed(alarms) for rank in alarm.engines}
 
 
 def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
@@ -116,8 +111,7 @@ def action(made: StartAction, now: float, clock: WallClock) -> m.Action:
         made,
         clock,
         age_s=seconds(now - made.asked_at),
-        seen=[m.RankSeen(rank, seconds(after)) for rank, after in made.seen],
-        silent=() if made.state is ActionState.OBSERVED else made.silent,
+        joined=[m.RankSeen(rank, seconds(after)) for rank, after in made.joined],
         took_s=None if made.finished_at is None else seconds(made.finished_at - made.asked_at),
         summary=sentences.start_text(made, now),
     )
@@ -131,17 +125,22 @@ def recovery(snapshot: Snapshot, clock: WallClock) -> m.Recovery | None:
     return told(m.Recovery, state, clock, text=sentences.recovery_text(state, snapshot.current_wave))
 
 
-def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallClock) -> dict[str, Any]:
+def _situation(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> dict[str, Any]:
     """The fields of a `Situation` that a snapshot does not have."""
     return {
-        "phase_word": sentences.phase_word(snapshot),
-        "phase_text": sentences.phase_text(snapshot, now),
-        "phase_age_s": seconds(now - snapshot.phase_since),
-        "asked_age_s": None if snapshot.asked_at is None else seconds(now - snapshot.asked_at),
-        "totals": m.Totals(snapshot.waiting, snapshot.running),
+        "state_text": sentences.state_text(snapshot, now),
+        "state_tone": tone(snapshot, alarms),
+        "state_age_s": seconds(now - snapshot.state_since),
+        "wave": told(m.WaveEvidence, snapshot.wave, clock),
+        "totals": m.Totals(snapshot.waiting, snapshot.running, standing.left_out(snapshot)),
         "restarts": mailbox.restarts,
         "recovery": recovery(snapshot, clock),
     }
+
+
+def tone(snapshot: Snapshot, alarms: Alarms) -> Tone:
+    """How the state should look."""
+    return sentences.state_tone(snapshot, alarms[0].severity if alarms else None)
 
 
 def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[str, Any]:
@@ -150,15 +149,15 @@ def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[st
     return {"data_age_s": age, "endpoints": mailbox.endpoints, "recording": playback(mailbox)}
 
 
-def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, clock: WallClock) -> m.State:
+def state(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> m.State:
     """`GET /api/v1/state`."""
     return told(
         m.State,
         snapshot,
         clock,
-        **_situation(mailbox, snapshot, now, clock),
+        **_situation(mailbox, snapshot, alarms, now, clock),
         **_of_the_present(mailbox, snapshot, now),
-        engines=columns(snapshot, now, stale_after).rows(),
+        engines=engines(snapshot, alarms, now, clock),
         min_stats_update_interval_ms=round(mailbox.min_stats_update_interval * 1000),
         uptime_s=seconds(now - mailbox.started_at),
         version=__version__,
@@ -177,11 +176,55 @@ def event(entry: LogEntry, clock: WallClock, message: type[E]) -> E:
     return told(message, entry, at=clock.of(entry.at), **said._asdict())
 
 
-def columns(snapshot: Snapshot, now: float, stale_after: float) -> m.EngineColumnsMessage:
+def columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMessage:
     """All ranks."""
-    engines, status = snapshot.engines, statuses(snapshot, now, stale_after)
-    ages = [None if at is None else round(max(0.0, now - at), 3) for at in engines.reported_at]
-    return told(m.EngineColumnsMessage, engines, age_s=ages, status=status, stepping=snapshot.stepping)
+    reported, status = snapshot.engines, statuses(snapshot, alarms, now)
+    ages = [None if at is None else round(max(0.0, now - at), 3) for at in reported.reported_at]
+    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status)
+
+
+def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> list[m.Engine]:
+    """All ranks, with what the status means and where each one is."""
+    titles, where = named(alarms), _places(snapshot, clock)
+    return [
+        replace(
+            row,
+            status_text=standing.text(snapshot, row.index, row.status, titles, now),
+            peer=where.get(row.index),
+        )
+        for row in columns(snapshot, alarms, now).rows()
+    ]
+
+
+def _places(snapshot: Snapshot, clock: WallClock) -> dict[int, m.EnginePeer]:
+    """Rank -> its connection: the one that its reports come by, where there is one."""
+    there = [(c, engine) for c, _, engine in snapshot.peers.connections if engine is not None]
+    there.sort(key=lambda known: known[0].peer.channel is Channel.BACK_OUTPUT)
+    where = {engine: _place(c, clock) for c, engine in there}
+    return where | {engine: _place(ended, clock) for engine, ended in snapshot.peers.gone.items()}
+
+
+def _place(known: Connection | EndedConnection, clock: WallClock) -> m.EnginePeer:
+    ended = known if isinstance(known, EndedConnection) else None
+    return told(
+        m.EnginePeer,
+        known.peer,
+        connected_at=clock.of(known.since),
+        ended_at=None if ended is None else clock.of(ended.at),
+        why=None if ended is None else ended.why,
+    )
+
+
+def peers(snapshot: Snapshot, clock: WallClock) -> m.PeerPage:
+    """`GET /api/v1/peers`."""
+    seen = snapshot.peers
+    known: list[tuple[Connection | EndedConnection, PeerKind, int | None]] = list(seen.connections)
+    known += [(ended, PeerKind.ENGINE, engine) for engine, ended in seen.gone.items()]
+    listed = [
+        m.Peer(**asdict(_place(each, clock)), socket=each.peer.channel, kind=kind, engine=engine)
+        for each, kind, engine in known
+    ]
+    return m.PeerPage(snapshot.peers_version, listed)
 
 
 def notices(snapshot: Snapshot, alarms: Container[AlarmKind], now: float) -> list[m.Notice]:
@@ -190,26 +233,24 @@ def notices(snapshot: Snapshot, alarms: Container[AlarmKind], now: float) -> lis
     if recovery is not None and AlarmKind.RECOVERY_UNDER_WAY not in alarms:
         text = sentences.recovery_text(recovery, snapshot.current_wave)
         if recovery.finished_at is None:
-            made.append(m.Notice(NoticeKind.RECOVERY, Tone.WARN, text))
+            made.append(m.Notice(NoticeKind.RECOVERY, Tone.PLAIN, text))
         elif now - recovery.finished_at <= RECOVERED_SHOWN_S:
             made.append(m.Notice(NoticeKind.RECOVERY, Tone.GOOD, text))
-    asked_at = snapshot.asked_at if snapshot.phase is Phase.STARTING else None
+    asked_at = snapshot.wave.asked_at if snapshot.state is DeploymentState.STARTING else None
     asked = asked_at is not None and now - asked_at >= ASKED_QUIET_S
     if asked and AlarmKind.ASKED_NOT_STEPPING not in alarms:
-        made.append(m.Notice(NoticeKind.STARTING, Tone.WARN, sentences.phase_text(snapshot, now)))
+        made.append(m.Notice(NoticeKind.STARTING, Tone.PLAIN, sentences.state_text(snapshot, now)))
     return made
 
 
-def state_at(
-    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock, *, stale_after: float
-) -> m.StateAt:
+def state_at(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> m.StateAt:
     """What may change from one moment to the next, with engines as columns."""
     return told(
         m.StateAt,
         snapshot,
         clock,
-        **_situation(mailbox, snapshot, now, clock),
-        engines=columns(snapshot, now, stale_after),
+        **_situation(mailbox, snapshot, alarms, now, clock),
+        engines=columns(snapshot, alarms, now),
         notices=notices(snapshot, {alarm.kind for alarm in alarms}, now),
         alarms=alarms,
     )
@@ -229,14 +270,14 @@ def shortened(state: m.StateAt) -> m.StateAt:
 
 
 def snapshot_message(
-    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock, *, stale_after: float
+    mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock
 ) -> m.SnapshotMessage:
     """The state for the stream."""
     return told(
         m.SnapshotMessage,
         snapshot,
         clock,
-        **asdict(state_at(mailbox, snapshot, alarms, now, clock, stale_after=stale_after)),
+        **asdict(state_at(mailbox, snapshot, alarms, now, clock)),
         **_of_the_present(mailbox, snapshot, now),
         at=clock.of(now),
         waves=waves(snapshot, WAVES_SENT, now, clock),

@@ -72,7 +72,7 @@ export function Notices() {
 }
 
 /** Engines and front-ends that were here before a restart come back by themselves: nothing to teach meanwhile. */
-const rejoining = () => view.value.snapshot?.phase_word === "recovering";
+const rejoining = () => view.value.snapshot?.state === "recovering";
 
 function Address({ label, who, value }: { label: string; who: string; value: string }) {
   return (

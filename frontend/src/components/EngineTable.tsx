@@ -247,7 +247,7 @@ function Filter() {
       id="engine-filter"
       class="input"
       type="search"
-      placeholder="Filter: 8-15, stale"
+      placeholder="Filter: 8-15, suspect"
       aria-label="Filter engines by rank or status"
       aria-keyshortcuts="/"
       value={filterText.value}
@@ -260,12 +260,12 @@ function Filter() {
 
 function note(): string {
   const all = rows.value;
-  const tally = { stale: 0, never: 0, unknown: 0, fresh: 0 };
-  for (const row of all) tally[row.status] += 1;
+  const tally = (status: EngineRow["status"]) => all.filter((row) => row.status === status).length;
   const parts = [`${count(all.length)} ${all.length === 1 ? "rank" : "ranks"}`];
   if (shown.value.length !== all.length) parts.push(`${count(shown.value.length)} shown`);
-  if (tally.stale > 0) parts.push(`${count(tally.stale)} stale`);
-  if (tally.never > 0) parts.push(`${count(tally.never)} never reported`);
+  for (const status of ["gone", "suspect", "quiet"] as const)
+    if (tally(status) > 0) parts.push(`${count(tally(status))} ${status}`);
+  if (tally("never") > 0) parts.push(`${count(tally("never"))} never reported`);
   return parts.join(" · ");
 }
 

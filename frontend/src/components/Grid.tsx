@@ -28,9 +28,12 @@ export function Spark({ rank }: { rank: number }) {
 
 const STATUS_HELP = {
   never: "No report has arrived from this rank",
-  fresh: "Reported within the limit, or the engines are paused and have nothing to report",
-  stale:
-    "No report while the wave runs. Engines report when their counts change: silent or steady, look at it",
+  joining: "Connected; READY is sent once all engines are",
+  idle: "It has no requests",
+  working: "It has requests, and lately news of them",
+  quiet: "It has requests and nothing new, which is normal: vLLM reports only when counts change",
+  suspect: "An alarm names it",
+  gone: "Its connection ended",
   unknown: "The page is not connected: what this rank does now is not known",
 } as const;
 
@@ -134,7 +137,7 @@ export function Grid() {
         <span class="legend-item">
           <span class="heat-waiting" /> part that waits
         </span>
-        <span class="legend-item">✕ stale</span>
+        <span class="legend-item">✕ suspect or gone</span>
         <span class="legend-item">
           <span class="heat-never" /> never reported
         </span>

@@ -36,7 +36,7 @@ function DataAge() {
   const old = age > LIVE_S;
   return (
     <span class={old ? "age age-old" : "age age-live"} title="Age of the newest state on this page">
-      <Icon name={old ? "stale" : "fresh"} />
+      <Icon name={old ? "warn" : "working"} />
       {old ? `data is ${duration(age)} old` : `live, ${duration(age)}`}
     </span>
   );
@@ -74,21 +74,14 @@ export function TopBar() {
   );
 }
 
-function Stat(props: {
-  label: string;
-  value: string;
-  sub?: string;
-  tone?: "warn" | undefined;
-  swatch?: string;
-}) {
+function Stat(props: { label: string; value: string; sub?: string; swatch?: string }) {
   return (
-    <div class={props.tone === "warn" ? "stat stat-warn" : "stat"}>
+    <div class="stat">
       <dt>
         {props.swatch !== undefined && <span class={`swatch swatch-${props.swatch}`} />}
         {props.label}
       </dt>
       <dd>
-        {props.tone === "warn" && <Icon name="warn" />}
         <span class="stat-value">{props.value}</span>
         {props.sub !== undefined && <span class="stat-sub">{props.sub}</span>}
       </dd>
@@ -96,19 +89,36 @@ function Stat(props: {
   );
 }
 
-function PhasePill() {
+function AlarmCount({ alarms }: { alarms: number }) {
+  if (alarms === 0) return null;
+  return (
+    <span class="phase-alarms">
+      {alarms} {alarms === 1 ? "alarm" : "alarms"}
+    </span>
+  );
+}
+
+const Unconfirmed = () => (
+  <div class="phase-age" data-testid="unconfirmed">
+    step not confirmed
+  </div>
+);
+
+function StatePill() {
   const { snapshot, snapshotAt } = view.value;
-  if (snapshot === null) return <div class="phase phase-none">NO DATA</div>;
+  if (snapshot === null) return <div class="phase tone-plain">NO DATA</div>;
   const live = link.value.state === "open" || past.value !== null;
-  const word = snapshot.phase_word;
-  const age = snapshot.phase_age_s + elapsedSince(snapshotAt, now.value);
+  const { state, state_text, state_tone, state_age_s, alarms, wave } = snapshot;
+  const age = state_age_s + elapsedSince(snapshotAt, now.value);
   return (
     <div class="phase-block">
-      <div class={`phase phase-${word}`} data-testid="phase">
-        <Icon name={word === "recovering" ? "starting" : word} />
-        {word.toUpperCase()}
+      <div class={`phase tone-${state_tone}`} data-tone={state_tone} title={state_text}>
+        <Icon name={state === "recovering" || state === "waiting" ? "starting" : state} />
+        <span data-testid="phase">{state.toUpperCase()}</span>
+        <AlarmCount alarms={alarms.length} />
       </div>
       <div class="phase-age">{live ? `for ${duration(age)}` : "when last heard"}</div>
+      {state === "running" && wave.confirmed_at === null && <Unconfirmed />}
     </div>
   );
 }
@@ -116,22 +126,30 @@ function PhasePill() {
 /** The first thing seen: what state, which wave, how much load, who is there. */
 export function Hero() {
   const { snapshot } = view.value;
-  const missing = snapshot !== null && snapshot.engines_subscribed < snapshot.engine_count;
+  const expected = useComputed(() => {
+    const { snapshot } = view.value;
+    return snapshot === null ? "" : `of ${count(snapshot.engine_count)}`;
+  });
+  const leftOut = useComputed(() => view.value.snapshot?.totals.left_out ?? "");
   const perRank = useComputed(() =>
     mean.value === null ? "" : `mean load ${mean.value.toFixed(1)} per rank`,
   );
   return (
     <section class="hero" aria-label="State">
-      <PhasePill />
+      <StatePill />
       <dl class="stats">
         <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
         <Stat label="Waiting" value={count(snapshot?.totals.waiting ?? null)} swatch="waiting" />
-        <Stat label="Running" value={count(snapshot?.totals.running ?? null)} swatch="running" />
+        <Stat
+          label="Running"
+          value={count(snapshot?.totals.running ?? null)}
+          swatch="running"
+          sub={leftOut.value}
+        />
         <Stat
           label="Engines subscribed"
           value={count(snapshot?.engines_subscribed ?? null)}
-          sub={snapshot === null ? "" : `of ${count(snapshot.engine_count)}`}
-          tone={missing ? "warn" : undefined}
+          sub={expected.value}
         />
         <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />
       </dl>
@@ -145,7 +163,7 @@ export function Hero() {
 export function Announcer() {
   const text = useComputed(() => {
     const { snapshot } = present.value;
-    return snapshot === null ? "" : `${snapshot.phase_word}, wave ${snapshot.current_wave}`;
+    return snapshot === null ? "" : `${snapshot.state}, wave ${snapshot.current_wave}`;
   });
   const alarms = useComputed(() => alarmWords(present.value.snapshot?.alarms ?? []));
   return (

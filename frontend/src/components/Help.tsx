@@ -49,25 +49,38 @@ export function Help() {
         <dt>
           <Icon name="paused" /> paused
         </dt>
-        <dd>Nothing was asked and no wave runs.</dd>
+        <dd>No wave is open.</dd>
         <dt>
           <Icon name="starting" /> starting
         </dt>
-        <dd>START was broadcast or a wave announced, but ranks were not seen to follow yet.</dd>
+        <dd>START was broadcast or a wave announced, and no rank has said yet that it works in it.</dd>
         <dt>
           <Icon name="running" /> running
         </dt>
-        <dd>A wave runs and ranks were seen stepping in it.</dd>
-        <dt>
-          <Icon name="fresh" /> fresh
-        </dt>
-        <dd>The rank reported lately, or the engines are paused.</dd>
-        <dt>
-          <Icon name="stale" /> stale
-        </dt>
         <dd>
-          No report while a wave runs. Engines report when their counts change: it is silent, or very steady.
+          Some rank works in the wave. Green once a step is confirmed, which takes all ranks; vLLM reports
+          only when counts change, so one long request confirms nothing.
         </dd>
+        <dt>
+          <Icon name="serving" /> serving
+        </dt>
+        <dd>There are no waves: every engine steps by itself.</dd>
+        <dt>
+          <Icon name="working" /> working
+        </dt>
+        <dd>The rank has requests, and lately news of them.</dd>
+        <dt>
+          <Icon name="quiet" /> quiet
+        </dt>
+        <dd>It has requests and nothing new, which is normal for long ones.</dd>
+        <dt>
+          <Icon name="suspect" /> suspect
+        </dt>
+        <dd>An alarm names it, and says why.</dd>
+        <dt>
+          <Icon name="gone" /> gone
+        </dt>
+        <dd>Its connection ended. What it had is not in the totals.</dd>
         <dt>
           <Icon name="never" /> never
         </dt>

@@ -4,7 +4,12 @@ import { blocked, closeStart, dialog, followed, openStart, type StartDialog, sub
 import { Button, Icon, Modal } from "./ui";
 
 /** How it looks what came of a start by hand. */
-export const TONES = { asked: "waiting", observed: "good", timed_out: "bad" } as const;
+export const TONES = {
+  asked: "waiting",
+  observed: "good",
+  timed_out: "bad",
+  cannot_tell: "unknown",
+} as const;
 
 export function StartButton() {
   const why = blocked.value;
@@ -106,7 +111,7 @@ function Follow() {
   if (now === null) return null;
   const { action, cut } = now;
   const tone = cut ? "bad" : TONES[action.state];
-  const seen = new Map(action.seen.map((rank) => [rank.engine_index, rank.after_s]));
+  const seen = new Map(action.joined.map((rank) => [rank.engine_index, rank.after_s]));
   return (
     <div>
       <h2>Start of wave {action.wave}</h2>
@@ -120,18 +125,18 @@ function Follow() {
         </p>
       )}
       {action.engine_count <= 64 && (
-        <ul class="rank-dots" aria-label="Ranks seen stepping">
+        <ul class="rank-dots" aria-label="Ranks that joined">
           {Array.from({ length: action.engine_count }, (_, index) => (
             <RankDot
               key={index}
               index={index}
               after={seen.get(index) ?? null}
-              collective={action.collective}
+              confirmed={action.confirmed_by !== null}
             />
           ))}
         </ul>
       )}
-      {action.collective && (
+      {action.confirmed_by !== null && (
         <p class="muted">No rank can make a step without all the others: one that steps speaks for all.</p>
       )}
       <p class="muted">
@@ -146,13 +151,13 @@ function Follow() {
   );
 }
 
-function RankDot({ index, after, collective }: { index: number; after: number | null; collective: boolean }) {
-  const stepping = after !== null || collective;
+function RankDot({ index, after, confirmed }: { index: number; after: number | null; confirmed: boolean }) {
+  const joined = after !== null || confirmed;
   const when = after === null ? "" : ` after ${Math.round(after * 1000)} ms`;
-  const said = stepping ? `stepping${when}` : "not seen stepping";
+  const said = joined ? `${confirmed ? "stepping" : "joined"}${when}` : "not seen to join";
   return (
-    <li class={stepping ? "rank-dot rank-dot-on" : "rank-dot"} title={`rank ${index}: ${said}`}>
-      <Icon name={stepping ? "good" : "never"} />
+    <li class={joined ? "rank-dot rank-dot-on" : "rank-dot"} title={`rank ${index}: ${said}`}>
+      <Icon name={confirmed ? "good" : joined ? "working" : "never"} />
       {index}
       <span class="visually-hidden">: {said}</span>
     </li>

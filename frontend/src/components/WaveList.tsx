@@ -25,7 +25,7 @@ function tag(wave: WaveInfo): string | null {
 function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today: number }) {
   const state = tag(wave);
   return (
-    <tr class={wave.open ? "row-open" : ""}>
+    <tr class={wave.open ? "row-open" : ""} data-confirmed={wave.confirmed}>
       <th scope="row" class="number">
         {count(wave.number)}
       </th>

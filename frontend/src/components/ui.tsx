@@ -7,8 +7,15 @@ const PATHS = {
   running: <path d="M4 2.5v11l9-5.5z" />,
   paused: <path d="M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z" />,
   starting: <path d="M8 1.5a6.5 6.5 0 1 0 6.5 6.5h-2.2A4.3 4.3 0 1 1 8 3.7z" />,
-  fresh: <circle cx="8" cy="8" r="4.5" />,
-  stale: <path d="M8 1 15.5 14.5H.5zM7.1 5.6v4.6h1.8V5.6zm0 5.7v1.8h1.8v-1.8z" fill-rule="evenodd" />,
+  serving: <path d="M4 2.5v11l9-5.5z" />,
+  working: <circle cx="8" cy="8" r="4.5" />,
+  quiet: <circle cx="8" cy="8" r="4.5" fill-opacity="0.45" />,
+  idle: <circle cx="8" cy="8" r="3.6" fill="none" stroke="currentColor" stroke-width="1.8" />,
+  joining: <path d="M8 1.5a6.5 6.5 0 1 0 6.5 6.5h-2.2A4.3 4.3 0 1 1 8 3.7z" />,
+  gone: (
+    <path d="M3.3 1.8 8 6.5l4.7-4.7 1.5 1.5L9.5 8l4.7 4.7-1.5 1.5L8 9.5l-4.7 4.7-1.5-1.5L6.5 8 1.8 3.3z" />
+  ),
+  suspect: <path d="M8 1 15.5 14.5H.5zM7.1 5.6v4.6h1.8V5.6zm0 5.7v1.8h1.8v-1.8z" fill-rule="evenodd" />,
   never: (
     <circle
       cx="8"

@@ -13,16 +13,15 @@ from dp_coordinator.cli import render
 from dp_coordinator.cli.top.live import Live
 from dp_coordinator.cli.top.scene import Scene
 from dp_coordinator.messages import SnapshotMessage
-from dp_coordinator.words import PhaseWord, Severity
+from dp_coordinator.words import DeploymentState, Severity, Tone
 
 LIVE = 2.0
 """Seconds: older data is no longer called live."""
 _NEVER = "never reported"
 _NARROWEST = 8
 """Columns; what is narrower is cut off."""
-PILLS = {"paused": "black on cyan", "starting": "black on yellow", "running": "black on green"}
-UNSURE = "black on magenta"
 BAD, WARN, GOOD = "bold white on red", "bold black on yellow", "black on green"
+STYLES = {Tone.BAD: BAD, Tone.WARN: WARN, Tone.GOOD: GOOD, Tone.PLAIN: "black on cyan"}
 
 
 def flow(parts: Iterable[Text], width: int) -> list[Text]:
@@ -51,13 +50,14 @@ def header(scene: Scene, now: float, width: int) -> list[Text]:
 
 
 def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text]:
-    word = snapshot.phase_word
-    age = snapshot.phase_age_s + scene.elapsed(now)
+    age = snapshot.state_age_s + scene.elapsed(now)
     for_ = f" for {render.duration(age)}" if scene.connected else " when last heard"
-    yield Text.assemble((f" {word.upper()} ", f"bold {PILLS.get(word, UNSURE)}"), for_)
+    yield Text.assemble((f" {snapshot.state.upper()} ", f"bold {STYLES[snapshot.state_tone]}"), for_)
     yield _fact("wave", str(snapshot.current_wave))
     yield _fact("waiting", render.known(snapshot.totals.waiting, unknown=_NEVER))
     yield _fact("running", render.known(snapshot.totals.running, unknown=_NEVER))
+    if snapshot.totals.left_out is not None:
+        yield _fact("not counted", snapshot.totals.left_out)
     yield _fact("engines", f"{snapshot.engines_subscribed} of {snapshot.engine_count}")
     yield _fact("front-ends", str(snapshot.front_ends))
     yield _age(scene, now)
@@ -147,7 +147,9 @@ def _alarms(snapshot: SnapshotMessage, elapsed: float, height: int) -> Iterator[
 def _awaited(snapshot: SnapshotMessage) -> Iterator[_Strip]:
     """What the coordinator says of now; who has yet to come, and where to."""
     for notice in snapshot.notices:
-        yield _Strip(f" {notice.text}", WARN)
+        yield _Strip(f" {notice.text}", STYLES[notice.tone])
+    if snapshot.state in {DeploymentState.STARTING, DeploymentState.RUNNING} and not snapshot.notices:
+        yield _Strip(f" {snapshot.state_text}")
     ends = snapshot.endpoints
     if not snapshot.ready:
         yield _Strip(
@@ -155,5 +157,5 @@ def _awaited(snapshot: SnapshotMessage) -> Iterator[_Strip]:
         )
         yield _Strip(f"   back_publish {ends.back_publish}")
         yield _Strip(f"   back_output  {ends.back_output}")
-    elif snapshot.front_ends == 0 and snapshot.phase_word != PhaseWord.RECOVERING:
+    elif snapshot.front_ends == 0 and snapshot.state != DeploymentState.RECOVERING:
         yield _Strip(f" no front-end is subscribed; they connect to {ends.front_publish}")

@@ -29,7 +29,9 @@ HELP = (
 )
 MEANINGS = (
     ("never, -", "was never reported; not 0"),
-    ("stale", "said nothing for some seconds while a wave runs"),
+    ("quiet", "has requests and nothing new to report, which is normal"),
+    ("suspect", "an alarm names it"),
+    ("gone", "its connection ended"),
     ("unknown", "disconnected: nobody can say whether the rank is silent"),
 )
 

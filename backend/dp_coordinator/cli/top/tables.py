@@ -19,7 +19,9 @@ from dp_coordinator.words import EngineStatus
 _BAR = 10
 _GAP = 2
 _LOAD = "load, against the mean"
-_STYLES = {"stale": "bold red", "never": "dim", "unknown": "dim", "fresh": "green", render.UNKNOWN: "dim"}
+_STYLES = {"suspect": "bold red", "gone": "bold", "working": "green"} | dict.fromkeys(
+    ("never", "joining", "idle", "quiet", "unknown", render.UNKNOWN), "dim"
+)
 _FEW_OF_WAVES = frozenset({"wave", "state", "started by", "lasted"})
 _WAVES = [column for column in render.WAVES if column.head in _FEW_OF_WAVES | {"asked"}] + [
     render.Column("peak load", lambda row: f"{row.peak_waiting} + {row.peak_running}")
@@ -28,8 +30,10 @@ T = TypeVar("T")
 
 
 def load(row: Engine) -> int | None:
-    """Requests waiting and running; None when the rank never reported."""
-    return None if row.waiting is None and row.running is None else (row.waiting or 0) + (row.running or 0)
+    """Requests waiting and running; None when the rank never reported, or is gone."""
+    if row.status is EngineStatus.GONE or (row.waiting is None and row.running is None):
+        return None
+    return (row.waiting or 0) + (row.running or 0)
 
 
 _KEYS: dict[str, Callable[[Engine], float | None]] = {

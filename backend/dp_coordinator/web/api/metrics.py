@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TypeAlias
 
@@ -13,9 +14,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dp_coordinator import __version__
-from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot
+from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot
 from dp_coordinator.mailbox import Histogram, Mailbox
-from dp_coordinator.words import AlarmKind
+from dp_coordinator.words import AlarmKind, DeploymentState
 
 _PREFIX = "dp_coordinator_"
 
@@ -84,18 +85,24 @@ class Metrics(Collector):
 def _deployment(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("current_wave", "The wave that runs, or that the next one will be.", snapshot.current_wave)
     yield _gauge("engines_running", "Whether front-ends are told that the engines run.", snapshot.engines_running)
-    phases = {phase.value: snapshot.phase is phase for phase in Phase}
-    yield StateSetMetricFamily(_PREFIX + "phase", "What the engines were seen to do.", value=phases)
+    states = {state.value: snapshot.state is state for state in DeploymentState}
+    yield StateSetMetricFamily(
+        _PREFIX + "state", "What the deployment does, as far as anything shows it.", value=states
+    )
     recovering = snapshot.recovery is not None and snapshot.recovery.phase is not RecoveryPhase.DONE
     yield _gauge("recovering", "Whether a restart is still being recovered from.", recovering)
     yield _gauge("ready", "Whether every expected engine subscribed.", snapshot.ready)
     yield _gauge("engine_count", "Engines expected.", snapshot.engine_count)
-    yield _gauge("engines_subscribed", "Engines subscribed.", snapshot.engines_subscribed)
+    yield _gauge("engines_subscribed", "Distinct engines subscribed.", snapshot.engines_subscribed)
     yield _gauge("front_ends", "Front-ends subscribed.", snapshot.front_ends)
+    there = Counts((c.peer.channel.value, kind.value) for c, kind, _ in snapshot.peers.connections)
+    yield _family(Gauge, "peers", "Connections, by socket and by what they are.", there.items(), "socket", "kind")
 
 
 def _engines(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     columns = snapshot.engines
+    up = tuple(rank not in snapshot.peers.gone for rank in range(snapshot.engine_count)) if snapshot.ready else ()
+    yield _per_engine("up", "Whether a rank is there: 0 once its connection has ended.", up)
     yield _per_engine("waiting", "Requests waiting.", columns.waiting)
     yield _per_engine("running", "Requests running.", columns.running)
     yield _per_engine("kv_cache_usage", "Used share of the kv cache, 0 to 1.", columns.kv_cache_usage)

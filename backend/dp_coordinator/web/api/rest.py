@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.messages import AlarmPage, EnginePage, WavePage
+from dp_coordinator.messages import Alarm, AlarmPage, EnginePage, WavePage
 from dp_coordinator.requests import Login, Session
 from dp_coordinator.web import views
 from dp_coordinator.web.access.security import IDENTITY, address_of
@@ -35,25 +35,32 @@ Window = Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back fr
 Moment = Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")]
 
 
-def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock) -> APIRouter:
+def state_routes(mailbox: Mailbox, alarms: AlarmBoard, clock: views.WallClock) -> APIRouter:
     """What is, and the logs of what happened."""
     router = api_router("state")
-    stale = settings.stale_after_s
+
+    def standing() -> tuple[list[Alarm], float]:
+        now = mailbox.clock()
+        return alarms.messages(now, clock), now
 
     @router.get("/state", responses=responds("State", "Everything now."))
     async def state() -> Response:
-        return json_response(views.state(mailbox, mailbox.snapshot, mailbox.clock(), stale, clock))
+        return json_response(views.state(mailbox, mailbox.snapshot, *standing(), clock))
 
     @router.get("/engines", responses=responds("EnginePage", "All ranks in order."))
     async def engines() -> Response:
-        return json_response(EnginePage(views.columns(mailbox.snapshot, mailbox.clock(), stale).rows()))
+        return json_response(EnginePage(views.engines(mailbox.snapshot, *standing(), clock)))
 
     @router.get("/engines/{index}", responses=responds("Engine", "One rank."))
     async def engine(index: Annotated[int, Path(ge=0, le=_SEQ_AT_MOST)]) -> Response:
         snapshot = mailbox.snapshot
         if index >= snapshot.engine_count:
             raise ProblemError("not-found", f"there is no engine {index}: they are 0 to {snapshot.engine_count - 1}")
-        return json_response(views.columns(snapshot, mailbox.clock(), stale).rows()[index])
+        return json_response(views.engines(snapshot, *standing(), clock)[index])
+
+    @router.get("/peers", responses=responds("PeerPage", "Who is connected, and which ranks are gone."))
+    async def peers() -> Response:
+        return json_response(views.peers(mailbox.snapshot, clock))
 
     @router.get("/waves", responses=responds("WavePage", "Newest first."))
     async def waves(limit: Limit = 100) -> Response:

@@ -46,7 +46,7 @@ class Broadcaster:
         self._mailbox = mailbox
         self._past = past
         self.alarms = AlarmBoard(mailbox, settings)
-        self.feed = Feed(mailbox, clock, self.alarms, settings.stale_after_s)
+        self.feed = Feed(mailbox, clock, self.alarms)
         self.viewers: set[Viewer] = set()
         self.stalled = 0
         """Viewers cut off so far because they took nothing."""

@@ -30,11 +30,10 @@ def frame(text: bytes) -> bytes:
 class Feed:
     """The newest snapshot, and the events that are held, as frames. Most viewers are sent the same ones."""
 
-    def __init__(self, mailbox: Mailbox, clock: views.WallClock, alarms: AlarmBoard, stale_after_s: float) -> None:
+    def __init__(self, mailbox: Mailbox, clock: views.WallClock, alarms: AlarmBoard) -> None:
         self._mailbox = mailbox
         self._clock = clock
         self._alarms = alarms
-        self._stale_after = stale_after_s
         self._snapshot: tuple[int, bytes] = (0, b"")
         """The newest snapshot's number, and its frame."""
         self.begin_anew()
@@ -66,7 +65,7 @@ class Feed:
 
     def _told(self, tell: Callable[..., views.M], snapshot: Snapshot, now: float) -> views.M:
         alarms = self._alarms.messages(now, self._clock)
-        return tell(self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after)
+        return tell(self._mailbox, snapshot, alarms, now, self._clock)
 
     def hello(self, since: int | None) -> Hello:
         """What a viewer is told before all else who asks for the events after `since`."""

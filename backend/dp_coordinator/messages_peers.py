@@ -1,0 +1,40 @@
+"""Who is connected, as REST tells it. Times named `*_at` are Unix seconds."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dp_coordinator import words
+
+
+class EnginePeer(msgspec.Struct, frozen=True):
+    """Where a rank is: its connection, or the one that it had."""
+
+    address: str
+    """`10.0.0.7:51234`, or `ipc`."""
+    host: str
+    """Its IP address; empty for ipc, which is this machine."""
+    pid: int | None
+    title: str
+    """Its process's title, where that can be read."""
+    connected_at: float
+    ended_at: float | None
+    why: str | None
+    """How the connection ended."""
+
+
+class Peer(EnginePeer, frozen=True):
+    """A connection to one of the coordinator's sockets."""
+
+    socket: words.Channel
+    kind: words.PeerKind
+    engine: int | None
+    """The rank that it is, where that is known."""
+
+
+class PeerPage(msgspec.Struct, frozen=True):
+    """`GET /api/v1/peers`: the connections that there are, oldest first, and those of ranks that are gone."""
+
+    version: int
+    """Counts up with every change; `peers_version` of the state says when to ask again."""
+    peers: list[Peer]
