@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from dp_coordinator import listening
 from dp_coordinator.alarms.detector import Thresholds
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import DEFAULT_VERSION, UnknownDialectError
@@ -73,8 +74,8 @@ class ServeOptions:
     front_publish_address: str = ANY_LOCAL_PORT
     back_output_address: str = ANY_LOCAL_PORT
     back_publish_address: str = ANY_LOCAL_PORT
-    http: str | None = "127.0.0.1:8080"
-    """HOST:PORT of the page, REST and metrics; None for no web server. Port 0 picks a free one."""
+    http: str | None = listening.DEFAULT
+    """HOST:PORT of the page, REST and metrics, or HOST:FIRST-LAST for the first port that is free; None for none."""
     dialect: str = DEFAULT_VERSION
     """The vLLM version to speak."""
     min_stats_update_interval_ms: int = 100
@@ -124,15 +125,6 @@ class ServeOptions:
         return self
 
 
-def parse_http(address: str) -> tuple[str, int]:
-    """HOST:PORT or [V6]:PORT as (host, port). Raises `SettingsError`."""
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise SettingsError(f"--http must be HOST:PORT, for example 127.0.0.1:8080, not {address!r}")
-    return host, int(port)
-
-
 @dataclass(frozen=True, slots=True)
 class Bound:
     """Where everything is, once bound."""
@@ -177,19 +169,23 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past
-        listener = None if options.http is None else stack.enter_context(listen(_http(options.http, past)))
+        listener = (
+            None
+            if options.http is None
+            else stack.enter_context(listen(options.http, _page_before(options.http, past)))
+        )
         sockets = stack.enter_context(_sockets(options, past))
         mailbox, loop = _assemble(options, dialect, sockets, journal, stack)
         stack.callback(loop.close)
         web = None if listener is None else _Web(mailbox, web_settings(options, listener), listener, loop.stop)
         if web is not None:
             stack.enter_context(web)
-        page = None if listener is None else name_of(listener)
+        page = None if listener is None else listening.name_of(listener)
         if journal is not None:
             journal.begin(sockets.endpoints(), None if options.http is None or page is None else (options.http, page))
         stack.enter_context(_signals(loop))
         _log_start(mailbox, dialect, past)
-        on_bound(Bound(sockets.endpoints(), None if page is None else f"http://{page}", os.getpid()))
+        on_bound(Bound(sockets.endpoints(), None if listener is None else listening.url_of(listener), os.getpid()))
         say_serving()
         _freeze()
         loop.run()
@@ -207,9 +203,9 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
     return journal
 
 
-def _http(asked: str, past: JournalRecord | None) -> str:
-    """Where an earlier incarnation served the page, if it was asked for the same: viewers come back there."""
-    return past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
+def _page_before(asked: str, past: JournalRecord | None) -> str | None:
+    """Where an earlier incarnation served the page, if it was asked for the same."""
+    return past.http[1] if past is not None and past.http is not None and past.http[0] == asked else None
 
 
 def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
@@ -306,23 +302,14 @@ def _signals(loop: Loop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def listen(address: str) -> Iterator[socket.socket]:
-    """The page's listening socket. Raises `BindError` in words: uvicorn would end the process instead."""
-    host, port = parse_http(address)
+def listen(address: str, before: str | None = None) -> socket.socket:
+    """The page's listening socket; see `listening.listen`. Raises `BindError` or `SettingsError` in words."""
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise BindError(f"cannot bind --http {address}: {error.strerror or error}") from None
-    with listener:
-        yield listener
-
-
-def name_of(listener: socket.socket) -> str:
-    """Where it listens, as HOST:PORT."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return listening.listen(address, before)
+    except listening.AddressError as error:
+        raise SettingsError(f"--http: {error}") from None
+    except listening.TakenError as error:
+        raise BindError(f"cannot bind --http {address}: {error.strerror}") from None
 
 
 def web_settings(options: ServeOptions, listener: socket.socket) -> WebSettings:

@@ -30,6 +30,7 @@ EXAMPLES = {
     "boolean": ("true", True),
     "count": ("7", 7),
     "host_port": ("0.0.0.0:80", "0.0.0.0:80"),
+    "http_address": ("127.0.0.1:8080-8089", "127.0.0.1:8080-8089"),
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),

@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator, DPCoordinatorProc
-from dp_coordinator.process import EXIT_START_TIMEOUT, ServeOptions, SettingsError, parse_http
+from dp_coordinator.process import EXIT_START_TIMEOUT, ServeOptions, SettingsError
 
 PATIENCE = 20.0
 
@@ -98,20 +98,6 @@ def test_a_taken_port_is_named():
 def test_settings_that_cannot_be_used_are_named(options, text):
     with pytest.raises(SettingsError, match=text):
         DPCoordinator(**({"engine_count": 1, "http": None} | options))
-
-
-@pytest.mark.parametrize(
-    ("address", "parsed"),
-    [("127.0.0.1:8080", ("127.0.0.1", 8080)), ("localhost:0", ("localhost", 0)), ("[::1]:80", ("::1", 80))],
-)
-def test_http_addresses(address, parsed):
-    assert parse_http(address) == parsed
-
-
-@pytest.mark.parametrize("address", ["", ":", "8080", "127.0.0.1", "127.0.0.1:", ":8080", "h:x", "h:70000", "h:-1"])
-def test_http_addresses_that_are_none(address):
-    with pytest.raises(SettingsError, match="HOST:PORT"):
-        parse_http(address)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from dp_coordinator.cli.commands import SERVE_SETTINGS
+from dp_coordinator.cli.settings import UsageError
 from dp_coordinator.handle import CoordinatorProcess
 from dp_coordinator.vllm.settings import DECIDED, settings_for
 from tests.vllm import standin
@@ -102,9 +103,17 @@ def test_every_setting_of_serve_is_decided_or_passed_on():
 def test_defaults():
     options = settings_for(2, "0.32.0", False, {}).options
     assert options["supervised"] is True
-    assert options["http"] == "127.0.0.1:8080"
+    assert options["http"] == "127.0.0.1:8080-8099"
     assert options["wave_coordination"] is False
     assert "journal" not in options, "the handle keeps its own"
+
+
+@pytest.mark.parametrize("words", [("--port", "8080"), ("--port=8080",), ("--port", "1", "--port", "8080")])
+def test_the_page_keeps_away_from_vllms_own_port(words):
+    arguments = ("vllm", "serve", "model", *words)
+    assert settings_for(2, "0.32.0", True, {}, arguments).options["http"] == "127.0.0.1:8081-8099"
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1:8080 is vLLM's own --port"):
+        settings_for(2, "0.32.0", True, {"DP_COORDINATOR_HTTP": "127.0.0.1:8080"}, arguments)
 
 
 def test_a_taken_port(install, monkeypatch, caplog):

@@ -8,6 +8,7 @@ from dp_coordinator.alarms.detector import Thresholds
 from dp_coordinator.cli import values as v
 from dp_coordinator.cli.settings import Setting
 from dp_coordinator.core.dialect import DEFAULT_VERSION
+from dp_coordinator.listening import DEFAULT
 
 THRESHOLDS = Thresholds()
 
@@ -47,9 +48,9 @@ SUPERVISED = Setting(
 HTTP = (
     Setting(
         "--http",
-        "where page, REST and metrics listen; default 127.0.0.1:8080, port 0 takes a free one",
-        v.host_port,
-        "127.0.0.1:8080",
+        f"where page, REST and metrics listen; default {DEFAULT}, the first port that is free",
+        v.http_address,
+        DEFAULT,
         "HOST:PORT",
         excludes="--no-http",
     ),
@@ -239,9 +240,9 @@ VIEW = Command(
         ANY_VERSION,
         Setting(
             "--http",
-            "where the page and REST listen; default 127.0.0.1:8081, port 0 takes a free one",
-            v.host_port,
-            "127.0.0.1:8081",
+            "where the page and REST listen; default 127.0.0.1:8081-8099, the first port that is free",
+            v.http_address,
+            "127.0.0.1:8081-8099",
             "HOST:PORT",
         ),
         *HTTP[2:-1],

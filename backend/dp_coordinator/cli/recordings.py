@@ -92,7 +92,8 @@ def _as_json(files: Sequence[Source], summary: Summary) -> dict[str, Any]:
 def view(values: Values) -> int:
     """Show the page on a recording until SIGINT or SIGTERM."""
     # Imported here: replay needs no web server.
-    from dp_coordinator.process import ServeOptions, SettingsError, configure_logging, listen, name_of, web_settings  # noqa: PLC0415
+    from dp_coordinator.listening import url_of  # noqa: PLC0415
+    from dp_coordinator.process import ServeOptions, SettingsError, configure_logging, listen, web_settings  # noqa: PLC0415
     from dp_coordinator.transport import BindError  # noqa: PLC0415
     from dp_coordinator.viewing import RecordingPlayer, show  # noqa: PLC0415
 
@@ -116,7 +117,7 @@ def view(values: Values) -> int:
             name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
             player = RecordingPlayer(timeline, name, header, speed=values["speed"])
             print(f"recording of {render.duration(player.position().duration_s)}: {name}")
-            print(f"dashboard: http://{name_of(listener)}", flush=True)
+            print(f"dashboard: {url_of(listener)}", flush=True)
             show(player, settings, listener)
     except (NotARecordingError, SettingsError, BindError) as error:
         raise UsageError(str(error)) from None

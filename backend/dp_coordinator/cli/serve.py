@@ -13,6 +13,7 @@ from typing import NoReturn
 from dp_coordinator import __version__
 from dp_coordinator.cli.commands import SUPERVISED
 from dp_coordinator.cli.settings import UsageError, Values
+from dp_coordinator.listening import HttpAddress
 from dp_coordinator.process import Bound, ServeOptions, SettingsError, configure_logging
 from dp_coordinator.process import serve as run_coordinator
 
@@ -91,6 +92,8 @@ def announce(bound: Bound, options: ServeOptions) -> None:
         f"  back_publish   {ends.back_publish}",
         f"  dashboard      {bound.http_url or 'none (--no-http)'}",
     ]
+    if options.http is not None and HttpAddress.parse(options.http).everywhere:
+        lines.append("                 and at every other address of this machine")
     print("\n".join(lines), flush=True)
 
 

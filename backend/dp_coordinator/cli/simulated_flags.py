@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "engines": (v.count, "N"),
     "front_end_count": (v.count, "N"),
     "front_publish_address": (v.zmq_address, "ADDRESS"),
-    "http": (v.host_port, "HOST:PORT"),
+    "http": (v.http_address, "HOST:PORT"),
     "kv_cache_tokens": (v.count, "N"),
     "max_num_seqs": (v.count, "N"),
     "max_steps": (v.count, "N"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
+from dp_coordinator.listening import AddressError, HttpAddress
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
@@ -102,6 +103,15 @@ def host_port(text: str) -> str:
     good_host = host.strip("[]") != "" and "/" not in host and (bracketed or ":" not in host)
     if not colon or not good_host or not _is_port(port):
         raise BadValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    return text
+
+
+def http_address(text: str) -> str:
+    """`HOST:PORT`, `[::1]:8080` for IPv6, or a range of ports; port 0 lets the system choose. The text as it is."""
+    try:
+        HttpAddress.parse(text)
+    except AddressError as error:
+        raise BadValueError(str(error)) from None
     return text
 
 

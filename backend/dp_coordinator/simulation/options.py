@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dp_coordinator import listening
 from dp_coordinator.core.dialect import DEFAULT_VERSION
 
 DEFAULT_COLLECTIVE_PORT = 5600
@@ -96,8 +97,8 @@ class DemoOptions:
     """How many simulated engines."""
     front_ends: int = 2
     """How many simulated front-ends."""
-    http: str = "127.0.0.1:8080"
-    """HOST:PORT of the dashboard."""
+    http: str = listening.DEFAULT
+    """HOST:PORT of the dashboard, or HOST:FIRST-LAST for the first port that is free."""
     dialect: str = DEFAULT_VERSION
     """The vLLM version that all of them speak."""
     no_traffic: bool = False
