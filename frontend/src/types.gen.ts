@@ -178,6 +178,8 @@ export interface History {
 /** Body of `POST /api/v1/login`. */
 export interface Login {
   token: string;
+  /** The folder from which the page was loaded: behind a proxy it is more than `/`, and the cookie is for it alone. */
+  path?: string;
 }
 
 /** Body of `POST /api/v1/view`: what is to change; null leaves it as it is. */
@@ -200,7 +202,7 @@ export interface Playback {
   paused: boolean;
 }
 
-/** RFC 9457 problem details; `type` is `/problems/<slug>`. */
+/** RFC 9457 problem details; `type` is `problems/<slug>`, relative like `instance` to what was asked for. */
 export interface Problem {
   type: string;
   title: string;
@@ -232,6 +234,8 @@ export interface Recovery {
 export interface Session {
   token_required: boolean;
   authenticated: boolean;
+  /** Why a stream of this client was just refused, which a browser does not tell its page. */
+  stream_refused?: string | null;
 }
 
 /** The newest state, at most 10 a second; a slow viewer skips states, never events. */

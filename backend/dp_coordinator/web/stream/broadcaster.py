@@ -329,8 +329,8 @@ class Broadcaster:
 
     async def _converse(self, websocket: WebSocket, viewer: Viewer, hello: str) -> None:
         identity: Identity = websocket.scope[IDENTITY]
-        if identity.session is not None:
-            viewer.still_allowed = _session_check(websocket, identity.session)
+        if identity.how != "open":
+            viewer.still_allowed = _identity_check(websocket, identity)
         try:
             await websocket.send_text(hello)  # through ASGI: the handshake is then surely over
         except (WebSocketDisconnect, OSError, RuntimeError):
@@ -365,9 +365,9 @@ def _defects_logged(where: str) -> Iterator[None]:
         log.exception("the %s met a defect in dp-coordinator; please report it", where)
 
 
-def _session_check(websocket: WebSocket, session: str) -> Callable[[], bool]:
+def _identity_check(websocket: WebSocket, identity: Identity) -> Callable[[], bool]:
     sessions = websocket.app.state.sessions
-    return lambda: bool(sessions.holds(session))
+    return lambda: bool(sessions.still(identity))
 
 
 async def _listen(websocket: WebSocket, viewer: Viewer) -> None:
