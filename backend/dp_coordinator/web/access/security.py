@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dp_coordinator.web.access.limits import Places
@@ -159,6 +160,8 @@ class Gate:
             scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            return
         except Exception:
             if started:
                 raise
