@@ -7,6 +7,8 @@ SHELL := /bin/bash
 # Extra arguments: `make demo ARGS="--engine-count 8"`, `make test ARGS="-k waves"`.
 ARGS ?=
 export PYTHON
+# Where scripts/need-node puts a Node.js if there is none.
+export PATH := $(CURDIR)/.venv/node/bin:$(PATH)
 
 BIN := .venv/bin
 PY := $(BIN)/python
@@ -15,7 +17,7 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium demo dev test test-compose test-vllm test-vllm-quick lint types bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium demo dev test test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-$(MODULES): frontend/package.json frontend/package-lock.json
+$(MODULES): frontend/package.json frontend/package-lock.json | $(INSTALLED)
 	@scripts/need-node
 	@echo "Installing the dashboard's npm packages"
 	@cd frontend && npm ci --no-audit --no-fund
@@ -70,10 +72,11 @@ test-vllm-quick: $(INSTALLED) $(PAGE) ## the part of test-vllm that takes four m
 	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential/test_scripted.py -k installed $(ARGS); \
 	$(BIN)/pytest -m vllm tests/vllm/test_real_serving.py -k "one and not two" $(ARGS)
 
-lint: $(INSTALLED) $(MODULES) ## ruff, Biome, and the direction of imports
+lint: $(INSTALLED) $(MODULES) ## ruff, Biome, the direction of imports, the size of files and functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(PY) scripts/check-limits
 	cd frontend && npx biome check --error-on-warnings .
 
 types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types are the backend's
@@ -86,6 +89,9 @@ types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types 
 
 types.gen: $(INSTALLED) ## write the page's types anew from the backend's messages
 	$(PY) -m dp_coordinator.web.api.schema --typescript > frontend/src/types.gen.ts
+
+settings: $(INSTALLED) ## write docs/settings.md anew from the options
+	$(PY) -m tests.docs.settings_page
 
 bench: install ## what the README's figures come from
 	$(PY) -m benchmarks $(ARGS)
@@ -106,7 +112,7 @@ format: $(INSTALLED) $(MODULES) ## ruff and Biome put the sources in order
 
 constraints: ## constraints.txt from the newest versions that pyproject.toml allows (Python 3.11)
 	rm -rf build/constraints && "$$(scripts/find-python)" -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[dev]'
+	build/constraints/bin/pip install --quiet -e '.[dev,mutants,node]'
 	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/pip freeze --exclude-editable | sed '/^#/d'; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 	rm -rf build/constraints

@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks import machine
 from dp_coordinator.handle import DPCoordinator
-from dp_coordinator.simulation.flags import to_arguments
+from dp_coordinator.settings import to_arguments
 from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
 from dp_coordinator.supervisor import INSTANT_S
 
@@ -99,6 +99,7 @@ class Deployment:
             host_collective=index == 0,
             dialect=self.figures.dialect,
             step_ms=1.0,
+            log_level="warning",
         )
 
     def _front_end(self, index: int, addresses: tuple[str, ...]) -> FrontEndOptions:
@@ -109,6 +110,7 @@ class Deployment:
             front_end_count=FRONT_ENDS,
             dialect=self.figures.dialect,
             on_demand=True,
+            log_level="warning",
             rate=50.0,
             min_steps=1,
             max_steps=60,
@@ -116,7 +118,7 @@ class Deployment:
         )
 
     def _spawn(self, kind: str, options: Any) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
+        command = [sys.executable, "-m", "dp_coordinator", kind, *to_arguments(options)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._stack.callback(lambda: process.returncode is None and _end(process))
         return process

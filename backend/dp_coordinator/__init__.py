@@ -1,3 +1,3 @@
 """A data-parallel coordinator for vLLM and other engines, made visible."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -8,21 +8,12 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields
 from typing import IO, Any
 
-from dp_coordinator.process import Bound, ServeOptions, SettingsError, configure_logging, serve
+from dp_coordinator.logs import configure_logging
+from dp_coordinator.options import ServeOptions
+from dp_coordinator.process import Bound, serve
 from dp_coordinator.supervisor import EXIT_SETTINGS
-
-
-def options_from(values: Mapping[str, Any]) -> ServeOptions:
-    """Options from JSON values, as `DPCoordinator` sends them. Unknown names raise `SettingsError`."""
-    known = {f.name for f in fields(ServeOptions)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise SettingsError(f"unknown option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return ServeOptions(**{**values, **lists})
 
 
 def child_main(settings: IO[str], report: IO[str]) -> int:
@@ -42,9 +33,11 @@ def child_main(settings: IO[str], report: IO[str]) -> int:
         tell(bound.as_json())
 
     try:
-        options = options_from(json.load(settings))
+        told: dict[str, Any] = json.load(settings)
+        told |= {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+        options = ServeOptions(**told)
         configure_logging(options.log_level)
-    except (SettingsError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         tell({"error": str(error)})
         return EXIT_SETTINGS
     code = serve(options, on_bound)

@@ -19,13 +19,17 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from dataclasses import asdict, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dp_coordinator.journal import last_entry
-from dp_coordinator.process import Bound, ServeOptions, SettingsError, serve
+from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.options import ServeOptions
+from dp_coordinator.process import Bound, serve
+from dp_coordinator.settings import SettingsError, checked
 
 START_TIMEOUT = 30.0
 """Seconds that the process gets to bind its sockets; it takes well under one on an idle machine."""
@@ -89,54 +93,45 @@ class DPCoordinator:
     def __init__(self, engine_count: int, *, supervised: bool = False, **options: Any) -> None:
         """`supervised`: a supervisor keeps the coordinator alive, and is what `proc` stands for.
 
-        `options` are fields of `ServeOptions`; sockets default to ipc, the web server to a free port of 127.0.0.1.
+        `options` are fields of `ServeOptions`; sockets default to ipc, the web server to a free port of 127.0.0.1. A
+        `journal` or `parent_pid` of None is the one that this handle chooses.
 
         Raises `SettingsError` for options that cannot be used and `CoordinatorStartError` when the process fails.
         """
         self._owner = os.getpid()
         self._directory = tempfile.mkdtemp(prefix="dp-coordinator-")
-        addresses = {
-            f"{name}_address": f"ipc://{self._directory}/{name}"
-            for name in ("front_publish", "back_output", "back_publish")
-        }
-        settings: dict[str, Any] = addresses | {"http": "127.0.0.1:0"} | options
-        if supervised:
-            settings = {"journal": f"{self._directory}/journal"} | settings
-        else:
-            settings = {"parent_pid": os.getpid()} | settings
-        self._journal: str | None = settings.get("journal")
-        self.proc: CoordinatorProcess
+        tied: dict[str, Any] = {"journal": f"{self._directory}/journal"} if supervised else {"parent_pid": self._owner}
+        defaults = {f"{end.name}_address": f"ipc://{self._directory}/{end.name}" for end in fields(Endpoints)}
+        defaults |= {"http": "127.0.0.1:0"} | tied
         try:
-            ServeOptions(engine_count, **settings).checked()
-            self.proc, self._bound = _start(
-                {"engine_count": engine_count, **settings}, self._directory if supervised else None
-            )
-        except TypeError as error:
+            asked = {name: value for name, value in options.items() if value is not None or name not in tied}
+            settings = checked(ServeOptions(engine_count, **(defaults | asked)))
+            self._journal = settings.journal
+            self.proc, self.bound = _start(settings, self._directory if supervised else None)
+        except BaseException as error:
             shutil.rmtree(self._directory, ignore_errors=True)
-            raise SettingsError(str(error)) from None
-        except BaseException:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            if isinstance(error, TypeError):  # an option that is unknown, or no such value
+                raise SettingsError(str(error)) from None
             raise
         self._finalizer = weakref.finalize(self, _shut_down, self.proc, self._directory, None, self._owner)
 
     def get_stats_publish_address(self) -> str:
         """Where front-ends connect: front_publish."""
-        return str(self._bound["front_publish"])
+        return self.bound.endpoints.front_publish
 
     def get_engine_socket_addresses(self) -> tuple[str, str]:
         """Where engines connect: (back_publish, back_output)."""
-        return str(self._bound["back_publish"]), str(self._bound["back_output"])
+        return self.bound.endpoints.back_publish, self.bound.endpoints.back_output
 
     @property
     def http_url(self) -> str | None:
         """The page's address; None without a web server."""
-        url = self._bound["http_url"]
-        return None if url is None else str(url)
+        return self.bound.http_url
 
     def worker_pid(self) -> int:
         """The coordinator's own process id; of a supervised one it changes with every restart."""
         past = None if self._journal is None else last_entry(self._journal)
-        return int(self._bound["pid"]) if past is None else past.pid
+        return self.bound.pid if past is None else past.pid
 
     def shutdown(self, timeout: float | None = None) -> None:
         """End the process: SIGTERM, after `timeout` seconds (5 if None) SIGKILL. Further calls do nothing."""
@@ -197,7 +192,7 @@ class DPCoordinatorProc:
             raise SystemExit(code)
 
 
-def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorProcess, dict[str, Any]]:
+def _start(settings: ServeOptions, scratch: str | None) -> tuple[CoordinatorProcess, Bound]:
     """Start the process; with `scratch`, the supervisor's folder, one that is kept alive."""
     report_read, report_write = os.pipe()
     alive_read, alive_write = os.pipe()  # the child holds the write end until it ends, however it ends
@@ -207,7 +202,7 @@ def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorPr
         command = [sys.executable, "-m", "dp_coordinator.supervisor", *options, "--", *command]
     try:
         with tempfile.TemporaryFile("w+") as stdin:  # a file, for every worker reads it from the beginning
-            json.dump(settings, stdin)
+            json.dump(asdict(settings), stdin)
             stdin.seek(0)
             popen = subprocess.Popen(command, stdin=stdin, pass_fds=(report_write, alive_write))  # noqa: S603
     except BaseException:
@@ -231,7 +226,7 @@ def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorPr
     return proc, bound
 
 
-def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> dict[str, Any]:
+def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> Bound:
     """The first line that the process reports; a supervisor holds the pipe open for the workers to come."""
     with os.fdopen(report_read) as report:
         if not select.select([report], [], [], START_TIMEOUT)[0]:
@@ -239,10 +234,10 @@ def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> dict[str,
         text = report.readline()
     if not text:
         raise CoordinatorStartError(f"the coordinator process ended with exit code {popen.wait()} before it was bound")
-    bound: dict[str, Any] = json.loads(text)
-    if "error" in bound:
-        raise CoordinatorStartError(bound["error"])
-    return bound
+    told = json.loads(text)
+    if "error" in told:
+        raise CoordinatorStartError(told["error"])
+    return Bound.from_json(told)
 
 
 def _shut_down(proc: CoordinatorProcess, directory: str, timeout: float | None, owner: int) -> None:

@@ -14,29 +14,21 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from dp_coordinator.core.recovery import Remembered
+from dp_coordinator import __version__
+from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.options import Deployment
 
-FORMAT = "dp-coordinator journal 1"
+FORMAT = "dp-coordinator journal 2"
+READ_BY = {"dp-coordinator journal 1": "0.1"}
+"""Earlier formats, and the versions that read them. 1: what is `incarnations` now had another name."""
 BLOCK = 4096
 """Bytes: one page, with room for the longest addresses."""
 
 
 class JournalError(RuntimeError):
     """The journal cannot be used; the text names the file and says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """Whose journal it is, as `serve` was told: a journal is of use only to the same coordinator again."""
-
-    engine_count: int
-    dialect: str
-    wave_coordination: bool
-    front_publish_address: str
-    back_output_address: str
-    back_publish_address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +93,15 @@ class Journal:
         block = os.pread(self._file, BLOCK, 0)
         if not block:
             return None
-        past = _decode(block)
+        found = _checked(block)
+        past = None if found is None else _entry(found)
+        needed = None if found is None else READ_BY.get(str(found.get("format")))
+        if needed is not None:
+            raise JournalError(
+                f"--journal {self._path} is of an earlier format and needs dp-coordinator {needed}; this is "
+                f"{__version__}. Engines that are still alive need the wave in it: go on with that version, or "
+                "remove it and restart the engines as well"
+            )
         if past is None:
             raise JournalError(
                 f"--journal {self._path} is damaged, or no journal of dp-coordinator. Engines that are still alive "
@@ -133,7 +133,8 @@ def _open(path: str) -> int:
 def last_entry(path: str) -> JournalRecord | None:
     """What stands in a journal now; None when nothing readable does. Only looks, and needs no lock."""
     with suppress(OSError), open(path, "rb") as file:
-        return _decode(file.read(BLOCK))
+        found = _checked(file.read(BLOCK))
+        return None if found is None else _entry(found)
     return None
 
 
@@ -145,22 +146,27 @@ def _encode(entry: JournalRecord) -> bytes:
     return line.ljust(BLOCK)
 
 
-def _decode(block: bytes) -> JournalRecord | None:
+def _checked(block: bytes) -> dict[str, Any] | None:
+    """The object in a block, if it is whole, of whatever format."""
     text, _, checksum = block.rstrip().rpartition(b" ")
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(ValueError):
         if int(checksum, 16) == zlib.crc32(text):
-            return _entry(json.loads(text))
+            found = json.loads(text)
+            return found if isinstance(found, dict) else None
     return None
 
 
 def _entry(found: dict[str, Any]) -> JournalRecord | None:
-    if found["format"] != FORMAT:
+    """The entry, if that is what the object is."""
+    if found.get("format") != FORMAT:
         return None
-    return JournalRecord(
-        deployment=Deployment(**found["deployment"]),
-        endpoints=Endpoints(**found["endpoints"]),
-        http=None if found["http"] is None else (found["http"][0], found["http"][1]),
-        incarnations=int(found["incarnations"]),
-        pid=int(found["pid"]),
-        state=Remembered(**found["state"]),
-    )
+    with suppress(ValueError, TypeError, KeyError):
+        return JournalRecord(
+            deployment=Deployment(**found["deployment"]),
+            endpoints=Endpoints(**found["endpoints"]),
+            http=None if found["http"] is None else (found["http"][0], found["http"][1]),
+            incarnations=int(found["incarnations"]),
+            pid=int(found["pid"]),
+            state=Remembered(**found["state"]),
+        )
+    return None

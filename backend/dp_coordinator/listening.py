@@ -11,24 +11,22 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dp_coordinator.addresses import bound_address, parse_host_port
+
 log = logging.getLogger("dp_coordinator")
 
-DEFAULT = "127.0.0.1:8080-8099"
-"""Whoever did not choose an address gets the first one here that is free."""
+_RANGE = re.compile(r"(.+:\d{1,5})-(\d{1,5})", re.ASCII)
 _BACKLOG = 2048
 _LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 _LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp."""
-
-
-class AddressError(ValueError):
-    """The text is no address to listen on; the message says what would be right."""
 
 
 class TakenError(OSError):
@@ -45,16 +43,13 @@ class HttpAddress:
 
     @classmethod
     def parse(cls, text: str) -> HttpAddress:
-        """HOST:PORT, [V6]:PORT or HOST:FIRST-LAST. Raises `AddressError`."""
-        host, colon, ports = text.rpartition(":")
-        bare = host.removeprefix("[").removesuffix("]")
-        first, dash, last = ports.partition("-")
-        last = last if dash else first
-        good = colon and bare and "/" not in bare and ("[" in host or ":" not in host) and _port(first) and _port(last)
-        if not good or int(first) > int(last) or (dash and int(first) == 0):
-            example = "127.0.0.1:8080 or [::1]:8080, or HOST:FIRST-LAST, such as 127.0.0.1:8080-8099"
-            raise AddressError(f"{text!r} is not HOST:PORT, such as {example}")
-        return cls(bare, int(first), int(last))
+        """HOST:PORT, [V6]:PORT or HOST:FIRST-LAST. Raises `ValueError` saying what would be right."""
+        match = _RANGE.fullmatch(text)
+        host, port = parse_host_port(text if match is None else match[1])
+        last_port = port if match is None else int(match[2])
+        if match is not None and not 0 < port < last_port <= 65_535:
+            raise ValueError(f"{text!r} is not HOST:PORT with a range of ports, such as 127.0.0.1:8080-8099")
+        return cls(host, port, last_port)
 
     @property
     def everywhere(self) -> bool:
@@ -79,14 +74,10 @@ class HttpAddress:
         return f"[{self.host}]:{ports}" if ":" in self.host else f"{self.host}:{ports}"
 
 
-def _port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535
-
-
 def listen(address: str, before: str | None = None) -> socket.socket:
     """A listening socket. `before`: where an earlier incarnation was, which is tried first: viewers come back there.
 
-    Raises `TakenError` when nothing can listen there, `AddressError` when it is no address.
+    Raises `TakenError` when nothing can listen there, `ValueError` when it is no address.
     """
     wanted = HttpAddress.parse(address)
     if before is not None:
@@ -179,15 +170,9 @@ def _can_bind(family: int, where: tuple[Any, ...], *, share: bool = False) -> bo
     return True
 
 
-def name_of(listener: socket.socket) -> str:
-    """Where it listens, as HOST:PORT."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def url_of(listener: socket.socket) -> str:
     """The address to open, from this machine when it listens on all addresses: 0.0.0.0 and :: name none."""
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         return f"http://127.0.0.1:{port}"
-    return f"http://{name_of(listener)}"
+    return f"http://{bound_address(listener)}"

@@ -270,20 +270,18 @@ class StartWave(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /api/v1/login`."""
+    """Body of `POST /api/v1/login`; `path` is the folder from which the page was loaded, and the cookie is for it."""
 
     token: str
     path: str = "/"
-    """The folder from which the page was loaded: behind a proxy it is more than `/`, and the cookie is for it alone."""
 
 
 class Session(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`GET /api/v1/session`: whether a token is needed here, and whether this request carried a valid one."""
+    """`GET /api/v1/session`: is a token needed, did this request carry one, and why was its stream just refused."""
 
     token_required: bool
     authenticated: bool
     stream_refused: str | None = None
-    """Why a stream of this client was just refused, which a browser does not tell its page."""
 
 
 class Check(msgspec.Struct, frozen=True):

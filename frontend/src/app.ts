@@ -2,14 +2,13 @@
 // animation frame; a hidden tab, which gets no frames, is brought up to date once a second.
 import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api";
-import { Archive, type Asking } from "./archive";
 import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
-import { LoadHistory } from "./history";
-import { heard, type Known, pastAt } from "./past";
+import { type Asking, StateFetcher } from "./fetcher";
+import { asMessages, type Known, pastAt } from "./past";
 import { engineRows, meanLoad } from "./staleness";
 import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
-import { Tape } from "./tape";
+import { Timeline } from "./timeline";
 import type { StreamMessage } from "./types.gen";
 
 const TICK_MS = 200;
@@ -33,7 +32,7 @@ export const present = signal<Live>(EMPTY);
 export const view = signal<Live>(EMPTY);
 
 /** A moment of the past that the viewer looks at, and the end of the chart meanwhile; both Unix seconds. */
-export interface Moment {
+export interface LookBack {
   at: number;
   edge: number;
   known: Known;
@@ -44,22 +43,21 @@ export interface Moment {
 }
 
 /** Null while the page is live. */
-export const past = signal<Moment | null>(null);
+export const past = signal<LookBack | null>(null);
 
-/** Counts up when the load history has changed. */
-export const historyVersion = signal(0);
+export const timeline = new Timeline();
 
-export const loadHistory = new LoadHistory();
-export const tape = new Tape();
+/** Counts up when the timeline has changed. */
+export const timelineVersion = signal(0);
 
-/** Counts up when the tape was filled from the server's history. */
-export const tapeVersion = signal(0);
+/** Counts up when states of the past have come from the server. */
+export const fetchedVersion = signal(0);
 
-export const archive = new Archive(
+export const fetcher = new StateFetcher(
   api.states,
   (states) => {
-    if (live.snapshot !== null) tape.insert(heard(states, live.snapshot), live.life);
-    tapeVersion.value += 1;
+    if (live.snapshot !== null) timeline.insert(asMessages(states, live.snapshot));
+    fetchedVersion.value += 1;
   },
   lookAgain,
 );
@@ -103,7 +101,7 @@ function flush(): void {
   const at = localMs();
   batch(() => {
     realNow.value = at;
-    historyVersion.value += 1;
+    timelineVersion.value += 1;
     present.value = live;
     if (past.value === null) {
       now.value = live.snapshot?.recording ? live.snapshotAt : at;
@@ -118,8 +116,8 @@ export function lookAt(moment: number): void {
   if (end === null) return;
   const edge = past.value?.edge ?? end;
   const at = Math.min(edge, Math.max(moment, end - HISTORY_S));
-  const { live: then, known, at: shown } = pastAt(at, live, tape, loadHistory);
-  const asking = known === "all" ? "known" : archive.want(at);
+  const { live: then, known, at: shown } = pastAt(at, live, timeline);
+  const asking = known === "all" ? "known" : fetcher.want(at);
   if (asking === "known") wantMinute(at);
   batch(() => {
     past.value = { at, edge, known, shown, asking };
@@ -131,7 +129,7 @@ export function lookAt(moment: number): void {
 /** Sees to it that what the server kept of the minute before a moment is there. */
 function wantMinute(end: number): void {
   for (let at = end - SPARK_S; at < end - 2; at += 2) {
-    if (tape.at(at) === null && archive.want(at) !== "known") return; // and on from there once it has come
+    if (timeline.stateAt(at) === null && fetcher.want(at) !== "known") return; // and on from there once it has come
   }
 }
 
@@ -175,16 +173,13 @@ function onMessage(message: StreamMessage | null): void {
   const arrival = { message, at: localMs() };
   if (message?.type === "snapshot") {
     pendingSnapshot = arrival;
-    if (!live.outdated) {
-      loadHistory.push(message);
-      tape.push(message, live.life);
-    }
+    if (!live.outdated) timeline.push(message);
   } else if (message?.type === "hello") {
     settle();
     pending.push(arrival);
     settle();
-    loadHistory.setEpoch(String(message.started_at));
-    archive.forget();
+    timeline.begin(live.incarnation);
+    fetcher.forget();
     void fetchHistory();
   } else {
     pending.push(arrival);
@@ -197,9 +192,9 @@ function onMessage(message: StreamMessage | null): void {
 async function fetchHistory(): Promise<void> {
   const [load, waves] = await Promise.allSettled([api.history(HISTORY_S), api.waves(WAVES)]);
   // Where one is missing the chart begins now; the stream itself tells whether the coordinator is there.
-  if (load.status === "fulfilled") loadHistory.merge(load.value);
-  if (waves.status === "fulfilled") loadHistory.noteWaves([...waves.value.waves].reverse());
-  historyVersion.value += 1;
+  if (load.status === "fulfilled") timeline.merge(load.value);
+  if (waves.status === "fulfilled") timeline.noteWaves([...waves.value.waves].reverse());
+  timelineVersion.value += 1;
   lookAgain();
 }
 

@@ -1,7 +1,7 @@
 // Two lines over time with the waves as bands behind them, on one canvas. Dragging over it zooms, a click picks a moment.
 import { clockTime, count } from "./format";
-import type { Band, Columns } from "./history";
 import { timeTicks, valueTicks } from "./ticks";
+import { type Band, type LoadColumns, lastUpTo } from "./timeline";
 
 export interface Mark {
   /** Unix seconds. */
@@ -9,8 +9,8 @@ export interface Mark {
   kind: "restart" | "alarm" | "manual";
 }
 
-export interface Frame {
-  columns: Columns;
+export interface ChartData {
+  columns: LoadColumns;
   bands: readonly Band[];
   marks: readonly Mark[];
   /** Unix seconds of the left and right edge. */
@@ -28,7 +28,7 @@ export interface Hover {
   running: number | null;
 }
 
-export interface Listener {
+export interface ChartListener {
   onHover(hover: Hover | null): void;
   onPick(at: number): void;
   onZoom(from: number, to: number): void;
@@ -90,18 +90,28 @@ export function prepare(canvas: HTMLCanvasElement, width: number, height: number
   return ctx;
 }
 
+/** What is painted on: where a moment and a value are, and where the right and the lower edge. */
+interface Plane {
+  ctx: CanvasRenderingContext2D;
+  data: ChartData;
+  x: (at: number) => number;
+  y: (value: number) => number;
+  right: number;
+  bottom: number;
+}
+
 export class LoadChart {
   private readonly canvas = document.createElement("canvas");
   private readonly resize: ResizeObserver;
   private colours: Record<Colour, string>;
-  private frame: Frame | null = null;
+  private data: ChartData | null = null;
   private width: number;
   private pointer: number | null = null;
   private pressed: number | null = null;
 
   constructor(
     private readonly host: HTMLElement,
-    private readonly listener: Listener,
+    private readonly listener: ChartListener,
   ) {
     host.append(this.canvas);
     this.colours = resolveColours(host, COLOURS);
@@ -114,8 +124,8 @@ export class LoadChart {
     this.listen();
   }
 
-  draw(frame: Frame): void {
-    this.frame = frame;
+  draw(data: ChartData): void {
+    this.data = data;
     this.paint();
     if (this.pointer !== null) this.tell();
   }
@@ -160,7 +170,7 @@ export class LoadChart {
   private released(x: number): void {
     const from = this.pressed;
     this.pressed = null;
-    if (from === null || this.frame === null) return;
+    if (from === null || this.data === null) return;
     const [a, b] = [this.timeAt(Math.min(from, x)), this.timeAt(Math.max(from, x))];
     if (Math.abs(x - from) < DRAG_PX) this.listener.onPick(b);
     else this.listener.onZoom(a, b);
@@ -169,14 +179,14 @@ export class LoadChart {
 
   /** Unix seconds under a pixel. */
   private timeAt(x: number): number {
-    const { from, to } = this.frame ?? { from: 0, to: 1 };
+    const { from, to } = this.data ?? { from: 0, to: 1 };
     const part = (x - LEFT) / (this.width - LEFT - RIGHT);
     return from + Math.min(1, Math.max(0, part)) * (to - from);
   }
 
   private tell(): void {
-    if (this.frame === null || this.pointer === null) return;
-    const [at, waiting, running] = this.frame.columns;
+    if (this.data === null || this.pointer === null) return;
+    const [at, waiting, running] = this.data.columns;
     const wanted = this.timeAt(this.pointer);
     const i = nearest(at, wanted);
     const found = at[i];
@@ -186,55 +196,41 @@ export class LoadChart {
   }
 
   private paint(): void {
-    const { frame, colours, width } = this;
+    const { data, colours, width } = this;
     const ctx = prepare(this.canvas, width, HEIGHT);
-    if (frame === null) return;
+    if (data === null) return;
     const [right, bottom] = [width - RIGHT, HEIGHT - BOTTOM];
-    const x = (at: number) => LEFT + ((at - frame.from) / (frame.to - frame.from)) * (right - LEFT);
-    const ticks = valueTicks(highest(frame), Math.floor((bottom - TOP) / 36));
+    const x = (at: number) => LEFT + ((at - data.from) / (data.to - data.from)) * (right - LEFT);
+    const ticks = valueTicks(highest(data), Math.floor((bottom - TOP) / 36));
     const top = ticks.at(-1) ?? 1;
     const y = (value: number) => bottom - (value / top) * (bottom - TOP);
+    const plane: Plane = { ctx, data, x, y, right, bottom };
     ctx.font = FONT;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(LEFT, 0, right - LEFT, bottom + 1);
-    ctx.clip();
-    this.paintBands(ctx, x, bottom);
-    ctx.restore();
-    this.paintAxes(ctx, x, y, ticks);
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(LEFT, 0, right - LEFT, bottom + 1);
-    ctx.clip();
-    // Colour-blind viewers tell the two apart by the dash as well.
-    line(ctx, frame.columns[0], frame.columns[1], x, y, colours.waiting, [6, 3]);
-    line(ctx, frame.columns[0], frame.columns[2], x, y, colours.running, []);
-    ctx.restore();
-    this.paintMarks(ctx, x, bottom);
-    this.paintCursors(ctx, x, bottom);
+    clipped(plane, () => this.paintBands(plane));
+    this.paintAxes(plane, ticks);
+    clipped(plane, () => {
+      // Colour-blind viewers tell the two apart by the dash as well.
+      paintLine(plane, data.columns[1], colours.waiting, [6, 3]);
+      paintLine(plane, data.columns[2], colours.running, []);
+    });
+    this.paintMarks(plane);
+    this.paintCursors(plane);
   }
 
-  private paintAxes(
-    ctx: CanvasRenderingContext2D,
-    x: (at: number) => number,
-    y: (value: number) => number,
-    ticks: readonly number[],
-  ): void {
-    const { frame, colours, width } = this;
-    if (frame === null) return;
-    const bottom = HEIGHT - BOTTOM;
+  private paintAxes({ ctx, data, x, y, right, bottom }: Plane, ticks: readonly number[]): void {
+    const { colours } = this;
     ctx.fillStyle = colours["text-muted"];
     ctx.textAlign = "right";
     ctx.textBaseline = "middle";
     for (const tick of ticks) {
       ctx.fillStyle = colours.grid;
-      ctx.fillRect(LEFT, Math.round(y(tick)), width - LEFT - RIGHT, 1);
+      ctx.fillRect(LEFT, Math.round(y(tick)), right - LEFT, 1);
       ctx.fillStyle = colours["text-muted"];
       ctx.fillText(count(tick), LEFT - 6, y(tick));
     }
     ctx.textAlign = "center";
     ctx.textBaseline = "top";
-    const { at, step } = timeTicks(frame.from, frame.to, Math.floor((width - LEFT - RIGHT) / 72));
+    const { at, step } = timeTicks(data.from, data.to, Math.floor((right - LEFT) / 72));
     for (const tick of at) {
       ctx.fillStyle = colours.grid;
       ctx.fillRect(Math.round(x(tick)), TOP, 1, bottom - TOP);
@@ -243,19 +239,18 @@ export class LoadChart {
       const label = step < 60 ? text : text.slice(0, 5);
       const half = ctx.measureText(label).width / 2;
       ctx.fillStyle = colours["text-muted"];
-      ctx.fillText(label, Math.min(x(tick), width - half), bottom + 8);
+      ctx.fillText(label, Math.min(x(tick), this.width - half), bottom + 8);
     }
   }
 
-  private paintBands(ctx: CanvasRenderingContext2D, x: (at: number) => number, bottom: number): void {
-    const { frame, colours } = this;
-    if (frame === null) return;
+  private paintBands({ ctx, data, x, right, bottom }: Plane): void {
+    const { colours } = this;
     ctx.textAlign = "left";
     ctx.textBaseline = "bottom";
     let labelled = Number.NEGATIVE_INFINITY;
-    for (const band of [...frame.bands].sort((a, b) => a.start - b.start)) {
+    for (const band of [...data.bands].sort((a, b) => a.start - b.start)) {
       const x0 = Math.max(LEFT, x(band.start));
-      const span = Math.max(1, Math.min(this.width - RIGHT, x(band.end ?? frame.newest)) - x0);
+      const span = Math.max(1, Math.min(right, x(band.end ?? data.newest)) - x0);
       ctx.fillStyle = colours.band;
       ctx.fillRect(x0, TOP, span, bottom - TOP);
       ctx.fillStyle = colours["band-edge"];
@@ -271,13 +266,12 @@ export class LoadChart {
     }
   }
 
-  private paintMarks(ctx: CanvasRenderingContext2D, x: (at: number) => number, bottom: number): void {
-    const { frame, colours, width } = this;
-    if (frame === null) return;
+  private paintMarks({ ctx, data, x, right, bottom }: Plane): void {
+    const { colours } = this;
     ctx.textBaseline = "top";
-    for (const mark of frame.marks) {
+    for (const mark of data.marks) {
       const at = x(mark.at);
-      if (at < LEFT || at > width - RIGHT) continue;
+      if (at < LEFT || at > right) continue;
       const [colour, label] = MARKS[mark.kind];
       ctx.fillStyle = colours[colour];
       if (mark.kind === "restart") {
@@ -285,7 +279,7 @@ export class LoadChart {
         // A restart of just now has no room for its name at the right of its line.
         const room = ctx.measureText(label).width + 8;
         ctx.textAlign = "left";
-        ctx.fillText(label, at + room > width - RIGHT ? at - room + 4 : at + 6, TOP + 4);
+        ctx.fillText(label, at + room > right ? at - room + 4 : at + 6, TOP + 4);
       } else {
         ctx.textAlign = "center";
         ctx.fillText(label, at, bottom - 11);
@@ -293,14 +287,15 @@ export class LoadChart {
     }
   }
 
-  private paintCursors(ctx: CanvasRenderingContext2D, x: (at: number) => number, bottom: number): void {
-    const { frame, colours, pointer, pressed } = this;
-    const inside = (px: number) => px >= LEFT && px <= this.width - RIGHT;
-    if (frame?.moment != null && inside(x(frame.moment))) {
+  private paintCursors({ ctx, data, x, right, bottom }: Plane): void {
+    const { colours, pointer, pressed } = this;
+    const inside = (px: number) => px >= LEFT && px <= right;
+    const moment = data.moment === null ? Number.NaN : x(data.moment);
+    if (inside(moment)) {
       ctx.fillStyle = colours.text;
-      ctx.fillRect(x(frame.moment) - 1, TOP - 6, 2, bottom - TOP + 6);
+      ctx.fillRect(moment - 1, TOP - 6, 2, bottom - TOP + 6);
       ctx.beginPath();
-      ctx.arc(x(frame.moment), TOP - 6, 4, 0, 7);
+      ctx.arc(moment, TOP - 6, 4, 0, 7);
       ctx.fill();
     }
     if (pointer === null || !inside(pointer)) return;
@@ -315,7 +310,7 @@ export class LoadChart {
   }
 }
 
-function highest({ columns, from, to }: Frame): number {
+function highest({ columns, from, to }: ChartData): number {
   let most = 0;
   for (let i = 0; i < columns[0].length; i++) {
     const at = columns[0][i] ?? 0;
@@ -325,25 +320,25 @@ function highest({ columns, from, to }: Frame): number {
 }
 
 /** Index of the value nearest to `wanted` in an ascending list. */
-export function nearest(ascending: readonly number[], wanted: number): number {
-  let low = 0;
-  let high = ascending.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((ascending[middle] ?? 0) < wanted) low = middle + 1;
-    else high = middle;
-  }
-  const before = ascending[low - 1];
-  return before !== undefined && wanted - before < (ascending[low] ?? 0) - wanted ? low - 1 : low;
+function nearest(ascending: readonly number[], wanted: number): number {
+  const i = lastUpTo(ascending, wanted, (value) => value);
+  const [before, after] = [ascending[i], ascending[i + 1]];
+  return before === undefined || (after !== undefined && after - wanted <= wanted - before) ? i + 1 : i;
+}
+
+function clipped({ ctx, right, bottom }: Plane, paint: () => void): void {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(LEFT, 0, right - LEFT, bottom + 1);
+  ctx.clip();
+  paint();
+  ctx.restore();
 }
 
 /** One line; it breaks where a value is missing. */
-function line(
-  ctx: CanvasRenderingContext2D,
-  times: readonly number[],
+function paintLine(
+  { ctx, data, x, y }: Plane,
   values: readonly (number | null)[],
-  x: (at: number) => number,
-  y: (value: number) => number,
   colour: string,
   dash: number[],
 ): void {
@@ -353,16 +348,11 @@ function line(
   ctx.setLineDash(dash);
   ctx.beginPath();
   let broken = true;
-  for (let i = 0; i < times.length; i++) {
-    const value = values[i];
-    if (value == null) {
-      broken = true;
-      continue;
-    }
-    if (broken) ctx.moveTo(x(times[i] ?? 0), y(value));
-    else ctx.lineTo(x(times[i] ?? 0), y(value));
-    broken = false;
-  }
+  data.columns[0].forEach((at, i) => {
+    const value = values[i] ?? null;
+    if (value !== null && broken) ctx.moveTo(x(at), y(value));
+    else if (value !== null) ctx.lineTo(x(at), y(value));
+    broken = value === null;
+  });
   ctx.stroke();
-  ctx.setLineDash([]);
 }

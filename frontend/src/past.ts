@@ -1,8 +1,8 @@
 // The page as it was at a moment of the past, put together from what was heard then. What is not known is left out.
-import type { LoadHistory } from "./history";
+import { columnsOf, noColumns } from "./packed";
 import type { Live } from "./store";
-import { columnsOf, type Tape } from "./tape";
-import type { Action, EngineColumnsMessage, SnapshotMessage, StateHistory, WaveInfo } from "./types.gen";
+import type { Timeline } from "./timeline";
+import type { Action, SnapshotMessage, StateHistory, WaveInfo } from "./types.gen";
 
 /** Waves that are listed. */
 const WAVES = 20;
@@ -18,21 +18,22 @@ export interface Past {
 }
 
 /** `moment` in Unix seconds of the server's clock. `present` lends what does not change: names, addresses, the log. */
-export function pastAt(moment: number, present: Live, tape: Tape, history: LoadHistory): Past {
-  const frame = tape.at(moment);
-  const sample = history.sampleAt(moment);
+export function pastAt(moment: number, present: Live, timeline: Timeline): Past {
+  const state = timeline.stateAt(moment);
+  const sample = timeline.sampleAt(moment);
   const like = present.snapshot;
-  const at = frame?.at ?? sample?.at ?? moment;
+  const at = state?.at ?? sample?.at ?? moment;
   const log = present.log.filter((entry) => entry.at <= at);
   const base: Live = { ...present, log, earlier: [], snapshotAt: 0, snapshot: null };
-  if (frame !== null) {
-    const known = wavesAt(at, history).filter((wave) => wave.number !== frame.wave?.number);
-    const waves = frame.wave === null ? known : [frame.wave, ...known];
-    const snapshot: SnapshotMessage = { ...frame.rest, engines: columnsOf(frame), waves };
+  const waves = wavesAt(at, timeline);
+  if (state !== null) {
+    const { rest, wave } = state;
+    const shown = wave === null ? waves : [wave, ...waves.filter(({ number }) => number !== wave.number)];
+    const snapshot: SnapshotMessage = { ...rest, engines: columnsOf(state), waves: shown };
     return { live: { ...base, snapshot }, known: "all", at };
   }
-  if (sample?.state === undefined || like === null) return { live: base, known: "nothing", at: moment };
-  const { phase, current_wave, front_ends, engines_subscribed } = sample.state;
+  if (sample === null || like === null) return { live: base, known: "nothing", at: moment };
+  const { waiting, running, phase, current_wave, front_ends, engines_subscribed } = sample;
   const snapshot: SnapshotMessage = {
     ...like,
     at,
@@ -41,13 +42,13 @@ export function pastAt(moment: number, present: Live, tape: Tape, history: LoadH
     front_ends,
     engines_subscribed,
     data_age_s: 0,
-    phase_age_s: history.phaseAge(at),
+    phase_age_s: timeline.phaseAge(at),
     asked_age_s: null,
     engines_running: phase === "running",
-    totals: { waiting: sample.waiting, running: sample.running },
+    totals: { waiting, running },
     engines: noColumns(like.engine_count),
     ready: true,
-    waves: wavesAt(at, history),
+    waves,
     actions: actionsAt(at, like.actions),
     alarms: [],
     recovery: null,
@@ -56,7 +57,7 @@ export function pastAt(moment: number, present: Live, tape: Tape, history: LoadH
 }
 
 /** The states that the server kept, as the stream would have told them. Waves are known elsewhere. */
-export function heard({ at, states }: StateHistory, like: SnapshotMessage): SnapshotMessage[] {
+export function asMessages({ at, states }: StateHistory, like: SnapshotMessage): SnapshotMessage[] {
   return states.map((state, i) => {
     const moment = at[i] ?? 0;
     return {
@@ -84,29 +85,15 @@ function actionsAt(moment: number, actions: readonly Action[]): Action[] {
     });
 }
 
-function noColumns(ranks: number): EngineColumnsMessage {
-  const none = Array.from({ length: ranks }, () => null);
-  return {
-    waiting: none,
-    running: none,
-    kv_cache_usage: none,
-    step_counter: none,
-    current_wave: none,
-    age_s: none,
-    restarts: none.map(() => 0),
-    stepping: [],
-  };
-}
-
 /** Waves that had begun by then, newest first; one that had not ended is open, with the peaks it had until then. */
-function wavesAt(moment: number, history: LoadHistory): WaveInfo[] {
-  return history
+function wavesAt(moment: number, timeline: Timeline): WaveInfo[] {
+  return timeline
     .bands(0, moment)
     .sort((a, b) => b.start - a.start)
     .slice(0, WAVES)
     .map(({ info, start, end }) => {
       if (end !== null && end <= moment) return info;
-      const [peak_waiting, peak_running] = history.peaks(start, moment);
+      const [peak_waiting, peak_running] = timeline.peaks(start, moment);
       return {
         ...info,
         ended_at: null,

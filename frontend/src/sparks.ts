@@ -1,7 +1,7 @@
 // The load of each rank over the minute before the moment shown, as small lines to one common scale.
 import { computed } from "@preact/signals";
-import { SPARK_S, shownAt, tape, tapeVersion } from "./app";
-import { loadOf, type Recorded } from "./tape";
+import { fetchedVersion, SPARK_S, shownAt, timeline } from "./app";
+import { loadOf, type PackedState } from "./packed";
 
 export const SPARK_WIDTH = 72;
 export const SPARK_HEIGHT = 18;
@@ -9,22 +9,23 @@ export const SPARK_HEIGHT = 18;
 const second = computed(() => Math.floor(shownAt.value ?? 0));
 
 /** One state per second; null where none was heard. */
-const frames = computed<(Recorded | null)[]>(() => {
-  tapeVersion.value;
-  return Array.from({ length: SPARK_S }, (_, i) => tape.at(second.value - SPARK_S + 1 + i));
+const states = computed<(PackedState | null)[]>(() => {
+  fetchedVersion.value;
+  return Array.from({ length: SPARK_S }, (_, i) => timeline.stateAt(second.value - SPARK_S + 1 + i));
 });
 
 const highest = computed(() => {
   let most = 1;
-  for (const frame of new Set(frames.value)) {
-    if (frame === null) continue;
-    for (let rank = 0; rank < frame.restarts.length; rank++) most = Math.max(most, loadOf(frame, rank) ?? 0);
+  for (const state of new Set(states.value)) {
+    const ranks = state?.rest.engine_count ?? 0;
+    for (let rank = 0; state !== null && rank < ranks; rank++)
+      most = Math.max(most, loadOf(state, rank) ?? 0);
   }
   return most;
 });
 
 const paths = computed(() => {
-  frames.value;
+  states.value;
   return new Map<number, string>();
 });
 
@@ -34,8 +35,8 @@ export function sparkline(rank: number): string {
   if (known !== undefined) return known;
   let path = "";
   let joined = false;
-  frames.value.forEach((frame, i) => {
-    const load = frame === null ? null : loadOf(frame, rank);
+  states.value.forEach((state, i) => {
+    const load = state === null ? null : loadOf(state, rank);
     if (load !== null) {
       const x = (i * SPARK_WIDTH) / (SPARK_S - 1);
       const y = SPARK_HEIGHT - 1 - (load / highest.value) * (SPARK_HEIGHT - 2);

@@ -14,7 +14,7 @@ export interface Refusal {
 export type StartDialog =
   | { step: "closed" }
   | { step: "form"; expected: number; reason: string; sending: boolean; refusal: Refusal | null }
-  | { step: "follow"; action: Action; at: number; life: number };
+  | { step: "follow"; action: Action; at: number; incarnation: number };
 
 export const dialog = signal<StartDialog>({ step: "closed" });
 
@@ -35,10 +35,10 @@ export const blocked = computed<string | null>(() => {
 export const followed = computed<{ action: Action; age: number; cut: boolean } | null>(() => {
   const d = dialog.value;
   if (d.step !== "follow") return null;
-  const { snapshot, snapshotAt, life } = present.value;
+  const { snapshot, snapshotAt, incarnation } = present.value;
   const newest = snapshot?.actions.find((a) => a.id === d.action.id);
   const [action, at] = newest ? [newest, snapshotAt] : [d.action, d.at];
-  const cut = newest === undefined && life !== d.life;
+  const cut = newest === undefined && incarnation !== d.incarnation;
   return { action, age: action.age_s + Math.max(0, realNow.value - at) / 1000, cut };
 });
 
@@ -64,10 +64,10 @@ export async function submitStart(reason: string): Promise<void> {
   const text = JSON.stringify(body);
   if (attempt?.body !== text) attempt = { key: api.newKey(), body: text };
   dialog.value = { ...d, reason, sending: true, refusal: null };
-  const { life } = present.value;
+  const { incarnation } = present.value;
   try {
     const action = await api.startWave(body, attempt.key);
-    if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: localMs(), life };
+    if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: localMs(), incarnation };
   } catch (error) {
     if (dialog.value.step !== "form") return;
     dialog.value = { ...d, reason, ...refused(error, d.expected), sending: false };

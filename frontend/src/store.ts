@@ -5,7 +5,7 @@ import type { EventMessage, Hello, SnapshotMessage, StreamMessage, WaveInfo } fr
 /** Entries of the event log that the page keeps: as many as the server does. */
 export const LOG_SIZE = 4096;
 
-/** Waves of earlier lives that the page keeps. */
+/** Waves of earlier incarnations that the page keeps. */
 export const EARLIER_WAVES = 20;
 
 /** A line in the log that is no event of the coordinator: something about the log itself. */
@@ -22,7 +22,7 @@ export type LogEntry = EventMessage | Marker;
 
 export interface Live {
   /** Coordinator processes that this page has met, less one: numbers of one mean nothing in another. */
-  life: number;
+  incarnation: number;
   hello: Hello | null;
   /** Local monotonic milliseconds at which `hello` arrived. */
   helloAt: number;
@@ -46,7 +46,7 @@ export interface Live {
 }
 
 export const EMPTY: Live = {
-  life: 0,
+  incarnation: 0,
   hello: null,
   helloAt: 0,
   snapshot: null,
@@ -89,7 +89,14 @@ function onHello(live: Live, hello: Hello, at: number): Live {
   if (live.hello === null || sameProcess(live.hello, hello, (at - live.helloAt) / 1000)) return known;
   if (live.snapshot?.recording) {
     // Another place in a recording was gone to: its log begins anew, nothing was restarted.
-    const anew = { ...known, life: live.life + 1, snapshot: null, earlier: [], log: [], lastSeq: 0 };
+    const anew = {
+      ...known,
+      incarnation: live.incarnation + 1,
+      snapshot: null,
+      earlier: [],
+      log: [],
+      lastSeq: 0,
+    };
     return { ...anew, mustReplay: hello.replay_from > 1 };
   }
   const marker: Marker = {
@@ -101,7 +108,7 @@ function onHello(live: Live, hello: Hello, at: number): Live {
   };
   return {
     ...known,
-    life: live.life + 1,
+    incarnation: live.incarnation + 1,
     // What the old process said of the present means nothing any more; what it said of the past is kept as such.
     snapshot: null,
     earlier: [...(live.snapshot?.waves ?? []).map(cutOff), ...live.earlier].slice(0, EARLIER_WAVES),

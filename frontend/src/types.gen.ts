@@ -175,10 +175,9 @@ export interface History {
   engines_subscribed: number[];
 }
 
-/** Body of `POST /api/v1/login`. */
+/** Body of `POST /api/v1/login`; `path` is the folder from which the page was loaded, and the cookie is for it. */
 export interface Login {
   token: string;
-  /** The folder from which the page was loaded: behind a proxy it is more than `/`, and the cookie is for it alone. */
   path?: string;
 }
 
@@ -230,11 +229,10 @@ export interface Recovery {
   finished_at: number | null;
 }
 
-/** `GET /api/v1/session`: whether a token is needed here, and whether this request carried a valid one. */
+/** `GET /api/v1/session`: is a token needed, did this request carry one, and why was its stream just refused. */
 export interface Session {
   token_required: boolean;
   authenticated: boolean;
-  /** Why a stream of this client was just refused, which a browser does not tell its page. */
   stream_refused?: string | null;
 }
 

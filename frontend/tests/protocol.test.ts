@@ -43,7 +43,9 @@ describe("parsing", () => {
   it("takes a hello of a foreign protocol, however it looks", () => {
     expect(parse({ type: "hello", protocol: 9 })).toMatchObject({ protocol: 9 });
   });
+});
 
+describe("what is no message", () => {
   it.each([
     ["no JSON", "{nonsense"],
     ["no text", new ArrayBuffer(3)],

@@ -55,7 +55,9 @@ describe("the store", () => {
     expect(after.snapshot).toBe(before.snapshot);
     expect(after.log).toBe(before.log);
   });
+});
 
+describe("the store and a coordinator that comes back", () => {
   it("keeps log and state when the same coordinator is met again", () => {
     const before = applyAll(EMPTY, arrive(hello(), snapshot(), event(1), event(2)));
     const after = applyAll(before, arrive(hello({ now: 1090, replay_from: 3 }), event(3)));
@@ -69,7 +71,7 @@ describe("the store", () => {
     const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071 }), event(1)));
     expect(texts(after.log)).toEqual([1, 2, 3, "restarted", 1]);
     expect(after.snapshot).toBeNull();
-    expect(after.life).toBe(1);
+    expect(after.incarnation).toBe(1);
     expect(after.earlier).toEqual([{ ...waves[0], open: false, duration_s: null }, waves[1]]);
     expect(after.lastSeq).toBe(1);
     expect(after.mustReplay).toBe(false);
@@ -84,11 +86,13 @@ describe("the store", () => {
         arrive(hello({ started_at: 1000 * life, now: 1001 * life }), snapshot({ waves })),
       );
     }
-    expect(live.life).toBe(2);
+    expect(live.incarnation).toBe(2);
     expect(live.earlier.map((w) => w.number).slice(13, 17)).toEqual([187, 186, 100, 99]);
     expect(live.earlier).toHaveLength(EARLIER_WAVES);
   });
+});
 
+describe("the store at a new beginning", () => {
   it("asks for a replay when the restarted coordinator counted past the old numbers", () => {
     const before = applyAll(EMPTY, arrive(hello(), event(1), event(2)));
     const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071, replay_from: 3 })));
@@ -102,7 +106,7 @@ describe("the store", () => {
     const after = applyAll(before, arrive(hello({ started_at: 999, replay_from: 1 }), event(1)));
     expect(texts(after.log)).toEqual([1]);
     expect(after.earlier).toEqual([]);
-    expect(after.life).toBe(1);
+    expect(after.incarnation).toBe(1);
   });
 
   it("is outdated under another protocol, and changes nothing else", () => {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation, Thresholds
+from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.effects import PublishLoad
-from dp_coordinator.core.events import FrontEndSubscribed
+from dp_coordinator.core.events import FrontEndSubscribed, StartWaveRequested, WaveCompleted
+from dp_coordinator.options import AlarmOptions
 from tests.core.driver import Driver
 
 LOOK_S = 0.25
@@ -18,7 +19,7 @@ class MonitoredCore:
 
     def __init__(self, engines: int = 4, dialect: str = "0.33", front_ends: int = 1, **options: Any) -> None:
         self.driver = Driver(engines, dialect, **options)
-        self.detector = AlarmDetector(Thresholds())
+        self.detector = AlarmDetector(AlarmOptions())
         self.bad: dict[tuple[str, str], int] = {}
         self.late = 0
         self.loop_turns = True
@@ -60,3 +61,29 @@ class MonitoredCore:
 
     def kinds(self) -> set[str]:
         return set(self.alarms)
+
+
+def running_wave(patient: MonitoredCore, load: int = 16) -> None:
+    """Every rank has `load` requests and the wave was seen to step."""
+    patient.driver.feed(StartWaveRequested(0, patient.driver.core.current_wave))
+    report_all(patient, load, step=1)
+
+
+def report_all(patient: MonitoredCore, load: int, *, step: int, ranks: range | None = None) -> None:
+    core = patient.driver.core
+    for rank in ranks if ranks is not None else range(core.engine_count):
+        patient.driver.report(rank, 0, load, wave=core.current_wave, step=step)
+
+
+def end_wave(patient: MonitoredCore) -> None:
+    wave = patient.driver.core.current_wave
+    report_all(patient, 0, step=64)
+    patient.driver.feed(WaveCompleted(0, wave))
+
+
+def loads_for(patient: MonitoredCore, loads: tuple[int, ...], seconds: float) -> None:
+    """These counts, reported twice a second with a little noise."""
+    for half in range(int(seconds * 2)):
+        for rank, load in enumerate(loads):
+            patient.driver.report(rank, 0, load + half % 2, wave=patient.driver.core.current_wave, step=1 + half)
+        patient.wait(0.5)

@@ -1,41 +1,18 @@
-"""Each alarm raised and cleared, and what must not raise it."""
+"""Each alarm about steps, load and publications raised and cleared, and what must not raise it."""
 
 from __future__ import annotations
 
 import pytest
 
-from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN, UNANSWERED_SHOWN
+from dp_coordinator.alarms.detector import UNANSWERED_SHOWN
 from dp_coordinator.alarms.kinds import TEXTS, AlarmKind, Severity, ranks
 from dp_coordinator.core.events import (
-    EngineCountChanged,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
     ManualStartRequested,
     NewRequestNotified,
     StartWaveRequested,
     WaveCompleted,
 )
-from tests.alarms.monitored_core import MonitoredCore
-
-
-def running_wave(patient: MonitoredCore, load: int = 16) -> None:
-    """Every rank has `load` requests and the wave was seen to step."""
-    patient.driver.feed(StartWaveRequested(0, patient.driver.core.current_wave))
-    report_all(patient, load, step=1)
-
-
-def report_all(patient: MonitoredCore, load: int, *, step: int, ranks: range | None = None) -> None:
-    core = patient.driver.core
-    for rank in ranks if ranks is not None else range(core.engine_count):
-        patient.driver.report(rank, 0, load, wave=core.current_wave, step=step)
-
-
-def end_wave(patient: MonitoredCore) -> None:
-    wave = patient.driver.core.current_wave
-    report_all(patient, 0, step=64)
-    patient.driver.feed(WaveCompleted(0, wave))
+from tests.alarms.monitored_core import MonitoredCore, end_wave, loads_for, report_all, running_wave
 
 
 def test_every_kind_says_what_it_means_and_what_to_do():
@@ -196,14 +173,6 @@ def test_paused_with_work_that_nobody_steps_for():
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
-def loads_for(patient: MonitoredCore, loads: tuple[int, ...], seconds: float) -> None:
-    """These counts, reported twice a second with a little noise."""
-    for half in range(int(seconds * 2)):
-        for rank, load in enumerate(loads):
-            patient.driver.report(rank, 0, load + half % 2, wave=patient.driver.core.current_wave, step=1 + half)
-        patient.wait(0.5)
-
-
 def test_an_imbalance_that_lasts():
     patient = MonitoredCore()
     running_wave(patient)
@@ -265,153 +234,4 @@ def test_a_loop_that_stands_still():
     assert alarm.severity is Severity.CRITICAL
     assert patient.kinds() == {"publication_late"}, "nothing is heard of the engines: nothing can be said of them"
     patient.loop_turns = True
-    assert not patient.wait(0.25)
-
-
-# -- peers -------------------------------------------------------------------------------------------------------------
-
-
-def test_bad_frames_while_they_arrive():
-    patient = MonitoredCore()
-    patient.bad["back_output", "malformed"] = 1
-    patient.wait(1)
-    patient.bad["back_output", "malformed"] = 5
-    patient.bad["front_publish", "unexpected"] = 2
-    alarm = patient.wait(20)["bad_frames"]
-    assert alarm.counts == {"back_output malformed": 5, "front_publish unexpected": 2}
-    assert alarm.title == "Bad frames arrive: 5 back_output malformed, 2 front_publish unexpected"
-    assert not patient.wait(BAD_FRAMES_QUIET)
-    patient.bad["back_output", "malformed"] = 6
-    assert patient.wait(0.25)["bad_frames"].counts == {"back_output malformed": 1}, "counted anew"
-
-
-def test_an_engine_that_is_gone_and_comes_back():
-    patient = MonitoredCore()
-    patient.driver.feed(EngineUnsubscribed())
-    assert not patient.wait(1)
-    alarm = patient.wait(2)["engine_gone"]
-    assert (alarm.engines, alarm.counts) == ((), {"subscribed": 3, "expected": 4})
-    patient.driver.feed(EngineSubscribed())
-    assert not patient.wait(0.25)
-
-
-def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up():
-    patient = MonitoredCore()
-    running_wave(patient)
-    patient.driver.feed(EngineUnsubscribed())
-    report_all(patient, 0, step=64, ranks=range(3))
-    patient.driver.feed(WaveCompleted(0, 0))
-    patient.wait(60)
-    assert patient.kinds() == {"engine_gone"}
-
-
-def test_before_ready_nobody_is_gone():
-    patient = MonitoredCore(ready=False)
-    patient.driver.feed(EngineSubscribed())
-    patient.wait(600)
-    assert patient.raised == []
-
-
-def test_scaling_up_and_down_is_no_loss():
-    patient = MonitoredCore()
-    for _ in range(2):
-        patient.driver.feed(EngineSubscribed())
-    patient.driver.feed(EngineCountChanged(6))
-    patient.wait(10)
-    patient.driver.feed(EngineUnsubscribed())
-    patient.driver.feed(EngineUnsubscribed())
-    patient.wait(1)  # the message may come a moment later than the end of the engines
-    patient.driver.feed(EngineCountChanged(4))
-    patient.wait(10)
-    assert patient.raised == []
-
-
-def test_a_front_end_that_is_gone_and_comes_back():
-    patient = MonitoredCore(front_ends=3)
-    patient.driver.feed(FrontEndUnsubscribed())
-    alarm = patient.wait(3)["front_end_gone"]
-    assert (alarm.severity, alarm.counts) == (Severity.WARNING, {"subscribed": 2, "before": 3})
-    patient.driver.feed(FrontEndSubscribed())
-    assert not patient.wait(0.25)
-
-
-def test_a_front_end_that_left_for_good_is_forgotten():
-    patient = MonitoredCore(front_ends=3)
-    patient.driver.feed(FrontEndUnsubscribed())
-    patient.wait(100)
-    patient.driver.feed(FrontEndUnsubscribed())
-    patient.wait(FRONT_END_FORGOTTEN - 101)
-    assert patient.alarms["front_end_gone"].counts == {"subscribed": 1, "before": 3}
-    assert patient.wait(5)["front_end_gone"].counts == {"subscribed": 1, "before": 2}
-    assert not patient.wait(FRONT_END_FORGOTTEN)
-
-
-def test_the_last_front_end_is_more_than_one_of_several():
-    patient = MonitoredCore(front_ends=1)
-    patient.driver.feed(FrontEndUnsubscribed())
-    assert patient.wait(3)["front_end_gone"].severity is Severity.CRITICAL
-
-
-# -- restarts ----------------------------------------------------------------------------------------------------------
-
-
-def restarted(**options) -> MonitoredCore:
-    patient = MonitoredCore(**options)
-    patient.driver.feed(StartWaveRequested(0, 0))
-    patient.driver.feed(WaveCompleted(0, 0))
-    patient.driver.restart()
-    again = MonitoredCore(**options, ready=False, front_ends=0)
-    again.driver = patient.driver
-    return again
-
-
-def test_a_restart_that_is_over_in_a_moment_is_no_alarm():
-    patient = restarted()
-    for _ in range(4):
-        patient.driver.feed(EngineSubscribed())
-        patient.wait(0.25)
-    patient.driver.feed(WaveCompleted(0, 1))
-    patient.driver.feed(WaveCompleted(0, 2))
-    patient.wait(60)
-    assert patient.raised == []
-
-
-def test_a_restart_that_waits_for_an_engine():
-    patient = restarted()
-    for _ in range(3):
-        patient.driver.feed(EngineSubscribed())
-    alarm = patient.wait(5)["recovery_under_way"]
-    assert (alarm.severity, alarm.counts) == (Severity.CRITICAL, {"back": 3, "expected": 4})
-    assert patient.kinds() == {"recovery_under_way"}, "an engine that is not back yet is not gone"
-    patient.driver.feed(EngineSubscribed())
-    patient.driver.feed(WaveCompleted(0, 1))
-    assert not patient.wait(0.25)
-
-
-def test_settling_is_no_alarm_while_the_engines_run_however_long():
-    patient = restarted()
-    for _ in range(4):
-        patient.driver.feed(EngineSubscribed())
-    running_wave(patient, 3)
-    loads_for(patient, (3, 3, 3, 3), 60)
-    assert patient.driver.core.snapshot(patient.now).recovery.phase.value == "settling"
-    assert patient.raised == []
-
-
-def test_settling_that_nobody_follows():
-    patient = restarted()
-    for _ in range(4):
-        patient.driver.feed(EngineSubscribed())
-    alarm = patient.wait(15)["recovery_under_way"]
-    assert alarm.title == "Restarted: all engines are back, and none was seen to follow START"
-    patient.driver.feed(WaveCompleted(0, 1))
-    patient.driver.feed(WaveCompleted(0, 2))
-    assert not patient.wait(0.25)
-
-
-def test_a_journal_that_cannot_be_written():
-    patient = MonitoredCore()
-    patient.entries = [("journal_failed", patient.now)]
-    assert patient.wait(600)["journal_failed"].severity is Severity.WARNING
-    patient.entries = [("journal_works_again", patient.now)]
     assert not patient.wait(0.25)

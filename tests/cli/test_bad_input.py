@@ -19,7 +19,7 @@ ON_THE_LINE = [
     (("serve", "--engine-count", "0"), "--engine-count: '0' is not a whole number of at least 1, such as 4"),
     (("serve", "--engine-count", "-3"), "--engine-count: '-3' is not a whole number of at least 1"),
     (("serve", "--engine-count", "two"), "--engine-count: 'two' is not a whole number"),
-    (("serve", "--engine-count", "99999"), "--engine-count must be 1 to 16384, not 99999"),
+    (("serve", "--engine-count", "99999"), "--engine-count: 99999 is out of bounds: use 1 to 16384"),
     (("serve", "--engine-count"), "argument --engine-count: expected one argument"),
     ((*SERVE, "--engin-count", "2"), "there is no --engin-count; --engine-count is near it"),
     ((*SERVE, "--engine", "2"), "there is no --engine"),
@@ -35,7 +35,10 @@ ON_THE_LINE = [
     ((*SERVE, "--dialect", "banana"), "--dialect: 'banana' is not a vLLM version"),
     ((*SERVE, "--dialect", "0.9"), "--dialect: vLLM 0.9 is too old"),
     ((*SERVE, "--min-stats-update-interval-ms", "1.5"), "'1.5' is not a whole number of at least 0, such as 100"),
-    ((*SERVE, "--min-stats-update-interval-ms", "600000"), "--min-stats-update-interval-ms must be 0 to 60000"),
+    (
+        (*SERVE, "--min-stats-update-interval-ms", "600000"),
+        "--min-stats-update-interval-ms: 600000 is out of bounds: use 0 to 60000",
+    ),
     ((*SERVE, "--start-timeout", "0"), "--start-timeout: '0' is not a number of seconds above 0, such as 30 or 2.5"),
     ((*SERVE, "--start-timeout", "nan"), "--start-timeout: 'nan' is not a number of seconds"),
     ((*SERVE, "--manual-start-timeout", "inf"), "--manual-start-timeout: 'inf' is not a number of seconds"),
@@ -67,6 +70,12 @@ ON_THE_LINE = [
 ]
 IN_A_VARIABLE = [
     (("serve",), {"DP_COORDINATOR_ENGINE_COUNT": "many"}, "DP_COORDINATOR_ENGINE_COUNT: 'many' is not a whole number"),
+    (
+        SERVE,
+        {"DP_COORDINATOR_RECORD_MAX_MB": "7"},
+        "DP_COORDINATOR_RECORD_MAX_MB: 7 is out of bounds: use 8 to 1048576",
+    ),
+    (SERVE, {"DP_COORDINATOR_STALE_AFTER_S": "1e9"}, "DP_COORDINATOR_STALE_AFTER_S: 1000000000.0 is out of bounds"),
     (SERVE, {"DP_COORDINATOR_HTTP": "8080"}, "DP_COORDINATOR_HTTP: '8080' is not HOST:PORT"),
     (SERVE, {"DP_COORDINATOR_NO_HTTP": "maybe"}, "DP_COORDINATOR_NO_HTTP: 'maybe' is neither true nor false"),
     (

@@ -1,40 +1,38 @@
-"""Every flag of every command can be given on the command line or in its variable, and means the same."""
+"""Every setting of every command can be given on the command line or in its variable, and means the same."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import MISSING, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-from dp_coordinator.cli import simulated_flags
-from dp_coordinator.cli.commands import REST_COMMANDS, SERVE_SETTINGS
-from dp_coordinator.cli.serve import options_from
-from dp_coordinator.cli.settings import Parser, Setting, UsageError, add, resolve
-from dp_coordinator.cli.values import BadValueError, base_url, boolean, host_port, names, zmq_address
-from dp_coordinator.process import ServeOptions
+import dp_coordinator
+from dp_coordinator import values as v
+from dp_coordinator.cli.commands import COMMANDS
+from dp_coordinator.cli.settings import Parser, add
+from dp_coordinator.options import AlarmOptions, CommandOptions, ServeOptions
+from dp_coordinator.settings import Flag, Setting, SettingsError, checked, read, settings_of, to_arguments
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
+from dp_coordinator.values import BadValueError, base_url, boolean, host_port, names, zmq_address
 
-COMMANDS: dict[str, tuple[Setting, ...]] = {
-    "serve": SERVE_SETTINGS,
-    **{command.name: command.settings for command in REST_COMMANDS if not isinstance(command.settings, str)},
-    "demo": simulated_flags.demo_settings(),
-    "engine": simulated_flags.engine_settings(),
-    "front-end": simulated_flags.front_end_settings(),
-}
 EXAMPLES = {
     "amount": ("2.5", 2.5),
     "base_url": ("http://10.0.0.1:80/", "http://10.0.0.1:80"),
     "boolean": ("true", True),
-    "count": ("7", 7),
+    "count": ("16", 16),
     "host_port": ("0.0.0.0:80", "0.0.0.0:80"),
+    "host_name": ("https://DP.example:8443", "dp.example"),
     "http_address": ("127.0.0.1:8080-8089", "127.0.0.1:8080-8089"),
+    "network_address": ("10.1.2.3/8", "10.0.0.0/8"),
+    "origin": ("https://dp.example:443/", "https://dp.example"),
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),
     "seconds": ("1.5", 1.5),
+    "speed": ("2", 2.0),
     "str": ("name", "name"),
     "text": (" why not ", "why not"),
     "token": ("s3cr3t", "s3cr3t"),
@@ -42,129 +40,181 @@ EXAMPLES = {
     "zmq_address": ("tcp://10.0.0.1:5555", "tcp://10.0.0.1:5555"),
 }
 CASES = [
-    pytest.param(command, setting, id=f"{command}{setting.flag}")
-    for command, settings in COMMANDS.items()
-    for setting in settings
+    pytest.param(command.options, setting, flag, id=f"{command.name}{flag.flag}")
+    for command in COMMANDS
+    for setting in settings_of(command.options)
+    for flag in setting.flags
 ]
 
 
-def example(setting: Setting, folder: Path) -> tuple[str, Any]:
-    """A text that the setting takes, and its value."""
-    kind = setting.kind.__name__
-    if kind == "output_file":
-        return str(folder / "out.json"), folder / "out.json"
-    if kind == "token_in":
+def example(flag: Flag, folder: Path) -> tuple[str, Any]:
+    """A text that the flag takes, and its value."""
+    kind = flag.reads.read.__name__
+    if kind in {"output_file", "recording"}:
+        (folder / "file").touch()
+        return str(folder / "file"), str(folder / "file")
+    if kind in {"token_in", "token_file"}:
         (folder / "token").write_text("s3cr3t\n")
-        return str(folder / "token"), "s3cr3t"
-    return EXAMPLES[kind]
+        return str(folder / "token"), "s3cr3t" if kind == "token_in" else str(folder / "token")
+    text, value = EXAMPLES[kind]
+    return text, flag.means if flag.is_switch else value
 
 
-def parsed(settings: tuple[Setting, ...], *words: str) -> argparse.Namespace:
+def parsed(options: type[Any], *words: str) -> dict[str, Any]:
     parser = Parser(prog="test")
-    add(parser, settings)
+    add(parser, options)
     found: argparse.Namespace = parser.parse_args(words)
-    return found
+    return vars(found)
 
 
-@pytest.mark.parametrize(("command", "setting"), CASES)
-def test_flag_and_variable_mean_the_same(command: str, setting: Setting, tmp_path: Path) -> None:
-    text, value = example(setting, tmp_path)
-    alone = (setting,) if setting.excludes is None else COMMANDS[command]
-    by_variable = resolve_one(alone, setting, parsed(alone), {setting.variable: text})
-    assert by_variable == ((value,) if setting.many else value)
-    if setting.on_command_line:
-        words = (setting.flag,) if setting.is_switch else (f"{setting.flag}={text}",)
-        assert resolve_one(alone, setting, parsed(alone, *words), {}) == by_variable
-
-
-def resolve_one(
-    settings: tuple[Setting, ...], setting: Setting, given: argparse.Namespace, variables: dict[str, str]
-) -> Any:
-    others = {other.variable: "1" for other in settings if other.required and other is not setting}
-    return resolve(settings, given, {**others, **variables})[setting.name]
+@pytest.mark.parametrize(("options", "setting", "flag"), CASES)
+def test_flag_and_variable_mean_the_same(options: type[Any], setting: Setting, flag: Flag, tmp_path: Path) -> None:
+    text, value = example(flag, tmp_path)
+    expected = (value,) if setting.many else value
+    others = {other.name: None for other in settings_of(options) if other.is_required}
+    by_variable = getattr(read(options, {}, {flag.variable: text}, others), setting.name)
+    assert by_variable == (expected if flag.for_people else setting.default)
+    if flag.on_command_line:
+        words = [flag.flag] if flag.is_switch else [text] if flag.is_positional else [f"{flag.flag}={text}"]
+        words += [str(tmp_path) for other in settings_of(options) if other.name == "file" and other != setting]
+        assert getattr(read(options, parsed(options, *words), {}, others), setting.name) == expected
+    assert flag.help
 
 
 def test_the_variable_is_the_flag_in_capitals() -> None:
-    assert Setting("--min-stats-update-interval-ms", "").variable == "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS"
+    assert Flag("--min-stats-update-interval-ms").variable == "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS"
 
 
-def test_a_flag_goes_before_its_variable() -> None:
-    settings = (Setting("--wave", "", int),)
-    assert resolve(settings, parsed(settings, "--wave", "3"), {"DP_COORDINATOR_WAVE": "4"}) == {"wave": 3}
+@dataclass
+class Example:
+    """Each way in which a field can be set."""
+
+    wave: v.Index = 9
+    """Which wave."""
+    hosts: Annotated[tuple[str, ...], Flag("--allowed-host")] = ()
+    """HOST names that
+    are allowed."""
+    http: Annotated[str | None, Flag(), Flag("--no-http", "None.", means=None)] = "x"
+    """A place."""
+    calm: v.Switch = False
+    """Whether it is."""
+    waits: Annotated[v.Switch, Flag("--no-wait", means=False)] = True
+    """Go on at once."""
 
 
-def test_an_empty_variable_counts_as_not_set() -> None:
-    settings = (Setting("--wave", "", int, 9),)
-    assert resolve(settings, parsed(settings), {"DP_COORDINATOR_WAVE": ""}) == {"wave": 9}
-
-
-def test_a_repeated_flag_and_a_variable_with_commas_make_a_list() -> None:
-    settings = (Setting("--allowed-host", "", many=True, default=()),)
-    assert resolve(settings, parsed(settings, "--allowed-host", "a", "--allowed-host", "b"), {})["allowed_host"] == (
-        "a",
-        "b",
-    )
-    assert resolve(settings, parsed(settings), {"DP_COORDINATOR_ALLOWED_HOST": "a, b"})["allowed_host"] == ("a", "b")
-
-
-OPPOSITES = (Setting("--http", "", str, "x", excludes="--no-http"), Setting("--no-http", "", boolean, False))
+VARIABLES = {"DP_COORDINATOR_WAVE": "4", "DP_COORDINATOR_ALLOWED_HOST": "a, b"}
 
 
 @pytest.mark.parametrize(
     ("words", "variables", "expected"),
     [
-        (("--http=a",), {"DP_COORDINATOR_NO_HTTP": "1"}, {"http": "a", "no_http": False}),
-        (("--no-http",), {"DP_COORDINATOR_HTTP": "a"}, {"http": "x", "no_http": True}),
-        ((), {"DP_COORDINATOR_HTTP": "a", "DP_COORDINATOR_NO_HTTP": "0"}, {"http": "a", "no_http": False}),
+        ((), {}, Example()),
+        (("--wave", "3"), VARIABLES, Example(wave=3, hosts=("a", "b"))),
+        (("--allowed-host", "c", "--allowed-host", "d"), VARIABLES, Example(wave=4, hosts=("c", "d"))),
+        ((), dict.fromkeys(VARIABLES, ""), Example()),
+        (("--calm", "--no-wait"), {}, Example(calm=True, waits=False)),
+        ((), {"DP_COORDINATOR_NO_WAIT": "0", "DP_COORDINATOR_CALM": "no"}, Example()),
+        (("--http=a",), {"DP_COORDINATOR_NO_HTTP": "1"}, Example(http="a")),
+        (("--no-http",), {"DP_COORDINATOR_HTTP": "a"}, Example(http=None)),
+        ((), {"DP_COORDINATOR_HTTP": "a", "DP_COORDINATOR_NO_HTTP": "0"}, Example(http="a")),
+        ((), {"DP_COORDINATOR_NO_HTTP": "0"}, Example()),
+        ((), {"DP_COORDINATOR_NO_HTTP": "1"}, Example(http=None)),
     ],
 )
-def test_of_two_opposites_the_one_on_the_line_goes_first(
-    words: tuple[str, ...], variables: dict[str, str], expected: dict[str, object]
+def test_the_command_line_goes_before_variables_and_they_before_defaults(
+    words: tuple[str, ...], variables: dict[str, str], expected: Example
 ) -> None:
-    assert resolve(OPPOSITES, parsed(OPPOSITES, *words), variables) == expected
+    assert read(Example, parsed(Example, *words), variables) == expected
+
+
+def test_a_false_variable_goes_before_the_callers_default() -> None:
+    defaults = {"calm": True, "wave": 7}
+    assert read(Example, {}, {}, defaults) == Example(calm=True, wave=7)
+    assert read(Example, {}, {"DP_COORDINATOR_CALM": "0"}, defaults) == Example(calm=False, wave=7)
 
 
 @pytest.mark.parametrize(
-    ("words", "variables"),
-    [(("--http=a", "--no-http"), {}), ((), {"DP_COORDINATOR_HTTP": "a", "DP_COORDINATOR_NO_HTTP": "true"})],
+    ("words", "variables", "text"),
+    [
+        (("--http=a", "--no-http"), {}, "--http and --no-http exclude each other: give one of them"),
+        (
+            (),
+            {"DP_COORDINATOR_HTTP": "a", "DP_COORDINATOR_NO_HTTP": "true"},
+            "DP_COORDINATOR_HTTP and DP_COORDINATOR_NO_HTTP exclude each other: set one of them",
+        ),
+    ],
 )
-def test_opposites_of_one_rank_are_refused(words: tuple[str, ...], variables: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="exclude each other"):
-        resolve(OPPOSITES, parsed(OPPOSITES, *words), variables)
+def test_opposites_of_one_rank_are_refused(words: tuple[str, ...], variables: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        read(Example, parsed(Example, *words), variables)
+
+
+def test_the_docstring_is_the_help() -> None:
+    helps = {flag.flag: flag.help for setting in settings_of(Example) for flag in setting.flags}
+    assert helps == {
+        "--wave": "which wave",
+        "--allowed-host": "HOST names that are allowed",
+        "--http": "a place",
+        "--no-http": "None.",
+        "--calm": "whether it is",
+        "--no-wait": "go on at once",
+    }
+
+
+def test_help_names_flags_variables_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(DemoOptions, "--help")
+    text = capsys.readouterr().out
+    for told in ("--respawn-after-s", "DP_COORDINATOR_RESPAWN_AFTER_S", "127.0.0.1:8080", "default 3"):
+        assert told in text
+    assert "parent-pid" not in text
 
 
 def test_serve_has_a_flag_for_every_option_and_the_same_defaults() -> None:
-    values = resolve(SERVE_SETTINGS, parsed(SERVE_SETTINGS, "--engine-count", "3"), {})
-    assert options_from(values) == ServeOptions(engine_count=3)
-    names_of_flags = {setting.name for setting in SERVE_SETTINGS}
-    renamed = {"wave_coordination": "no_wave_coordination", "allowed_hosts": "allowed_host"}
-    renamed |= {"allowed_origins": "allowed_origin"}
-    wanted = {renamed.get(field.name, field.name) for field in fields(ServeOptions)} - {"parent_pid"}
-    assert wanted <= names_of_flags
-    assert names_of_flags - wanted == {"no_http", "token_file", "endpoints_file", "supervised"}
+    assert read(CommandOptions, parsed(CommandOptions, "--engine-count", "3"), {}) == CommandOptions(engine_count=3)
+    own = {field.name for field in fields(CommandOptions)} - {field.name for field in fields(ServeOptions)}
+    assert own == {"supervised", "endpoints_file"}
+    hidden = [setting.name for setting in settings_of(CommandOptions) if not all(f.for_people for f in setting.flags)]
+    assert hidden == ["parent_pid"]
+    assert checked(ServeOptions(engine_count=3)) == ServeOptions(engine_count=3)
 
 
-@pytest.mark.parametrize(
-    ("options", "settings"),
-    [
-        (EngineOptions, simulated_flags.engine_settings()),
-        (FrontEndOptions, simulated_flags.front_end_settings()),
-        (DemoOptions, simulated_flags.demo_settings()),
-    ],
+def test_a_setting_stands_where_it_is_declared_and_where_it_is_used() -> None:
+    package = Path(dp_coordinator.__file__).parent
+    for setting in settings_of(AlarmOptions):
+        (flag,) = setting.flags
+        spelled = (setting.name, flag.flag, flag.variable)
+        found = {
+            str(file.relative_to(package))
+            for file in package.rglob("*.py")
+            if any(text in file.read_text() for text in spelled)
+        }
+        assert found == {"options.py", "alarms/detector.py"}
+
+
+ENGINE = EngineOptions(
+    index=2,
+    engine_count=4,
+    back_publish_address="ipc:///tmp/a",
+    back_output_address="ipc:///tmp/b",
+    request_address="tcp://127.0.0.1:0",
+    collective="127.0.0.1:5600",
+    host_collective=True,
+    step_ms=2.5,
+    parent_pid=17,
 )
-def test_the_simulation_has_a_flag_for_every_option_with_its_default(
-    options: type[Any], settings: tuple[Setting, ...]
-) -> None:
-    by_name = {setting.name: setting for setting in settings}
-    for field in fields(options):
-        if field.name in simulated_flags.NOT_FOR_PEOPLE:
-            assert field.name not in by_name
-            continue
-        setting = by_name[field.name]
-        assert setting.required == (field.default is MISSING)
-        assert setting.help
-        if not setting.required:
-            assert setting.default == field.default
+FRONT_END = FrontEndOptions(front_publish_address="ipc:///tmp/c", engine_address=("ipc:///tmp/d", "ipc:///tmp/e"))
+
+
+@pytest.mark.parametrize("options", [ENGINE, FRONT_END, DemoOptions(), DemoOptions(no_traffic=True, dialect="0.28")])
+def test_arguments_give_back_the_same_options(options: Any) -> None:
+    kind = type(options)
+    assert read(kind, parsed(kind, *to_arguments(options)), {}) == options
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"--engine-count is needed \(or DP_COORDINATOR_ENGINE_COUNT\): how many"):
+        read(EngineOptions, {"index": "1"}, {})
 
 
 @pytest.mark.parametrize("text", ["1", "true", "YES", "On"])
@@ -182,7 +232,7 @@ def test_host_and_port(text: str) -> None:
     assert host_port(text) == text
 
 
-@pytest.mark.parametrize("text", ["", ":80", "a:", "a", "[]:1", "a:b", "a:-1", "a/b:1", "a:\u0661"])
+@pytest.mark.parametrize("text", ["", ":80", "a:", "a", "[]:1", "a:b", "a:-1", "a/b:1", "a:\u0661", "a:70000"])
 def test_no_host_and_port(text: str) -> None:
     with pytest.raises(BadValueError):
         host_port(text)

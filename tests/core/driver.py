@@ -14,7 +14,7 @@ from dp_coordinator.core.effects import (
     WriteJournal,
 )
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event
-from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.core.snapshot import Remembered
 
 
 class Driver:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.effects import (
@@ -24,12 +26,13 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
-from dp_coordinator.core.recovery import Remembered
-from dp_coordinator.core.snapshot import WaveCause
+from dp_coordinator.core.snapshot import Remembered, WaveCause
 
 Message: TypeAlias = tuple[str, int, int]
 """To the coordinator: what, which engine, which wave."""
 Start: TypeAlias = tuple[int, "int | None"]
+"""To engines: the wave, and which of them is to ignore it; or READY."""
+READY: Start = (-1, None)
 Publication: TypeAlias = tuple[int, bool]
 
 FRONT_END_SUBSCRIBES: Message = ("front-end", 0, 0)
@@ -49,6 +52,7 @@ class Rule(Enum):
     NOTHING = "send no START"
     ONE_START = "send no START after the first wave_complete"
     RAISED = "come back one wave higher"
+    JOURNAL_LAST = "write the journal after all that is sent"
 
 
 class Reaction(NamedTuple):
@@ -57,30 +61,51 @@ class Reaction(NamedTuple):
     core: int
     starts: tuple[Start, ...] = ()
     published: tuple[Publication, ...] = ()
+    cut_short: tuple[Reaction, ...] = ()
+    """The same, had it died after some of the effects, where that is not as if the newest of what it sent were lost."""
+
+
+class _Over:
+    """Stands for all waves that were over before the last one."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(
+            f"a rule looks at the {name} of an earlier wave, by which the search tells no states apart"
+        )
+
+
+_OVER: Any = _Over()
 
 
 class Cores:
-    """The core's states by number. What each does about an input is asked of the real core once, then remembered."""
+    """The core's states by number. What each does about an input is asked of the real core once, then remembered.
+
+    Two states are the same when everything in them is (times are: all happens at 0.0), but for waves that were over
+    before the last one. By those, states would differ that only came about differently; so no rule may look at them.
+    """
 
     def __init__(self, dialect: str, engines: int, rule: Rule) -> None:
-        self._dialect, self._engines, self._rule = Dialect.for_version(dialect), engines, rule
+        self._dialect, self._rule = Dialect.for_version(dialect), rule
         self._known: dict[Any, int] = {}
         self._cores: list[tuple[Coordinator, Remembered]] = []
         self._reactions: dict[tuple[int, Message | None], Reaction] = {}
         self._resumed: dict[int, int] = {}
-        self._loads: dict[int, Publication] = {}
-        core = Coordinator(engines, self._dialect)
-        written = Remembered(0, engines, False)
-        for _ in range(engines):
-            written = _written(core.handle(EngineSubscribed(), 0.0), written)
-        self.first = self._number(core, written)
+        self._loads: dict[int, Publication | None] = {}
+        self.first = self._number(Coordinator(engines, self._dialect), Remembered(0, engines, False))
 
     def _number(self, core: Coordinator, written: Remembered) -> int:
-        key = (core.current_wave, core.engines_running, core.engines_subscribed, str(core._recovery_state()), written)
+        log = core.state.log
+        last = log.closed[-1:]
+        log.closed = last
+        key = (msgspec.msgpack.encode(core.state), written)
+        log.closed = (_OVER, *last) if last else ()
         if key not in self._known:
             self._known[key] = len(self._cores)
             self._cores.append((core, written))
         return self._known[key]
+
+    def __len__(self) -> int:
+        return len(self._cores)
 
     def wave(self, number: int) -> int:
         return self._cores[number][0].current_wave
@@ -89,7 +114,8 @@ class Cores:
         core = self._cores[number][0]
         recovery = core.snapshot(0.0).recovery
         phase = "first incarnation" if recovery is None else recovery.phase.value
-        return f"wave {core.current_wave} {'running' if core.engines_running else 'paused'} ({phase})"
+        running = "running" if core.engines_running else "paused"
+        return f"wave {core.current_wave} {running} ({phase}{'' if core.ready else ', before READY'})"
 
     def react(self, number: int, message: Message | None) -> Reaction:
         """Take a message; None is an engine's subscription."""
@@ -99,22 +125,36 @@ class Cores:
         return known
 
     def _ask(self, number: int, message: Message | None) -> Reaction:
-        core, written = self._cores[number]
-        core, before = copy.deepcopy(core), core.current_wave
+        before, written = self._cores[number]
+        core = Coordinator.from_checkpoint(before.state)
         event: Event = EngineSubscribed() if message is None else EVENTS[message[0]](*message[1:])
-        effects = core.handle(event, 0.0)
-        assert core.current_wave >= before, f"{event} takes wave {before} back to {core.current_wave}"
-        assert self._dialect.ready_to_late_subscribers or SendReady() not in effects, "a second READY before 0.18"
-        written = _written(effects, written)
-        assert written.current_wave == core.current_wave, "a wave that is not written down"
-        starts = tuple((e.wave, e.exclude_engine_index) for e in effects if self._is_sent(e, message))
-        published = tuple((e.current_wave, e.engines_running) for e in effects if isinstance(e, PublishWaveState))
-        return Reaction(self._number(core, written), starts, published)
+        effects = [effect for effect in core.handle(event, 0.0) if self._is_performed(effect, message)]
+        assert core.current_wave >= before.current_wave, f"{event} takes the wave back to {core.current_wave}"
+        if self._rule is Rule.JOURNAL_LAST:
+            effects.sort(key=lambda effect: isinstance(effect, WriteJournal))
+        writes = [number for number, effect in enumerate(effects) if isinstance(effect, WriteJournal)]
+        # With the journal written first, to die after some effects is to lose the newest of those that follow.
+        cuts = range(1, writes[-1] + 1) if writes else range(0)
+        cut_short = tuple(self._reaction(core, effects[:cut], written) for cut in cuts)
+        return self._reaction(core, effects, written)._replace(cut_short=cut_short)
 
-    def _is_sent(self, effect: Effect, message: Message | None) -> bool:
-        if not isinstance(effect, BroadcastStartWave):
-            return False
-        if effect.cause is not WaveCause.RECOVERY:
+    def _reaction(self, core: Coordinator, effects: Sequence[Effect], written: Remembered) -> Reaction:
+        starts: list[Start] = []
+        published: list[Publication] = []
+        for effect in effects:
+            match effect:
+                case SendReady():
+                    starts.append(READY)
+                case BroadcastStartWave():
+                    starts.append((effect.wave, effect.exclude_engine_index))
+                case PublishWaveState():
+                    published.append((effect.current_wave, effect.engines_running))
+                case WriteJournal():
+                    written = effect.state
+        return Reaction(self._number(core, written), tuple(starts), tuple(published))
+
+    def _is_performed(self, effect: Effect, message: Message | None) -> bool:
+        if not isinstance(effect, BroadcastStartWave) or effect.cause is not WaveCause.RECOVERY:
             return True
         return not (self._rule is Rule.NOTHING or (self._rule is Rule.ONE_START and message is not None))
 
@@ -124,20 +164,15 @@ class Cores:
             written = self._cores[number][1]
             if self._rule is Rule.RAISED:
                 written = Remembered(written.current_wave + 1, written.engine_count, written.ready)
-            core = Coordinator(self._engines, self._dialect, resumed=written)
+            core = Coordinator(written.engine_count, self._dialect, resumed=written)
             self._resumed[number] = self._number(core, written)
         return self._resumed[number]
 
-    def load(self, number: int) -> Publication:
-        """The wave state in the next load publication; it goes out every five seconds at least."""
+    def load(self, number: int) -> Publication | None:
+        """The wave state in the next load publication; after READY it goes out every five seconds at least."""
         if number not in self._loads:
-            core = copy.deepcopy(self._cores[number][0])
+            core = Coordinator.from_checkpoint(self._cores[number][0].state)
             due = core.next_deadline()
-            assert due is not None
-            (load,) = [e for e in core.tick(due) if isinstance(e, PublishLoad)]
-            self._loads[number] = (load.current_wave, load.engines_running)
+            loads = [] if due is None else [e for e in core.tick(due) if isinstance(e, PublishLoad)]
+            self._loads[number] = (loads[0].current_wave, loads[0].engines_running) if loads else None
         return self._loads[number]
-
-
-def _written(effects: Any, before: Remembered) -> Remembered:
-    return ([before] + [e.state for e in effects if isinstance(e, WriteJournal)])[-1]

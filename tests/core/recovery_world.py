@@ -9,11 +9,14 @@ A state is a tuple, and everything that can happen next gives another. What is m
 - The front-end (vllm/v1/engine/core_client.py, `DPLBAsyncMPClient`). It sends its requests to any engines at any time,
   stamped with the wave it knows, and a notice with the first one that it sends while it believes the engines paused.
 - Channels are first in, first out, and of any speed; those of different pairs have no order.
-- The crash. Of the messages to the coordinator at most one is lost in all, of those from it any number of the newest in
-  each channel. It comes back with its journal. Its peers subscribe again in any order; what is published before that
-  does not reach them. What they send meanwhile waits with them.
-
-READY is out before the search begins (tests/scenarios/recovery_start_up.txt has what comes before).
+- The start. Engines and front-ends subscribe in any order; READY goes out once all engines have. An engine waits for
+  it, and dies of anything else that comes first, before 0.18 also of a second one (core.py, `process_input_sockets`).
+  A front-end serves once every engine has had READY (core.py, `_perform_handshakes`). With `early` it does before: of
+  several API servers one may know the engines first (core_client.py waits for what they send before READY).
+- The crash. It comes between two inputs, or between two effects of one. Of the messages to the coordinator at most one
+  is lost in all, of those from it any number of the newest in each channel. It comes back with its journal. Its peers
+  subscribe again in any order; what is published before that does not reach them. What they send meanwhile waits with
+  them.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from dp_coordinator.core import Dialect
-from tests.core.recovery_cores import FRONT_END_SUBSCRIBES, Cores, Message, Publication, Rule, Start
+from tests.core.recovery_cores import FRONT_END_SUBSCRIBES, READY, Cores, Message, Publication, Reaction, Rule, Start
 
 
 class Engine(NamedTuple):
@@ -34,11 +37,15 @@ class Engine(NamedTuple):
     unfinished: bool = False
     in_step: bool = False
     away: bool = False
-    """Not subscribed again yet."""
+    """Not subscribed yet, or not again."""
+    ready: bool = False
+    """It has had READY."""
+    died_of: str | None = None
+    """What it was sent, if that killed it."""
     requests: tuple[int, ...] = ()
     """On their way to it: the waves they are stamped with."""
     starts: tuple[Start, ...] = ()
-    """On their way to it, without those that it would ignore whenever it takes them."""
+    """On their way to it, READY among them, without those that it would ignore whenever it takes them."""
     outputs: tuple[Message, ...] = ()
     """On their way to the coordinator."""
 
@@ -77,17 +84,20 @@ class Rules:
         deaths: int = 1,
         lost_inputs: int = 1,
         rule: Rule = Rule.OURS,
+        early: bool = False,
     ) -> None:
         speaks = Dialect.for_version(dialect)
         self.cores = Cores(dialect, engines, rule)
         self._notices = speaks.notices_accepted
         self._first_request_starts = not speaks.notices_accepted
         self._rank_0_reports_start = not speaks.notice_sets_running
+        self._all_deaths, self._early = deaths, early
+        self._ready_kills = not speaks.ready_to_late_subscribers
         self._stale_request_sets_running = speaks.counts_carry_kv_cache_usage  # newer than 0.16 at least
         nothing: tuple[tuple[Message, ...], ...] = ((),) * front_ends
         self.first = World(
-            (Engine(),) * engines,
-            (FrontEnd(requests),) * front_ends,
+            (Engine(away=True),) * engines,
+            (FrontEnd(requests, away=True),) * front_ends,
             nothing,
             self.cores.first,
             deaths,
@@ -96,6 +106,8 @@ class Rules:
 
     def successors(self, world: World) -> Iterator[World]:
         """Everything that can happen next but the crash."""
+        for taken, message in self._inputs(world):
+            yield self._react(taken, message)
         for rank in range(len(world.engines)):
             yield from self._engine(world, rank)
         if all(engine.in_step for engine in world.engines):
@@ -108,21 +120,27 @@ class Rules:
 
     def _engine(self, world: World, rank: int) -> Iterator[World]:
         engine = world.engines[rank]
-        if engine.outputs:
-            message, *rest = engine.outputs
-            yield self._react(_with_engine(world, rank, engine._replace(outputs=tuple(rest))), message)
-        if engine.away:
-            yield self._react(_with_engine(world, rank, engine._replace(away=False)), None)
-        if engine.in_step:
+        if engine.in_step or engine.died_of is not None:
+            return
+        if engine.starts:
+            yield _with_engine(world, rank, self._take_start(engine))
+        if not engine.ready:
             return
         if engine.unfinished or engine.running:
             yield _with_engine(world, rank, engine._replace(in_step=True))
         if engine.requests:
             yield _with_engine(world, rank, self._take_request(engine, rank))
-        if engine.starts:
-            (wave, _), *rest = engine.starts
-            taken = engine._replace(wave=wave, running=True, starts=tuple(rest))
-            yield _with_engine(world, rank, _heeded(taken))
+
+    def _take_start(self, engine: Engine) -> Engine:
+        start, *rest = engine.starts
+        engine = engine._replace(starts=tuple(rest))
+        if start == READY:  # a second one that it would ignore is never on its way
+            return (
+                engine._replace(died_of="a second READY") if engine.ready else self._heeded(engine._replace(ready=True))
+            )
+        if not engine.ready:
+            return engine._replace(died_of="START before READY")
+        return self._heeded(engine._replace(wave=start[0], running=True))
 
     def _take_request(self, engine: Engine, rank: int) -> Engine:
         stamp, *rest = engine.requests
@@ -130,7 +148,7 @@ class Rules:
         if not running and (self._first_request_starts or stamp < engine.wave):
             outputs = (*outputs, ("start_wave", rank, wave))
             running = self._stale_request_sets_running
-        return _heeded(
+        return self._heeded(
             engine._replace(wave=wave, running=running, unfinished=True, requests=tuple(rest), outputs=outputs)
         )
 
@@ -146,7 +164,7 @@ class Rules:
                 outputs = (*outputs, ("start_wave", 0, wave))
             running = not ends_wave
             engines.append(
-                _heeded(
+                self._heeded(
                     Engine(
                         wave,
                         running,
@@ -154,6 +172,8 @@ class Rules:
                         False,
                         False,
                         engine.away,
+                        engine.ready,
+                        None,
                         engine.requests,
                         engine.starts,
                         outputs,
@@ -165,24 +185,21 @@ class Rules:
     # -- front-ends --------------------------------------------------------------------------------------------
 
     def _front_end(self, world: World, index: int) -> Iterator[World]:
-        notices = world.notices[index]
-        if notices:
-            message, *rest = notices
-            yield self._react(world._replace(notices=_with(world.notices, index, tuple(rest))), message)
         front_end = world.front_ends[index]
         if not front_end.to_send:
             return  # what it knows and hears has no effect any more
-        if front_end.away:
-            yield self._react(_with_front_end(world, index, front_end._replace(away=False)), FRONT_END_SUBSCRIBES)
-        else:
+        if not front_end.away:
             load = self.cores.load(world.core)
-            if load != (front_end.heard[-1] if front_end.heard else (front_end.wave, front_end.running)):
+            if load is not None and load != (
+                front_end.heard[-1] if front_end.heard else (front_end.wave, front_end.running)
+            ):
                 yield _with_front_end(world, index, front_end._replace(heard=(*front_end.heard, load)))
         if front_end.heard:
             (wave, running), *later = front_end.heard
             yield _with_front_end(world, index, front_end._replace(wave=wave, running=running, heard=tuple(later)))
-        for rank in range(len(world.engines)):
-            yield self._send(world, index, rank)
+        if self._early or all(engine.ready for engine in world.engines):
+            for rank in range(len(world.engines)):
+                yield self._send(world, index, rank)
 
     def _send(self, world: World, index: int, rank: int) -> World:
         front_end, engine = world.front_ends[index], world.engines[rank]
@@ -197,13 +214,15 @@ class Rules:
     # -- the coordinator ---------------------------------------------------------------------------------------
 
     def _react(self, world: World, message: Message | None) -> World:
-        reaction = self.cores.react(world.core, message)
+        return self._sent(world, self.cores.react(world.core, message))
+
+    def _sent(self, world: World, reaction: Reaction) -> World:
         world = world._replace(core=reaction.core)
         if reaction.starts:
             engines = [
                 engine
                 if engine.away
-                else _heeded(
+                else self._heeded(
                     engine._replace(
                         starts=engine.starts + tuple(start for start in reaction.starts if start[1] != rank)
                     )
@@ -224,6 +243,12 @@ class Rules:
         """The coordinator dies, and comes back."""
         if not world.deaths:
             return
+        yield from self._deaths(world)
+        for taken, message in self._inputs(world):
+            for reaction in self.cores.react(world.core, message).cut_short:
+                yield from self._deaths(self._sent(taken, reaction))
+
+    def _deaths(self, world: World) -> Iterator[World]:
         core = self.cores.resume(world.core)
         for survived in self._inputs_after(world):
             engines = [
@@ -239,6 +264,22 @@ class Rules:
             for ranks in product(*engines):
                 for clients in product(*front_ends):
                     yield survived._replace(engines=ranks, front_ends=clients, core=core, deaths=world.deaths - 1)
+
+    def _inputs(self, world: World) -> Iterator[tuple[World, Message | None]]:
+        """Everything that the coordinator can take next, and what is left then."""
+        for rank, engine in enumerate(world.engines):
+            if engine.outputs:
+                message, *rest = engine.outputs
+                yield _with_engine(world, rank, engine._replace(outputs=tuple(rest))), message
+            if engine.away:
+                yield _with_engine(world, rank, engine._replace(away=False)), None
+        for index, notices in enumerate(world.notices):
+            if notices:
+                message, *rest = notices
+                yield world._replace(notices=_with(world.notices, index, tuple(rest))), message
+        for index, front_end in enumerate(world.front_ends):
+            if front_end.away and front_end.to_send:  # otherwise what it knows and hears has no effect any more
+                yield _with_front_end(world, index, front_end._replace(away=False)), FRONT_END_SUBSCRIBES
 
     def _inputs_after(self, world: World) -> set[World]:
         """The messages that wait with their senders, with or without those that were inside the dead process."""
@@ -261,35 +302,39 @@ class Rules:
 
     # -- by hand -----------------------------------------------------------------------------------------------
 
-    def start_next_wave(self, world: World) -> World:
-        """An operator starts the wave after the current one."""
-        return self._react(world, ("manual", 0, self.cores.wave(world.core) + 1))
+    def start_by_hand(self, world: World, *, ahead: int) -> World:
+        """An operator starts the current wave, or so many ahead of it."""
+        return self._react(world, ("manual", 0, self.cores.wave(world.core) + ahead))
 
+    # -- what must not be ---------------------------------------------------------------------------------------
 
-def _less_one_input(world: World) -> Iterator[World]:
-    if not world.losses:
-        return
-    world = world._replace(losses=world.losses - 1)
-    for rank, engine in enumerate(world.engines):
-        if engine.outputs:
-            yield _with_engine(world, rank, engine._replace(outputs=engine.outputs[1:]))
-    for index, notices in enumerate(world.notices):
-        if notices:
-            yield world._replace(notices=_with(world.notices, index, notices[1:]))
+    def kills(self, world: World) -> bool:
+        """Whether an engine died of what it was sent."""
+        return any(engine.died_of for engine in world.engines) and not self.lost_ready(world)
 
+    def strands(self, world: World) -> bool:
+        """Whether, in a world in which nothing can happen any more, some request or the start is not finished."""
+        if not all(engine.ready for engine in world.engines):
+            return not self.lost_ready(world)
+        return any(engine.unfinished or engine.requests for engine in world.engines)
 
-def stranded(world: World) -> bool:
-    """Whether, of a world in which nothing can happen any more, some request was not finished."""
-    return any(engine.unfinished or engine.requests for engine in world.engines)
+    def lost_ready(self, world: World) -> bool:
+        """Whether the crash took READY along, before 0.18, when it may not be sent again: the start has failed."""
+        crashed = world.deaths < self._all_deaths
+        waiting = [engine for engine in world.engines if not engine.ready]
+        return self._ready_kills and crashed and bool(waiting) and not any(e.died_of and e.ready for e in world.engines)
 
-
-def _heeded(engine: Engine) -> Engine:
-    """Without the STARTs that it ignores now, and later all the more, since its wave only grows."""
-    if not engine.starts:
-        return engine
-    wave, running = engine.wave, engine.running
-    starts = tuple(start for start in engine.starts if start[0] > wave or (start[0] == wave and not running))
-    return engine if starts == engine.starts else engine._replace(starts=starts)
+    def _heeded(self, engine: Engine) -> Engine:
+        """Without what it ignores now, and later all the more, since its wave only grows."""
+        if not engine.starts or not engine.ready:
+            return engine
+        wave, running = engine.wave, engine.running
+        starts = tuple(
+            start
+            for start in engine.starts
+            if (self._ready_kills if start == READY else start[0] > wave or (start[0] == wave and not running))
+        )
+        return engine if starts == engine.starts else engine._replace(starts=starts)
 
 
 def _with(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
@@ -302,3 +347,15 @@ def _with_engine(world: World, rank: int, engine: Engine) -> World:
 
 def _with_front_end(world: World, index: int, front_end: FrontEnd) -> World:
     return world._replace(front_ends=_with(world.front_ends, index, front_end))
+
+
+def _less_one_input(world: World) -> Iterator[World]:
+    if not world.losses:
+        return
+    world = world._replace(losses=world.losses - 1)
+    for rank, engine in enumerate(world.engines):
+        if engine.outputs:
+            yield _with_engine(world, rank, engine._replace(outputs=engine.outputs[1:]))
+    for index, notices in enumerate(world.notices):
+        if notices:
+            yield world._replace(notices=_with(world.notices, index, notices[1:]))

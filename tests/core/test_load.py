@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from dp_coordinator.core.effects import Reject
-from dp_coordinator.core.events import EngineCountChanged, EngineSubscribed
+from dp_coordinator.core.effects import PublishLoad, Reject
+from dp_coordinator.core.events import EngineCountChanged, EngineSubscribed, NewRequestNotified, StartWaveRequested
 from tests.core.driver import Driver, records
 
 A, B = 0, 1
@@ -104,6 +104,67 @@ def test_input_never_delays_a_publication_past_its_deadline():
     times = [at for at, effect in driver.effects if effect in driver.loads()]
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert max(gaps) <= 0.12
+
+
+def load_times(driver, since=0.0):
+    return [at for at, effect in driver.effects if isinstance(effect, PublishLoad) and at >= since]
+
+
+@pytest.mark.parametrize("dialect", ["0.10.2", "0.16", "0.28", "0.29", "0.32"])
+def test_after_a_notice_the_next_load_waits_until_the_engines_had_time_to_wake(dialect):
+    driver = Driver(dialect=dialect)
+    driver.report(A, 1, 0)
+    driver.advance_to(1.0)
+    driver.report(A, 2, 0)  # due 50 ms from here
+    driver.feed(NewRequestNotified(B, 0), at=1.04)
+    driver.feed(NewRequestNotified(A, 0), at=1.045)
+    driver.advance(0.1)
+    assert load_times(driver, 1.0) == pytest.approx([1.095])
+
+
+def test_nothing_waits_for_notices_that_the_dialect_does_not_have():
+    driver = Driver(dialect="0.33")
+    driver.report(A, 1, 0, step=1)
+    driver.advance_to(1.0)
+    driver.report(A, 2, 0, step=1)
+    driver.feed(NewRequestNotified(B, 0), at=1.04)
+    assert driver.core.next_deadline() == pytest.approx(1.05)
+
+
+def test_a_heartbeat_waits_for_the_engines_too():
+    driver = Driver(dialect="0.32")
+    heartbeat = driver.core.next_deadline()
+    driver.feed(NewRequestNotified(B, 0), at=heartbeat - 0.01)
+    assert driver.core.next_deadline() == pytest.approx(heartbeat + 0.04)
+    driver.feed(NewRequestNotified(B, 0), at=heartbeat + 0.03)
+    assert driver.core.next_deadline() == pytest.approx(heartbeat + 0.05)
+
+
+def test_notices_without_end_hold_no_load_up_beyond_150_ms():
+    driver = Driver(dialect="0.32")
+    driver.advance_to(1.0)
+    began = driver.now
+    for number in range(1, 300):
+        driver.report(number % 2, number, 0)
+        driver.feed(NewRequestNotified(A, 0), at=began + number * 0.01)
+    times = load_times(driver, began)
+    assert len(times) == 20
+    assert max(after - before for before, after in itertools.pairwise(times)) == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_whole_step_waits_for_the_engines_only_if_it_says_that_they_do_not_run(running):
+    driver = Driver(dialect="0.32")
+    driver.report(A, 1, 1, step=1)
+    driver.advance_to(1.0)
+    driver.report(A, 3, 3, step=1)
+    driver.report(A, 9, 9, step=2)
+    if running:
+        driver.feed(StartWaveRequested(A, 0))
+    driver.feed(NewRequestNotified(B, 0))
+    assert driver.core.next_deadline() == pytest.approx(1.0 if running else 1.05)
+    driver.advance(0.05)
+    assert published(driver)[-1] == ((3, 3), (0, 0))
 
 
 def test_a_report_that_goes_back_means_that_its_engine_restarted():

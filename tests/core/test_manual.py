@@ -158,4 +158,18 @@ def test_actions_kept_are_bounded():
     for wave in range(400):
         ask(driver, idempotency_key=str(wave))
         driver.feed(WaveCompleted(0, wave))
-    assert len(driver.core.snapshot(0).actions) == 256
+    kept = driver.core.snapshot(0).actions
+    assert [action.wave for action in kept] == list(range(400 - 256, 400))
+
+
+def test_the_oldest_keys_go_first():
+    driver = Driver()
+    made = []
+    for wave in range(300):
+        made.append(ask(driver, idempotency_key=str(wave))[0].id)
+        driver.feed(WaveCompleted(0, wave))
+    for wave in (299, 44):  # the oldest that is held
+        assert ask(driver, idempotency_key=str(wave))[0].id == made[wave]
+    forgotten, effects = ask(driver, idempotency_key="43")
+    assert forgotten.id not in made
+    assert starts(effects) == [(300, None)]

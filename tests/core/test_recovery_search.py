@@ -1,8 +1,8 @@
 """Every way in which the coordinator can die once, and its peers go on: no request is stranded, no wave goes back.
 
-An exhaustive search over a small deployment (tests/core/recovery_world.py) with the real core in it. A request is
-stranded when everything that can happen has happened and some engine still has it: the engine is in a step, and another
-one never joins. Periodic load publications are among what can happen.
+An exhaustive search over a small deployment (tests/core/recovery_world.py) with the real core in it, from the first
+subscription on. A request is stranded when everything that can happen has happened and some engine still has it: the
+engine is in a step, and another one never joins. Periodic load publications are among what can happen.
 
 `DEEP_SEARCH=1` adds larger deployments, which take minutes and gigabytes.
 """
@@ -10,12 +10,13 @@ one never joins. Periodic load publications are among what can happen.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.core.recovery_cores import Rule
-from tests.core.recovery_world import Rules, World, stranded
+from tests.core.recovery_world import Rules, World
 
 GENERATIONS = ["0.16", "0.29", "0.33"]
 DEEP: list[tuple[str, dict[str, Any]]] = [
@@ -28,15 +29,19 @@ DEEP: list[tuple[str, dict[str, Any]]] = [
 
 
 class Search:
-    """All states that can be reached, and the first one found in which a request is stranded."""
+    """All states that can be reached, and the first one found in which a request is stranded, or an engine killed."""
 
-    def __init__(self, rules: Rules, first: World | None = None) -> None:
+    def __init__(self, rules: Rules, first: World | None = None, *, only_kills: bool = False) -> None:
         self._rules = rules
+        self._only_kills = only_kills
         self._before: dict[World, World | None] = {first or rules.first: None}
         self.found = self._run()
 
     def __len__(self) -> int:
         return len(self._before)
+
+    def __iter__(self) -> Iterator[World]:
+        return iter(self._before)
 
     def _run(self) -> World | None:
         reached = list(self._before)
@@ -45,7 +50,7 @@ class Search:
             for follower in self._rules.successors(world):
                 ended = False
                 self._reach(follower, world, reached)
-            if ended and stranded(world):
+            if self._rules.kills(world) or (ended and not self._only_kills and self._rules.strands(world)):
                 return world
             for follower in self._rules.crashes(world):
                 self._reach(follower, world, reached)
@@ -82,14 +87,31 @@ def test_the_same_in_larger_deployments(dialect: str, size: dict[str, int]) -> N
 
 @pytest.mark.parametrize("dialect", GENERATIONS)
 def test_without_a_crash_nothing_is_stranded_either(dialect: str) -> None:
-    search = Search(Rules(dialect, deaths=0))
+    for early in (False, True):
+        search = Search(Rules(dialect, deaths=0, early=early))
+        assert search.found is None, search.how()
+
+
+def test_requests_before_ready_get_no_engine_killed_either() -> None:
+    """Before 0.18 a second READY kills, and messages that were held must not let one out."""
+    search = Search(Rules("0.16", early=True, requests=1), only_kills=True)
     assert search.found is None, search.how()
+    assert len(search) > 1_000
 
 
 @pytest.mark.parametrize("dialect", GENERATIONS)
-@pytest.mark.parametrize("rule", [Rule.NOTHING, Rule.ONE_START, Rule.RAISED])
+@pytest.mark.parametrize("rule", [Rule.NOTHING, Rule.ONE_START, Rule.RAISED, Rule.JOURNAL_LAST])
 def test_other_rules_strand_a_request(dialect: str, rule: Rule) -> None:
     assert Search(Rules(dialect, rule=rule)).found is not None
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_journal_written_after_ready_kills_an_engine(early: bool) -> None:
+    rules = Rules("0.16", rule=Rule.JOURNAL_LAST, early=early)
+    search = Search(rules, only_kills=True)
+    assert search.found is not None
+    assert rules.kills(search.found)
+    assert "a second READY" in search.how()
 
 
 @pytest.mark.parametrize("dialect", GENERATIONS)
@@ -98,5 +120,22 @@ def test_what_is_known_to_remain_and_how_an_operator_ends_it(dialect: str) -> No
     rules = Rules(dialect, lost_inputs=2)
     search = Search(rules)
     assert search.found is not None
-    after = Search(rules, rules.start_next_wave(search.found))
+    after = Search(rules, rules.start_by_hand(search.found, ahead=1))
     assert after.found is None, after.how()
+
+
+@pytest.mark.parametrize("dialect", ["0.16", "0.29"])
+def test_a_notice_before_ready_is_lost_with_a_coordinator_that_dies_before_ready(dialect: str) -> None:
+    """It comes back as if nothing had been; the current wave, started by hand, frees the request."""
+    rules = Rules(dialect, early=True, requests=1)
+    search = Search(rules)
+    assert search.found is not None
+    after = Search(rules, rules.start_by_hand(search.found, ahead=0))
+    assert after.found is None, after.how()
+
+
+def test_what_is_known_to_remain_of_a_start_before_0_18() -> None:
+    """READY may have been sent, and must not be sent twice: when it was not, the engines have to be started anew."""
+    rules, later = Rules("0.16", requests=1), Rules("0.29", requests=1)
+    assert any(rules.lost_ready(world) for world in Search(rules))
+    assert not any(later.lost_ready(world) for world in Search(later))

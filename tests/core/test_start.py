@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dp_coordinator.core.effects import Reject, SendReady
+from dp_coordinator.core.effects import Reject, SendReady, WriteJournal
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineSubscribed,
@@ -16,7 +16,7 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
-from dp_coordinator.core.snapshot import Phase, WaveCause
+from dp_coordinator.core.snapshot import Phase, Remembered, WaveCause
 from tests.core.driver import Driver, announced, records, starts
 
 
@@ -56,6 +56,19 @@ def test_a_notice_before_ready_is_kept_and_acted_on_after_it():
     assert starts(effects) == [(0, 1)]
 
 
+@pytest.mark.parametrize("dialect", ["0.16", "0.29", "0.33"])
+@pytest.mark.parametrize("held", [[NewRequestNotified(1, 0)], [StartWaveRequested(0, 3)], [WaveCompleted(0, 3)], []])
+def test_what_follows_from_ready_is_written_down_before_ready_is_sent(dialect, held):
+    driver = Driver(dialect=dialect, ready=False)
+    for event in held:
+        driver.feed(event)
+    driver.feed(EngineSubscribed())
+    first, *others = driver.feed(EngineSubscribed())
+    assert first == WriteJournal(Remembered(driver.core.current_wave, 2, ready=True))
+    assert not [effect for effect in others if isinstance(effect, WriteJournal)]
+    assert ready_count(others) == 1
+
+
 def test_what_is_kept_before_ready_is_bounded():
     driver = Driver(dialect="0.32", ready=False)
     rejected = [e for _ in range(1500) for e in driver.feed(NewRequestNotified(0, 0)) if isinstance(e, Reject)]
@@ -66,7 +79,7 @@ def test_what_is_kept_before_ready_is_bounded():
 def test_an_unsubscription_out_of_nowhere_is_rejected(event):
     driver = Driver(ready=False)
     assert [e.kind for e in driver.feed(event)] == ["unsubscribed_before_subscribed"]
-    assert (driver.core.engines_subscribed, driver.core.front_ends) == (0, 0)
+    assert (driver.core.engines_subscribed, driver.core.snapshot(0).front_ends) == (0, 0)
 
 
 def test_front_ends_are_counted():
@@ -118,6 +131,27 @@ def test_a_start_is_not_running_until_a_rank_is_seen_stepping():
     assert phase(driver) is Phase.PAUSED
 
 
+def test_the_phase_changes_when_start_is_asked_for_and_when_it_goes_unanswered():
+    driver = Driver(dialect="0.32")
+    driver.feed(NewRequestNotified(1, 0), at=1.0)
+    snapshot = driver.core.snapshot(1.0)
+    assert (snapshot.phase, snapshot.phase_since, snapshot.engines_running) == (Phase.STARTING, 1.0, False)
+    driver.feed(NewRequestNotified(0, 0), at=4.0)  # asked again: it is starting since the first
+    assert (driver.core.snapshot(4.0).phase_since, driver.core.snapshot(4.0).asked_at) == (1.0, 1.0)
+    assert records(driver.advance_to(13.9)) == []
+    assert records(driver.advance_to(14.0)) == ["start_unanswered"]
+    snapshot = driver.core.snapshot(15.0)
+    assert (snapshot.phase, snapshot.phase_since, snapshot.asked_at) == (Phase.PAUSED, 14.0, None)
+
+
+def test_a_wave_that_was_announced_is_starting_until_a_rank_steps_and_one_rank_is_enough():
+    driver = Driver(dialect="0.28")
+    driver.feed(NewRequestNotified(1, 0))
+    assert (phase(driver), driver.core.engines_running) == (Phase.STARTING, True)
+    driver.report(1, 0, 1)
+    assert (phase(driver), driver.core.snapshot(0).stepping) == (Phase.RUNNING, (1,))
+
+
 def test_a_manual_start_that_only_some_ranks_follow_is_still_starting():
     driver = Driver()
     driver.feed(ManualStartRequested("why", "test"))
@@ -155,6 +189,21 @@ def test_a_wave_is_recorded_with_cause_times_and_peak():
     assert (wave.number, wave.cause, wave.cause_engine) == (0, WaveCause.FRONT_END, 1)
     assert (wave.asked_at, wave.started_at, wave.ended_at, wave.completed) == (1.0, 1.5, 4.0, True)
     assert (wave.peak_waiting, wave.peak_running) == (5, 3)
+
+
+def test_the_peak_of_a_wave_is_its_own():
+    driver = Driver(dialect="0.32")
+    driver.report(0, 50, 10)
+    driver.report(0, 2, 1)  # what is there when it begins counts
+    driver.feed(NewRequestNotified(1, 0))
+    driver.report(1, 1, 3)
+    driver.feed(WaveCompleted(0, 0))
+    driver.report(0, 0, 0)
+    driver.report(1, 0, 1)
+    driver.feed(NewRequestNotified(1, 1))
+    first, second = driver.core.snapshot(driver.now).waves
+    assert (first.peak_waiting, first.peak_running) == (3, 4)
+    assert (second.peak_waiting, second.peak_running) == (0, 1)
 
 
 def test_a_wave_seen_only_when_it_ended_has_no_cause():

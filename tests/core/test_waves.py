@@ -6,7 +6,8 @@ import pytest
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.core.events import NewRequestNotified, StartWaveRequested, WaveCompleted
-from dp_coordinator.core.waves import Message, Relation, rules
+from dp_coordinator.core.events import WaveMessage as Message
+from dp_coordinator.core.waves import Relation, rules
 from tests.core.driver import Driver, announced, starts
 
 CURRENT = 5

@@ -6,7 +6,8 @@ from itertools import product
 from pathlib import Path
 
 from dp_coordinator.core.dialect import Dialect
-from dp_coordinator.core.waves import Message, Outcome, Relation, rules
+from dp_coordinator.core.events import WaveMessage as Message
+from dp_coordinator.core.waves import Outcome, Relation, rules
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 BEGIN, END = "<!-- transitions: begin", "<!-- transitions: end -->"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.journal import BLOCK, Deployment, Journal, JournalError, last_entry
 from dp_coordinator.mailbox import Endpoints
 
@@ -109,6 +109,20 @@ def test_a_damaged_journal_is_refused_and_left_alone(path, damage):
     assert last_entry(path) is None
     with open(path, "rb") as file:
         assert file.read() == damaged
+
+
+def test_a_journal_of_an_earlier_format_is_refused_with_the_version_it_needs(path):
+    """As 0.1 wrote it."""
+    deployment, endpoints = asdict(DEPLOYMENT), asdict(ENDPOINTS)
+    entry = {"format": "dp-coordinator journal 1", "deployment": deployment, "endpoints": endpoints, "http": HTTP}
+    entry |= {"lives": 3, "pid": 17, "state": {"current_wave": 57, "engine_count": 4, "ready": True}}
+    text = json.dumps(entry).encode()
+    with open(path, "wb") as file:
+        file.write((b"%s %08x\n" % (text, zlib.crc32(text))).ljust(BLOCK))
+    said = refused(path)
+    assert "needs dp-coordinator 0.1;" in said
+    assert "go on with that version" in said
+    assert last_entry(path) is None
 
 
 @given(content=st.binary(min_size=1, max_size=300))

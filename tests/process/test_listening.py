@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dp_coordinator.addresses import bound_address
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
-from dp_coordinator.listening import AddressError, HttpAddress, TakenError, listen, name_of, url_of
-from dp_coordinator.process import listen as listen_or_say_why
+from dp_coordinator.listening import HttpAddress, TakenError, listen, url_of
+from dp_coordinator.process.listener import listen as listen_or_say_why
 from dp_coordinator.transport import BindError
 from tests.transport.rig import wait_until
 
@@ -72,7 +73,7 @@ def test_http_addresses(text: str, parsed: tuple[str, int, int]) -> None:
     ["", ":", "8080", "127.0.0.1", "127.0.0.1:", ":8080", "h:x", "h:70000", "h:-1", "h:9-8", "h:0-9", "h:1-", "::1:80"],
 )
 def test_http_addresses_that_are_none(text: str) -> None:
-    with pytest.raises(AddressError, match="HOST:PORT"):
+    with pytest.raises(ValueError, match="HOST:PORT"):
         HttpAddress.parse(text)
 
 
@@ -95,7 +96,7 @@ def test_a_port_that_somebody_bound_is_taken(host: str, options: tuple[int, ...]
         with pytest.raises(TakenError):
             listen(f"127.0.0.1:{port}")
         with listen(f"127.0.0.1:{port}-{port + 1}") as ours:
-            assert name_of(ours) == f"127.0.0.1:{port + 1}"
+            assert bound_address(ours) == f"127.0.0.1:{port + 1}"
         if not listening:
             theirs.listen()  # as vLLM does minutes later
 
@@ -109,12 +110,12 @@ def leave_a_connection(listener: socket.socket) -> None:
 
 def test_what_is_left_of_connections_is_no_hindrance() -> None:
     with listen("127.0.0.1:0") as first:
-        where = name_of(first)
+        where = bound_address(first)
         leave_a_connection(first)
     with socket.socket() as plain, pytest.raises(OSError, match="in use"):
         plain.bind(("127.0.0.1", int(where.rpartition(":")[2])))
     with listen(where) as second:
-        assert name_of(second) == where
+        assert bound_address(second) == where
         leave_a_connection(second)
     with bound("0.0.0.0", int(where.rpartition(":")[2]), *AS_VLLM_BINDS), pytest.raises(TakenError):
         listen(where)
@@ -124,9 +125,9 @@ def test_it_comes_back_where_it_was(caplog: pytest.LogCaptureFixture) -> None:
     port = two_free_ports()
     wanted = f"127.0.0.1:{port}-{port + 1}"
     with listen(wanted, f"127.0.0.1:{port + 1}") as back:
-        assert name_of(back) == f"127.0.0.1:{port + 1}"
+        assert bound_address(back) == f"127.0.0.1:{port + 1}"
     with bound("127.0.0.1", port + 1), listen(wanted, f"127.0.0.1:{port + 1}") as moved:
-        assert name_of(moved) == f"127.0.0.1:{port}"
+        assert bound_address(moved) == f"127.0.0.1:{port}"
     assert "cannot come back" in caplog.text
 
 

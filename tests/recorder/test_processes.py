@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):
     with pytest.raises(CoordinatorStartError, match=r"--record .*/no/such cannot be written: No such file"):
         DPCoordinator(1, http=None, record=str(tmp_path / "no" / "such"))
     refused = run("serve", "--engine-count", "1", "--no-http", "--record", str(tmp_path), "--record-max-mb", "2")
-    assert (refused.returncode, "--record-max-mb must be 8 to 1048576, not 2" in refused.stderr) == (2, True)
+    assert (refused.returncode, "--record-max-mb: 2 is out of bounds: use 8 to 1048576" in refused.stderr) == (2, True)
 
 
 # -- the download --------------------------------------------------------------------------------------------------

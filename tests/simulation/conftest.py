@@ -16,7 +16,7 @@ import pytest
 
 from dp_coordinator.client import FrontendClient
 from dp_coordinator.handle import DPCoordinator
-from dp_coordinator.simulation.flags import to_arguments
+from dp_coordinator.settings import to_arguments
 from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
 
 Process = subprocess.Popen[str]
@@ -25,7 +25,7 @@ TIMEOUT = 30.0
 
 
 def spawn(kind: str, options: Any) -> Process:
-    command = [sys.executable, "-W", "error", "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
+    command = [sys.executable, "-W", "error", "-m", "dp_coordinator", kind, *to_arguments(options)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -19,18 +19,11 @@ from typing import Any
 
 import pytest
 
+from dp_coordinator.settings import to_arguments
 from dp_coordinator.simulation.engine import run_engine
-from dp_coordinator.simulation.flags import to_arguments
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
 
 TIMEOUT = 30.0
-RUN = """
-import sys
-from dp_coordinator.simulation.demo import run_demo
-from dp_coordinator.simulation.flags import parse
-from dp_coordinator.simulation.options import DemoOptions
-sys.exit(run_demo(parse(DemoOptions, sys.argv[1:], "demo")))
-"""
 
 
 class Demo:
@@ -39,7 +32,7 @@ class Demo:
     def __init__(self, **options: Any) -> None:
         settings = DemoOptions(**{"http": "127.0.0.1:0", "engines": 3, "front_ends": 1, "step_ms": 2.0} | options)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, *to_arguments(settings)],
+            [sys.executable, "-m", "dp_coordinator", "demo", *to_arguments(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -222,7 +215,7 @@ def engine_options(**changes: Any) -> EngineOptions:
         ({"index": 2}, "--index must be 0 to 1"),
         ({"dialect": "1"}, "is not a vLLM version"),
         ({"request_address": "tcp://nowhere"}, "cannot bind --request-address tcp://nowhere"),
-        ({"collective": "here"}, "expected HOST:PORT"),
+        ({"collective": "here"}, "is not HOST:PORT"),
         ({"collective": "192.0.2.1:5600", "host_collective": True}, "192.0.2.1"),
     ],
 )
@@ -241,5 +234,5 @@ def test_an_engine_says_why_it_cannot_start(
     ],
 )
 def test_a_process_whose_parent_is_gone_ends(kind: str, options: Any) -> None:
-    command = [sys.executable, "-m", "dp_coordinator.simulation", kind, *to_arguments(options)]
+    command = [sys.executable, "-m", "dp_coordinator", kind, *to_arguments(options)]
     assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=TIMEOUT, check=False).returncode == 0

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from dp_coordinator.addresses import parse_host_port
 from dp_coordinator.simulation.collective import AllReduceResult, Contribution
-from dp_coordinator.simulation.frames import parse_address
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.member import CollectiveMember
 
@@ -140,7 +140,7 @@ def test_members_wait_for_a_hub_that_is_not_there_yet(group: Group) -> None:
     ],
 )
 def test_strangers_are_sent_away_and_change_nothing(group: Group, bytes_sent: bytes) -> None:
-    with socket.create_connection(parse_address(group.address)) as stranger:
+    with socket.create_connection(parse_host_port(group.address)) as stranger:
         stranger.sendall(bytes_sent)
         stranger.setblocking(False)
         closed: list[bool] = []
@@ -163,8 +163,8 @@ def test_strangers_are_sent_away_and_change_nothing(group: Group, bytes_sent: by
 @pytest.mark.parametrize("address", ["localhost", ":1", "h:", "h:x", "h:70000", "h:²"])
 def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
-        parse_address(address)
+        parse_host_port(address)
 
 
 def test_ipv6_addresses() -> None:
-    assert parse_address("[::1]:5600") == ("::1", 5600)
+    assert parse_host_port("[::1]:5600") == ("::1", 5600)

@@ -14,8 +14,11 @@ from multiprocessing.connection import wait
 import pytest
 import zmq
 
+from dp_coordinator.addresses import parse_host_port
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator, DPCoordinatorProc
-from dp_coordinator.process import EXIT_START_TIMEOUT, ServeOptions, SettingsError
+from dp_coordinator.options import ServeOptions
+from dp_coordinator.settings import SettingsError
+from dp_coordinator.supervisor import EXIT_START_TIMEOUT
 
 PATIENCE = 20.0
 
@@ -86,18 +89,36 @@ def test_a_taken_port_is_named():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"engine_count": 0}, "--engine-count must be 1 to 16384"),
+        ({"engine_count": 0}, "--engine-count: 0 is out of bounds: use 1 to 16384"),
         ({"dialect": "0.9"}, "--dialect: vLLM 0.9 is too old"),
         ({"dialect": "newest"}, "is not a vLLM version"),
-        ({"min_stats_update_interval_ms": -1}, "--min-stats-update-interval-ms"),
-        ({"start_timeout": 0}, "--start-timeout"),
-        ({"log_level": "loud"}, "--log-level 'loud' is unknown"),
+        ({"min_stats_update_interval_ms": -1}, "--min-stats-update-interval-ms: -1 is out of bounds: use 0 to 60000"),
+        ({"start_timeout": 0}, "--start-timeout: 0 is out of bounds: use more than 0 and at most 86400 seconds"),
+        ({"log_level": "loud"}, "--log-level: 'loud' is no log level: use debug, info, warning or error"),
+        ({"http": "8080"}, "--http: '8080' is not HOST:PORT, such as 127.0.0.1:8080"),
+        ({"engine_count": "2"}, "'<=' not supported"),
         ({"no_such_thing": 1}, "no_such_thing"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(options, text):
     with pytest.raises(SettingsError, match=text):
         DPCoordinator(**({"engine_count": 1, "http": None} | options))
+
+
+@pytest.mark.parametrize(
+    ("address", "parsed"),
+    [("127.0.0.1:8080", ("127.0.0.1", 8080)), ("localhost:0", ("localhost", 0)), ("[::1]:80", ("::1", 80))],
+)
+def test_host_and_port(address, parsed):
+    assert parse_host_port(address) == parsed
+
+
+@pytest.mark.parametrize(
+    "address", ["", ":", "8080", "127.0.0.1", "127.0.0.1:", ":8080", "h:x", "h:70000", "h:-1", "::1:80"]
+)
+def test_no_host_and_port(address):
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        parse_host_port(address)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])

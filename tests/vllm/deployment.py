@@ -23,8 +23,10 @@ HOME = Path(os.environ.get("DP_COORDINATOR_VLLM_HOME") or "/nowhere")
 START_TIMEOUT = 420.0
 """Seconds from `vllm serve` to its first answer: one to two minutes on two idle cores."""
 MOE, DENSE = "tiny-fakemoe", "tiny-llama"
+# float32: vLLM's bfloat16 kernels for the CPU die of SIGILL where a virtual machine does not grant the AMX that its
+# processor has.
 SMALL = [
-    *("--load-format", "dummy", "--dtype", "bfloat16", "--enforce-eager"),
+    *("--load-format", "dummy", "--dtype", "float32", "--enforce-eager"),
     *("--max-model-len", "512", "--max-num-seqs", "8", "--max-num-batched-tokens", "512"),
     *("--data-parallel-size", "2", "--data-parallel-address", "127.0.0.1"),
 ]

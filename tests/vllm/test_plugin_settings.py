@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from dp_coordinator.cli.commands import SERVE_SETTINGS
-from dp_coordinator.cli.settings import UsageError
 from dp_coordinator.handle import CoordinatorProcess
-from dp_coordinator.vllm.settings import DECIDED, settings_for
+from dp_coordinator.options import CommandOptions
+from dp_coordinator.settings import SettingsError, settings_of
+from dp_coordinator.vllm.settings import DECIDED, options_for
 from tests.vllm import standin
 from tests.vllm.standin import state
 
@@ -41,10 +41,19 @@ def refusal(vllm, caplog):
     return message
 
 
-@pytest.mark.parametrize("name", sorted(DECIDED))
-def test_what_vllm_decides_cannot_be_set(install, monkeypatch, caplog, name):
-    variable = f"DP_COORDINATOR_{name.upper()}"
-    monkeypatch.setenv(variable, "0.32" if name == "dialect" else "4")
+def variables(*, decided):
+    """The variables that vLLM decides, or the others."""
+    return {
+        flag.variable
+        for setting in settings_of(CommandOptions)
+        for flag in setting.flags
+        if flag.for_people and (setting.name in DECIDED) is decided
+    }
+
+
+@pytest.mark.parametrize("variable", sorted(variables(decided=True)))
+def test_what_vllm_decides_cannot_be_set(install, monkeypatch, caplog, variable):
+    monkeypatch.setenv(variable, "0.32" if variable.endswith("DIALECT") else "4")
     message = refusal(install(), caplog)
     assert f"{variable} has no meaning under vLLM" in message
     assert message.endswith("; unset it.")
@@ -70,50 +79,51 @@ def test_every_setting_of_serve_is_decided_or_passed_on():
         "DP_COORDINATOR_START_TIMEOUT": "300",
         "DP_COORDINATOR_SUPERVISED": "0",
         "DP_COORDINATOR_TOKEN": TOKEN,
+        "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
         "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
     }
     others = {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
-    passed_on = {setting.variable for setting in SERVE_SETTINGS if setting.name not in DECIDED}
-    assert passed_on == given.keys() | others
-    settings = settings_for(2, "0.32.0", True, given)
-    assert settings.endpoints_file == Path("ends.json")
-    assert settings.options == {
-        "allowed_hosts": ("a.example", "b.example"),
-        "allowed_origins": ("http://c.example",),
-        "dialect": "0.32.0",
-        "http": "127.0.0.1:1234",
-        "log_level": "debug",
-        "manual_start_timeout": 7.0,
-        "min_stats_update_interval_ms": 50,
-        "record": "recordings",
-        "record_max_mb": 32,
-        "stale_after_s": 9.0,
-        "alarm_not_stepping_s": 11.0,
-        "alarm_silent_s": 12.0,
-        "alarm_imbalance_s": 13.0,
-        "alarm_missing_s": 14.0,
-        "start_timeout": 300.0,
-        "supervised": False,
-        "token": TOKEN,
-        "trust_network_without_token": True,
-        "wave_coordination": True,
-    }
+    assert variables(decided=False) == given.keys() | others
+    assert options_for(2, "0.32.0", True, given) == CommandOptions(
+        engine_count=2,
+        allowed_hosts=("a.example", "b.example"),
+        allowed_origins=("http://c.example",),
+        endpoints_file="ends.json",
+        dialect="0.32.0",
+        http="127.0.0.1:1234",
+        log_level="debug",
+        manual_start_timeout=7.0,
+        min_stats_update_interval_ms=50,
+        record="recordings",
+        record_max_mb=32,
+        stale_after_s=9.0,
+        alarm_not_stepping_s=11.0,
+        alarm_silent_s=12.0,
+        alarm_imbalance_s=13.0,
+        alarm_missing_s=14.0,
+        start_timeout=300.0,
+        supervised=False,
+        token=TOKEN,
+        trust_network_without_token=True,
+        trusted_proxies=("10.0.0.0/8", "::1/128"),
+        wave_coordination=True,
+    )
 
 
 def test_defaults():
-    options = settings_for(2, "0.32.0", False, {}).options
-    assert options["supervised"] is True
-    assert options["http"] == "127.0.0.1:8080-8099"
-    assert options["wave_coordination"] is False
-    assert "journal" not in options, "the handle keeps its own"
+    options = options_for(2, "0.32.0", False, {})
+    assert options.supervised is True
+    assert options.http == "127.0.0.1:8080-8099"
+    assert options.wave_coordination is False
+    assert options.journal is None, "the handle keeps its own"
 
 
 @pytest.mark.parametrize("words", [("--port", "8080"), ("--port=8080",), ("--port", "1", "--port", "8080")])
 def test_the_page_keeps_away_from_vllms_own_port(words):
     arguments = ("vllm", "serve", "model", *words)
-    assert settings_for(2, "0.32.0", True, {}, arguments).options["http"] == "127.0.0.1:8081-8099"
-    with pytest.raises(UsageError, match=r"127\.0\.0\.1:8080 is vLLM's own --port"):
-        settings_for(2, "0.32.0", True, {"DP_COORDINATOR_HTTP": "127.0.0.1:8080"}, arguments)
+    assert options_for(2, "0.32.0", True, {}, arguments).http == "127.0.0.1:8081-8099"
+    with pytest.raises(SettingsError, match=r"127\.0\.0\.1:8080 is vLLM's own --port"):
+        options_for(2, "0.32.0", True, {"DP_COORDINATOR_HTTP": "127.0.0.1:8080"}, arguments)
 
 
 def test_a_taken_port(install, monkeypatch, caplog):

@@ -23,6 +23,8 @@ SIZES = {
     "eos_token_id": 2,
     "tie_word_embeddings": False,
 }
+DTYPE = "float32"
+"""bfloat16 dies of SIGILL on some processors: see tests/vllm/deployment.py."""
 MODELS = {
     "tiny-llama": {},
     # vLLM looks for num_experts alone to tell whether a model has experts: it coordinates waves for this one, yet runs
@@ -48,7 +50,7 @@ def make(folder: Path, extra: dict[str, int]) -> None:
     bytewise.train_from_iterator(CORPUS, trainer)
     config = LlamaConfig(**SIZES)
     config.architectures = ["LlamaForCausalLM"]
-    config.torch_dtype = "bfloat16"
+    config.torch_dtype = DTYPE
     for name, value in extra.items():
         setattr(config, name, value)
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from typing import Any
 
 import msgspec
 
 from dp_coordinator import messages as m
-from dp_coordinator.alarms.detector import Thresholds
 from dp_coordinator.alarms.kinds import AlarmKind, Severity
 from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.views import WallClock
 from tests.web.builders import snapshot, wave
@@ -20,7 +21,7 @@ from tests.web.rig import ENDPOINTS, Site, site
 from tests.web.test_metrics import scrape
 from tests.web.watching import received, until
 
-QUICK = Thresholds(asked_not_stepping=0.1, rank_silent=0.1, load_imbalance=0.1, missing=0.1)
+QUICK: dict[str, Any] = dict.fromkeys((limit.name for limit in fields(AlarmOptions)), 0.1)
 
 
 def kinds_in_metrics(running: Site) -> dict[str, float]:
@@ -50,7 +51,7 @@ def test_a_healthy_deployment_has_none(fresh: Site) -> None:
 
 
 def test_an_alarm_comes_and_goes_everywhere() -> None:
-    with site(alarms=QUICK) as running, running.stream() as viewer:
+    with site(**QUICK) as running, running.stream() as viewer:
         running.loop.subscribe_all()
         began = time.time()
         running.loop.feed(EngineUnsubscribed())
@@ -86,7 +87,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
 
 
 def test_critical_ones_come_first() -> None:
-    with site(alarms=QUICK) as running, running.stream() as viewer:
+    with site(**QUICK) as running, running.stream() as viewer:
         running.loop.subscribe_all()
         running.loop.feed(FrontEndSubscribed(), FrontEndSubscribed())
         running.mailbox.counters.count_frame("back_output", "malformed")
@@ -99,7 +100,7 @@ def test_critical_ones_come_first() -> None:
 def board(**changes: Any) -> tuple[AlarmBoard, Mailbox]:
     mailbox = Mailbox(snapshot(**changes), ENDPOINTS, min_stats_update_interval=0.1)
     mailbox.loop_alive_at = 100.0
-    return AlarmBoard(mailbox, Thresholds()), mailbox
+    return AlarmBoard(mailbox, AlarmOptions()), mailbox
 
 
 def kinds(looking: AlarmBoard, now: float) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from dp_coordinator import messages as m
+from dp_coordinator.web.stream.serving import serve
 from tests.web.builders import snapshot
 from tests.web.rig import Site, site, start_wave
 from tests.web.test_security import handshake_status
@@ -20,7 +21,7 @@ async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
     times: tuple[float | None, ...] = tuple(float(i) for i in range(2000))
     hub, mailbox = hub_over(snapshot(times), stall_timeout_s=0.5)
     stuck = Socket(deaf=True)
-    serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(stuck, None, hub))  # type: ignore[arg-type]
     await asyncio.wait_for(stuck.wire.written.wait(), 10)
     [viewer] = hub.viewers
 
@@ -121,7 +122,7 @@ def test_there_is_no_other_stream(shared: Site) -> None:
 async def test_a_stopping_hub_takes_nobody_and_does_not_wait_for_the_deaf() -> None:
     hub, _ = hub_over()
     stuck = Socket(deaf=True)
-    serving = asyncio.create_task(hub.serve(stuck, None))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(stuck, None, hub))  # type: ignore[arg-type]
     await asyncio.wait_for(stuck.wire.written.wait(), 10)
     began = time.monotonic()
     await hub.stop()

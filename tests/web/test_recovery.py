@@ -14,7 +14,7 @@ from websockets.sync.client import ClientConnection
 
 from dp_coordinator import messages as m
 from dp_coordinator.core.events import EngineSubscribed
-from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.core.snapshot import Remembered
 from tests.web.rig import Site, complete, site
 from tests.web.test_metrics import plain, scrape
 from tests.web.test_rest import problem

@@ -14,6 +14,7 @@ from dp_coordinator import __version__
 from dp_coordinator import messages as m
 from dp_coordinator.mailbox import EVENT_LOG_SIZE
 from dp_coordinator.web.stream.broadcaster import WRITE_GROUP, WRITTEN_AT_ONCE
+from dp_coordinator.web.stream.serving import serve
 from tests.web.builders import snapshot
 from tests.web.rig import Site, complete, site, start_wave, stats
 from tests.web.watching import (
@@ -269,7 +270,7 @@ async def test_one_that_is_far_behind_is_sent_all_of_it_though_nothing_new_happe
         mailbox.log.append(1.0, "bad_frame", {"detail": "x" * 100})
     hub.sample(1.0)
     late = Socket()
-    serving = asyncio.create_task(hub.serve(late, 0))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(late, 0, hub))  # type: ignore[arg-type]
     async with hub_at_work(hub), asyncio.timeout(20):
         while late.wire.size < EVENT_LOG_SIZE * 100:
             late.wire.written.clear()

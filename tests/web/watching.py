@@ -16,10 +16,11 @@ from dp_coordinator import messages as m
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web.access.security import IDENTITY
 from dp_coordinator.web.access.sessions import Identity
-from dp_coordinator.web.history import Recorder
+from dp_coordinator.web.past import Past
 from dp_coordinator.web.settings import WebSettings
-from dp_coordinator.web.stream.broadcaster import Broadcaster, Viewer
+from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.stream.connection import CONNECTION
+from dp_coordinator.web.stream.viewer import Viewer
 from dp_coordinator.web.views import WallClock
 from tests.web.builders import snapshot
 from tests.web.rig import ENDPOINTS
@@ -65,7 +66,7 @@ def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Broadcaster, Ma
     """A hub to be sampled at moments of the test's own choosing, over a loop that never stands still."""
     mailbox = Mailbox(snapshot_now or snapshot(), ENDPOINTS, min_stats_update_interval=0.1)
     mailbox.loop_alive_at = math.inf
-    return Broadcaster(mailbox, WebSettings(**settings), WallClock(), Recorder()), mailbox
+    return Broadcaster(mailbox, WebSettings(**settings), WallClock(), Past()), mailbox
 
 
 class Wire:

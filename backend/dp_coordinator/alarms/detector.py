@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity, ranks
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot, Wave, WaveCause
+from dp_coordinator.options import AlarmOptions
 
 MANY_REQUESTS = 16
 """With so many running, the time given to a silent rank is the setting; with fewer it grows: for one, 16 times it.
@@ -51,17 +52,6 @@ FRESH_LOAD = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """How long something must last before it is an alarm, in seconds."""
-
-    asked_not_stepping: float = 5.0
-    rank_silent: float = 30.0
-    load_imbalance: float = 30.0
-    missing: float = 2.0
-    """Engines, front-ends, and a restart that is not recovered from."""
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """What the host hands over at each look. Totals count since the process started."""
 
@@ -79,8 +69,8 @@ class Observation:
 class AlarmDetector:
     """Keeps what must be remembered between looks: when something began, and what was counted before."""
 
-    def __init__(self, thresholds: Thresholds | None = None) -> None:
-        self._limits = thresholds or Thresholds()
+    def __init__(self, options: AlarmOptions) -> None:
+        self._limits = options
         self._pending: dict[AlarmKind, tuple[float, float]] = {}
         """Kind -> first and last look at which it was so."""
         self._standing: dict[AlarmKind, Alarm] = {}
@@ -104,9 +94,9 @@ class AlarmDetector:
             AlarmKind.LOAD_IMBALANCE: (self._load_imbalance, 0.0, 3.0),
             AlarmKind.PUBLICATION_LATE: (self._publication_late, 0.0, 0.0),
             AlarmKind.BAD_FRAMES: (self._bad_frames, 0.0, 0.0),
-            AlarmKind.ENGINE_GONE: (self._engine_gone, self._limits.missing, 0.0),
-            AlarmKind.FRONT_END_GONE: (self._front_end_gone, self._limits.missing, 0.0),
-            AlarmKind.RECOVERY_UNDER_WAY: (self._recovery_under_way, self._limits.missing, 0.0),
+            AlarmKind.ENGINE_GONE: (self._engine_gone, self._limits.alarm_missing_s, 0.0),
+            AlarmKind.FRONT_END_GONE: (self._front_end_gone, self._limits.alarm_missing_s, 0.0),
+            AlarmKind.RECOVERY_UNDER_WAY: (self._recovery_under_way, self._limits.alarm_missing_s, 0.0),
             AlarmKind.JOURNAL_FAILED: (self._journal_failed, 0.0, 0.0),
         }
 
@@ -159,7 +149,7 @@ class AlarmDetector:
             return None
         began = _began(wave)
         # Once raised it takes a step to clear it: requests are notified, and given up on, again and again.
-        patience = 0.0 if AlarmKind.ASKED_NOT_STEPPING in self._standing else self._limits.asked_not_stepping
+        patience = 0.0 if AlarmKind.ASKED_NOT_STEPPING in self._standing else self._limits.alarm_not_stepping_s
         if wave.ended_at is not None:
             given_up = wave.started_at is None and wave.asked_at is not None and not wave.completed
             if not given_up or now - wave.ended_at > UNANSWERED_SHOWN:
@@ -187,7 +177,7 @@ class AlarmDetector:
         if not working:
             return None
         reported = [at or 0.0 for at in snapshot.engines.reported_at]
-        if now - max(heard_from, min([reported[rank] for rank in working])) < self._limits.rank_silent:
+        if now - max(heard_from, min([reported[rank] for rank in working])) < self._limits.alarm_silent_s:
             return None
         last_heard = max(heard_from, *reported)
         running = [count or 0 for count in snapshot.engines.running]
@@ -206,7 +196,7 @@ class AlarmDetector:
         return Alarm(AlarmKind.RANK_SILENT, Severity.WARNING, since, title, silent, counts)
 
     def _patience(self, running: int) -> float:
-        return self._limits.rank_silent * MANY_REQUESTS / min(MANY_REQUESTS, running or MANY_REQUESTS)
+        return self._limits.alarm_silent_s * MANY_REQUESTS / min(MANY_REQUESTS, running or MANY_REQUESTS)
 
     def _work_held_up(self, observation: Observation, now: float) -> Alarm | None:
         snapshot = observation.snapshot
@@ -248,11 +238,11 @@ class AlarmDetector:
             mean = (total - load) / others
             if load >= (1.5 * mean + FAR_MORE / 2 if rank in self._heavy else 2 * mean + FAR_MORE):
                 since, then = self._heavy.get(rank, (now, load))
-                lasts = now - since >= self._limits.load_imbalance
+                lasts = now - since >= self._limits.alarm_imbalance_s
                 drains = load < DRAINS * then and not lasts
                 heavy[rank] = (now, load) if drains or now < self._hearing_since + DEAF_AFTER else (since, then)
         self._heavy = heavy
-        lasting = tuple(rank for rank, (since, _) in heavy.items() if now - since >= self._limits.load_imbalance)
+        lasting = tuple(rank for rank, (since, _) in heavy.items() if now - since >= self._limits.alarm_imbalance_s)
         if not lasting:
             return None
         have = "has" if len(lasting) == 1 else "have"
@@ -320,7 +310,7 @@ class AlarmDetector:
         if recovery.phase is RecoveryPhase.REJOINING:
             title = f"Restarted: {back} of {expected} engines are back"
             return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.CRITICAL, recovery.resumed_at, title, (), counts)
-        if snapshot.phase is Phase.RUNNING or now - recovery.resumed_at < self._limits.asked_not_stepping:
+        if snapshot.phase is Phase.RUNNING or now - recovery.resumed_at < self._limits.alarm_not_stepping_s:
             return None
         title = "Restarted: all engines are back, and none was seen to follow START"
         return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.WARNING, recovery.resumed_at, title, (), counts)

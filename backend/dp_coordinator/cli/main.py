@@ -12,7 +12,9 @@ from typing import Any
 
 from dp_coordinator import __version__
 from dp_coordinator.cli.commands import COMMANDS, Command
-from dp_coordinator.cli.settings import REFUSED, Parser, RefusedError, Setting, UsageError, add, fail, resolve
+from dp_coordinator.cli.settings import REFUSED, Parser, RefusedError, UsageError, add, fail
+from dp_coordinator.logs import configure_logging
+from dp_coordinator.settings import SettingsError, read
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -24,13 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser(_chosen(words)).parse_args(words)
     command: Command = given.command
     try:
-        values = resolve(given.settings, given)
-        code: int = _named(command.run)(values)
+        options = read(command.options, vars(given), os.environ)
+        if (level := getattr(options, "log_level", None)) is not None:
+            configure_logging(level)
+        code: int = _named(command.run)(options)
         sys.stdout.flush()
-    except UsageError as error:
+    except (SettingsError, UsageError) as error:
         fail(f"{error}.", given.parser.prog)
     except RefusedError as refusal:
-        if values["json"]:
+        if options.json:
             print(refusal.body.decode())
         fail(f"refused: {refusal}.", given.parser.prog, REFUSED)
     except KeyboardInterrupt:
@@ -61,13 +65,6 @@ def _named(path: str) -> Any:
     return getattr(import_module(f"dp_coordinator.cli.{module}"), name)
 
 
-def _settings(command: Command) -> tuple[Setting, ...]:
-    if isinstance(command.settings, str):
-        found: tuple[Setting, ...] = _named(command.settings)()
-        return found
-    return command.settings
-
-
 def _parser(chosen: str | None) -> Parser:
     """A parser that knows all commands, and of the chosen one its flags too."""
     parser = Parser(
@@ -82,9 +79,8 @@ def _parser(chosen: str | None) -> Parser:
             command.name, help=command.summary, description=_sentence(command.summary), epilog=command.epilog
         )
         if command.name == chosen:
-            settings = _settings(command)
-            add(sub, settings)
-            sub.set_defaults(command=command, parser=sub, settings=settings)
+            add(sub, command.options)
+            sub.set_defaults(command=command, parser=sub)
     return parser
 
 

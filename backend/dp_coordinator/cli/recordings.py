@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.settings import USAGE_ERROR, UsageError, Values
+from dp_coordinator.cli.commands import RecordingOptions, ReplayOptions, ViewOptions
+from dp_coordinator.cli.settings import USAGE_ERROR, UsageError
 from dp_coordinator.recorder.chunks import SUFFIX, NotARecordingError
 from dp_coordinator.recorder.reader import Source, sources
 from dp_coordinator.recorder.replay import Difference, Summary
@@ -20,11 +21,11 @@ from dp_coordinator.recorder.timeline import Timeline
 DIFFERENT = 1
 
 
-def replay(values: Values) -> int:
+def replay(options: ReplayOptions) -> int:
     """Run the core over the files again; tell what was replayed, and the first difference."""
-    files = opened(values["file"], any_version=values["any_version"])
+    files = opened(options)
     summary = run_again(files)
-    if values["json"]:
+    if options.json:
         print(json.dumps(_as_json(files, summary)))
     else:
         print("\n".join(_lines(files, summary)))
@@ -37,16 +38,16 @@ def replay(values: Values) -> int:
     return USAGE_ERROR if any(ending.damaged for ending in summary.endings) else 0
 
 
-def opened(paths: Sequence[Path], *, any_version: bool) -> list[Source]:
+def opened(options: RecordingOptions) -> list[Source]:
     """The files, and those in folders by name, which is by time. Raises `UsageError` when one cannot be used."""
     files: list[Path] = []
-    for path in paths:
+    for path in map(Path, options.file):
         found = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         if not found:
             raise UsageError(f"there is no recording in {str(path)!r}: their names end in {SUFFIX}")
         files += found
     try:
-        return sources([str(file) for file in files], any_version=any_version)
+        return sources([str(file) for file in files], any_version=options.any_version)
     except NotARecordingError as error:
         raise UsageError(str(error)) from None
 
@@ -89,36 +90,27 @@ def _as_json(files: Sequence[Source], summary: Summary) -> dict[str, Any]:
     return {"files": [file.name for file in files], **told}
 
 
-def view(values: Values) -> int:
+def view(options: ViewOptions) -> int:
     """Show the page on a recording until SIGINT or SIGTERM."""
     # Imported here: replay needs no web server.
     from dp_coordinator.listening import url_of  # noqa: PLC0415
-    from dp_coordinator.process import ServeOptions, SettingsError, configure_logging, listen, web_settings  # noqa: PLC0415
+    from dp_coordinator.process.listener import listen, web_settings  # noqa: PLC0415
     from dp_coordinator.transport import BindError  # noqa: PLC0415
     from dp_coordinator.viewing import RecordingPlayer, show  # noqa: PLC0415
 
-    configure_logging(values["log_level"])
-    files = opened(values["file"], any_version=values["any_version"])
-    header = files[0].header
+    files = opened(options)
     try:
         timeline = Timeline(files)
         for ending in timeline.endings:
             if ending.problem is not None:
                 print(f"dp-coordinator view: {ending.file}: {ending.problem}; shown up to there.", file=sys.stderr)
-        options = ServeOptions(
-            engine_count=1,
-            token=values["token_file"] or values["token"],
-            trust_network_without_token=values["trust_network_without_token"],
-            allowed_hosts=values["allowed_host"],
-            allowed_origins=values["allowed_origin"],
-        )
-        with listen(values["http"]) as listener:
+        with listen(options.http) as listener:
             settings = web_settings(options, listener)
             name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
-            player = RecordingPlayer(timeline, name, header, speed=values["speed"])
+            player = RecordingPlayer(timeline, name, files[0].header, speed=options.speed)
             print(f"recording of {render.duration(player.position().duration_s)}: {name}")
             print(f"dashboard: {url_of(listener)}", flush=True)
             show(player, settings, listener)
-    except (NotARecordingError, SettingsError, BindError) as error:
+    except (NotARecordingError, BindError) as error:
         raise UsageError(str(error)) from None
     return 0

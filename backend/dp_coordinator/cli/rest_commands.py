@@ -12,8 +12,9 @@ from urllib.parse import quote
 import msgspec
 
 from dp_coordinator.cli import render
+from dp_coordinator.cli.commands import EventsOptions, RestOptions, StartWaveOptions
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
-from dp_coordinator.cli.settings import REFUSED, Values
+from dp_coordinator.cli.settings import REFUSED
 from dp_coordinator.messages import Action, EnginePage, Event, EventPage, State, WavePage
 
 POLL = 0.1
@@ -25,25 +26,25 @@ SAME_START = 0.25
 API = "/api/v1"
 
 
-def state(values: Values) -> int:
+def state(options: RestOptions) -> int:
     """`dp-coordinator state`."""
-    return _show(values, f"{API}/state", lambda body, url: render.state(decode(body, State, url)))
+    return _show(options, f"{API}/state", lambda body, url: render.state(decode(body, State, url)))
 
 
-def engines(values: Values) -> int:
+def engines(options: RestOptions) -> int:
     """`dp-coordinator engines`."""
-    return _show(values, f"{API}/engines", lambda body, url: render.engines(decode(body, EnginePage, url).engines))
+    return _show(options, f"{API}/engines", lambda body, url: render.engines(decode(body, EnginePage, url).engines))
 
 
-def waves(values: Values) -> int:
+def waves(options: RestOptions) -> int:
     """`dp-coordinator waves`."""
-    return _show(values, f"{API}/waves", lambda body, url: render.waves(decode(body, WavePage, url).waves))
+    return _show(options, f"{API}/waves", lambda body, url: render.waves(decode(body, WavePage, url).waves))
 
 
-def _show(values: Values, path: str, for_people: Callable[[bytes, str], str]) -> int:
-    rest = Rest(values["url"], values["token_file"] or values["token"])
+def _show(options: RestOptions, path: str, for_people: Callable[[bytes, str], str]) -> int:
+    rest = Rest(options.url, options.token)
     body = rest.get(path)
-    if values["json"]:
+    if options.json:
         _print_json(body)
     else:
         print(for_people(body, rest.url))
@@ -56,17 +57,17 @@ def _print_json(body: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def events(values: Values) -> int:
+def events(options: EventsOptions) -> int:
     """`dp-coordinator events`: the newest, or page by page all since a number; with --follow also what comes."""
-    rest = Rest(values["url"], values["token_file"] or values["token"])
-    query = {"kind": values["kind"], "limit": values["limit"]}
-    since: int | None = values["since"]
-    if values["follow"]:
-        _follow(rest, since, query, as_json=values["json"])
-    one_page = since is None or values["limit"] is not None
+    rest = Rest(options.url, options.token)
+    query: dict[str, object] = {"kind": options.kind, "limit": options.limit}
+    since = options.since
+    if options.follow:
+        _follow(rest, since, query, as_json=options.json)
+    one_page = since is None or options.limit is not None
     while True:
         body = rest.get(f"{API}/events", since=since, **query)
-        if values["json"]:
+        if options.json:
             _print_json(body)
             return 0
         page = decode(body, EventPage, rest.url)
@@ -120,19 +121,19 @@ def _note(sentence: str) -> None:
     print(f"dp-coordinator events: {sentence}", file=sys.stderr, flush=True)
 
 
-def start_wave(values: Values) -> int:
+def start_wave(options: StartWaveOptions) -> int:
     """`dp-coordinator start-wave`: ask, then tell what was observed; exit code 1 unless every rank was."""
-    rest = Rest(values["url"], values["token_file"] or values["token"])
-    asked = {"reason": values["reason"], "expected_wave": values["expected_wave"], "wave": values["wave"]}
+    rest = Rest(options.url, options.token)
+    asked: dict[str, object] = {"reason": options.reason, "expected_wave": options.expected_wave, "wave": options.wave}
     body = rest.post(f"{API}/waves", asked, {"Idempotency-Key": str(uuid.uuid4())})
     action = decode(body, Action, rest.url)
-    if not values["no_wait"]:
-        if not values["json"]:
+    if options.wait:
+        if not options.json:
             print(f"wave {action.wave} asked for; waiting until every rank is seen stepping", flush=True)
         body, action = _observed(rest, body, action)
-    if values["json"]:
+    if options.json:
         _print_json(body)
-    elif values["no_wait"] and action.state == "asked":
+    elif not options.wait and action.state == "asked":
         print(f"wave {action.wave} asked for; `GET {API}/actions/{action.id}` tells what comes of it")
     else:
         print(render.action(action))

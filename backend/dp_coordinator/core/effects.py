@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dp_coordinator.core.recovery import Remembered
-from dp_coordinator.core.snapshot import StartAction, StartRefusal, WaveCause
+from dp_coordinator.core.snapshot import Remembered, StartAction, StartRefusal, WaveCause
 
 EngineCounts: TypeAlias = tuple[int, int, float]
 """(waiting, running, kv_cache_usage) of one engine; zeros for one that never reported, as vLLM publishes it."""
@@ -15,7 +14,7 @@ EngineCounts: TypeAlias = tuple[int, int, float]
 
 @dataclass(frozen=True, slots=True)
 class WriteJournal:
-    """Write down what must outlive the process: a wave before it is announced."""
+    """Write down what must outlive the process, before anything that follows from it is sent."""
 
     state: Remembered
 

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
+
+
+class WaveMessage(Enum):
+    """The three inputs that can move the wave."""
+
+    NEW_REQUEST = "new-request notice"
+    WAVE_COMPLETE = "wave_complete"
+    START_WAVE = "start_wave"
+
+    __hash__ = object.__hash__  # Enum's own is a Python function, and START waits for it
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 from dp_coordinator.core.effects import EngineCounts
 from dp_coordinator.core.events import EngineStatsReported
 from dp_coordinator.core.snapshot import EngineColumns
+from dp_coordinator.core.state import Load
 
 T = TypeVar("T")
 
@@ -26,146 +27,168 @@ NEVER_REPORTED: EngineCounts = (0, 0, 0.0)
 IDLE_INTERVAL = 5.0
 """Seconds between publications while nothing changes (vLLM 0.10.2 on)."""
 SETTLE = 0.05
-"""Seconds that a first change waits for the other engines' reports of its step (vLLM 0.10.2 on)."""
+"""Seconds that a first change waits for the other engines' reports of its step, and any publication after a notice.
+
+In vLLM (0.10.2 on) both are one: its loop publishes when nothing at all has come for 50 ms (`min_timeout`).
+"""
 
 _BEFORE_ANY_STEP = (-1, -1)
 
 
-class LoadTable:
-    """What each engine last said, and what of it front-ends have not heard yet."""
+def empty(engine_count: int, *, lockstep: bool, interval: float) -> Load:
+    """The table of engines that never reported. `interval`: least seconds between publications of changes."""
+    return Load(
+        lockstep=lockstep,
+        interval=interval,
+        counts=[NEVER_REPORTED] * engine_count,
+        steps=[_BEFORE_ANY_STEP] * engine_count,
+        reported_at=[None] * engine_count,
+        restarts=[0] * engine_count,
+        newest_step=_BEFORE_ANY_STEP,
+    )
 
-    def __init__(self, engine_count: int, *, lockstep: bool, interval: float) -> None:
-        """`lockstep`: wave coordination is on. `interval`: least seconds between publications of changes."""
-        self._lockstep = lockstep
-        self._interval = interval
-        self.counts: list[EngineCounts] = [NEVER_REPORTED] * engine_count
-        self.steps: list[tuple[int, int]] = [_BEFORE_ANY_STEP] * engine_count
-        """(wave, step) of each engine's newest report."""
-        self.reported_at: list[float | None] = [None] * engine_count
-        self.restarts: list[int] = [0] * engine_count
-        self.total_waiting = 0
-        self.total_running = 0
-        self.peak_waiting = 0
-        self.peak_running = 0
-        """Highest totals since `restart_peaks`."""
-        self._newest_step = _BEFORE_ANY_STEP
-        self._whole_step: list[EngineCounts] | None = None
-        self._changed_at: float | None = None
-        self._published_at: float | None = None
-        self._columns: EngineColumns | None = None
 
-    def take(self, reports: Sequence[EngineStatsReported], now: float) -> list[Notable]:
-        """Take reports of engines that exist, in order; returns those that are more than a change of load.
+def take(table: Load, reports: Sequence[EngineStatsReported], now: float) -> list[Notable]:
+    """Take reports of engines that exist, in order; returns those that are more than a change of load.
 
-        The hot path: everything is in locals, and nothing is called per report.
-        """
-        counts, steps, reported_at, lockstep = self.counts, self.steps, self.reported_at, self._lockstep
-        newest, changed = self._newest_step, self._changed_at is not None
-        waiting, running = self.total_waiting, self.total_running
-        peak_waiting, peak_running = self.peak_waiting, self.peak_running
-        notable: list[Notable] = []
-        for report in reports:
-            index = report.engine_index
-            step = (report.current_wave, report.step_counter)
-            before = steps[index]
-            if step > newest:
-                if changed and lockstep:
-                    self._whole_step = counts.copy()
-                newest = step
-            steps[index] = step
-            if step < before:
-                notable.append((report, before))
-                self.restarts[index] += 1
-                newest = max(steps)
-            elif reported_at[index] is None:
-                notable.append((report, None))
-            reported_at[index] = now
-            was_waiting, was_running, _ = counts[index]
-            counts[index] = (report.waiting, report.running, report.kv_cache_usage)
-            waiting += report.waiting - was_waiting
-            running += report.running - was_running
-            if waiting > peak_waiting:  # noqa: PLR1730  (max() is a call, and costs a tenth of the whole)
-                peak_waiting = waiting
-            if running > peak_running:  # noqa: PLR1730
-                peak_running = running
-            changed = True
-        self._columns = None
-        self._newest_step = newest
-        self.total_waiting, self.total_running = waiting, running
-        self.peak_waiting, self.peak_running = peak_waiting, peak_running
-        if self._changed_at is None:
-            self._changed_at = now
-        return notable
+    The hot path: everything is in locals, and nothing is called per report.
+    """
+    counts, steps, reported_at, lockstep = table.counts, table.steps, table.reported_at, table.lockstep
+    newest, changed = table.newest_step, table.changed_at is not None
+    waiting, running = table.total_waiting, table.total_running
+    peak_waiting, peak_running = table.peak_waiting, table.peak_running
+    notable: list[Notable] = []
+    for report in reports:
+        index = report.engine_index
+        step = (report.current_wave, report.step_counter)
+        before = steps[index]
+        if step > newest:
+            # Every rank that was going to report the step before has done so, or is late: what stands now is the best
+            # picture of one moment. Without changes since the last publication front-ends have it already.
+            if changed and lockstep:
+                table.whole_step = counts.copy()
+            newest = step
+        steps[index] = step
+        if step < before:
+            # Of engines that are a little behind the others, vLLM warns; that is normal, and says nothing of a fault.
+            # Behind its own last report is something else. vLLM takes no more whole steps until the restarted engines
+            # have passed the old ones; to compare with what engines say now has them at once.
+            notable.append((report, before))
+            table.restarts[index] += 1
+            newest = max(steps)
+        elif reported_at[index] is None:
+            notable.append((report, None))
+        reported_at[index] = now
+        was_waiting, was_running, _ = counts[index]
+        counts[index] = (report.waiting, report.running, report.kv_cache_usage)
+        waiting += report.waiting - was_waiting
+        running += report.running - was_running
+        if waiting > peak_waiting:  # noqa: PLR1730  (max() is a call, and costs a tenth of the whole)
+            peak_waiting = waiting
+        if running > peak_running:  # noqa: PLR1730
+            peak_running = running
+        changed = True
+    table.newest_step = newest
+    table.total_waiting, table.total_running = waiting, running
+    table.peak_waiting, table.peak_running = peak_waiting, peak_running
+    if table.changed_at is None:
+        table.changed_at = now
+    return notable
 
-    def restart_peaks(self) -> None:
-        """Peaks count anew from here: a wave begins."""
-        self.peak_waiting, self.peak_running = self.total_waiting, self.total_running
 
-    def begin(self, now: float) -> None:
-        """Publications begin: the first is due at once, or after the reports of one step had time to come in."""
-        self._published_at = now - IDLE_INTERVAL + (SETTLE if self._lockstep else 0.0)
+def restart_peaks(table: Load) -> None:
+    """Peaks count anew from here: a wave begins."""
+    table.peak_waiting, table.peak_running = table.total_waiting, table.total_running
 
-    def resume(self, now: float) -> None:
-        """Publications go on after a crash. Front-ends know better counts than our zeros: wait for a report."""
-        self._published_at = now
 
-    def deadline(self) -> float | None:
-        """When the next publication is due; None before `begin`."""
-        if self._published_at is None:
-            return None
-        if self._changed_at is None:
-            return self._published_at + IDLE_INTERVAL
-        due = self._published_at + self._interval
-        if self._lockstep and self._whole_step is None:
-            return max(due, self._changed_at + SETTLE)
-        return max(due, self._changed_at)
+def begin(table: Load, now: float) -> None:
+    """Publications begin: the first is due at once, or after the reports of one step had time to come in."""
+    table.published_at = now - IDLE_INTERVAL + (SETTLE if table.lockstep else 0.0)
 
-    def publish(self, now: float) -> tuple[EngineCounts, ...]:
-        """The counts to publish now: the last whole step if one is waiting, else the newest."""
-        self._published_at = now
-        if self._whole_step is not None:
-            counts, self._whole_step = self._whole_step, None
-            return tuple(counts)
-        self._changed_at = None
-        return tuple(self.counts)
 
-    def resize(self, engine_count: int, now: float) -> None:
-        """Grow with engines that never reported, or forget the last ones; the new width is a change to publish."""
-        self._columns = None
-        _resize(self.counts, engine_count, NEVER_REPORTED)
-        _resize(self.steps, engine_count, _BEFORE_ANY_STEP)
-        _resize(self.reported_at, engine_count, None)
-        _resize(self.restarts, engine_count, 0)
-        if self._whole_step is not None:
-            _resize(self._whole_step, engine_count, NEVER_REPORTED)
-        self.total_waiting = sum(waiting for waiting, _, _ in self.counts)
-        self.total_running = sum(running for _, running, _ in self.counts)
-        if self._changed_at is None:
-            self._changed_at = now
+def resume(table: Load, now: float) -> None:
+    """Publications go on after a crash. Front-ends know better counts than our zeros: wait for a report."""
+    table.published_at = now
 
-    def columns(self) -> EngineColumns:
-        """The table as columns, None where an engine never reported: the same object until something is reported."""
-        if self._columns is None:
-            self._columns = self._as_columns()
-        return self._columns
 
-    def _as_columns(self) -> EngineColumns:
-        known = [at is not None for at in self.reported_at]
-        return EngineColumns(
-            waiting=tuple([c[0] if k else None for c, k in zip(self.counts, known, strict=True)]),
-            running=tuple([c[1] if k else None for c, k in zip(self.counts, known, strict=True)]),
-            kv_cache_usage=tuple([c[2] if k else None for c, k in zip(self.counts, known, strict=True)]),
-            step_counter=tuple([s[1] if k else None for s, k in zip(self.steps, known, strict=True)]),
-            current_wave=tuple([s[0] if k else None for s, k in zip(self.steps, known, strict=True)]),
-            reported_at=tuple(self.reported_at),
-            restarts=tuple(self.restarts),
-        )
+def deadline(table: Load, *, engines_running: bool) -> float | None:
+    """When the next publication is due; None before `begin`.
 
-    def anything_reported(self) -> bool:
-        """Whether any engine has ever reported."""
-        return any(at is not None for at in self.reported_at)
+    A front-end marks the engines running for itself when it sends a notice (core_client.py, `add_request_async`), and
+    any load overwrites that. Told "not running" while they are still waking, it would send a notice with its next
+    request, too, and all engines another START. So a load waits until 50 ms after the last notice, but for notices
+    without end no longer than 50 ms in all. As in vLLM a whole step does not wait, unless it would say "not running".
+    """
+    if table.published_at is None:
+        return None
+    due = _due(table, table.published_at)
+    if table.noticed_at is None or due >= table.noticed_at + SETTLE:
+        return due
+    if engines_running and table.whole_step is not None:
+        return due
+    latest = table.published_at + table.interval + SETTLE
+    if due >= latest:  # a heartbeat, or the first change after a pause
+        latest = due + SETTLE
+    return max(due, min(table.noticed_at + SETTLE, latest))
+
+
+def _due(table: Load, published_at: float) -> float:
+    """The same without notices.
+
+    vLLM's loop publishes when nothing has come for so long (`poll` timed out), and under load not at all. Here only the
+    reports that are waited for move it.
+    """
+    if table.changed_at is None:
+        return published_at + IDLE_INTERVAL
+    due = published_at + table.interval
+    if table.lockstep and table.whole_step is None:
+        return max(due, table.changed_at + SETTLE)
+    return max(due, table.changed_at)
+
+
+def noticed(table: Load, now: float) -> None:
+    """A front-end told of a new request."""
+    table.noticed_at = now
+
+
+def publish(table: Load, now: float) -> tuple[EngineCounts, ...]:
+    """The counts to publish now: the last whole step if one is waiting, else the newest."""
+    table.published_at = now
+    if table.whole_step is not None:  # the changes since then are still to be published: they stay marked as such
+        counts, table.whole_step = table.whole_step, None
+        return tuple(counts)
+    table.changed_at = None
+    return tuple(table.counts)
+
+
+def resize(table: Load, engine_count: int, now: float) -> None:
+    """Grow with engines that never reported, or forget the last ones; the new width is a change to publish."""
+    _resize(table.counts, engine_count, NEVER_REPORTED)
+    _resize(table.steps, engine_count, _BEFORE_ANY_STEP)
+    _resize(table.reported_at, engine_count, None)
+    _resize(table.restarts, engine_count, 0)
+    if table.whole_step is not None:  # front-ends unpack the width that they were told of
+        _resize(table.whole_step, engine_count, NEVER_REPORTED)
+    table.total_waiting = sum(waiting for waiting, _, _ in table.counts)
+    table.total_running = sum(running for _, running, _ in table.counts)
+    if table.changed_at is None:
+        table.changed_at = now
 
 
 def _resize(column: list[T], length: int, fill: T) -> None:
     del column[length:]
     column.extend([fill] * (length - len(column)))
+
+
+def columns(table: Load) -> EngineColumns:
+    """The table as columns, None where an engine never reported."""
+    known = [at is not None for at in table.reported_at]
+    return EngineColumns(
+        waiting=tuple([c[0] if k else None for c, k in zip(table.counts, known, strict=True)]),
+        running=tuple([c[1] if k else None for c, k in zip(table.counts, known, strict=True)]),
+        kv_cache_usage=tuple([c[2] if k else None for c, k in zip(table.counts, known, strict=True)]),
+        step_counter=tuple([s[1] if k else None for s, k in zip(table.steps, known, strict=True)]),
+        current_wave=tuple([s[0] if k else None for s, k in zip(table.steps, known, strict=True)]),
+        reported_at=tuple(table.reported_at),
+        restarts=tuple(table.restarts),
+    )

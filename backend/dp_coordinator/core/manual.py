@@ -1,4 +1,4 @@
-"""Waves started by hand: what is accepted, and what was observed afterwards.
+"""Waves started by hand: what is accepted, what is refused and why, and what was observed afterwards.
 
 A manual start only broadcasts START; it never sets engines_running. A paused engine discards START, and front-ends that
 were told "running" would not notify of their requests any more: the flag would stick and requests would hang.
@@ -6,121 +6,162 @@ were told "running" would not notify of their requests any more: the flag would 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Any
 
+from dp_coordinator.core import observation
+from dp_coordinator.core.effects import Answer, Effect, LogEvent
 from dp_coordinator.core.events import ManualStartRequested
-from dp_coordinator.core.snapshot import ActionState, RefusalKind, StartAction, StartRefusal
+from dp_coordinator.core.observation import Evidence
+from dp_coordinator.core.snapshot import (
+    ActionState,
+    RecoveryPhase,
+    RefusalKind,
+    StartAction,
+    StartRefusal,
+    WaveCause,
+)
+from dp_coordinator.core.state import CoreState, ManualStarts, PendingStart
 
 ACTIONS_KEPT = 256
 
 
-@dataclass(slots=True)
-class _Pending:
-    action_id: str
-    request: ManualStartRequested
-    wave: int
-    engine_count: int
-    asked_at: float
-    seen: dict[int, float] = field(default_factory=dict)
-    collective: bool = False
-
-    def view(self, state: ActionState, finished_at: float | None) -> StartAction:
-        return StartAction(
-            id=self.action_id,
-            wave=self.wave,
-            reason=self.request.reason,
-            caller=self.request.caller,
-            state=state,
-            asked_at=self.asked_at,
-            engine_count=self.engine_count,
-            seen=tuple((rank, at - self.asked_at) for rank, at in self.seen.items()),
-            collective=self.collective,
-            finished_at=finished_at,
-            idempotency_key=self.request.idempotency_key,
-        )
+def request(state: CoreState, event: ManualStartRequested, now: float) -> Sequence[Effect]:
+    """Start a wave by hand, or say why not."""
+    answer = _repeated(state, event) or _refusal(state, event)
+    if isinstance(answer, StartAction):
+        return (Answer(answer),)
+    if answer is not None:
+        fields: dict[str, object] = {"refusal": answer.kind.value, "detail": answer.detail}
+        fields |= {"reason": event.reason, "caller": event.caller}
+        return (Answer(answer), LogEvent("manual_start_refused", fields))
+    wave = state.waves.current_wave if event.wave is None else event.wave
+    action = _begin(state, event, wave, now)
+    asked: dict[str, object] = {"action": action.id, "wave": wave, "reason": event.reason, "caller": event.caller}
+    start = observation.ask(state, wave, now, cause=WaveCause.MANUAL)
+    return (Answer(action), LogEvent("manual_start_asked", asked), *start)
 
 
-class ManualStarts:
-    """The manual start that is being watched, and the ones before it."""
+# -- what is refused ---------------------------------------------------------------------------------------------------
 
-    def __init__(self, *, timeout: float, id_prefix: str) -> None:
-        self._timeout = timeout
-        self._id_prefix = id_prefix
-        self._made = 0
-        self._pending: _Pending | None = None
-        self._finished: OrderedDict[str, StartAction] = OrderedDict()
-        self._by_key: OrderedDict[str, tuple[ManualStartRequested, str]] = OrderedDict()
 
-    @property
-    def pending(self) -> bool:
-        """Whether a start is still being watched."""
-        return self._pending is not None
+def blocked(state: CoreState) -> tuple[RefusalKind, str] | None:
+    """Why any manual start would be refused now; None when one would be accepted."""
+    if not state.wave_coordination:
+        return RefusalKind.COORDINATION_OFF, "wave coordination is off: these engines do not step together"
+    subscribed = f"{state.engines_subscribed} of {state.engine_count} engines have subscribed"
+    if not state.ready:  # an engine's first message must be READY
+        return RefusalKind.NOT_READY, f"{subscribed}; a wave can start once all have"
+    if state.recovery is not None and state.recovery.phase is RecoveryPhase.REJOINING:
+        # It would reach some of the engines only, and wake them into a step that the others never join.
+        return RefusalKind.NOT_READY, f"{subscribed} again after the restart; START goes out by itself once all have"
+    if state.waves.engines_running:
+        return RefusalKind.RUNNING, f"wave {state.waves.current_wave} is running already"
+    if state.manual.pending is not None:
+        return RefusalKind.PENDING, "another manual start is still being watched; wait for its outcome"
+    return None
 
-    def repeat_of(self, request: ManualStartRequested, current_wave: int) -> StartAction | StartRefusal | None:
-        """The action an earlier request with the same idempotency key made, if there was one."""
-        key = request.idempotency_key
-        if key is None or key not in self._by_key:
-            return None
-        earlier, action_id = self._by_key[key]
-        asked, asked_before = (
-            (r.reason, r.expected_wave, r.wave)  # the caller may differ: a retry can come through another address
-            for r in (request, earlier)
-        )
-        if asked != asked_before:
-            detail = "this Idempotency-Key was used for another request; use a new key for a new start"
-            return StartRefusal(RefusalKind.KEY_REUSED, detail, current_wave)
-        return self.find(action_id)
 
-    def find(self, action_id: str) -> StartAction | None:
-        """An action by its id, if it is still held."""
-        if self._pending is not None and self._pending.action_id == action_id:
-            return self._pending.view(ActionState.ASKED, None)
-        return self._finished.get(action_id)
+def _repeated(state: CoreState, event: ManualStartRequested) -> StartAction | StartRefusal | None:
+    """What an earlier request with the same idempotency key made, if there was one and it is still held."""
+    starts, key = state.manual, event.idempotency_key
+    if key is None or key not in starts.by_key:
+        return None
+    earlier, action_id = starts.by_key[key]
+    asked, asked_before = (
+        (r.reason, r.expected_wave, r.wave)  # the caller may differ: a retry can come through another address
+        for r in (event, earlier)
+    )
+    if asked != asked_before:
+        detail = "this Idempotency-Key was used for another request; use a new key for a new start"
+        return StartRefusal(RefusalKind.KEY_REUSED, detail, state.waves.current_wave)
+    if starts.pending is not None and starts.pending.action_id == action_id:
+        return _view(starts.pending, ActionState.ASKED, None)
+    return starts.finished.get(action_id)
 
-    def begin(self, request: ManualStartRequested, wave: int, engine_count: int, now: float) -> StartAction:
-        """Accept a start and watch it."""
-        self._made += 1
-        action_id = f"{self._id_prefix}-{self._made}"
-        self._pending = _Pending(action_id, request, wave, engine_count, now)
-        if request.idempotency_key is not None:
-            self._by_key[request.idempotency_key] = (request, action_id)
-            while len(self._by_key) > ACTIONS_KEPT:
-                self._by_key.popitem(last=False)
-        return self._pending.view(ActionState.ASKED, None)
 
-    def saw_stepping(
-        self, ranks: range | tuple[int, ...], wave: int, now: float, *, collective: bool
-    ) -> StartAction | None:
-        """Ranks were seen stepping in a wave; returns the action when that was the last one awaited."""
-        pending = self._pending
-        if pending is None or wave < pending.wave:
-            return None
-        for rank in ranks:
-            if rank < pending.engine_count:
-                pending.seen.setdefault(rank, now)
-        pending.collective = pending.collective or collective
-        return self._finish(ActionState.OBSERVED, now) if len(pending.seen) >= pending.engine_count else None
+def _refusal(state: CoreState, event: ManualStartRequested) -> StartRefusal | None:
+    current = state.waves.current_wave
+    if (why := blocked(state)) is not None:
+        return StartRefusal(*why, current)
+    if event.expected_wave is not None and event.expected_wave != current:
+        detail = f"the current wave is {current}, not {event.expected_wave}; look again and decide anew"
+        return StartRefusal(RefusalKind.WAVE_MISMATCH, detail, current)
+    if event.wave is not None and event.wave not in (current, current + 1):
+        # The next one frees a request that a crash has stranded (recovery.py); beyond it the engines would drift apart.
+        detail = f"wave must be {current} (the current one) or {current + 1} (the next), not {event.wave}"
+        return StartRefusal(RefusalKind.WAVE_INVALID, detail, current)
+    return None
 
-    def deadline(self) -> float | None:
-        """When the start being watched times out."""
-        return None if self._pending is None else self._pending.asked_at + self._timeout
 
-    def time_out(self, now: float) -> StartAction | None:
-        """Give up on the start being watched if its time is over."""
-        deadline = self.deadline()
-        return self._finish(ActionState.TIMED_OUT, now) if deadline is not None and now >= deadline else None
+# -- what is watched ---------------------------------------------------------------------------------------------------
 
-    def records(self) -> tuple[StartAction, ...]:
-        """All actions held, oldest first."""
-        finished = tuple(self._finished.values())
-        return finished if self._pending is None else (*finished, self._pending.view(ActionState.ASKED, None))
 
-    def _finish(self, state: ActionState, now: float) -> StartAction:
-        assert self._pending is not None
-        action = self._pending.view(state, now)
-        self._pending = None
-        self._finished[action.id] = action
-        while len(self._finished) > ACTIONS_KEPT:
-            self._finished.popitem(last=False)
-        return action
+def saw_stepping(starts: ManualStarts, seen: Evidence, now: float) -> StartAction | None:
+    """Ranks were seen stepping; returns the action when the last one that was awaited is among them."""
+    pending = starts.pending
+    if pending is None or seen.wave < pending.wave:
+        return None
+    for rank in seen.ranks:
+        if rank < pending.engine_count:
+            pending.seen.setdefault(rank, now)
+    pending.collective = pending.collective or seen.collective
+    return _finish(starts, pending, ActionState.OBSERVED, now) if len(pending.seen) >= pending.engine_count else None
+
+
+def deadline(starts: ManualStarts) -> float | None:
+    """When the start being watched times out."""
+    return None if starts.pending is None else starts.pending.asked_at + starts.timeout
+
+
+def time_out(starts: ManualStarts, now: float) -> StartAction | None:
+    """Give up on the start being watched if its time is over."""
+    due = deadline(starts)
+    if starts.pending is None or due is None or now < due:
+        return None
+    return _finish(starts, starts.pending, ActionState.TIMED_OUT, now)
+
+
+def records(starts: ManualStarts) -> tuple[StartAction, ...]:
+    """All actions held, oldest first."""
+    finished = tuple(starts.finished.values())
+    return finished if starts.pending is None else (*finished, _view(starts.pending, ActionState.ASKED, None))
+
+
+def _begin(state: CoreState, event: ManualStartRequested, wave: int, now: float) -> StartAction:
+    starts = state.manual
+    starts.made += 1
+    starts.pending = PendingStart(f"{starts.id_prefix}-{starts.made}", event, wave, state.engine_count, now)
+    if event.idempotency_key is not None:
+        starts.by_key[event.idempotency_key] = (event, starts.pending.action_id)
+        _keep_newest(starts.by_key)
+    return _view(starts.pending, ActionState.ASKED, None)
+
+
+def _finish(starts: ManualStarts, pending: PendingStart, state: ActionState, now: float) -> StartAction:
+    action = _view(pending, state, now)
+    starts.pending = None
+    starts.finished[action.id] = action
+    _keep_newest(starts.finished)
+    return action
+
+
+def _keep_newest(held: dict[str, Any]) -> None:
+    while len(held) > ACTIONS_KEPT:
+        del held[next(iter(held))]
+
+
+def _view(pending: PendingStart, state: ActionState, finished_at: float | None) -> StartAction:
+    return StartAction(
+        id=pending.action_id,
+        wave=pending.wave,
+        reason=pending.request.reason,
+        caller=pending.request.caller,
+        state=state,
+        asked_at=pending.asked_at,
+        engine_count=pending.engine_count,
+        seen=tuple((rank, at - pending.asked_at) for rank, at in pending.seen.items()),
+        collective=pending.collective,
+        finished_at=finished_at,
+        idempotency_key=pending.request.idempotency_key,
+    )

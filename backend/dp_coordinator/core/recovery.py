@@ -16,48 +16,74 @@ The wave is never raised to be safe: the engines' own waves would drift apart, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """What must outlive the process."""
-
-    current_wave: int
-    engine_count: int
-    ready: bool
-    """READY was sent, or was about to be: before vLLM 0.18 it must never be sent again."""
+from dp_coordinator.core import load, observation
+from dp_coordinator.core.effects import Effect, LogEvent
+from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState, Remembered, WaveCause
+from dp_coordinator.core.state import CoreState, Recovery
 
 
-class Recovery:
-    """Where a coordinator that came back stands in the rule."""
+def resume(state: CoreState, remembered: Remembered, now: float) -> None:
+    """Come back with what an earlier incarnation wrote down last."""
+    state.waves.current_wave = remembered.current_wave
+    if remembered.ready:
+        state.ready = True
+        load.resume(state.load, now)
+        state.recovery = Recovery(remembered.current_wave, now)
 
-    def __init__(self, remembered: Remembered, now: float) -> None:
-        self._resumed_wave = remembered.current_wave
-        self._resumed_at = now
-        self._finished_at: float | None = None
-        self.phase = RecoveryPhase.REJOINING
 
-    def rejoined(self, *, start_follows: bool, now: float) -> None:
-        """All engines are back. Without wave coordination there is nothing to start, and this is the end."""
-        self.phase = RecoveryPhase.SETTLING
-        if not start_follows:
-            self.finished(now)
+def rejoin(state: CoreState, now: float) -> Sequence[Effect]:
+    """An engine subscribed, or fewer are expected: START goes out once all are back.
 
-    def finished(self, now: float) -> float:
-        """Everything is as if nothing had happened; returns how long it took, in seconds."""
-        self.phase, self._finished_at = RecoveryPhase.DONE, now
-        return now - self._resumed_at
+    Not before: those that it reaches would step, and wait in that step for the ones that it does not reach. And
+    engines_running stays false, for nobody knows what the engines do: those that were paused step once now and say
+    wave_complete, and those that run ignore it.
+    """
+    recovery = state.recovery
+    if recovery is None or recovery.phase is not RecoveryPhase.REJOINING:
+        return ()
+    if state.engines_subscribed < state.engine_count:
+        return ()
+    wave = state.waves.current_wave
+    recovery.phase = RecoveryPhase.SETTLING
+    record = LogEvent("engines_rejoined", {"engines": state.engine_count, "wave": wave})
+    if not state.wave_coordination:  # there is nothing to start, and this is the end
+        _finish(recovery, now)
+        return (record,)
+    return (record, *observation.ask(state, wave, now, cause=WaveCause.RECOVERY))
 
-    def state(self, engines_back: int, engines_expected: int) -> RecoveryState:
-        """The same for viewers."""
-        return RecoveryState(
-            phase=self.phase,
-            resumed_wave=self._resumed_wave,
-            resumed_at=self._resumed_at,
-            engines_back=engines_back,
-            engines_expected=engines_expected,
-            finished_at=self._finished_at,
-        )
+
+def settle(state: CoreState, now: float) -> Sequence[Effect]:
+    """wave_complete was accepted: the first one after START is answered with another.
+
+    It may be of the wave before the crash, and was still queued when START went out: then engines ignored that START as
+    behind, and a notice that the crash took is still unanswered.
+    """
+    recovery = state.recovery
+    if recovery is None or recovery.phase is not RecoveryPhase.SETTLING:
+        return ()
+    wave = state.waves.current_wave
+    record = LogEvent("recovery_finished", {"wave": wave, "took_s": _finish(recovery, now)})
+    return (*observation.ask(state, wave, now, cause=WaveCause.RECOVERY), record)
+
+
+def _finish(recovery: Recovery, now: float) -> float:
+    """Everything is as if nothing had happened; returns how long it took, in seconds."""
+    recovery.phase, recovery.finished_at = RecoveryPhase.DONE, now
+    return now - recovery.resumed_at
+
+
+def view(state: CoreState) -> RecoveryState | None:
+    """The same for viewers."""
+    recovery = state.recovery
+    if recovery is None:
+        return None
+    return RecoveryState(
+        phase=recovery.phase,
+        resumed_wave=recovery.resumed_wave,
+        resumed_at=recovery.resumed_at,
+        engines_back=state.engines_subscribed,
+        engines_expected=state.engine_count,
+        finished_at=recovery.finished_at,
+    )

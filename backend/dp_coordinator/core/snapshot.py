@@ -16,6 +16,16 @@ class Phase(str, Enum):
     """engines_running is set and some rank was seen stepping in this wave, or all ranks were."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What must outlive the process: the journal's record."""
+
+    current_wave: int
+    engine_count: int
+    ready: bool
+    """READY was sent, or was about to be: before vLLM 0.18 it must never be sent again."""
+
+
 class WaveCause(str, Enum):
     """Who caused a START broadcast, and with it a wave."""
 

@@ -8,19 +8,11 @@ Source: vllm/v1/engine/coordinator.py, `process_input_socket`, vLLM 0.10.2 to 0.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from dp_coordinator.core.dialect import Dialect
-
-
-class Message(Enum):
-    """The three inputs that can move the wave."""
-
-    NEW_REQUEST = "new-request notice"
-    WAVE_COMPLETE = "wave_complete"
-    START_WAVE = "start_wave"
-
-    __hash__ = object.__hash__  # Enum's own is a Python function, and START waits for it
+from dp_coordinator.core.events import WaveMessage
+from dp_coordinator.core.state import Waves
 
 
 class Relation(Enum):
@@ -30,7 +22,7 @@ class Relation(Enum):
     EQUAL = "equal"
     AHEAD = "ahead"
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # Enum's own is a Python function, and START waits for it
 
 
 class Outcome(Enum):
@@ -46,42 +38,55 @@ class Outcome(Enum):
     REJECT = "an error: counted and dropped"
 
 
+Rules: TypeAlias = dict[tuple[WaveMessage, Relation, bool], Outcome]
+"""(message, its wave against ours, engines running) -> what happens."""
 _R, _O = Relation, Outcome
 
-_ENGINE_RULES: dict[tuple[Message, Relation, bool], Outcome] = {
-    (Message.WAVE_COMPLETE, _R.BEHIND, False): _O.IGNORE,
-    (Message.WAVE_COMPLETE, _R.BEHIND, True): _O.IGNORE,
-    (Message.WAVE_COMPLETE, _R.EQUAL, False): _O.COMPLETE,
-    (Message.WAVE_COMPLETE, _R.EQUAL, True): _O.COMPLETE,
-    (Message.WAVE_COMPLETE, _R.AHEAD, False): _O.COMPLETE,
-    (Message.WAVE_COMPLETE, _R.AHEAD, True): _O.COMPLETE,
-    (Message.START_WAVE, _R.BEHIND, False): _O.IGNORE,
-    (Message.START_WAVE, _R.BEHIND, True): _O.IGNORE,
-    (Message.START_WAVE, _R.EQUAL, False): _O.JOIN,
-    (Message.START_WAVE, _R.EQUAL, True): _O.IGNORE,
-    (Message.START_WAVE, _R.AHEAD, False): _O.JOIN,
-    (Message.START_WAVE, _R.AHEAD, True): _O.JOIN,
+# Engines. The wave only grows: channels of different engines have no order, so a message of a wave that is over says
+# nothing new. One that is ahead is taken at its word: an engine raises its wave to that of a request (core.py,
+# `DPEngineCoreProc.add_request`), and what happened in between may be still under way, or lost in a crash.
+# wave_complete counts whatever we believed: a pause ends waves that nobody started (core.py, `_pause_complete`).
+_ENGINE_RULES: Rules = {
+    (WaveMessage.WAVE_COMPLETE, _R.BEHIND, False): _O.IGNORE,
+    (WaveMessage.WAVE_COMPLETE, _R.BEHIND, True): _O.IGNORE,
+    (WaveMessage.WAVE_COMPLETE, _R.EQUAL, False): _O.COMPLETE,
+    (WaveMessage.WAVE_COMPLETE, _R.EQUAL, True): _O.COMPLETE,
+    (WaveMessage.WAVE_COMPLETE, _R.AHEAD, False): _O.COMPLETE,
+    (WaveMessage.WAVE_COMPLETE, _R.AHEAD, True): _O.COMPLETE,
+    (WaveMessage.START_WAVE, _R.BEHIND, False): _O.IGNORE,
+    (WaveMessage.START_WAVE, _R.BEHIND, True): _O.IGNORE,
+    (WaveMessage.START_WAVE, _R.EQUAL, False): _O.JOIN,
+    (WaveMessage.START_WAVE, _R.EQUAL, True): _O.IGNORE,
+    (WaveMessage.START_WAVE, _R.AHEAD, False): _O.JOIN,
+    (WaveMessage.START_WAVE, _R.AHEAD, True): _O.JOIN,
 }
 
 
-def _notice_rules(stale: Outcome, timely: Outcome, running: Outcome) -> dict[tuple[Message, Relation, bool], Outcome]:
+# Front-ends. Once the engines run a notice changes nothing: the engine that got the request steps with the others. In a
+# notice that is behind, the front-end had not heard that its wave ended: the engine it names may have taken the request
+# and come to the end of that wave, so that START is for it, too. One that is ahead cannot be, but for a front-end of
+# another run, and is taken as timely.
+def _notice_rules(stale: Outcome, timely: Outcome, running: Outcome) -> Rules:
     return {
-        (Message.NEW_REQUEST, _R.BEHIND, False): stale,
-        (Message.NEW_REQUEST, _R.BEHIND, True): running,
-        (Message.NEW_REQUEST, _R.EQUAL, False): timely,
-        (Message.NEW_REQUEST, _R.EQUAL, True): running,
-        (Message.NEW_REQUEST, _R.AHEAD, False): timely,
-        (Message.NEW_REQUEST, _R.AHEAD, True): running,
+        (WaveMessage.NEW_REQUEST, _R.BEHIND, False): stale,
+        (WaveMessage.NEW_REQUEST, _R.BEHIND, True): running,
+        (WaveMessage.NEW_REQUEST, _R.EQUAL, False): timely,
+        (WaveMessage.NEW_REQUEST, _R.EQUAL, True): running,
+        (WaveMessage.NEW_REQUEST, _R.AHEAD, False): timely,
+        (WaveMessage.NEW_REQUEST, _R.AHEAD, True): running,
     }
 
 
+# From 0.29 on an engine that was paused by hand discards START (core.py, `ignore_start_dp_wave`). Having sent it is no
+# evidence, so only an engine's own start_wave sets engines_running: front-ends that were told "running" would send no
+# notices, and their requests would hang.
 _NOTICE_SETS_RUNNING = _ENGINE_RULES | _notice_rules(_O.START_ALL, _O.START_OTHERS, _O.IGNORE)
 _NOTICE_ONLY_ASKS = _ENGINE_RULES | _notice_rules(_O.ASK_ALL, _O.ASK_OTHERS, _O.IGNORE)
 _NO_NOTICES = _ENGINE_RULES | _notice_rules(_O.REJECT, _O.REJECT, _O.REJECT)
 
 
-def rules(dialect: Dialect) -> dict[tuple[Message, Relation, bool], Outcome]:
-    """The transition table of a vLLM generation: (message, its wave against ours, engines running) -> outcome."""
+def rules(dialect: Dialect) -> Rules:
+    """The transition table of a vLLM generation."""
     if not dialect.notices_accepted:
         return _NO_NOTICES
     return _NOTICE_SETS_RUNNING if dialect.notice_sets_running else _NOTICE_ONLY_ASKS
@@ -95,43 +100,31 @@ def relation(wave: int, current_wave: int) -> Relation:
 
 
 class Transition(NamedTuple):
-    """The table's answer for one message, worked out."""
+    """What follows from one message, beside the wave state as it is now."""
 
     outcome: Outcome
-    current_wave: int
-    engines_running: bool
     start: tuple[int, int | None] | None
     """START to broadcast: (wave, engine to exclude or None)."""
     announce: bool
     """Whether front-ends are told of the wave state at once."""
 
 
-class WaveState:
-    """current_wave and engines_running, moved only through the table."""
-
-    __slots__ = ("_rules", "current_wave", "engines_running")
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._rules = rules(dialect)
-        self.current_wave = 0
-        self.engines_running = False
-
-    def apply(self, message: Message, wave: int, engine_index: int | None) -> Transition:
-        """Move the state by one message and say what must be sent."""
-        outcome = self._rules[message, relation(wave, self.current_wave), self.engines_running]
-        start: tuple[int, int | None] | None = None
-        announce = False
-        match outcome:
-            case Outcome.START_ALL | Outcome.START_OTHERS:
-                self.engines_running = announce = True
-                start = (self.current_wave, engine_index if outcome is Outcome.START_OTHERS else None)
-            case Outcome.ASK_ALL | Outcome.ASK_OTHERS:
-                start = (self.current_wave, engine_index if outcome is Outcome.ASK_OTHERS else None)
-            case Outcome.JOIN:
-                self.current_wave, self.engines_running, announce = wave, True, True
-                start = (wave, engine_index)
-            case Outcome.COMPLETE:
-                self.current_wave, self.engines_running, announce = wave + 1, False, True
-            case Outcome.IGNORE | Outcome.REJECT:
-                pass
-        return Transition(outcome, self.current_wave, self.engines_running, start, announce)
+def apply(table: Rules, waves: Waves, message: WaveMessage, wave: int, engine_index: int | None) -> Transition:
+    """Move the state by one message and say what must be sent."""
+    outcome = table[message, relation(wave, waves.current_wave), waves.engines_running]
+    start: tuple[int, int | None] | None = None
+    announce = False
+    match outcome:
+        case Outcome.START_ALL | Outcome.START_OTHERS:
+            waves.engines_running = announce = True
+            start = (waves.current_wave, engine_index if outcome is Outcome.START_OTHERS else None)
+        case Outcome.ASK_ALL | Outcome.ASK_OTHERS:
+            start = (waves.current_wave, engine_index if outcome is Outcome.ASK_OTHERS else None)
+        case Outcome.JOIN:
+            waves.current_wave, waves.engines_running, announce = wave, True, True
+            start = (wave, engine_index)
+        case Outcome.COMPLETE:
+            waves.current_wave, waves.engines_running, announce = wave + 1, False, True
+        case Outcome.IGNORE | Outcome.REJECT:
+            pass
+    return Transition(outcome, start, announce)

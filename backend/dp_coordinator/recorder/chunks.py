@@ -13,8 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dp_coordinator import __version__
+
 MAGIC = b"dp-coordinator recording "
-FORMAT = 1
+FORMAT = 2
+READ_BY = {"1": "0.1"}
+"""Earlier formats, and the versions that read them. 1: a checkpoint had the state in another shape."""
 SUFFIX = ".dprec"
 HEADER, CHECKPOINT, RECORDS, END = b"H", b"C", b"R", b"E"
 CHUNK_AT_MOST = 64 << 20
@@ -92,7 +96,10 @@ def _check_first_line(data: bytes) -> None:
     if not data.startswith(MAGIC):
         raise NotARecordingError("it is no recording of dp-coordinator")
     number = data[len(MAGIC) :][:20].partition(b"\n")[0].decode("ascii", "replace")
-    raise NotARecordingError(f"it has the recording format {number!r}, and this dp-coordinator reads {FORMAT}")
+    needed = f"dp-coordinator {READ_BY[number]}" if number in READ_BY else "a newer dp-coordinator"
+    raise NotARecordingError(
+        f"it has the recording format {number!r} and needs {needed}; this is {__version__}, which reads {FORMAT}"
+    )
 
 
 def chunk_at(data: bytes, at: int) -> tuple[Chunk, int]:

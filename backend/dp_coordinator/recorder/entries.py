@@ -8,42 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator.core.checkpoint import FIELDS, Checkpoint
 from dp_coordinator.core.effects import Effect
-from dp_coordinator.core.events import (
-    EngineCountChanged,
-    EngineStatsReported,
-    EngineSubscribed,
-    EngineUnsubscribed,
-    Event,
-    FrontEndSubscribed,
-    FrontEndUnsubscribed,
-    ManualStartRequested,
-    NewRequestNotified,
-    StartWaveRequested,
-    WaveCompleted,
-)
+from dp_coordinator.core.events import EngineStatsReported, Event
+from dp_coordinator.core.state import CoreState
 from dp_coordinator.mailbox import LogEntry
 
-_EVENTS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        EngineCountChanged,
-        EngineStatsReported,
-        EngineSubscribed,
-        EngineUnsubscribed,
-        FrontEndSubscribed,
-        FrontEndUnsubscribed,
-        ManualStartRequested,
-        NewRequestNotified,
-        StartWaveRequested,
-        WaveCompleted,
-    )
-}
+_EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 Row: TypeAlias = tuple[int, int, int, float, int, int]
 _row = attrgetter("engine_index", "waiting", "running", "kv_cache_usage", "step_counter", "current_wave")
 encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
@@ -103,7 +77,7 @@ class CheckpointBody(msgspec.Struct, array_like=True):
     """Monotonic seconds, as of everything else in the recording."""
     wall: float
     """Unix seconds at the same moment."""
-    state: dict[str, Any]
+    state: CoreState
 
 
 def encode_effects(effects: Sequence[Effect]) -> bytes:
@@ -138,7 +112,7 @@ def records_body(index: int, records: Sequence[bytes], log: Iterable[LogEntry]) 
     return b"%b%b%b" % (start, b"".join(records), encode(entries))
 
 
-def checkpoint_body(index: int, at: float, wall: float, state: Checkpoint) -> bytes:
+def checkpoint_body(index: int, at: float, wall: float, state: CoreState) -> bytes:
     """A `CheckpointBody`."""
     return encode((index, at, wall, state))
 
@@ -160,21 +134,11 @@ def records_body_of(body: bytes) -> RecordsBody:
 
 
 def checkpoint_body_of(body: bytes) -> CheckpointBody:
-    """A CHECKPOINT chunk's body, every value of the type that `FIELDS` says. Raises `UnusableError`."""
+    """A CHECKPOINT chunk's body. Raises `UnusableError`."""
     try:
-        found = _decode_checkpoint_body(body)
-        state = found.state
-        typed: Checkpoint = {"dialect": msgspec.convert(state["dialect"], str)}
-        for part, types in FIELDS.items():
-            given = state[part]
-            if part == "recovery" and given is None:
-                typed[part] = None
-            else:
-                typed[part] = {name: msgspec.convert(given[name], of) for name, of in types.items()}
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
+        return _decode_checkpoint_body(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnusableError(f"a state that cannot be read: {error}") from None
-    found.state = typed
-    return found
 
 
 def event_of(record: Input) -> Event:

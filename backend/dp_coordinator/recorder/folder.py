@@ -12,7 +12,6 @@ from dp_coordinator.recorder import chunks
 
 FILES = 8
 """The bound is shared by so many files: what is removed at once is an eighth of what is kept."""
-AT_LEAST_MB = 8
 
 
 class RecordingError(RuntimeError):

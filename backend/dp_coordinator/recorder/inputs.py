@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from dp_coordinator.core.checkpoint import Checkpoint, freeze
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
 from dp_coordinator.core.events import EngineStatsReported, Event
+from dp_coordinator.core.state import CoreState
 from dp_coordinator.recorder import entries
 
 HAND_OVER_BYTES = 256 * 1024
@@ -37,7 +37,7 @@ class QueuedCheckpoint:
     index: int
     at: float
     wall: float
-    state: Checkpoint
+    state: CoreState
 
 
 class RecorderRequests:
@@ -141,4 +141,4 @@ class InputRecorder:
             self._queue.put(QueuedInputs(index, records))  # one without records too: there may be news in the event log
 
     def _put_moment(self, now: float) -> None:
-        self._queue.put(QueuedCheckpoint(self._index, now, time.time(), freeze(self._core)))
+        self._queue.put(QueuedCheckpoint(self._index, now, time.time(), self._core.checkpoint()))

@@ -39,7 +39,7 @@ class Recording:
             "run": secrets.token_hex(8),
             "dialect": core.dialect.version,
             "engine_count": core.engine_count,
-            "wave_coordination": core.wave_coordination,
+            "wave_coordination": core.state.wave_coordination,
             **about,
             "began": {"wall": time.time(), "monotonic": now},
         }

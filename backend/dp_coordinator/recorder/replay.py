@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from dp_coordinator.core.checkpoint import Checkpoint, freeze, thaw
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
+from dp_coordinator.core.state import CoreState
 from dp_coordinator.recorder import entries
 from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, RecordsBody, Reports
 from dp_coordinator.recorder.reader import Ended, Place, Source
@@ -62,18 +62,18 @@ class Runner:
         self.wall_offset = 0.0
         """Unix seconds less the recording's monotonic seconds."""
 
-    def take_checkpoint(self, moment: CheckpointBody) -> tuple[Checkpoint | None, bool]:
+    def take_checkpoint(self, moment: CheckpointBody) -> tuple[CoreState | None, bool]:
         """Begin or go on at a recorded state: (the core's own state where it differs, whether some inputs are missing).
 
         Raises `entries.UnusableError` for a state that no core can have.
         """
         self.wall_offset = moment.wall - moment.at
         if self.core is not None and self.index == moment.index:
-            own = entries.encode(freeze(self.core))
-            return (None if own == entries.encode(moment.state) else freeze(self.core)), False
+            own = self.core.checkpoint()
+            return (None if entries.encode(own) == entries.encode(moment.state) else own), False
         gap = self.core is not None
         try:
-            self.core = thaw(moment.state)
+            self.core = Coordinator.from_checkpoint(moment.state)
         except Exception as error:  # typed, but not by us: whatever it is, the file is to blame
             raise entries.UnusableError(f"a state that no core can have: {error}") from None
         self.index = moment.index

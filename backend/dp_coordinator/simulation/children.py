@@ -17,7 +17,7 @@ class Child:
 
     name: str
     arguments: Sequence[str]
-    """What follows `python -m dp_coordinator.simulation`."""
+    """What follows `dp-coordinator`."""
     process: subprocess.Popen[bytes] | None = None
     start_at: float = 0.0
     """When it is to be started (again), if it does not run."""
@@ -25,7 +25,7 @@ class Child:
     def start(self) -> None:
         """Start it, in a session of its own so that Ctrl-C reaches it through its parent only."""
         self.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "dp_coordinator.simulation", *self.arguments],
+            [sys.executable, "-m", "dp_coordinator", *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

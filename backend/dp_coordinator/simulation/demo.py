@@ -12,9 +12,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
-from dp_coordinator.process import SettingsError
+from dp_coordinator.settings import SettingsError, to_arguments
 from dp_coordinator.simulation.children import Children
-from dp_coordinator.simulation.flags import to_arguments
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
 from dp_coordinator.simulation.stopping import Stop
@@ -68,6 +67,7 @@ def _commands(
             collective=collective,
             dialect=options.dialect,
             step_ms=options.step_ms,
+            log_level="warning",
             parent_pid=os.getpid(),
         )
         for index, address in enumerate(addresses)
@@ -83,6 +83,7 @@ def _commands(
             rate=options.rate,
             seed=options.seed,
             epoch=time.time(),
+            log_level="warning",
             parent_pid=os.getpid(),
         )
         for index in range(options.front_ends)

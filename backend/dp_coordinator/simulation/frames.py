@@ -85,12 +85,3 @@ def _frame(values: tuple[int, bool, int, int, int]) -> Frame:
         return Frame(Kind(values[0]), *values[1:])
     except ValueError as error:
         raise ConnectionLostError(f"sends something else: {error}") from error
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Split HOST:PORT or [V6]:PORT. Raises `ValueError`."""
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError(f"expected HOST:PORT, such as 127.0.0.1:5600, not {address!r}")
-    return host, int(port)

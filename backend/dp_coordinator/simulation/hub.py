@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import selectors
-import socket
 
+from dp_coordinator.addresses import bound_address, listen
 from dp_coordinator.simulation.collective import Collective, Contribution, Delivery
-from dp_coordinator.simulation.frames import Channel, ConnectionLostError, Frame, Kind, parse_address
+from dp_coordinator.simulation.frames import Channel, ConnectionLostError, Frame, Kind
 
 log = logging.getLogger(__name__)
 
@@ -17,16 +17,13 @@ class CollectiveHub:
 
     def __init__(self, address: str, size: int) -> None:
         """Bind HOST:PORT for a group of `size` ranks; port 0 picks a free one. Raises `OSError`."""
-        host, port = parse_address(address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family, backlog=max(128, size))
+        self._listener = listen(address, backlog=max(128, size))
         self._listener.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._group = Collective(size)
         self._ranks: dict[int, Channel] = {}
-        bound_host, bound_port = self._listener.getsockname()[:2]
-        self.address = f"[{bound_host}]:{bound_port}" if ":" in bound_host else f"{bound_host}:{bound_port}"
+        self.address = bound_address(self._listener)
         """Where ranks connect."""
 
     def fileno(self) -> int:

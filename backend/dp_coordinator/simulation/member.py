@@ -10,8 +10,9 @@ import socket
 import time
 from collections.abc import Callable
 
+from dp_coordinator.addresses import parse_host_port
 from dp_coordinator.simulation.collective import AllReduceResult, Contribution
-from dp_coordinator.simulation.frames import Channel, ConnectionLostError, Frame, Kind, parse_address
+from dp_coordinator.simulation.frames import Channel, ConnectionLostError, Frame, Kind
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class CollectiveMember:
 
     def __init__(self, address: str, rank: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Take part as `rank` of `size` in the collective at HOST:PORT."""
-        self._address = parse_address(address)
+        self._address = parse_host_port(address)
         self._rank, self._size = rank, size
         self._clock = clock
         self._selector = selectors.DefaultSelector()

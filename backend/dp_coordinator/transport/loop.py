@@ -33,7 +33,7 @@ from dp_coordinator.core.events import (
     NewRequestNotified,
     WaveCompleted,
 )
-from dp_coordinator.core.recovery import Remembered
+from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.recorder.inputs import InputRecorder
 from dp_coordinator.transport.limit import RateLimit

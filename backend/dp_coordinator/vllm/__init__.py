@@ -21,7 +21,7 @@ def register() -> None:
     switch = os.environ.get(SWITCH, "").strip()
     if switch in {"", "0"}:
         return
-    from dp_coordinator.cli.values import BadValueError, boolean  # noqa: PLC0415
+    from dp_coordinator.values import BadValueError, boolean  # noqa: PLC0415
     from dp_coordinator.vllm.refusal import refuse  # noqa: PLC0415
 
     try:

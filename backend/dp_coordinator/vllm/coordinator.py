@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module, metadata
 from inspect import signature
 from typing import Any
 
-from dp_coordinator.cli.serve import remove_if_present, write_atomically
-from dp_coordinator.cli.settings import UsageError
 from dp_coordinator.core.dialect import NEWEST, OLDEST, Dialect
 from dp_coordinator.handle import CoordinatorProcess, CoordinatorStartError
 from dp_coordinator.handle import DPCoordinator as Handle
-from dp_coordinator.mailbox import Endpoints
-from dp_coordinator.process import Bound, SettingsError
+from dp_coordinator.options import ServeOptions
+from dp_coordinator.process.bound import remove_if_present
+from dp_coordinator.settings import SettingsError, shared
 from dp_coordinator.vllm.refusal import log, refuse
-from dp_coordinator.vllm.settings import in_variables, settings_for
+from dp_coordinator.vllm.settings import in_variables, options_for
 
 SHUTDOWN_AT_LEAST = 2.0
 """Seconds. vLLM's default is to kill at once; that would leave a supervisor no time to end what it supervises."""
@@ -42,12 +42,13 @@ class DPCoordinator:
             log.warning("dp-coordinator is tested with vLLM %s; this is %s.", tested, dialect.version)
         engine_count = parallel_config.data_parallel_size
         try:
-            settings = settings_for(engine_count, dialect.version, enable_wave_coordination)
-            self._handle = Handle(engine_count, **(settings.options | addresses(parallel_config)))
-            self._endpoints_file = settings.endpoints_file
+            options = options_for(engine_count, dialect.version, enable_wave_coordination)
+            told = shared(options, ServeOptions) | addresses(parallel_config)
+            self._handle = Handle(supervised=options.supervised, **told)
+            self._endpoints_file = options.endpoints_file
             if self._endpoints_file is not None:
-                write_atomically(self._endpoints_file, self._bound())
-        except (UsageError, SettingsError, CoordinatorStartError) as error:
+                replace(self._handle.bound, pid=self._handle.proc.pid).write(self._endpoints_file)
+        except (SettingsError, CoordinatorStartError) as error:
             refuse(in_variables(str(error)))
         except OSError as error:
             refuse(f"no folder for the coordinator's files ({error}): let TMPDIR name one that can be written")
@@ -71,11 +72,6 @@ class DPCoordinator:
     def close(self) -> None:
         """`shutdown()`, under its name through 0.17."""
         self.shutdown()
-
-    def _bound(self) -> Bound:
-        back_publish, back_output = self._handle.get_engine_socket_addresses()
-        endpoints = Endpoints(self._handle.get_stats_publish_address(), back_output, back_publish)
-        return Bound(endpoints, self._handle.http_url, self._handle.proc.pid)
 
 
 def addresses(parallel_config: Any) -> dict[str, str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from dp_coordinator import messages as m
-from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation, Thresholds
+from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity
 from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.views import WallClock, seconds
 
 LOOK_INTERVAL_S = 0.25
@@ -20,14 +21,14 @@ LOOK_INTERVAL_S = 0.25
 class AlarmBoard:
     """The alarms that stand. Belongs to the web thread."""
 
-    def __init__(self, mailbox: Mailbox, thresholds: Thresholds) -> None:
+    def __init__(self, mailbox: Mailbox, options: AlarmOptions) -> None:
         self._mailbox = mailbox
-        self._thresholds = thresholds
+        self._options = options
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Forget all alarms, and all that they were seen by."""
-        self._detector = AlarmDetector(self._thresholds)
+        self._detector = AlarmDetector(self._options)
         self._looked_at = float("-inf")
         self._seen_seq = 0
         self.standing: dict[AlarmKind, Alarm] = {}

@@ -26,11 +26,12 @@ from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.api import playback, recording, reference, rest
 from dp_coordinator.web.api.commands import Starter
 from dp_coordinator.web.api.metrics import Metrics
-from dp_coordinator.web.history import Recorder
 from dp_coordinator.web.pages import Pages
+from dp_coordinator.web.past import Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings, check_exposure
 from dp_coordinator.web.stream.broadcaster import Broadcaster
+from dp_coordinator.web.stream.serving import serve
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
@@ -57,18 +58,14 @@ class Application(FastAPI):
 def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
     check_exposure(settings)
-    clock, recorder = WallClock(mailbox.wall_offset), Recorder()
+    clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     turned_away = TurnedAway()
-    hub = Broadcaster(mailbox, settings, clock, recorder)
-
-    def every_tick(now: float) -> None:
-        refusals.flush(now)
-        turned_away.flush(now)
+    hub = Broadcaster(mailbox, settings, clock, past)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(hub.run(every_tick))
+        sampler = asyncio.create_task(hub.run(lambda now: (refusals.flush(now), turned_away.flush(now))))
         yield
         await hub.stop()
         sampler.cancel()
@@ -90,7 +87,8 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing, lambda: turned_away.counts
     )
     routers = [
-        rest.state_routes(mailbox, settings, clock, recorder),
+        rest.state_routes(mailbox, settings, clock),
+        rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, hub.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
@@ -125,7 +123,7 @@ def _add_stream(app: FastAPI, hub: Broadcaster, turned_away: TurnedAway) -> None
             refusal = ProblemError("invalid-parameter", detail)
             await problems.refuse_websocket(refusal, websocket.scope, websocket.receive, websocket.send)
             return
-        await hub.serve(websocket, None if given is None else int(given))
+        await serve(websocket, None if given is None else int(given), hub)
 
 
 def _add_problems(app: FastAPI, pages: Pages, routes: Sequence[BaseRoute]) -> None:

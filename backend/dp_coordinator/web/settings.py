@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from dp_coordinator.alarms.detector import Thresholds
+from dp_coordinator.options import WebOptions
+from dp_coordinator.settings import SettingsError
 
 STATIC_DIR = Path(__file__).parent / "static"
 TOKEN_AT_LEAST = 16
 """Characters of a token that guards an address which others can reach: guessing it must stay hopeless."""
 
 
-class ConfigurationError(ValueError):
-    """The settings cannot be served as they stand; the text says what to change."""
-
-
 @dataclass(frozen=True)
-class WebSettings:
+class WebSettings(WebOptions):
     """Everything the web layer is told. Names ending in `_s` are seconds."""
 
     host: str = "127.0.0.1"
     port: int = 8080
-    token: str | None = field(default=None, repr=False)
-    """Whoever presents it may read and start waves; None lets everyone who can reach the address."""
-    token_file: Path | None = None
-    """Where the token came from: it is read again when it changes."""
-    trusted_network: bool = False
-    """The user's word that whoever can reach the address may use it: beyond loopback, it replaces the token."""
-    allowed_hosts: tuple[str, ...] = ()
-    """Further names under which the server may be addressed (the Host header); ports do not matter."""
-    allowed_origins: tuple[str, ...] = ()
-    """Further pages that may open the stream and start waves, such as `https://ops.example.com`."""
-    trusted_proxies: tuple[str, ...] = ()
-    """Addresses and CIDR blocks of proxies whose X-Forwarded-* headers are believed."""
-    stale_after_s: float = 5.0
-    """A rank that did not report for this long while a wave runs is stale."""
-    alarms: Thresholds = field(default_factory=Thresholds)
-    """How long something must last before it is an alarm."""
     static_dir: Path = STATIC_DIR
     """Where the built page lies."""
     sample_interval_s: float = 0.1
@@ -81,25 +62,25 @@ def is_loopback(host: str) -> bool:
 
 
 def check_token(settings: WebSettings, token: str) -> None:
-    """Raise `ConfigurationError` when a token cannot be sent in a header, or is too short for the address it guards."""
+    """Raise `SettingsError` when a token cannot be sent in a header, or is too short for the address it guards."""
     if not token or not all("!" <= c <= "~" for c in token):
-        raise ConfigurationError(
+        raise SettingsError(
             "the token must be one or more visible ASCII characters without spaces; it is empty or has others "
             "(make one with `openssl rand -hex 32`)"
         )
     if len(token) < TOKEN_AT_LEAST and not is_loopback(settings.host):
-        raise ConfigurationError(
+        raise SettingsError(
             f"refusing to serve {_where(settings)} with a token of {len(token)} characters: others can reach that "
             f"address and guess; take at least {TOKEN_AT_LEAST} (make one with `openssl rand -hex 32`)"
         )
 
 
 def check_exposure(settings: WebSettings) -> None:
-    """Raise `ConfigurationError` when strangers could start waves, or the token cannot work."""
+    """Raise `SettingsError` when strangers could start waves, or the token cannot work."""
     if settings.token is not None:
         check_token(settings, settings.token)
-    elif not settings.trusted_network and not is_loopback(settings.host):
-        raise ConfigurationError(
+    elif not settings.trust_network_without_token and not is_loopback(settings.host):
+        raise SettingsError(
             f"refusing to serve {_where(settings)} without a token: everyone who can reach that address could start "
             "waves. Give a token (--token-file FILE, or DP_COORDINATOR_TOKEN), bind 127.0.0.1, or, if everyone who can "
             "reach it may do so, say so with --trust-network-without-token "

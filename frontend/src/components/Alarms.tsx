@@ -4,7 +4,7 @@ import { selected } from "../choices";
 import { duration, moment } from "../format";
 import { elapsedSince } from "../staleness";
 import type { Alarm } from "../types.gen";
-import { Icon } from "./ui";
+import { Button, Icon, set } from "./ui";
 
 /** Ranks that are named by a button each. */
 const NAMED = 8;
@@ -15,16 +15,9 @@ function Ranks({ alarm }: { alarm: Alarm }) {
   return (
     <span class="alarm-ranks">
       {named.map((rank) => (
-        <button
-          key={rank}
-          type="button"
-          class="button button-small"
-          onClick={() => {
-            selected.value = rank;
-          }}
-        >
+        <Button key={rank} look="small" onClick={set(selected, rank)}>
           rank {rank}
-        </button>
+        </Button>
       ))}
       {alarm.engines.length > NAMED && <span>and {alarm.engines.length - NAMED} more</span>}
     </span>

@@ -4,7 +4,7 @@ import { connected, link, now, present, realNow, retryNow, shownAt, view } from 
 import { count, duration, ranks, recoveryText } from "../format";
 import { elapsedSince } from "../staleness";
 import type { AlarmKindName } from "../types.gen";
-import { CopyButton, Icon } from "./ui";
+import { Button, CopyButton, Icon, set } from "./ui";
 
 /** An alarm that says the same makes a notice of the page's own needless. */
 const stands = (kind: AlarmKindName) =>
@@ -34,9 +34,7 @@ export function LostBanner() {
       </div>
       <div class="lost-next">
         <p class="lost-countdown">{wait > 0 ? `Next try in ${Math.ceil(wait)} s` : "Trying now…"}</p>
-        <button type="button" class="button" onClick={retryNow}>
-          Try now
-        </button>
+        <Button onClick={retryNow}>Try now</Button>
       </div>
     </div>
   );
@@ -50,9 +48,7 @@ export function OutdatedBanner() {
       <Icon name="warn" />
       <strong>This page is older than the coordinator</strong>
       <span>It speaks another version of the stream: load the page again.</span>
-      <button type="button" class="button" onClick={() => location.reload()}>
-        Reload
-      </button>
+      <Button onClick={() => location.reload()}>Reload</Button>
     </div>
   );
 }
@@ -66,15 +62,7 @@ export function NonsenseBanner() {
       <Icon name="warn" />
       <strong>Part of this page's address was not understood and left out:</strong>
       <code>{left.join(", ")}</code>
-      <button
-        type="button"
-        class="button"
-        onClick={() => {
-          nonsense.value = [];
-        }}
-      >
-        Dismiss
-      </button>
+      <Button onClick={set(nonsense, [])}>Dismiss</Button>
     </div>
   );
 }

@@ -6,8 +6,8 @@ import { count, duration, NEVER, percent, ratio } from "../format";
 import type { EngineRow } from "../staleness";
 import { nextSort, type SortKey, windowOf } from "../table";
 import { GRID_FROM, shown, tabled } from "./engines";
-import { Grid, RankDetail, Spark } from "./Grid";
-import { Icon, Panel, Scroller } from "./ui";
+import { Grid, RankDetail, Spark, Status } from "./Grid";
+import { Button, Panel, Scroller, set } from "./ui";
 
 const ROW_PX = 32;
 
@@ -43,12 +43,7 @@ const cellClass = (column: Column) =>
 function SortButton({ by, label }: { by: SortKey; label: string }) {
   const { key, descending } = sort.value;
   return (
-    <button
-      type="button"
-      onClick={() => {
-        sort.value = nextSort(sort.value, by);
-      }}
-    >
+    <button type="button" onClick={set(sort, nextSort(sort.value, by))}>
       {label}
       <span class="sort-mark" aria-hidden="true">
         {by === key ? (descending ? "▾" : "▴") : ""}
@@ -74,23 +69,6 @@ function Head() {
         ))}
       </tr>
     </thead>
-  );
-}
-
-const STATUS_HELP = {
-  never: "No report has arrived from this rank",
-  fresh: "Reported within the limit, or the engines are paused and have nothing to report",
-  stale:
-    "No report while the wave runs. Engines report when their counts change: silent or steady, look at it",
-  unknown: "The page is not connected: what this rank does now is not known",
-} as const;
-
-function Status({ row }: { row: EngineRow }) {
-  return (
-    <span class={`status status-${row.status}`} title={STATUS_HELP[row.status]}>
-      <Icon name={row.status} />
-      {row.status}
-    </span>
   );
 }
 
@@ -150,9 +128,7 @@ function Row({ row, position }: { row: EngineRow; position: number }) {
           class="rank-button"
           aria-pressed={chosen}
           aria-label={`rank ${row.index}`}
-          onClick={() => {
-            selected.value = chosen ? null : row.index;
-          }}
+          onClick={set(selected, chosen ? null : row.index)}
         >
           {row.index}
         </button>
@@ -247,24 +223,21 @@ function Table() {
   const body = useRowsInSight();
   const all = shown.value;
   const [from, to] = windowOf(all.length, ...inSight.value);
-  const table = (
-    <table class="engines" aria-rowcount={all.length + 1}>
-      <Head />
-      <tbody ref={body}>
-        <Spacer rows={from} />
-        {all.slice(from, to).map((row, i) => (
-          <Row key={row.index} row={row} position={from + i} />
-        ))}
-        <Spacer rows={all.length - to} />
-      </tbody>
-    </table>
-  );
   return (
     <Scroller
       class={all.length > GRID_FROM ? "table-scroll table-scrolls" : "table-scroll"}
       label="Engines, scrollable"
     >
-      {table}
+      <table class="engines" aria-rowcount={all.length + 1}>
+        <Head />
+        <tbody ref={body}>
+          <Spacer rows={from} />
+          {all.slice(from, to).map((row, i) => (
+            <Row key={row.index} row={row} position={from + i} />
+          ))}
+          <Spacer rows={all.length - to} />
+        </tbody>
+      </table>
     </Scroller>
   );
 }
@@ -308,15 +281,9 @@ export function EnginePanel() {
       {shown.value.length === 0 && rows.value.length > 0 && (
         <p class="empty">
           No rank matches “{filterText}”.{" "}
-          <button
-            type="button"
-            class="button button-small"
-            onClick={() => {
-              filterText.value = "";
-            }}
-          >
+          <Button look="small" onClick={set(filterText, "")}>
             Clear
-          </button>
+          </Button>
         </p>
       )}
     </Panel>

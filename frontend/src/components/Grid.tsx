@@ -8,7 +8,7 @@ import { SPARK_HEIGHT, SPARK_WIDTH, sparkline } from "../sparks";
 import type { EngineRow } from "../staleness";
 import { paletteVersion } from "../theme";
 import { filteredRanks, fullLoad, maxLoad } from "./engines";
-import { Icon, useDrawing, useInSight } from "./ui";
+import { Button, Icon, set, useDrawing, useInSight } from "./ui";
 
 const pointed = signal<number | null>(null);
 
@@ -23,6 +23,23 @@ export function Spark({ rank }: { rank: number }) {
     >
       <path d={sparkline(rank)} />
     </svg>
+  );
+}
+
+const STATUS_HELP = {
+  never: "No report has arrived from this rank",
+  fresh: "Reported within the limit, or the engines are paused and have nothing to report",
+  stale:
+    "No report while the wave runs. Engines report when their counts change: silent or steady, look at it",
+  unknown: "The page is not connected: what this rank does now is not known",
+} as const;
+
+export function Status({ row }: { row: EngineRow }) {
+  return (
+    <span class={`status status-${row.status}`} title={STATUS_HELP[row.status]}>
+      <Icon name={row.status} />
+      {row.status}
+    </span>
   );
 }
 
@@ -46,9 +63,6 @@ export function RankDetail() {
   const rank = pointed.value ?? selected.value;
   if (rank === null) return null;
   const row = rows.value[rank];
-  const close = () => {
-    selected.value = null;
-  };
   return (
     <div class="rank-detail" data-testid="rank-detail">
       <strong>Rank {rank}</strong>
@@ -56,18 +70,15 @@ export function RankDetail() {
         <span>{rows.value.length === 0 ? NEVER : `There are ranks 0 to ${rows.value.length - 1}.`}</span>
       ) : (
         <>
-          <span class={`status status-${row.status}`}>
-            <Icon name={row.status} />
-            {row.status}
-          </span>
+          <Status row={row} />
           <Spark rank={rank} />
           <span>{words(row)}</span>
         </>
       )}
       {selected.value !== null && pointed.value === null && (
-        <button type="button" class="button button-small" onClick={close}>
+        <Button look="small" onClick={set(selected, null)}>
           Close
-        </button>
+        </Button>
       )}
     </div>
   );
@@ -136,9 +147,7 @@ export function Grid() {
           onPointerMove={(event) => {
             pointed.value = at(event);
           }}
-          onPointerLeave={() => {
-            pointed.value = null;
-          }}
+          onPointerLeave={set(pointed, null)}
           onClick={(event) => {
             selected.value = at(event);
           }}

@@ -1,9 +1,9 @@
 import { useComputed } from "@preact/signals";
 import {
-  archive,
   backToLive,
+  fetcher,
+  type LookBack,
   link,
-  type Moment,
   mean,
   now,
   past,
@@ -18,7 +18,7 @@ import { cycleTheme, theme } from "../theme";
 import { alarmWords } from "./Alarms";
 import { helpOpen } from "./Help";
 import { StartButton } from "./StartWave";
-import { Icon } from "./ui";
+import { Button, Icon, set } from "./ui";
 
 /** Data older than this is no longer called live. */
 const LIVE_S = 2;
@@ -62,25 +62,13 @@ export function TopBar() {
       </div>
       <div class="topbar-tools">
         <DataAge />
-        <button
-          type="button"
-          class="button button-quiet"
-          onClick={cycleTheme}
-          aria-label={`Theme: ${theme.value}`}
-        >
+        <Button look="quiet" onClick={cycleTheme} aria-label={`Theme: ${theme.value}`}>
           <Icon name={theme.value} />
           <span class="wide-only">{theme.value}</span>
-        </button>
-        <button
-          type="button"
-          class="button button-quiet"
-          aria-label="Help and keyboard shortcuts"
-          onClick={() => {
-            helpOpen.value = true;
-          }}
-        >
+        </Button>
+        <Button look="quiet" onClick={set(helpOpen, true)} aria-label="Help and keyboard shortcuts">
           <span aria-hidden="true">?</span>
-        </button>
+        </Button>
       </div>
     </header>
   );
@@ -173,13 +161,13 @@ export function Announcer() {
 }
 
 /** What is not known of the moment that is shown, or not yet. */
-function unknown({ at, known, asking }: Moment): string {
+function unknown({ at, known, asking }: LookBack): string {
   const ranks = "each rank and alarms";
   if (asking === "loading") return `Loading what is known of ${ranks} …`;
   if (asking === "failed") return `What is known of ${ranks} could not be loaded.`;
   if (known === "nothing")
     return "Nothing is known of this moment: neither this page nor the coordinator recorded it.";
-  const { oldest } = archive;
+  const { oldest } = fetcher;
   const before = oldest !== null && oldest > at ? ` before ${moment(oldest, serverNow.value)}` : " then";
   return `Nothing is kept of ${ranks}${before}: only totals, waves and events are shown.`;
 }
@@ -197,9 +185,9 @@ export function PastBar() {
         {duration((serverNow.value ?? looked.shown) - looked.shown)} ago
       </span>
       {looked.known !== "all" && <span data-testid="unknown">{unknown(looked)}</span>}
-      <button type="button" class="button button-primary" onClick={backToLive}>
+      <Button look="primary" onClick={backToLive}>
         Back to live
-      </button>
+      </Button>
     </div>
   );
 }

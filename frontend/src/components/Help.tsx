@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import { view } from "../app";
 import { count } from "../format";
 import { PROTOCOL } from "../protocol";
-import { Icon, Modal } from "./ui";
+import { Button, Icon, Modal, set } from "./ui";
 
 export const helpOpen = signal(false);
 
@@ -30,9 +30,7 @@ function Versions() {
 
 export function Help() {
   if (!helpOpen.value) return null;
-  const close = () => {
-    helpOpen.value = false;
-  };
+  const close = set(helpOpen, false);
   return (
     <Modal label="Help" onClose={close}>
       <h2>Keyboard</h2>
@@ -77,9 +75,9 @@ export function Help() {
       </dl>
       <Versions />
       <div class="modal-buttons">
-        <button type="button" class="button button-primary" autofocus onClick={close}>
+        <Button look="primary" autofocus onClick={close}>
           Close
-        </button>
+        </Button>
       </div>
     </Modal>
   );

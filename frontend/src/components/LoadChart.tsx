@@ -2,13 +2,13 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import {
   connected,
-  historyVersion,
-  loadHistory,
   lookAt,
   past,
   present,
   serverNow,
   shownAt,
+  timeline,
+  timelineVersion,
   view,
 } from "../app";
 import { type Hover, LoadChart as Plot } from "../chart";
@@ -17,7 +17,7 @@ import { localMs } from "../clock";
 import { marksOf } from "../events";
 import { clockTime, count, moment } from "../format";
 import { paletteVersion } from "../theme";
-import { Panel, useDrawing, useInSight } from "./ui";
+import { Button, Panel, set, useDrawing, useInSight } from "./ui";
 
 /** Every other state, which come ten times a second. */
 const FASTEST_MS = 190;
@@ -30,7 +30,7 @@ function edges(): [number, number] | null {
   const to = past.value?.edge ?? serverNow.value;
   if (to === null) return null;
   // A coordinator younger than the window does not leave most of the chart empty.
-  return [Math.max(to - windowMin.value * 60, Math.min(loadHistory.oldest ?? to, to - 60)), to];
+  return [Math.max(to - windowMin.value * 60, Math.min(timeline.oldest ?? to, to - 60)), to];
 }
 
 function WindowButtons() {
@@ -72,15 +72,9 @@ function Legend() {
       </span>
       {zoom.value !== null && (
         <span class="legend-item">
-          <button
-            type="button"
-            class="button button-small"
-            onClick={() => {
-              zoom.value = null;
-            }}
-          >
+          <Button look="small" onClick={set(zoom, null)}>
             Reset zoom
-          </button>
+          </Button>
         </span>
       )}
       <span class="legend-time">
@@ -112,12 +106,12 @@ function Canvas() {
       },
     });
     drawn.current.what = "";
-    historyVersion.value += 1;
+    timelineVersion.value += 1;
     return () => plot.current?.destroy();
   }, []);
 
   useDrawing(() => {
-    historyVersion.value;
+    timelineVersion.value;
     if (!inSight.value) return;
     const shown = edges();
     if (plot.current === null || shown === null) return;
@@ -130,12 +124,12 @@ function Canvas() {
     if (what === drawn.current.what && at - drawn.current.at < every) return;
     drawn.current = { at, what };
     plot.current.draw({
-      columns: loadHistory.columns(from),
-      bands: loadHistory.bands(from, to),
+      columns: timeline.columns(from),
+      bands: timeline.bands(from, to),
       marks: marksOf(present.peek().log),
       from,
       to,
-      newest: Math.min(to, loadHistory.newest ?? to),
+      newest: Math.min(to, timeline.newest ?? to),
       moment: past.value?.at ?? null,
     });
   });
@@ -146,7 +140,7 @@ function Canvas() {
     requestAnimationFrame(() => plot.current?.recolour());
   });
 
-  const nothing = view.value.snapshot?.totals.running === null && loadHistory.empty;
+  const nothing = view.value.snapshot?.totals.running === null && timeline.empty;
   return (
     <div class="chart-frame">
       <div ref={host} class="chart" role="img" aria-label={summary()} />

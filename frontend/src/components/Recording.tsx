@@ -4,7 +4,7 @@ import * as api from "../api";
 import { present } from "../app";
 import { duration, moment } from "../format";
 import type { Play } from "../types.gen";
-import { Icon } from "./ui";
+import { Button, Icon } from "./ui";
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16, 32, 64] as const;
 
@@ -31,10 +31,10 @@ export function RecordingBar() {
         {name} · {moment(at, Date.now() / 1000)}, nothing here is live
       </span>
       <div class="player">
-        <button type="button" class="button" onClick={() => void play({ paused: !paused })}>
+        <Button onClick={() => void play({ paused: !paused })}>
           <Icon name={paused ? "running" : "paused"} />
           {paused ? "Play" : "Pause"}
-        </button>
+        </Button>
         <input
           type="range"
           class="scrubber"

@@ -2,23 +2,22 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { connected, present } from "../app";
 import { type Outcome, outcome } from "../format";
 import { blocked, closeStart, dialog, followed, openStart, type StartDialog, submitStart } from "../start";
-import { Icon, Modal } from "./ui";
+import { Button, Icon, Modal } from "./ui";
 
 export function StartButton() {
   const why = blocked.value;
   return (
     <div class="start">
-      <button
-        type="button"
+      <Button
+        look="primary"
         id="start-wave"
-        class="button button-primary"
         aria-disabled={why !== null}
         aria-describedby="start-why"
         aria-keyshortcuts="s"
         onClick={openStart}
       >
         Start wave…
-      </button>
+      </Button>
       <p id="start-why" class="start-why">
         {why === null ? "wakes every rank" : sentence(why)}
       </p>
@@ -90,12 +89,10 @@ function Form({ state }: { state: FormState }) {
         </p>
       )}
       <div class="modal-buttons">
-        <button type="button" class="button" onClick={closeStart}>
-          Cancel
-        </button>
-        <button type="submit" class="button button-primary" disabled={state.sending || reason.trim() === ""}>
+        <Button onClick={closeStart}>Cancel</Button>
+        <Button look="primary" type="submit" disabled={state.sending || reason.trim() === ""}>
           {state.sending ? "Asking…" : "Start wave"}
-        </button>
+        </Button>
       </div>
     </form>
   );
@@ -141,9 +138,9 @@ function Follow() {
         Reason: {action.reason}. Asked by {action.caller}.
       </p>
       <div class="modal-buttons">
-        <button type="button" class="button button-primary" onClick={closeStart}>
+        <Button look="primary" onClick={closeStart}>
           Close
-        </button>
+        </Button>
       </div>
     </div>
   );

@@ -1,6 +1,6 @@
 // Small pieces that every panel uses.
-import { effect, type ReadonlySignal, useSignal } from "@preact/signals";
-import { type ComponentChildren, type RefObject, toChildArray } from "preact";
+import { effect, type ReadonlySignal, type Signal, useSignal } from "@preact/signals";
+import { type ComponentChildren, type ComponentProps, type RefObject, toChildArray } from "preact";
 import { useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 const PATHS = {
@@ -62,6 +62,19 @@ export function Icon({ name }: { name: IconName }) {
   );
 }
 
+/** A handler that gives a signal a value. */
+export function set<T>(into: Signal<T>, value: T): () => void {
+  return () => {
+    into.value = value;
+  };
+}
+
+type ButtonProps = ComponentProps<"button"> & { look?: "primary" | "small" | "quiet" };
+
+export function Button({ look, ...rest }: ButtonProps) {
+  return <button type="button" class={look === undefined ? "button" : `button button-${look}`} {...rest} />;
+}
+
 /** Draws again whenever a signal that it reads changes, in the same frame; useSignalEffect would do so in the next. */
 export function useDrawing(draw: () => void): void {
   useEffect(() => effect(draw), []);
@@ -90,9 +103,7 @@ export function Guard({ name, children }: { name: string; children: ComponentChi
         <p>
           {name} could not be shown: {error instanceof Error ? error.message : String(error)}
         </p>
-        <button type="button" class="button" onClick={reset}>
-          Try again
-        </button>
+        <Button onClick={reset}>Try again</Button>
       </div>
     );
   }
@@ -190,13 +201,8 @@ export function CopyButton({ text, label, what }: { text: () => string; label: s
     timer.current = window.setTimeout(() => say(null), 1600);
   };
   return (
-    <button
-      type="button"
-      class="button button-small"
-      aria-label={said ?? `Copy ${what}`}
-      onClick={() => void copy()}
-    >
+    <Button look="small" aria-label={said ?? `Copy ${what}`} onClick={() => void copy()}>
       {said ?? label}
-    </button>
+    </Button>
   );
 }

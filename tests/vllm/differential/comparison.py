@@ -13,6 +13,7 @@ from tests.vllm.differential.generator import Sequence
 from tests.vllm.differential.scripted import BACK, FRONT, QUIET_MS, Stimulus, Transcript, run_ours, run_vllm
 
 Sent = list[tuple[str, tuple[bytes, ...]]]
+AWAKE_MS, HELD_AT_MOST_MS = 50, 150
 
 
 def difference(sequence: Sequence, module: ModuleType) -> str | None:
@@ -27,6 +28,8 @@ def difference(sequence: Sequence, module: ModuleType) -> str | None:
         return f"our loop met defects: {defects}"
     if len(theirs.segments) != len(ours.segments):
         return f"{len(theirs.segments)} segments against {len(ours.segments)}"
+    if (soon := load_too_soon(sequence, ours)) is not None:
+        return soon
     whole_steps = _segments_with_comparable_whole_steps(sequence)
     for number, (their, our) in enumerate(zip(theirs.segments, ours.segments, strict=True)):
         found = _segment(their, our, whole_steps=whole_steps[number])
@@ -69,6 +72,23 @@ def _segments_with_comparable_whole_steps(sequence: Sequence) -> list[bool]:
         usable = at_once and not restarted and "scale_is_published" not in names
         comparable.append(usable and sequence.wave_coordination)
     return comparable
+
+
+def load_too_soon(sequence: Sequence, ours: Transcript) -> str | None:
+    """Whether a load of ours said "not running" to a front-end that had just sent a notice (vLLM's waits 50 ms)."""
+    if not (sequence.wave_coordination and sequence.dialect.notices_accepted):
+        return None
+    arrivals = itertools.accumulate(stimulus.after for stimulus in sequence.stimuli)
+    notices = [at for at, each in zip(arrivals, sequence.stimuli, strict=True) if each.what.startswith("notice(")]
+    before = -HELD_AT_MOST_MS
+    for at, channel, frames in ours.sent_at:
+        if channel == FRONT and _is_load(frames):
+            noticed = max((notice for notice in notices if notice < at), default=-AWAKE_MS)
+            running = msgspec.msgpack.decode(frames[0])[2]
+            if not running and at - noticed < AWAKE_MS and at - before < HELD_AT_MOST_MS:
+                return f"at {at} ms a load says 'not running', {at - noticed} ms after a notice"
+            before = at
+    return None
 
 
 def to_engines(sent: Sent) -> list[tuple[bytes, ...]]:

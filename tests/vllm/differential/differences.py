@@ -63,7 +63,8 @@ NAMED = {
     ),
     "publication_under_load": (
         "vLLM's loop publishes only when nothing comes: no load at all while reports of one step follow each "
-        "other within 50 ms, or any faster than it takes them. Ours publishes at its deadlines."
+        "other within 50 ms, or any faster than it takes them. Ours publishes at its deadlines, and waits for nothing "
+        "but notices: 50 ms after the last one, and at most until 150 ms after the last load."
     ),
     "wall_clock": (
         "A wall clock that is set back stops vLLM's publications for as long; ours goes by the monotonic clock."

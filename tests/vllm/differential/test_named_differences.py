@@ -265,6 +265,27 @@ def test_publication_under_load():
     assert max(b - a for a, b in itertools.pairwise(during)) <= 110
 
 
+def test_a_load_after_a_notice_comes_when_that_of_vllm_does(with_notices):
+    """No difference: a front-end is not told "not running" while the engines are still waking."""
+    first = on_output(frames.report(0, 1, 1), QUIET_MS)
+    theirs, ours = both(first, on_front(frames.notice(0, 0), 8), on_front(frames.notice(1, 0), 30))
+    due = QUIET_MS + 8 + 30 + 50
+    assert [next(at for at in load_times(outcome) if at > QUIET_MS) for outcome in (theirs, ours)] == [due, due]
+    heartbeat = 5_050  # after READY and the first load
+    theirs, ours = both(on_front(frames.notice(0, 0), heartbeat - 8))
+    assert [next(at for at in load_times(outcome) if at >= heartbeat) for outcome in (theirs, ours)] == [5_092, 5_092]
+
+
+@shows("publication_under_load")
+def test_publication_under_notices(with_notices):
+    flow = [on_front(frames.notice(0, 0), 10) for _ in range(200)]
+    reports = [on_output(frames.report(0, 1, 1)), *flow[:1], on_output(frames.report(0, 2, 2)), *flow[1:]]
+    theirs, ours = both(on_output(frames.report(0, 3, 3), QUIET_MS), *reports)
+    during = range(QUIET_MS + 1, QUIET_MS + 2_000)
+    assert [at for at in load_times(theirs) if at in during] == []
+    assert next(at for at in load_times(ours) if at in during) <= QUIET_MS + 150
+
+
 @shows("wall_clock")
 def test_wall_clock_set_back():
     # vLLM's loop computes how long to wait from wall-clock time; the hour is up only long after the script has ended.

@@ -7,25 +7,25 @@ import sys
 from importlib.util import find_spec
 
 from dp_coordinator.cli import rest_commands
+from dp_coordinator.cli.commands import RestOptions
 from dp_coordinator.cli.rest import Rest, decode
-from dp_coordinator.cli.settings import UsageError, Values
+from dp_coordinator.cli.settings import UsageError
 from dp_coordinator.messages import State
 
 
-def top(values: Values) -> int:
+def top(options: RestOptions) -> int:
     """Show the coordinator live until `q`; where nothing can be drawn, its state once."""
     if find_spec("rich") is None:
         raise UsageError("this needs Rich, which is not installed: pip install 'dp-coordinator[top]'")
-    if values["json"] or not _can_draw():
-        return rest_commands.state(values)
-    token = values["token_file"] or values["token"]
-    rest = Rest(values["url"], token)
+    if options.json or not _can_draw():
+        return rest_commands.state(options)
+    rest = Rest(options.url, options.token)
     decode(
         rest.get(f"{rest_commands.API}/state"), State, rest.url
     )  # a wrong address or token is said before there is a screen
     from dp_coordinator.cli.top.app import App  # noqa: PLC0415  (needs Rich)
 
-    return App(values["url"], token).run()
+    return App(options.url, options.token).run()
 
 
 def _can_draw() -> bool:

@@ -7,58 +7,10 @@ So the Host must be one that a stranger's page cannot have, and the Origin must 
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import socket
-from urllib.parse import urlsplit
 
-from dp_coordinator.web.settings import ConfigurationError, WebSettings, is_loopback
-
-_NAME = re.compile(r"[\w.-]+|[0-9a-f:.]+")
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-
-
-def split_host(host: str) -> tuple[str, int | None] | None:
-    """(name in lower case without brackets, port or None) of a Host header; None when it is not one."""
-    if not host or any(c in host for c in "/\\@?# \t"):
-        return None
-    try:
-        parts = urlsplit(f"//{host}")
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    return None if not name else (name.rstrip("."), port)
-
-
-def allowed_host(text: str) -> str:
-    """The name in what was given for --allowed-host: ports do not matter, a scheme is left out.
-
-    Raises `ConfigurationError` for what no Host header could ever be.
-    """
-    scheme, separator, rest = text.strip().partition("://")
-    given = rest.rstrip("/") if separator and scheme.lower() in _PORTS else text.strip()
-    if ":" in given and "[" not in given and _is_address(given):
-        given = f"[{given}]"
-    split = split_host(given)
-    if split is None or not _NAME.fullmatch(split[0]):
-        raise ConfigurationError(
-            f"{text!r} is no host name, such as dp.example.com; give each name in full, without wildcards or a path"
-        )
-    return split[0]
-
-
-def allowed_origin(text: str) -> str:
-    """What browsers send for the page that was given for --allowed-origin. Raises `ConfigurationError`."""
-    scheme, separator, rest = text.strip().lower().partition("://")
-    split = split_host(rest.rstrip("/"))
-    if not separator or scheme not in ("http", "https") or split is None or not _NAME.fullmatch(split[0]):
-        raise ConfigurationError(
-            f"{text!r} is no origin: write the scheme, the name in full and the port, such as https://ops.example.com "
-            "or http://ops.example.com:8000, without wildcards or a path"
-        )
-    name, port = split
-    host = f"[{name}]" if ":" in name else name
-    return f"{scheme}://{host}" if port in (None, _PORTS[scheme]) else f"{scheme}://{host}:{port}"
+from dp_coordinator.addresses import PORTS, allowed_host, allowed_origin, is_ip, split_host
+from dp_coordinator.web.settings import WebSettings, is_loopback
 
 
 def told_host(host: str) -> str:
@@ -103,7 +55,7 @@ class Hosts:
         if split is None:
             return False
         name, _ = split
-        if name in self._names or name == "localhost" or name.endswith(".localhost") or _is_address(name):
+        if name in self._names or name == "localhost" or name.endswith(".localhost") or is_ip(name):
             return True
         return self._reachable and "." not in name
 
@@ -115,13 +67,5 @@ class Hosts:
         theirs, ours = split_host(rest), split_host(host)
         if not separator or scheme not in ("http", "https") or theirs is None or ours is None:
             return False
-        default = _PORTS[scheme]  # a proxy that ends TLS leaves us to see http: the page's scheme decides
+        default = PORTS[scheme]  # a proxy that ends TLS leaves us to see http: the page's scheme decides
         return (theirs[0], theirs[1] or default) == (ours[0], ours[1] or default)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -15,24 +15,15 @@ from typing import TypeAlias
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from dp_coordinator.web.settings import ConfigurationError
+from dp_coordinator.addresses import network
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 PREFIX = "dp_coordinator.prefix"
 """Where a scope holds the path under which a trusted proxy shows us; "" when it said nothing."""
 FORWARDED = "dp_coordinator.forwarded"
 """Set in the scope of a request that brought X-Forwarded-For from a peer that is not trusted."""
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _PREFIX_AT_MOST = 200
-
-
-def network(text: str) -> Network:
-    """A CIDR block, or one address. Raises `ConfigurationError`."""
-    try:
-        return ipaddress.ip_network(text.strip().strip("[]"), strict=False)
-    except ValueError:
-        raise ConfigurationError(f"{text!r} is no address or CIDR block, such as 10.0.0.7 or 10.0.0.0/8") from None
 
 
 def address(text: str) -> Address | None:
@@ -62,7 +53,7 @@ class TrustedProxies:
     """Corrects a request's scope by what trusted proxies say."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
-        """Addresses and CIDR blocks. Raises `ConfigurationError`."""
+        """Addresses and CIDR blocks. Raises `ValueError`."""
         self._networks = [network(text) for text in networks]
 
     def trusts(self, peer: Address | None) -> bool:

@@ -8,13 +8,12 @@ import stat
 import time
 from pathlib import Path
 
-from dp_coordinator.web.settings import TOKEN_AT_LEAST, ConfigurationError, WebSettings, check_token
+from dp_coordinator.values import token_in
+from dp_coordinator.web.settings import TOKEN_AT_LEAST, WebSettings, check_token
 
 log = logging.getLogger("dp_coordinator.web")
 
 _LOOK_EVERY_S = 1.0
-_AT_MOST = 4096
-"""Bytes of a file."""
 
 
 class Token:
@@ -23,7 +22,7 @@ class Token:
     def __init__(self, settings: WebSettings) -> None:
         self._settings = settings
         self._value = settings.token
-        self._file = settings.token_file
+        self._file = None if settings.token_file is None else Path(settings.token_file)
         self._seen = None if self._file is None else _mark(self._file)
         self._looked_at = time.monotonic()
         self.generation = 0
@@ -52,10 +51,9 @@ class Token:
             return
         self._seen = mark
         try:
-            with self._file.open("rb") as file:
-                value = file.read(_AT_MOST + 1).decode("ascii").strip()
+            value = token_in(str(self._file))
             check_token(self._settings, value)
-        except (OSError, ValueError, ConfigurationError) as error:
+        except ValueError as error:
             log.warning("the token file %s changed, and cannot be used: the old token stays (%s)", self._file, error)
             return
         if value != self._value:

@@ -22,7 +22,7 @@ from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.api.commands import Starter
 from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.api.routing import accepts, json_response, query_params, responds
-from dp_coordinator.web.history import LONGEST_S, Recorder
+from dp_coordinator.web.past import LONGEST_S, Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
 
@@ -32,8 +32,8 @@ COOKIE_PATH = re.compile(r"/([\w.~%!$&'()*+,=:@-]+/){0,20}")
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
 
 
-def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock, recorder: Recorder) -> APIRouter:
-    """What is, and what was."""
+def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock) -> APIRouter:
+    """What is, and the logs of what happened."""
     router = APIRouter(prefix="/api/v1", tags=["state"])
     stale = settings.stale_after_s
 
@@ -75,11 +75,18 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
             events.page(mailbox.log, clock, mailbox.started_at, since=since, kinds=frozenset(kind), limit=limit)
         )
 
+    return router
+
+
+def history_routes(past: Past, clock: views.WallClock, mailbox: Mailbox) -> APIRouter:
+    """What was: totals, and whole states."""
+    router = APIRouter(prefix="/api/v1", tags=["state"])
+
     @router.get("/history", responses=responds("History", "Columns."), dependencies=query_params("window_s"))
     async def history(
         window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
     ) -> Response:
-        return json_response(recorder.window(window_s, mailbox.clock(), clock))
+        return json_response(past.totals(window_s, mailbox.clock(), clock))
 
     @router.get(
         "/history/states",
@@ -89,7 +96,7 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
     async def states(
         at: Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")],
     ) -> Response:
-        return json_response(recorder.states(at, clock))
+        return json_response(past.states(at, clock))
 
     return router
 

@@ -1,20 +1,30 @@
-"""From the text of a flag or variable to its value; each refusal says what would be right."""
+"""From the text of a flag or variable to its value; each refusal says what would be right.
+
+The types at the end are what options classes annotate their fields with: a type, and how a text becomes its value.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from dp_coordinator.addresses import allowed_host, allowed_origin, is_port, network, parse_host_port
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
-from dp_coordinator.listening import AddressError, HttpAddress
+from dp_coordinator.listening import HttpAddress
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 _ZMQ_ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5}|\*)|ipc://\S+")
 _TOKEN_MAX_BYTES = 4096
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+T = TypeVar("T")
 
 
 class BadValueError(ValueError):
@@ -40,6 +50,16 @@ def whole_number(text: str, *, least: int, example: int) -> int:
     if value < least:
         raise BadValueError(f"{text!r} is not a whole number of at least {least}, such as {example}")
     return value
+
+
+def between(least: int, most: int) -> Callable[[int], None]:
+    """Make the check of a number that both bounds are allowed for."""
+
+    def check(value: int) -> None:
+        if not least <= value <= most:
+            raise BadValueError(f"{value!r} is out of bounds: use {least} to {most}")
+
+    return check
 
 
 def count(text: str) -> int:
@@ -73,6 +93,12 @@ def amount(text: str) -> float:
     return value
 
 
+def a_day_at_most(seconds: float) -> None:
+    """Check a time limit that did not come as a text."""
+    if not 0 < seconds <= 86_400:
+        raise BadValueError(f"{seconds!r} is out of bounds: use more than 0 and at most 86400 seconds")
+
+
 def _finite(text: str) -> float | None:
     try:
         value = float(text)
@@ -91,32 +117,43 @@ def text(value: str) -> str:
 def zmq_address(text: str) -> str:
     """Where a ZeroMQ socket listens or connects: `tcp://HOST:PORT` or `ipc://PATH`."""
     match = _ZMQ_ADDRESS.fullmatch(text)
-    if match is None or (match[2] not in {None, "*"} and not _is_port(match[2])):
+    if match is None or (match[2] not in {None, "*"} and not is_port(match[2])):
         raise BadValueError(f"{text!r} is not a ZeroMQ address such as tcp://127.0.0.1:5555 or ipc:///tmp/dp.sock")
     return text
 
 
 def host_port(text: str) -> str:
     """`HOST:PORT`, `[::1]:8080` for IPv6; port 0 lets the system choose. The text as it is."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    good_host = host.strip("[]") != "" and "/" not in host and (bracketed or ":" not in host)
-    if not colon or not good_host or not _is_port(port):
-        raise BadValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    _in_words(parse_host_port, text)
     return text
 
 
 def http_address(text: str) -> str:
-    """`HOST:PORT`, `[::1]:8080` for IPv6, or a range of ports; port 0 lets the system choose. The text as it is."""
-    try:
-        HttpAddress.parse(text)
-    except AddressError as error:
-        raise BadValueError(str(error)) from None
+    """`HOST:PORT`, or `HOST:FIRST-LAST` for the first port that is free. The text as it is."""
+    _in_words(HttpAddress.parse, text)
     return text
 
 
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) <= 65535
+def host_name(text: str) -> str:
+    """A name that a Host header may have: without scheme and port."""
+    return _in_words(allowed_host, text)
+
+
+def origin(text: str) -> str:
+    """What browsers send as the origin of a page."""
+    return _in_words(allowed_origin, text)
+
+
+def network_address(text: str) -> str:
+    """An address or a CIDR block."""
+    return str(_in_words(network, text))
+
+
+def _in_words(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise BadValueError(str(error)) from None
 
 
 def version(text: str) -> str:
@@ -171,6 +208,13 @@ def token_in(text: str) -> str:
     return check_token(token, repr(text))
 
 
+def token_file(text: str) -> str:
+    """A file that holds a token. The text as it is: the file is read again when it changes."""
+    if Path(text).is_file() or not Path(text).exists():  # a pipe can be read only once
+        token_in(text)
+    return text
+
+
 def token(text: str) -> str:
     """A secret given as it is (in a variable only: a command line is seen by everyone on the machine)."""
     return check_token(text.strip(), "the value")
@@ -183,20 +227,19 @@ def check_token(token: str, where: str) -> str:
     return token
 
 
-def output_file(text: str) -> Path:
-    """A file that can be written: its folder is there."""
+def output_file(text: str) -> str:
+    """A file that can be written: its folder is there. The text as it is."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
-    return path
+    return text
 
 
-def recording(text: str) -> Path:
-    """A file or folder that is there."""
-    path = Path(text)
-    if not path.exists():
+def recording(text: str) -> str:
+    """A file or folder that is there. The text as it is."""
+    if not Path(text).exists():
         raise BadValueError(f"{text!r} is not there: name a recording, or a folder of them")
-    return path
+    return text
 
 
 def speed(text: str) -> float:
@@ -205,3 +248,32 @@ def speed(text: str) -> float:
     if value is None or not 0.1 <= value <= 64:
         raise BadValueError(f"{text!r} is no speed: use 0.1 to 64, such as 4")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a value is read and checked; raises `BadValueError`."""
+
+    read: Callable[[str], Any]
+    metavar: str = ""
+    """What stands for the value in help texts."""
+    check: Callable[[Any], object] = lambda value: None
+    """Also applied to values that did not come as a text."""
+
+
+Switch: TypeAlias = Annotated[bool, Kind(boolean)]
+Count: TypeAlias = Annotated[int, Kind(count, "N")]
+Index: TypeAlias = Annotated[int, Kind(index, "N")]
+Seconds: TypeAlias = Annotated[float, Kind(seconds, "SECONDS", a_day_at_most)]
+Amount: TypeAlias = Annotated[float, Kind(amount, "X")]
+Text: TypeAlias = Annotated[str, Kind(text, "TEXT")]
+ZmqAddress: TypeAlias = Annotated[str, Kind(zmq_address, "ADDRESS")]
+HostPort: TypeAlias = Annotated[str, Kind(host_port, "HOST:PORT", host_port)]
+HttpPorts: TypeAlias = Annotated[str, Kind(http_address, "HOST:PORT", http_address)]
+HostName: TypeAlias = Annotated[str, Kind(host_name, "HOST", host_name)]
+Origin: TypeAlias = Annotated[str, Kind(origin, "ORIGIN", origin)]
+NetworkAddress: TypeAlias = Annotated[str, Kind(network_address, "CIDR", network_address)]
+TokenFile: TypeAlias = Annotated[str, Kind(token_file, "FILE")]
+Version: TypeAlias = Annotated[str, Kind(version, "VERSION", version)]
+OutputFile: TypeAlias = Annotated[str, Kind(output_file, "FILE")]
+Folder: TypeAlias = Annotated[str, Kind(text, "DIR")]

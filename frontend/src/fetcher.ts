@@ -10,7 +10,7 @@ const REMEMBERED = 500;
 /** loading: it has been, or is about to be, asked for; failed: it could not be had; known: there is no more to be had. */
 export type Asking = "loading" | "failed" | "known";
 
-export class Archive {
+export class StateFetcher {
   /** What was asked, and from when until when that answered. */
   private answers: { asked: number; from: number; until: number }[] = [];
   private failedAt: number | null = null;

@@ -1,0 +1,128 @@
+"""What a coordinator can be told: each setting has its type, default, bounds, flags and help here and nowhere else.
+
+Command line, environment, child process, Python handle, vLLM plugin and docs/settings.md are made of these classes
+(see `settings`). A setting is added by a field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
+
+from dp_coordinator import values as v
+from dp_coordinator.core.dialect import DEFAULT_VERSION
+from dp_coordinator.settings import Flag
+
+ANY_LOCAL_PORT = "tcp://127.0.0.1:*"
+DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_HTTP = "127.0.0.1:8080-8099"
+
+LogLevel: TypeAlias = Annotated[str, v.Kind(v.log_level, "LEVEL", v.log_level)]
+ParentPid: TypeAlias = Annotated[int | None, v.Kind(v.count), Flag(for_people=False)]
+Token: TypeAlias = Annotated[
+    str | None,
+    v.Kind(v.token),
+    Flag(
+        "--token-file",
+        "file that holds the coordinator's token; the variable DP_COORDINATOR_TOKEN can hold the token itself",
+        v.Kind(v.token_in, "FILE"),
+    ),
+    Flag(help="the token itself; only as a variable, since everyone sees a command line", on_command_line=False),
+]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Whose coordinator it is: another incarnation goes on with the wave only where these are the same."""
+
+    engine_count: Annotated[int, v.Kind(v.count, "N", v.between(1, 16_384))]
+    """The number of data-parallel ranks, such as 4; so many engines must subscribe before READY."""
+    dialect: v.Version = DEFAULT_VERSION
+    """The vLLM version whose frames are spoken."""
+    wave_coordination: Annotated[
+        v.Switch, Flag("--no-wave-coordination", "no waves, only load: for dense models", means=False)
+    ] = True
+    front_publish_address: v.ZmqAddress = ANY_LOCAL_PORT
+    """Where front-ends connect, tcp://HOST:PORT or ipc://PATH; port * takes a free one."""
+    back_output_address: v.ZmqAddress = ANY_LOCAL_PORT
+    """Where engines send their outputs."""
+    back_publish_address: v.ZmqAddress = ANY_LOCAL_PORT
+    """Where engines hear READY and START_DP_WAVE."""
+
+
+@dataclass(frozen=True)
+class AccessOptions:
+    """Who may use the page, REST and metrics."""
+
+    token: Annotated[str | None, v.Kind(v.token), Flag(on_command_line=False)] = field(default=None, repr=False)
+    """The token itself, only as a variable, since everyone sees a command line: whoever presents it may read and start
+    waves; None lets everyone who can reach the address."""
+    token_file: v.TokenFile | None = None
+    """File that holds the token, and is read again when it changes; it goes before the variable that holds the token
+    itself."""
+    trust_network_without_token: v.Switch = False
+    """Listen beyond this machine without a token: whoever reaches the port can start waves."""
+    allowed_hosts: Annotated[tuple[v.HostName, ...], Flag("--allowed-host")] = ()
+    """Further name under which the page may be asked for (the Host header), with any port; again for more."""
+    allowed_origins: Annotated[tuple[v.Origin, ...], Flag("--allowed-origin")] = ()
+    """Further origin whose pages may use this one, such as https://ops.example.com; again for more."""
+    trusted_proxies: Annotated[tuple[v.NetworkAddress, ...], Flag("--trusted-proxy")] = ()
+    """Address or CIDR block of a proxy whose X-Forwarded-* headers (For, Proto, Host, Prefix) are believed; again for
+    more."""
+
+
+@dataclass(frozen=True)
+class AlarmOptions:
+    """How long something must last before it is an alarm, in seconds."""
+
+    alarm_not_stepping_s: v.Seconds = 5.0
+    """Alarm when ranks are not seen to step for so long after START."""
+    alarm_silent_s: v.Seconds = 30.0
+    """Alarm when a rank with 16 requests or more says nothing for so long, with fewer in proportion later."""
+    alarm_imbalance_s: v.Seconds = 30.0
+    """Alarm when a rank has far more requests than the others for so long."""
+    alarm_missing_s: v.Seconds = 2.0
+    """Alarm when an engine or front-end is gone, or a restart not over, for so long."""
+
+
+@dataclass(frozen=True)
+class WebOptions(AlarmOptions, AccessOptions):
+    """What the web layer is told of a running coordinator."""
+
+    stale_after_s: v.Seconds = 5.0
+    """Age at which an engine's last report counts as stale while a wave runs."""
+
+
+@dataclass(frozen=True)
+class ServeOptions(WebOptions, Deployment):
+    """Everything that a coordinator's process can be told."""
+
+    http: Annotated[v.HttpPorts | None, Flag(), Flag("--no-http", "no web server at all", means=None)] = DEFAULT_HTTP
+    """Where page, REST and metrics listen; HOST:FIRST-LAST takes the first port that is free, port 0 any."""
+    min_stats_update_interval_ms: Annotated[int, v.Kind(v.milliseconds, "MS", v.between(0, 60_000))] = 100
+    """Milliseconds between load publications."""
+    start_timeout: v.Seconds | None = None
+    """End with exit code 3 when engines are still missing after this."""
+    manual_start_timeout: v.Seconds = 5.0
+    """Time in which a manual start must be seen to be followed."""
+    journal: v.OutputFile | None = None
+    """File by which a coordinator that is started again goes on with its wave and addresses; with --supervised a
+    temporary one, if none is named. Remove it when the engines are restarted."""
+    record: v.Folder | None = None
+    """Folder to which everything that enters the core is written."""
+    record_max_mb: Annotated[int, v.Kind(v.count, "MB", v.between(8, 1 << 20))] = 256
+    """Most that recordings may take up there, in MiB."""
+    log_level: LogLevel = "info"
+    """Debug, info, warning or error."""
+    parent_pid: ParentPid = None
+    """Exit when this process is no longer our parent."""
+
+
+@dataclass(frozen=True)
+class CommandOptions(ServeOptions):
+    """A coordinator's process and what is around it, as `serve` and the vLLM plugin start it."""
+
+    supervised: v.Switch = False
+    """Keep the coordinator alive: when it dies it comes back with its wave. Under vLLM this is the default."""
+    endpoints_file: v.OutputFile | None = None
+    """Write the real addresses there as JSON once bound."""

@@ -1,0 +1,105 @@
+"""What the stream says, encoded once, WebSocket frame and all; and what of it a viewer is to be sent next."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+import msgspec
+from websockets.frames import Frame, Opcode
+
+from dp_coordinator import __version__
+from dp_coordinator.core.snapshot import Snapshot
+from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
+from dp_coordinator.messages import GapMessage, Hello
+from dp_coordinator.web import views
+from dp_coordinator.web.alarms import AlarmBoard
+from dp_coordinator.web.stream.viewer import Viewer
+
+PROTOCOL = 1
+EVENTS_A_FRAME = 256
+encode = msgspec.json.Encoder(enc_hook=repr).encode
+"""One message's text."""
+
+
+def frame(text: bytes) -> bytes:
+    """A text as a whole WebSocket frame, ready to be written."""
+    return Frame(Opcode.TEXT, text).serialize(mask=False)
+
+
+class Feed:
+    """The newest snapshot, and the events that are held, as frames. Most viewers are sent the same ones."""
+
+    def __init__(self, mailbox: Mailbox, clock: views.WallClock, alarms: AlarmBoard) -> None:
+        self._mailbox = mailbox
+        self._clock = clock
+        self._alarms = alarms
+        self._snapshot: tuple[int, bytes] = (0, b"")
+        """The newest snapshot's number, and its frame."""
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all events: their numbers begin again."""
+        self._events: deque[bytes] = deque(maxlen=EVENT_LOG_SIZE)
+        self._batch: tuple[int, int, bytes] = (0, 0, b"")
+        """The newest frame of events that was made, and which it holds."""
+        self.last_seq = 0
+
+    def take_events(self) -> None:
+        """Encode what is new in the event log."""
+        entries = self._mailbox.log.since(self.last_seq)
+        if entries and entries[0].seq != self.last_seq + 1:
+            self._events.clear()  # a flood went past us: what is held must be without gaps
+        for entry in entries:
+            self._events.append(encode(views.event_message(entry, self._clock)))
+            self.last_seq = entry.seq
+
+    def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
+        """Encode the state, with ages as of `now`."""
+        alarms = self._alarms.messages(now, self._clock)
+        message = views.snapshot_message(self._mailbox, snapshot, alarms, now, self._clock)
+        self._snapshot = self._snapshot[0] + 1, frame(encode(message))
+
+    def kept_state(self, snapshot: Snapshot, now: float) -> bytes:
+        """The state as JSON for the past, with ages as of `now`."""
+        alarms = self._alarms.messages(now, self._clock)
+        return encode(views.shortened(views.state_at(self._mailbox, snapshot, alarms, now, self._clock)))
+
+    def hello(self, since: int | None, stale_after_s: float) -> Hello:
+        """What a viewer is told before all else who asks for the events after `since`."""
+        last = self.last_seq
+        wanted = last if since is None else since if since <= last else 0
+        return Hello(
+            protocol=PROTOCOL,
+            version=__version__,
+            started_at=self._clock.of(self._mailbox.started_at),
+            now=self._clock.of(self._mailbox.clock()),
+            last_seq=last,
+            replay_from=max(wanted, last - len(self._events)) + 1,
+            stale_after_s=stale_after_s,
+            recording=views.playback(self._mailbox),
+        )
+
+    def next(self, viewer: Viewer) -> bytes | None:
+        """The frame this viewer is to be sent next: the newest snapshot, else the next events, else none."""
+        if viewer.shown < self._snapshot[0]:
+            viewer.shown, made = self._snapshot
+            return made
+        behind = self.last_seq - viewer.seen
+        if behind <= 0:
+            return None
+        lost = behind - len(self._events)
+        if lost > 0:
+            first = viewer.seen + 1
+            viewer.seen += lost
+            return frame(encode(GapMessage(first, viewer.seen)))
+        first, viewer.seen = viewer.seen + 1, min(self.last_seq, viewer.seen + EVENTS_A_FRAME)
+        return self._events_frame(first, viewer.seen)
+
+    def _events_frame(self, first: int, last: int) -> bytes:
+        """Events `first` to `last` as one frame: sending costs by the frame, and a wave is several events."""
+        if self._batch[:2] != (first, last):
+            start = first - self.last_seq - 1 + len(self._events)
+            texts = list(islice(self._events, start, start + last - first + 1))
+            self._batch = first, last, frame(texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]")
+        return self._batch[2]
