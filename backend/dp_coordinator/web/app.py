@@ -65,7 +65,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(hub.run(lambda now: (refusals.flush(now), turned_away.flush(now))))
+        sampler = asyncio.create_task(hub.run(refusals.flush, turned_away.flush))
         yield
         await hub.stop()
         sampler.cancel()

@@ -29,7 +29,9 @@ HEAD_S = 10.0
 REQUEST_S = 60.0
 """In which a request must have come, and its answer have been taken."""
 LINGER_S = 2.0
-"""For which the rest of a request that was answered already is thrown away: a reset might overtake the answer."""
+"""In which the rest of a request that was answered already must come: a reset at once might overtake the answer."""
+REST_AT_MOST = 64 * 1024
+"""Bytes of that rest, after which nothing more is parsed."""
 READ_AT_ONCE = 16 * 1024
 """Bytes of one peer that are parsed before others have their turn; asyncio takes 256 KiB, half a second of pings."""
 _SWEEP_S = 0.5
@@ -154,7 +156,8 @@ class BoundedHttp(H11Protocol):
         self.conn = StrictParser(self._on_request)
         self._connections = connections
         self._since = time.monotonic()
-        self._lingering = False
+        self._rest = 0
+        self._deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -170,7 +173,12 @@ class BoundedHttp(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse it, unless it is of no use any more."""
-        if not self._lingering:
+        if self._lingers:
+            self._rest += len(data)
+            if self._rest > REST_AT_MOST and not self._deaf:
+                self._deaf = True
+                self.transport.write_eof()
+        if not self._deaf:
             super().data_received(data)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
@@ -189,19 +197,14 @@ class BoundedHttp(H11Protocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, or throw away what is left of this one."""
-        self._since = time.monotonic()
-        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
-            self._lingering = True
-            self.flow.resume_reading()
-            self.transport.write_eof()
-        else:
-            super().on_response_complete()
+        """Wait for the next request, or for what is left of this one."""
+        self._since, self._rest = time.monotonic(), 0
+        super().on_response_complete()
 
     def overdue(self, now: float) -> bool:
         """Whether it has taken longer than it may."""
         answered = self.cycle is None or self.cycle.response_complete
-        if self._lingering:
+        if self._lingers:
             limit = LINGER_S
         elif answered and not self.transport.get_write_buffer_size():
             limit = HEAD_S
@@ -212,6 +215,11 @@ class BoundedHttp(H11Protocol):
     def cut(self) -> None:
         """Close it at once."""
         self.transport.abort()
+
+    @property
+    def _lingers(self) -> bool:
+        """Whether it still sends a request that was answered already."""
+        return self.cycle is not None and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY
 
     def _on_request(self) -> None:
         self._since = time.monotonic()
