@@ -16,14 +16,14 @@ from tests.web.builders import action
 from tests.web.rig import Site, complete, site, start_wave, stats
 
 
-def problem(response: Any, status: int, kind: str) -> dict[str, Any]:
-    """Check that a response is a well-formed problem, and give it."""
+def problem(response: Any, status: int, kind: str, below: str = "") -> dict[str, Any]:
+    """Check that a response is a well-formed problem, and give it. `below`: the path under which a proxy shows us."""
     told: dict[str, Any] = response.json()
     assert response.status_code == status == told["status"], told
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["cache-control"] == "no-store"
     asked = response.url.raw_path.decode()
-    assert urljoin(asked, told["type"]) == f"/problems/{kind}"
+    assert urljoin(asked, told["type"]) == f"{below}/problems/{kind}"
     assert told["title"]
     assert told["detail"]
     assert unquote(urljoin(asked, told["instance"])).partition("?")[0] == response.url.path
