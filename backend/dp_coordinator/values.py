@@ -6,6 +6,7 @@ The types at the end are what options classes annotate their fields with: a type
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from dp_coordinator.addresses import allowed_host, allowed_origin, is_port, network, parse_host_port
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.listening import HttpAddress
+from dp_coordinator.scratch import SOCKET_PATH_AT_MOST
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
@@ -119,6 +121,9 @@ def zmq_address(text: str) -> str:
     match = _ZMQ_ADDRESS.fullmatch(text)
     if match is None or (match[2] not in {None, "*"} and not is_port(match[2])):
         raise BadValueError(f"{text!r} is not a ZeroMQ address such as tcp://127.0.0.1:5555 or ipc:///tmp/dp.sock")
+    path = text.removeprefix("ipc://")
+    if path != text and len(os.fsencode(path)) > SOCKET_PATH_AT_MOST:
+        raise BadValueError(f"{text!r} is too long: a socket's path has at most {SOCKET_PATH_AT_MOST} bytes")
     return text
 
 
