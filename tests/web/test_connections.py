@@ -158,6 +158,17 @@ def test_everything_a_viewer_says_is_talk(fresh: Site, flood: bytes) -> None:
     assert viewer.close_reason == "this stream takes no messages"
 
 
+@pytest.mark.parametrize("flood", [*FLOODS.values(), b"\xff" * 100, b"GET / HTTP/1.1\r\n\r\n"])
+def test_who_speaks_before_the_handshake_is_over_fills_no_log(
+    shared: Site, flood: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        with contextlib.suppress(ConnectionError), raw(shared, UPGRADE) as peer:
+            peer.sendall(flood * 20)
+            peer.recv(1000)
+    assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
+
+
 def test_viewers_that_flood_hold_up_nobody() -> None:
     stop = threading.Event()
 

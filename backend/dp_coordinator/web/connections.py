@@ -19,6 +19,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.protocol import State
 
 from dp_coordinator.web.access.limits import TokenBucket
 from dp_coordinator.web.access.proxies import neighbourhood
@@ -262,8 +263,19 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         self._send_away("this stream takes no messages")
 
+    def handle_parser_exception(self) -> None:
+        """End it: what came is no WebSocket, perhaps because it came before the handshake was over."""
+        if self.conn.close_sent is None:
+            self._connections.refused("http", self.client, "what it sent is no WebSocket")
+            self.transport.abort()
+        else:
+            super().handle_parser_exception()
+
     def _send_away(self, why: str) -> None:
         """Say goodbye, and throw away what still comes: closed at once, the peer might not hear it."""
+        if self.conn.state is not State.OPEN:
+            self.transport.abort()
+            return
         self._sent_away = self.close_sent = True
         self.conn.send_close(_POLICY, why)
         self.transport.write(b"".join(self.conn.data_to_send()))
