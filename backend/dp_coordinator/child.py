@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import IO, Any
 
 from dp_coordinator.logs import configure_logging
 from dp_coordinator.options import ServeOptions
-from dp_coordinator.process import Bound, serve
+from dp_coordinator.process import serve
 from dp_coordinator.supervisor import EXIT_SETTINGS
 
 
@@ -21,16 +20,14 @@ def child_main(settings: IO[str], report: IO[str]) -> int:
 
     Nobody may listen any more when this is not the first incarnation of a supervised coordinator.
     """
-    problem = _LastError()
-    logging.getLogger("dp_coordinator").addHandler(problem)
 
     def tell(message: Mapping[str, object]) -> None:
-        with suppress(BrokenPipeError), report:
-            report.write(json.dumps(message) + "\n")
+        if not report.closed:
+            with suppress(BrokenPipeError), report:
+                report.write(json.dumps(message) + "\n")
 
-    def on_bound(bound: Bound) -> None:
-        logging.getLogger("dp_coordinator").removeHandler(problem)
-        tell(bound.as_json())
+    def on_error(sentence: str) -> None:
+        tell({"error": sentence})
 
     try:
         told: dict[str, Any] = json.load(settings)
@@ -38,23 +35,9 @@ def child_main(settings: IO[str], report: IO[str]) -> int:
         options = ServeOptions(**told)
         configure_logging(options.log_level)
     except (TypeError, ValueError) as error:
-        tell({"error": str(error)})
+        on_error(str(error))
         return EXIT_SETTINGS
-    code = serve(options, on_bound)
-    if not report.closed:
-        tell({"error": problem.text or f"the coordinator ended with exit code {code}"})
-    return code
-
-
-class _LastError(logging.Handler):
-    """Keeps the last error, for whoever started this process."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
+    return serve(options, lambda bound: tell(bound.as_json()), on_error)
 
 
 if __name__ == "__main__":

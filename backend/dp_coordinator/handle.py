@@ -19,10 +19,8 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from multiprocessing.connection import Connection
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from dp_coordinator.journal import last_entry
@@ -45,19 +43,12 @@ class CoordinatorStartError(RuntimeError):
     """The coordinator process could not start; the text says why."""
 
 
-class CoordinatorProcess:
+class CoordinatorProcess(subprocess.Popen[bytes]):
     """A running coordinator process, with the parts of `multiprocessing.Process` that vLLM uses of its own."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], sentinel: int, name: str) -> None:
-        self._popen = popen
-        self.sentinel = sentinel
-        """A file descriptor that becomes readable when the process ends; works in zmq pollers and in `wait`."""
-        self.name = name
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._popen.pid
+    name = "DPCoordinator"
+    sentinel: int
+    """A file descriptor that becomes readable when the process ends; works in zmq pollers and in `wait`."""
 
     @property
     def exitcode(self) -> int | None:
@@ -66,26 +57,18 @@ class CoordinatorProcess:
         Never None once the sentinel is readable: the kernel closes a process's files a moment before there is an exit
         code, and vLLM asks at once (`vllm/v1/utils.py`, `wait_for_completion_or_failure`) and takes None for a failure.
         """
-        if self._popen.poll() is None and select.select([self.sentinel], [], [], 0)[0]:
+        if self.poll() is None and select.select([self.sentinel], [], [], 0)[0]:
             self.join(EXIT_CODE_TIMEOUT)
-        return self._popen.poll()
+        return self.poll()
 
     def is_alive(self) -> bool:
         """Whether it still runs."""
-        return self._popen.poll() is None
-
-    def terminate(self) -> None:
-        """Ask it to end (SIGTERM)."""
-        self._popen.terminate()
-
-    def kill(self) -> None:
-        """End it at once (SIGKILL)."""
-        self._popen.kill()
+        return self.poll() is None
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, at most `timeout` seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(timeout)
+            self.wait(timeout)
 
 
 class DPCoordinator:
@@ -146,9 +129,7 @@ class DPCoordinator:
     def __enter__(self) -> DPCoordinator:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.shutdown()
 
 
@@ -175,8 +156,7 @@ class DPCoordinatorProc:
 
         def on_bound(bound: Bound) -> None:
             if zmq_addr_pipe is not None:
-                ends = bound.endpoints
-                zmq_addr_pipe.send((ends.front_publish, ends.back_output, ends.back_publish))
+                zmq_addr_pipe.send(astuple(bound.endpoints))
                 zmq_addr_pipe.close()
 
         settings = ServeOptions(
@@ -205,7 +185,7 @@ def _start(settings: ServeOptions, scratch: str | None) -> tuple[CoordinatorProc
         with tempfile.TemporaryFile("w+") as stdin:  # a file, for every worker reads it from the beginning
             json.dump(asdict(settings), stdin)
             stdin.seek(0)
-            popen = subprocess.Popen(command, stdin=stdin, pass_fds=(report_write, alive_write))  # noqa: S603
+            proc = CoordinatorProcess(command, stdin=stdin, pass_fds=(report_write, alive_write))
     except BaseException:
         os.close(report_read)
         os.close(alive_read)
@@ -213,28 +193,23 @@ def _start(settings: ServeOptions, scratch: str | None) -> tuple[CoordinatorProc
     finally:
         os.close(report_write)
         os.close(alive_write)
-    proc = CoordinatorProcess(popen, alive_read, "DPCoordinator")
-    try:
-        bound = _await_report(popen, report_read)
-    except BaseException:
-        proc.terminate()
-        proc.join(TERMINATE_TIMEOUT)
-        proc.kill()
-        proc.join()
-        os.close(alive_read)
-        raise
+    proc.sentinel = alive_read
     weakref.finalize(proc, os.close, alive_read)
-    return proc, bound
+    try:
+        return proc, _await_report(proc, report_read)
+    except BaseException:
+        _end(proc, TERMINATE_TIMEOUT)
+        raise
 
 
-def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> Bound:
+def _await_report(proc: CoordinatorProcess, report_read: int) -> Bound:
     """The first line that the process reports; a supervisor holds the pipe open for the workers to come."""
     with os.fdopen(report_read) as report:
         if not select.select([report], [], [], START_TIMEOUT)[0]:
             raise CoordinatorStartError(f"the coordinator process did not bind its sockets within {START_TIMEOUT:g} s")
         text = report.readline()
     if not text:
-        raise CoordinatorStartError(f"the coordinator process ended with exit code {popen.wait()} before it was bound")
+        raise CoordinatorStartError(f"the coordinator process ended with exit code {proc.wait()} before it was bound")
     told = json.loads(text)
     if "error" in told:
         raise CoordinatorStartError(told["error"])
@@ -244,11 +219,12 @@ def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> Bound:
 def _shut_down(proc: CoordinatorProcess, directory: str, timeout: float | None, owner: int) -> None:
     if os.getpid() != owner:
         return  # a fork of the process that started it lets go of its copy: none of its business
-    if proc.is_alive():
-        proc.terminate()
-        proc.join(TERMINATE_TIMEOUT if timeout is None else timeout)
-    if proc.is_alive():
-        proc.kill()
-        proc.join()
-    if Path(directory).exists():
-        shutil.rmtree(directory, ignore_errors=True)
+    _end(proc, TERMINATE_TIMEOUT if timeout is None else timeout)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(proc: CoordinatorProcess, timeout: float) -> None:
+    proc.terminate()  # nothing, for one that has ended
+    proc.join(timeout)
+    proc.kill()
+    proc.join()

@@ -19,6 +19,7 @@ from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.mailbox import Endpoints
 from dp_coordinator.options import Deployment
+from dp_coordinator.settings import SettingsError
 
 FORMAT = "dp-coordinator journal 2"
 READ_BY = {"dp-coordinator journal 1": "0.1"}
@@ -27,7 +28,7 @@ BLOCK = 4096
 """Bytes: one page, with room for the longest addresses."""
 
 
-class JournalError(RuntimeError):
+class JournalError(SettingsError):
     """The journal cannot be used; the text names the file and says why and what to do."""
 
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
-import re
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dp_coordinator.addresses import bound_address, parse_host_port
+from dp_coordinator.addresses import bound_address
+from dp_coordinator.hosts import HttpAddress
 
 log = logging.getLogger("dp_coordinator")
 
-_RANGE = re.compile(r"(.+:\d{1,5})-(\d{1,5})", re.ASCII)
 _BACKLOG = 2048
 _LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 _LISTEN = "0A"
@@ -33,51 +31,10 @@ class TakenError(OSError):
     """Nothing can listen there; the text says why, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAddress:
-    """A host with one port or a range of them. Port 0 lets the system choose."""
-
-    host: str
-    port: int
-    last_port: int
-
-    @classmethod
-    def parse(cls, text: str) -> HttpAddress:
-        """HOST:PORT, [V6]:PORT or HOST:FIRST-LAST. Raises `ValueError` saying what would be right."""
-        match = _RANGE.fullmatch(text)
-        host, port = parse_host_port(text if match is None else match[1])
-        last_port = port if match is None else int(match[2])
-        if match is not None and not 0 < port < last_port <= 65_535:
-            raise ValueError(f"{text!r} is not HOST:PORT with a range of ports, such as 127.0.0.1:8080-8099")
-        return cls(host, port, last_port)
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether it means every address of this machine."""
-        return self.host in ("0.0.0.0", "::")
-
-    @property
-    def chosen(self) -> bool:
-        """Whether it is one address, which somebody wants and no other."""
-        return self.port == self.last_port
-
-    def without(self, port: int) -> HttpAddress | None:
-        """The same without a port that somebody else needs; None when none is left."""
-        if not self.port <= port <= self.last_port or self.port == 0:
-            return self
-        if port > self.port:
-            return replace(self, last_port=port - 1)
-        return None if self.chosen else replace(self, port=port + 1)
-
-    def __str__(self) -> str:
-        ports = str(self.port) if self.chosen else f"{self.port}-{self.last_port}"
-        return f"[{self.host}]:{ports}" if ":" in self.host else f"{self.host}:{ports}"
-
-
 def listen(address: str, before: str | None = None) -> socket.socket:
     """A listening socket. `before`: where an earlier incarnation was, which is tried first: viewers come back there.
 
-    Raises `TakenError` when nothing can listen there, `ValueError` when it is no address.
+    Raises `TakenError` when nothing can listen there, `BadValueError` when it is no address.
     """
     wanted = HttpAddress.parse(address)
     if before is not None:

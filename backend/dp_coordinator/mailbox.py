@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
+from dp_coordinator.messages import Playback
 
 EVENT_LOG_SIZE = 4096
 INBOX_SIZE = 256
@@ -53,6 +54,10 @@ class Histogram:
         """Count one value into the first bucket whose upper bound is not below it."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+    def above(self, bound: float) -> int:
+        """How many values were above one of the bounds."""
+        return sum(self.counts[bisect_left(self.bounds, bound) + 1 :])
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ class Inbox:
     def __init__(self, size: int = INBOX_SIZE) -> None:
         self._waiting: deque[tuple[Command, Future[Reply]]] = deque()
         self._size = size
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake: Callable[[], None] | None = None
 
     def connect(self, wake: Callable[[], None] | None) -> None:
@@ -133,17 +138,14 @@ class Inbox:
             if len(self._waiting) >= self._size:
                 raise InboxFullError(f"{self._size} commands are waiting already; try again later")
             self._waiting.append((command, reply))
-            self._wake_loop()
+            self.wake()
         return reply
 
     def wake(self) -> None:
         """Have the loop turn now, if it is there."""
         with self._lock:
-            self._wake_loop()
-
-    def _wake_loop(self) -> None:
-        if self._wake is not None:
-            self._wake()
+            if self._wake is not None:
+                self._wake()
 
     def take(self) -> list[tuple[Command, Future[Reply]]]:
         """All commands posted so far, oldest first."""
@@ -160,20 +162,6 @@ class Endpoints:
     front_publish: str
     back_output: str
     back_publish: str
-
-
-@dataclass(frozen=True, slots=True)
-class Playback:
-    """A recording that is shown instead of a running coordinator."""
-
-    name: str
-    at: float
-    """Unix seconds of the moment that is shown."""
-    position_s: float
-    """Seconds from the recording's first moment to the one shown."""
-    duration_s: float
-    speed: float
-    paused: bool
 
 
 class Recent(Protocol):

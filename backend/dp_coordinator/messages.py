@@ -6,29 +6,26 @@ monotonic clock. Numbers that were never reported are null.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-PhaseName = Literal["paused", "starting", "running"]
-EngineStatus = Literal["never", "fresh", "stale"]
-CauseName = Literal["front-end", "engine", "manual", "recovery", "unknown"]
-RecoveryPhaseName = Literal["rejoining", "settling", "done"]
-ActionStateName = Literal["asked", "observed", "timed_out"]
-AlarmKindName = Literal[
-    "asked_not_stepping",
-    "rank_silent",
-    "work_held_up",
-    "load_imbalance",
-    "publication_late",
-    "bad_frames",
-    "engine_gone",
-    "front_end_gone",
-    "recovery_under_way",
-    "journal_failed",
-]
-SeverityName = Literal["critical", "warning"]
+from dp_coordinator.words import (
+    ActionState,
+    AlarmKind,
+    EngineStatus,
+    EventGroup,
+    NoticeKind,
+    Phase,
+    PhaseWord,
+    RecoveryPhase,
+    Severity,
+    Tone,
+    WaveCause,
+)
+
+PROTOCOL = 2
+"""The stream's; a viewer that was made for another number understands nothing of it, and says so."""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -67,7 +64,10 @@ class Situation(msgspec.Struct, frozen=True):
 
     current_wave: int
     engines_running: bool
-    phase: PhaseName
+    phase: Phase
+    phase_word: PhaseWord
+    phase_text: str
+    """The phase in a sentence, with what was asked apart from what was seen."""
     phase_age_s: float
     """Seconds since the phase last changed."""
     asked_age_s: float | None
@@ -133,7 +133,7 @@ class Play(msgspec.Struct, forbid_unknown_fields=True):
 class Recovery(msgspec.Struct, frozen=True):
     """How far a coordinator that came back from a crash has got."""
 
-    phase: RecoveryPhaseName
+    phase: RecoveryPhase
     """rejoining: engines subscribe again; settling: START went out, one wave_complete is awaited; done."""
     resumed_wave: int
     """The wave it came back with."""
@@ -142,13 +142,15 @@ class Recovery(msgspec.Struct, frozen=True):
     """Engines subscribed now."""
     engines_expected: int
     finished_at: float | None
+    text: str
+    """The same in a sentence."""
 
 
 class WaveInfo(msgspec.Struct, frozen=True):
     """One wave; `GET /api/v1/waves` lists them newest first."""
 
     number: int
-    cause: CauseName
+    cause: WaveCause
     cause_engine: int | None
     asked_at: float | None
     started_at: float | None
@@ -167,6 +169,10 @@ class Event(msgspec.Struct, frozen=True):
     seq: int
     at: float
     kind: str
+    group: EventGroup
+    tone: Tone
+    text: str
+    """What happened, in a sentence. Text from outside is in it as it came."""
     fields: Mapping[str, object]
 
 
@@ -197,8 +203,8 @@ class EnginePage(msgspec.Struct, frozen=True):
 class Alarm(msgspec.Struct, frozen=True):
     """Something that is wrong now. It goes away by itself when that is over."""
 
-    kind: AlarmKindName
-    severity: SeverityName
+    kind: AlarmKind
+    severity: Severity
     """critical: requests hang, or soon will."""
     since: float
     """When it began, which may be earlier than it was raised."""
@@ -226,7 +232,7 @@ class History(msgspec.Struct, frozen=True):
 
     at: list[float]
     current_wave: list[int]
-    phase: list[PhaseName]
+    phase: list[Phase]
     waiting: list[int | None]
     running: list[int | None]
     front_ends: list[int]
@@ -247,7 +253,7 @@ class Action(msgspec.Struct, frozen=True):
     wave: int
     reason: str
     caller: str
-    state: ActionStateName
+    state: ActionState
     asked_at: float
     age_s: float
     seen: list[RankSeen]
@@ -316,7 +322,7 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     """First message: who is speaking, and what `?since=` meant."""
 
     protocol: int
-    """1. A page built for another number asks for a reload."""
+    """2. A page built for another number asks for a reload."""
     version: str
     started_at: float
     """When the coordinator started: a change of it means that event numbers start again."""
@@ -325,30 +331,68 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     last_seq: int
     replay_from: int
     """The first event number that follows; greater than since + 1 when some are no longer held."""
-    stale_after_s: float
     recording: Playback | None = None
     """Null when this is live."""
+
+
+class Statuses(msgspec.Struct, frozen=True):
+    """What every rank is, in short: a word for each of a thousand would be a sixth of all that is sent."""
+
+    most: EngineStatus
+    others: dict[EngineStatus, list[int]]
+    """The ranks that are something else."""
 
 
 class EngineColumnsMessage(msgspec.Struct, frozen=True):
     """Engines as columns in index order."""
 
-    waiting: list[int | None]
-    running: list[int | None]
-    kv_cache_usage: list[float | None]
-    step_counter: list[int | None]
-    current_wave: list[int | None]
-    age_s: list[float | None]
+    waiting: Sequence[int | None]
+    running: Sequence[int | None]
+    kv_cache_usage: Sequence[float | None]
+    step_counter: Sequence[int | None]
+    current_wave: Sequence[int | None]
+    age_s: Sequence[float | None]
     """Age at the moment the message was made; the page lets it grow by itself."""
-    restarts: list[int]
-    stepping: list[int]
+    status: Statuses
+    restarts: Sequence[int]
+    stepping: Sequence[int]
     """Indexes (not a column) of ranks seen stepping in the open wave."""
+
+    def rows(self) -> list[Engine]:
+        """The same with one row for each rank."""
+        status = dict.fromkeys(range(len(self.restarts)), self.status.most)
+        for other, ranks in self.status.others.items():
+            status |= dict.fromkeys(ranks, other)
+        stepping = set(self.stepping)
+        rows = zip(
+            self.waiting,
+            self.running,
+            self.kv_cache_usage,
+            self.step_counter,
+            self.current_wave,
+            self.age_s,
+            self.restarts,
+            strict=False,
+        )
+        return [
+            Engine(index, waiting, running, usage, step, wave, age, status[index], restarts, index in stepping)
+            for index, (waiting, running, usage, step, wave, age, restarts) in enumerate(rows)
+        ]
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something that a viewer should be told in passing, for as long as it is here."""
+
+    kind: NoticeKind
+    tone: Tone
+    text: str
 
 
 class StateAt(Situation, frozen=True):
     """What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places."""
 
     engines: EngineColumnsMessage
+    notices: list[Notice]
     alarms: list[Alarm]
     """All that stand, critical ones first."""
 

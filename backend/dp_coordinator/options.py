@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 
 from dp_coordinator import values as v
 from dp_coordinator.core.dialect import DEFAULT_VERSION
+from dp_coordinator.hosts import HostName, HttpPorts, NetworkAddress, Origin
 from dp_coordinator.settings import Flag
 
 ANY_LOCAL_PORT = "tcp://127.0.0.1:*"
@@ -62,11 +63,11 @@ class AccessOptions:
     itself."""
     trust_network_without_token: v.Switch = False
     """Listen beyond this machine without a token: whoever reaches the port can start waves."""
-    allowed_hosts: Annotated[tuple[v.HostName, ...], Flag("--allowed-host")] = ()
+    allowed_hosts: Annotated[tuple[HostName, ...], Flag("--allowed-host")] = ()
     """Further name under which the page may be asked for (the Host header), with any port; again for more."""
-    allowed_origins: Annotated[tuple[v.Origin, ...], Flag("--allowed-origin")] = ()
+    allowed_origins: Annotated[tuple[Origin, ...], Flag("--allowed-origin")] = ()
     """Further origin whose pages may use this one, such as https://ops.example.com; again for more."""
-    trusted_proxies: Annotated[tuple[v.NetworkAddress, ...], Flag("--trusted-proxy")] = ()
+    trusted_proxies: Annotated[tuple[NetworkAddress, ...], Flag("--trusted-proxy")] = ()
     """Address or CIDR block of a proxy whose X-Forwarded-* headers (For, Proto, Host, Prefix) are believed; again for
     more."""
 
@@ -97,7 +98,7 @@ class WebOptions(AlarmOptions, AccessOptions):
 class ServeOptions(WebOptions, Deployment):
     """Everything that a coordinator's process can be told."""
 
-    http: Annotated[v.HttpPorts | None, Flag(), Flag("--no-http", "no web server at all", means=None)] = DEFAULT_HTTP
+    http: Annotated[HttpPorts | None, Flag(), Flag("--no-http", "no web server at all", means=None)] = DEFAULT_HTTP
     """Where page, REST and metrics listen; HOST:FIRST-LAST takes the first port that is free, port 0 any."""
     min_stats_update_interval_ms: Annotated[int, v.Kind(v.milliseconds, "MS", v.between(0, 60_000))] = 100
     """Milliseconds between load publications."""

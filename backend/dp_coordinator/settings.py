@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin, get
 from dp_coordinator.values import BadValueError, Kind, boolean, names
 
 PREFIX = "DP_COORDINATOR_"
+AS_THE_FIELD = Kind(str)
 
 Options = TypeVar("Options")
 Found: TypeAlias = list[tuple[str, Any]]
@@ -26,7 +27,7 @@ Found: TypeAlias = list[tuple[str, Any]]
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used; the text names it and says what would be right."""
+    """What was set cannot be used; the text names it and says what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class Flag:
     """If it is not made of the field's name. Without dashes it is what the command is about, and has no name there."""
     help: str = ""
     """If it is not the field's docstring."""
-    kind: Kind | None = None
-    """If its text is not read as the field's type says."""
+    kind: Kind = AS_THE_FIELD
+    """How its text is read."""
     means: Any = True
     """What a flag without a value sets the field to."""
     on_command_line: bool = True
@@ -64,13 +65,7 @@ class Flag:
     @property
     def is_switch(self) -> bool:
         """Takes no value on the command line."""
-        return self.reads.read is boolean
-
-    @property
-    def reads(self) -> Kind:
-        """How its text is read."""
-        assert self.kind is not None, "known once its field is"
-        return self.kind
+        return self.kind.read is boolean
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +136,8 @@ def _setting(field: Field[Any], hint: Any, text: str) -> Setting:
 
 def _complete(flag: Flag, field: str, kind: Kind, text: str) -> Flag:
     """The flag with what follows from its field."""
-    kind = flag.kind or (kind if flag.means is True else Kind(boolean))
+    if flag.kind is not AS_THE_FIELD or flag.means is not True:
+        kind = flag.kind if flag.means is True else Kind(boolean)
     return replace(flag, flag=flag.flag or f"--{field.replace('_', '-')}", help=flag.help or text, kind=kind)
 
 
@@ -153,8 +149,8 @@ def read(
 ) -> Options:
     """The options that a command line and an environment ask for.
 
-    `given` holds, by the names of the flags, the texts on the command line; `defaults` go before those of the class.
-    Raises `SettingsError` for a bad or missing value, naming flag or variable.
+    `given` holds, by the names of the flags, what is on the command line: a text, a list of them, or True. `defaults`
+    go before those of the class. Raises `SettingsError` for a bad or missing value, naming flag or variable.
     """
     values = dict(defaults or {})
     for setting in settings_of(options):
@@ -168,17 +164,11 @@ def read(
 
 
 def _on_the_line(setting: Setting, given: Mapping[str, Any]) -> Found:
-    found: Found = []
-    for flag in setting.flags:
-        if flag.name not in given:
-            continue
-        if flag.is_switch:
-            found.append((flag.flag, flag.means))
-        elif setting.many:
-            found.append((flag.flag, tuple(_value(flag.reads, text, flag.flag) for text in given[flag.name])))
-        else:
-            found.append((flag.flag, _value(flag.reads, given[flag.name], flag.flag)))
-    return found
+    return [
+        (flag.flag, flag.means if flag.is_switch else _read(flag, given[flag.name], flag.flag))
+        for flag in setting.flags
+        if flag.name in given
+    ]
 
 
 def _in_variables(setting: Setting, variables: Mapping[str, str]) -> Found:
@@ -187,18 +177,19 @@ def _in_variables(setting: Setting, variables: Mapping[str, str]) -> Found:
         text = variables.get(flag.variable) if flag.for_people else None
         if not text:
             continue
-        if setting.many:
-            parts = _value(Kind(names), text, flag.variable)
-            found.append((flag.variable, tuple(_value(flag.reads, part, flag.variable) for part in parts)))
-            continue
-        value = _value(flag.reads, text, flag.variable)
+        told = _value(Kind(names), text, flag.variable) if setting.many else text
+        value = _read(flag, told, flag.variable)
         if not flag.is_switch:
             found.append((flag.variable, value))
-        elif value:
-            found.append((flag.variable, flag.means))
-        elif setting.kind.read is boolean:
-            found.append((flag.variable, not flag.means))
+        elif value or setting.kind.read is boolean:
+            found.append((flag.variable, flag.means if value else not flag.means))
     return found
+
+
+def _read(flag: Flag, told: str | Sequence[str], source: str) -> Any:
+    if isinstance(told, str):
+        return _value(flag.kind, told, source)
+    return tuple(_value(flag.kind, text, source) for text in told)
 
 
 def _value(kind: Kind, text: str, source: str) -> Any:
@@ -247,5 +238,4 @@ def to_arguments(options: Any) -> list[str]:
 
 def shared(options: Any, kind: type[Any]) -> dict[str, Any]:
     """Those fields of `options` that `kind` has too."""
-    theirs = {field.name for field in fields(kind)}
-    return {field.name: getattr(options, field.name) for field in fields(options) if field.name in theirs}
+    return {field.name: getattr(options, field.name) for field in fields(kind) if hasattr(options, field.name)}

@@ -1,9 +1,9 @@
 """Keeps a coordinator alive: `python -m dp_coordinator.supervisor [--parent PID] [--scratch DIR] -- COMMAND ...`.
 
 It starts COMMAND (the worker), starts it again when it dies, passes signals on, and does nothing else: a process that
-does next to nothing has next to nothing to die of. It imports the standard library alone. What the worker needs to
-come back is in its journal. A worker says that it serves by `say_serving`; one that was killed after that comes back
-at once, however often.
+does next to nothing has next to nothing to die of. It imports the standard library and wakeup.py alone. What the
+worker needs to come back is in its journal. A worker says that it serves by `say_serving`; one that was killed after
+that comes back at once, however often.
 
 Each worker inherits stdin from its beginning (when that is a file), stdout, stderr, and the descriptors of --pass-fd.
 Ends with the worker's exit code when it was told to end, or when the first worker says that a setting is wrong (2) or
@@ -23,6 +23,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+
+from dp_coordinator.wakeup import WakeUp
 
 log = logging.getLogger("dp_coordinator.supervisor")
 
@@ -69,15 +71,14 @@ class Supervisor:
         self._pass_fds = tuple(pass_fds)
         self._told_to_end = False
         self._serving_since: float | None = None
-        self._signals, write = os.pipe()
-        for end in (self._signals, write):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, SERVING):
-            signal.signal(number, lambda *_: None)  # the number arrives through the pipe
+        self._signals = WakeUp()
 
     def run(self) -> int:
         """Keep a worker alive until told to end, or until that is pointless; returns the exit code."""
+        with self._signals.on_signals(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, SERVING):
+            return self._run()
+
+    def _run(self) -> int:
         instant_deaths = incarnations = 0
         while not self._told_to_end:
             code = self._live()
@@ -123,11 +124,10 @@ class Supervisor:
 
     def _heed(self) -> None:
         """Take in the signals that have come."""
-        with suppress(BlockingIOError):
-            numbers = set(os.read(self._signals, 4096))
-            if SERVING in numbers:
-                self._serving_since = time.monotonic()
-            self._told_to_end |= bool(numbers - {signal.SIGCHLD, SERVING})
+        numbers = self._signals.drain()
+        if SERVING in numbers:
+            self._serving_since = time.monotonic()
+        self._told_to_end |= bool(numbers - {signal.SIGCHLD, SERVING})
 
     def _end(self, worker: subprocess.Popen[bytes]) -> int:
         """Its exit code; when it still runs it is told to end, and made to."""

@@ -11,22 +11,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from dp_coordinator.addresses import allowed_host, allowed_origin, is_port, network, parse_host_port
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
-from dp_coordinator.listening import HttpAddress
 from dp_coordinator.scratch import SOCKET_PATH_AT_MOST
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 _ZMQ_ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5}|\*)|ipc://\S+")
+_HOST_PORT = re.compile(r"(?:\[([^\[\]/\s]+)\]|([^\[\]/\s:]+)):(\d{1,5})", re.ASCII)
 _TOKEN_MAX_BYTES = 4096
 LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-T = TypeVar("T")
 
 
 class BadValueError(ValueError):
@@ -119,7 +115,7 @@ def text(value: str) -> str:
 def zmq_address(text: str) -> str:
     """Where a ZeroMQ socket listens or connects: `tcp://HOST:PORT` or `ipc://PATH`."""
     match = _ZMQ_ADDRESS.fullmatch(text)
-    if match is None or (match[2] not in {None, "*"} and not is_port(match[2])):
+    if match is None or (match[2] not in {None, "*"} and not _is_port(match[2])):
         raise BadValueError(f"{text!r} is not a ZeroMQ address such as tcp://127.0.0.1:5555 or ipc:///tmp/dp.sock")
     path = text.removeprefix("ipc://")
     if path != text and len(os.fsencode(path)) > SOCKET_PATH_AT_MOST:
@@ -127,38 +123,22 @@ def zmq_address(text: str) -> str:
     return text
 
 
+def parse_host_port(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `[::1]:8080` for IPv6, as (host, port)."""
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or not _is_port(match[3]):
+        raise BadValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    return match[1] or match[2], int(match[3])
+
+
 def host_port(text: str) -> str:
-    """`HOST:PORT`, `[::1]:8080` for IPv6; port 0 lets the system choose. The text as it is."""
-    _in_words(parse_host_port, text)
+    """`HOST:PORT`; port 0 lets the system choose. The text as it is."""
+    parse_host_port(text)
     return text
 
 
-def http_address(text: str) -> str:
-    """`HOST:PORT`, or `HOST:FIRST-LAST` for the first port that is free. The text as it is."""
-    _in_words(HttpAddress.parse, text)
-    return text
-
-
-def host_name(text: str) -> str:
-    """A name that a Host header may have: without scheme and port."""
-    return _in_words(allowed_host, text)
-
-
-def origin(text: str) -> str:
-    """What browsers send as the origin of a page."""
-    return _in_words(allowed_origin, text)
-
-
-def network_address(text: str) -> str:
-    """An address or a CIDR block."""
-    return str(_in_words(network, text))
-
-
-def _in_words(parse: Callable[[str], T], text: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise BadValueError(str(error)) from None
+def _is_port(digits: str) -> bool:
+    return int(digits) <= 65_535
 
 
 def version(text: str) -> str:
@@ -274,10 +254,6 @@ Amount: TypeAlias = Annotated[float, Kind(amount, "X")]
 Text: TypeAlias = Annotated[str, Kind(text, "TEXT")]
 ZmqAddress: TypeAlias = Annotated[str, Kind(zmq_address, "ADDRESS")]
 HostPort: TypeAlias = Annotated[str, Kind(host_port, "HOST:PORT", host_port)]
-HttpPorts: TypeAlias = Annotated[str, Kind(http_address, "HOST:PORT", http_address)]
-HostName: TypeAlias = Annotated[str, Kind(host_name, "HOST", host_name)]
-Origin: TypeAlias = Annotated[str, Kind(origin, "ORIGIN", origin)]
-NetworkAddress: TypeAlias = Annotated[str, Kind(network_address, "CIDR", network_address)]
 TokenFile: TypeAlias = Annotated[str, Kind(token_file, "FILE")]
 Version: TypeAlias = Annotated[str, Kind(version, "VERSION", version)]
 OutputFile: TypeAlias = Annotated[str, Kind(output_file, "FILE")]

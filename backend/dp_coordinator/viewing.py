@@ -6,15 +6,15 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from dp_coordinator.core.effects import BroadcastStartWave, Effect, LogEvent, PublishLoad, PublishWaveState
 from dp_coordinator.core.snapshot import Snapshot
-from dp_coordinator.mailbox import Counters, Endpoints, Mailbox, Playback
-from dp_coordinator.recorder import entries
-from dp_coordinator.recorder.entries import CheckpointBody, RecordedLogEntry, Reports
+from dp_coordinator.mailbox import Counters, Endpoints, Mailbox
+from dp_coordinator.messages import Playback
+from dp_coordinator.observer import count
+from dp_coordinator.recorder.entries import CheckpointBody, RecordedInput, RecordedLogEntry
 from dp_coordinator.recorder.replay import Runner
 from dp_coordinator.recorder.timeline import Timeline
 from dp_coordinator.web.app import create_app
@@ -35,7 +35,7 @@ REFUSAL = "this is a recording: nothing can be started in it"
 
 
 class RecordingPlayer:
-    """Runs the core over a recording, and keeps a mailbox as the loop does."""
+    """Runs the core over a recording, and keeps a mailbox as the loop does. The recording has the event log itself."""
 
     def __init__(self, timeline: Timeline, name: str, header: dict[str, object], *, speed: float) -> None:
         self._timeline = timeline
@@ -46,8 +46,8 @@ class RecordingPlayer:
         self._position = timeline.first_at
         self._since = time.monotonic()
         self._runner = Runner()
-        self._todo: Iterator[tuple[float, CheckpointBody | entries.RecordedInput]] = iter(())
-        self._next: tuple[float, CheckpointBody | entries.RecordedInput] | None = None
+        self._todo: Iterator[tuple[float, CheckpointBody | RecordedInput]] = iter(())
+        self._next: tuple[float, CheckpointBody | RecordedInput] | None = None
         self._log: Iterator[RecordedLogEntry] = iter(())
         self._next_entry: RecordedLogEntry | None = None
         self.hub: Broadcaster | None = None
@@ -73,9 +73,9 @@ class RecordingPlayer:
         timeline, now = self._timeline, self.now()
         return Playback(
             name=self._name,
-            at=now + timeline.wall_offset,
-            position_s=now - timeline.first_at,
-            duration_s=timeline.last_at - timeline.first_at,
+            at=round(now + timeline.wall_offset, 3),
+            position_s=round(now - timeline.first_at, 3),
+            duration_s=round(timeline.last_at - timeline.first_at, 3),
             speed=self._speed,
             paused=self._paused or now >= timeline.last_at,
         )
@@ -143,28 +143,12 @@ class RecordingPlayer:
             if isinstance(item, CheckpointBody):
                 self._runner.take_checkpoint(item)
             else:
-                self._perform(self._runner.put(item)[0], item)
+                given, effects, _ = self._runner.put(item)
+                count(self.mailbox.counters, given, effects)
             self._next = next(self._todo, None)
             if time.monotonic() > until and self._next is not None:
                 return False
         return True
-
-    def _perform(self, effects: Sequence[Effect], record: entries.RecordedInput) -> None:
-        """Count what the loop would have counted."""
-        counters = self.mailbox.counters
-        if isinstance(record, Reports):
-            counters.count_frame("stats", "accepted", len(record.rows))
-        for effect in effects:
-            match effect:
-                case PublishLoad():
-                    counters.loads_published += 1
-                    counters.publication_lateness_seconds.observe(effect.late_by)
-                case PublishWaveState():
-                    counters.wave_states_published += 1
-                case BroadcastStartWave():
-                    counters.starts[effect.cause.value] = counters.starts.get(effect.cause.value, 0) + 1
-                case LogEvent("wave_completed", {"duration_s": float(took)}):
-                    counters.wave_seconds.observe(took)
 
     def _show(self, now: float) -> None:
         while self._next_entry is not None and self._next_entry.at <= now:

@@ -6,7 +6,7 @@ import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { type Asking, StateFetcher } from "./fetcher";
 import { asMessages, type Known, pastAt } from "./past";
-import { engineRows, meanLoad } from "./staleness";
+import { engineRows, meanLoad } from "./rows";
 import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
 import { Timeline } from "./timeline";
 import type { StreamMessage } from "./types.gen";
@@ -65,10 +65,10 @@ export const fetcher = new StateFetcher(
 export const connected = computed(() => link.value.state === "open");
 
 export const rows = computed(() => {
-  const { snapshot, snapshotAt, hello } = view.value;
+  const { snapshot, snapshotAt } = view.value;
   if (snapshot === null) return [];
   const heard = past.value === null ? connected.value : past.value.known === "all";
-  const list = engineRows(snapshot, snapshotAt, now.value, hello?.stale_after_s ?? 5, heard);
+  const list = engineRows(snapshot, snapshotAt, now.value, heard);
   // "Never reported" would be a claim about a time that this page knows nothing of.
   return past.value?.known === "totals" ? list.map((row) => ({ ...row, status: "unknown" as const })) : list;
 });

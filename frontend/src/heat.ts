@@ -1,6 +1,6 @@
 // A cell per rank on a canvas, for more ranks than a table can show at once.
 import { prepare, resolveColours } from "./chart";
-import type { EngineRow } from "./staleness";
+import type { EngineRow } from "./rows";
 
 const COLOURS = ["running", "waiting", "sunken", "line-strong", "text"] as const;
 const LARGEST = 22;

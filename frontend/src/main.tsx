@@ -3,7 +3,6 @@ import { render } from "preact";
 import { followAddress } from "./address";
 import { link, present, start } from "./app";
 import { App } from "./components/App";
-import { phaseWord } from "./format";
 import { listenToKeys } from "./keyboard";
 import "./styles/base.css";
 import "./styles/page.css";
@@ -42,5 +41,5 @@ effect(() => {
   const name = "DP coordinator";
   if (link.value.state === "lost") document.title = `Disconnected · ${name}`;
   else if (snapshot === null) document.title = name;
-  else document.title = `${phaseWord(snapshot)} · wave ${snapshot.current_wave} · ${name}`;
+  else document.title = `${snapshot.phase_word} · wave ${snapshot.current_wave} · ${name}`;
 });

@@ -4,9 +4,16 @@ import type { EngineColumnsMessage, SnapshotMessage } from "./types.gen";
 /** Columns that seldom change: states that were told the same share one list. */
 const SHARED = ["restarts", "stepping"] as const;
 type Shared = (typeof SHARED)[number];
+/** What is kept as it was told: a word for each rank, most of which have the same. */
+type Kept = "status";
 
-/** All others, and what each is kept in. Every column of the message stands in one of the two lists. */
-const PACKED: Record<Exclude<keyof EngineColumnsMessage, Shared>, new (ranks: number) => PackedColumn> = {
+/** All others, and what each is kept in. Every column of the message stands in one of the three lists. */
+const PACKED: Record<
+  Exclude<keyof EngineColumnsMessage, Shared | Kept>,
+  new (
+    ranks: number,
+  ) => PackedColumn
+> = {
   waiting: Int32Array,
   running: Int32Array,
   kv_cache_usage: Float32Array,
@@ -34,6 +41,7 @@ export interface PackedState {
   wave: SnapshotMessage["waves"][0] | null;
   packed: Record<Name, PackedColumn>;
   shared: Pick<EngineColumnsMessage, Shared>;
+  status: EngineColumnsMessage["status"];
 }
 
 /** `before` is the state before this one, if there is any. */
@@ -48,24 +56,38 @@ export function pack(message: SnapshotMessage, incarnation: number, before?: Pac
   }
   const shared = { ...before?.shared } as PackedState["shared"];
   for (const name of SHARED) if (!same(engines[name], shared[name])) shared[name] = engines[name];
-  return { at: message.at, incarnation, rest, wave: waves[0] ?? null, packed, shared };
+  return {
+    at: message.at,
+    incarnation,
+    rest,
+    wave: waves[0] ?? null,
+    packed,
+    shared,
+    status: engines.status,
+  };
 }
 
 const same = (a: readonly unknown[], b: readonly unknown[] | undefined) =>
   a.length === b?.length && a.every((value, i) => value === b[i]);
 
 /** The columns as they were in the message. */
-export function columnsOf({ packed, shared }: PackedState): EngineColumnsMessage {
+export function columnsOf({ packed, shared, status }: PackedState): EngineColumnsMessage {
   return {
     ...unpacked((name) => Array.from(packed[name], (value) => (value === NONE ? null : value))),
     ...shared,
+    status,
   };
 }
 
 /** The columns of ranks of which nothing is known. */
 export function noColumns(ranks: number): EngineColumnsMessage {
   const none = Array.from({ length: ranks }, () => null);
-  return { ...unpacked(() => none), restarts: none.map(() => 0), stepping: [] };
+  return {
+    ...unpacked(() => none),
+    restarts: none.map(() => 0),
+    stepping: [],
+    status: { most: "never", others: {} },
+  };
 }
 
 function unpacked(column: (name: Name) => (number | null)[]): Pick<EngineColumnsMessage, Name> {

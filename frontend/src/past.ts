@@ -38,6 +38,8 @@ export function pastAt(moment: number, present: Live, timeline: Timeline): Past 
     ...like,
     at,
     phase,
+    phase_word: phase,
+    phase_text: "",
     current_wave,
     front_ends,
     engines_subscribed,
@@ -51,6 +53,7 @@ export function pastAt(moment: number, present: Live, timeline: Timeline): Past 
     waves,
     actions: actionsAt(at, like.actions),
     alarms: [],
+    notices: [],
     recovery: null,
   };
   return { live: { ...base, snapshot }, known: "totals", at };
@@ -81,7 +84,8 @@ function actionsAt(moment: number, actions: readonly Action[]): Action[] {
       const seen = action.seen.filter((rank) => rank.after_s <= age_s);
       const followed = new Set(seen.map((rank) => rank.engine_index));
       const silent = Array.from({ length: action.engine_count }, (_, i) => i).filter((i) => !followed.has(i));
-      return { ...action, age_s, seen, silent, state: "asked", collective: false, took_s: null, summary: "" };
+      const summary = `${seen.length} of ${action.engine_count} ranks seen stepping so far`;
+      return { ...action, age_s, seen, silent, state: "asked", collective: false, took_s: null, summary };
     });
 }
 

@@ -2,8 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import * as api from "./api";
-import { backToLive, connected, past, present, realNow } from "./app";
-import { localMs } from "./clock";
+import { backToLive, connected, past, present } from "./app";
 import type { Action } from "./types.gen";
 
 export interface Refusal {
@@ -14,7 +13,7 @@ export interface Refusal {
 export type StartDialog =
   | { step: "closed" }
   | { step: "form"; expected: number; reason: string; sending: boolean; refusal: Refusal | null }
-  | { step: "follow"; action: Action; at: number; incarnation: number };
+  | { step: "follow"; action: Action; incarnation: number };
 
 export const dialog = signal<StartDialog>({ step: "closed" });
 
@@ -28,18 +27,13 @@ export const blocked = computed<string | null>(() => {
   return snapshot.wave_coordination ? null : "wave coordination is off";
 });
 
-/**
- * The action that the dialog follows, as the newest snapshot has it, with its age as of now in seconds. `cut`: the
- * coordinator that was asked is gone, and with it what it saw.
- */
-export const followed = computed<{ action: Action; age: number; cut: boolean } | null>(() => {
+/** The action that the dialog follows, as it was last heard of. `cut`: the coordinator that was asked is gone. */
+export const followed = computed<{ action: Action; cut: boolean } | null>(() => {
   const d = dialog.value;
   if (d.step !== "follow") return null;
-  const { snapshot, snapshotAt, incarnation } = present.value;
+  const { snapshot, incarnation } = present.value;
   const newest = snapshot?.actions.find((a) => a.id === d.action.id);
-  const [action, at] = newest ? [newest, snapshotAt] : [d.action, d.at];
-  const cut = newest === undefined && incarnation !== d.incarnation;
-  return { action, age: action.age_s + Math.max(0, realNow.value - at) / 1000, cut };
+  return { action: newest ?? d.action, cut: newest === undefined && incarnation !== d.incarnation };
 });
 
 let attempt: { key: string; body: string } | null = null;
@@ -67,7 +61,7 @@ export async function submitStart(reason: string): Promise<void> {
   const { incarnation } = present.value;
   try {
     const action = await api.startWave(body, attempt.key);
-    if (dialog.value.step === "form") dialog.value = { step: "follow", action, at: localMs(), incarnation };
+    if (dialog.value.step === "form") dialog.value = { step: "follow", action, incarnation };
   } catch (error) {
     if (dialog.value.step !== "form") return;
     dialog.value = { ...d, reason, ...refused(error, d.expected), sending: false };

@@ -1,6 +1,12 @@
 // What the page knows, as one immutable value, and how each message changes it. No clock, no DOM, no socket.
-import { PROTOCOL } from "./protocol";
-import type { EventMessage, Hello, SnapshotMessage, StreamMessage, WaveInfo } from "./types.gen";
+import {
+  type EventMessage,
+  type Hello,
+  PROTOCOL,
+  type SnapshotMessage,
+  type StreamMessage,
+  type WaveInfo,
+} from "./types.gen";
 
 /** Entries of the event log that the page keeps: as many as the server does. */
 export const LOG_SIZE = 4096;
@@ -103,7 +109,7 @@ function onHello(live: Live, hello: Hello, at: number): Live {
     type: "marker",
     key: `restarted-${hello.started_at}`,
     kind: "restarted",
-    text: "Coordinator restarted: older entries are of its earlier life",
+    text: "Coordinator restarted: older entries are of its earlier incarnation",
     at: hello.started_at,
   };
   return {

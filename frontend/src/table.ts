@@ -1,5 +1,5 @@
 // Sorting and filtering of the engine table. Pure.
-import type { EngineRow } from "./staleness";
+import type { EngineRow } from "./rows";
 
 export const SORT_KEYS = [
   "index",

@@ -1,14 +1,14 @@
 // The last hour, as it was heard or fetched, in bounded memory: totals 10 times a second for the last minute and once a
 // second (the peaks) before; with some of them the state of every rank, as many as there is room for; and the waves.
 import { type PackedState, pack, RANK_BYTES, REST_BYTES } from "./packed";
-import type { History, PhaseName, SnapshotMessage, WaveInfo } from "./types.gen";
+import type { History, Phase, SnapshotMessage, WaveInfo } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
 /** Samples further apart than this have a gap between them: the line breaks. */
 const GAP_S = 3;
-/** Samples of the page and the server this near are of one moment: there are ten a second. */
-const SAME_S = 0.05;
+/** Moments this near are taken for the same: there are ten a second. */
+const NEAR_S = 0.05;
 /** What all packed states take together, about. Many ranks mean fewer states. */
 const BYTES = 24e6;
 /** Packed states are never further apart than this, however many ranks there are. */
@@ -20,7 +20,7 @@ interface Sample {
   at: number;
   waiting: number | null;
   running: number | null;
-  phase: PhaseName;
+  phase: Phase;
   current_wave: number;
   front_ends: number;
   engines_subscribed: number;
@@ -41,13 +41,19 @@ export type LoadColumns = [number[], (number | null)[], (number | null)[]];
 /** Seconds from one packed state to the next: of the last minute, and before. */
 function intervals(ranks: number): [number, number] {
   const most = BYTES / (ranks * RANK_BYTES + REST_BYTES);
-  // A little less than whole tenths, and whole seconds: the server tells ten a second and keeps one, nearly.
-  return [Math.max(0.09, FINE_S / (most / 4)), Math.max(1, Math.floor(KEEP_S / ((most * 3) / 4))) - 0.05];
+  // Whole seconds: the server keeps a state a second.
+  return [Math.max(0.1, FINE_S / (most / 4)), Math.max(1, Math.floor(KEEP_S / ((most * 3) / 4)))];
 }
 
-/** Whether a state may follow the one before it, from which it is to be `interval` seconds away. */
+/** Whether a state is as far from the one before it as it is to be. */
 const isDue = (at: number, incarnation: number, before: PackedState | undefined, interval: number) =>
-  before === undefined || before.incarnation !== incarnation || at - before.at >= interval;
+  before === undefined || before.incarnation !== incarnation || at - before.at > interval - NEAR_S;
+
+/** Whether one state may be left out between two others. */
+const isNeedless = (before: PackedState | undefined, after: PackedState | undefined) =>
+  before !== undefined &&
+  after?.incarnation === before.incarnation &&
+  after.at - before.at < intervals(before.rest.engine_count)[1] + NEAR_S;
 
 const sameState = (a: PackedState["rest"], b: PackedState["rest"]) =>
   a.phase === b.phase &&
@@ -146,8 +152,8 @@ export class Timeline {
     const { at, waiting, running, phase, current_wave, front_ends, engines_subscribed } = history;
     const added: Sample[] = [];
     at.forEach((moment, k) => {
-      const near = this.samples[this.indexAt(moment + SAME_S)];
-      if (near !== undefined && near.at >= moment - SAME_S) return;
+      const near = this.samples[this.indexAt(moment + NEAR_S)];
+      if (near !== undefined && near.at >= moment - NEAR_S) return;
       added.push({
         at: moment,
         waiting: waiting[k] ?? null,
@@ -269,15 +275,10 @@ export class Timeline {
   }
 
   private fold(count: number): void {
+    this.thinStates(count);
     let last = this.samples[this.folded - 1];
-    let stated = this.stateBefore(this.folded - 1);
     const kept: Sample[] = [];
     for (const sample of this.samples.splice(this.folded, count)) {
-      if (sample.state !== null) {
-        const { at, incarnation, rest } = sample.state;
-        if (!isDue(at, incarnation, stated, intervals(rest.engine_count)[1])) sample.state = null;
-      }
-      stated = sample.state ?? stated;
       if (
         last !== undefined &&
         isSameSecond(last, sample) &&
@@ -293,5 +294,22 @@ export class Timeline {
     }
     this.samples.splice(this.folded, 0, ...kept);
     this.folded += kept.length;
+  }
+
+  private thinStates(count: number): void {
+    let before = this.stateBefore(this.folded - 1);
+    for (const sample of this.samples.slice(this.folded, this.folded + count)) {
+      if (sample.state === null) continue;
+      if (isNeedless(before, this.stateAfter(sample.state.at))) sample.state = null;
+      else before = sample.state;
+    }
+  }
+
+  private stateAfter(moment: number): PackedState | undefined {
+    for (let i = this.indexAt(moment) + 1; i < this.samples.length; i++) {
+      const { state } = this.samples[i] as Sample;
+      if (state !== null) return state;
+    }
+    return undefined;
   }
 }

@@ -1,384 +1,486 @@
 // Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand.
+import { anything, dictionary, list, nullable, num, type Of, object, oneOf, optional, text, truth } from "./checks";
 
-export type PhaseName = "paused" | "starting" | "running";
+export const PROTOCOL = 2;
 
-export type EngineStatus = "never" | "fresh" | "stale";
-
-export type CauseName = "front-end" | "engine" | "manual" | "recovery" | "unknown";
-
-export type ActionStateName = "asked" | "observed" | "timed_out";
-
-export type AlarmKindName = "asked_not_stepping" | "rank_silent" | "work_held_up" | "load_imbalance" | "publication_late" | "bad_frames" | "engine_gone" | "front_end_gone" | "recovery_under_way" | "journal_failed";
-
-export type SeverityName = "critical" | "warning";
-
-/** A manual start: what was asked, and what was observed of it. */
-export interface Action {
-  id: string;
-  wave: number;
-  reason: string;
-  caller: string;
-  state: ActionStateName;
-  asked_at: number;
-  age_s: number;
-  seen: RankSeen[];
-  silent: number[];
-  /** True when something collective was the evidence: a finished step, or the wave's end, takes every rank. */
-  collective: boolean;
-  /** Seconds from the ask until all ranks were seen, or until it timed out; null while waiting. */
-  took_s: number | null;
-  engine_count: number;
-  /** The outcome in one sentence. */
-  summary: string;
-}
-
-/** Something that is wrong now. It goes away by itself when that is over. */
-export interface Alarm {
-  kind: AlarmKindName;
-  /** critical: requests hang, or soon will. */
-  severity: SeverityName;
-  /** When it began, which may be earlier than it was raised. */
-  since: number;
-  /** Seconds since then. */
-  age_s: number;
-  /** Who and what, in one line. */
-  title: string;
-  meaning: string;
-  /** What to do. */
-  remedy: string;
-  /** Ranks it is about; empty where none can be named. */
-  engines: number[];
-  /** Its numbers, by name: subscribed and expected engines, bad frames by channel and verdict, ... */
-  counts: Record<string, number>;
-}
-
-/** `GET /api/v1/alarms`: critical ones first, the oldest of each first. */
-export interface AlarmPage {
-  alarms: Alarm[];
-}
-
-/** One thing that health depends on. */
-export interface Check {
-  name: string;
-  ok: boolean;
-  detail: string;
-}
-
-/** Where engines and front-ends connect. */
-export interface EndpointInfo {
-  front_publish: string;
-  back_output: string;
-  back_publish: string;
-}
-
-/** One data-parallel rank. `age_s` is seconds since its last report. */
-export interface Engine {
-  index: number;
-  waiting: number | null;
-  running: number | null;
-  kv_cache_usage: number | null;
-  step_counter: number | null;
-  current_wave: number | null;
-  age_s: number | null;
-  status: EngineStatus;
-  restarts: number;
-  /** Seen stepping in the wave that is open. */
-  stepping: boolean;
-}
-
-/** Engines as columns in index order. */
-export interface EngineColumnsMessage {
-  waiting: (number | null)[];
-  running: (number | null)[];
-  kv_cache_usage: (number | null)[];
-  step_counter: (number | null)[];
-  current_wave: (number | null)[];
-  /** Age at the moment the message was made; the page lets it grow by itself. */
-  age_s: (number | null)[];
-  restarts: number[];
-  /** Indexes (not a column) of ranks seen stepping in the open wave. */
-  stepping: number[];
-}
-
-/** `GET /api/v1/engines`. */
-export interface EnginePage {
-  engines: Engine[];
-}
-
-/** One event-log entry; `seq` counts 1, 2, 3, ... since the process started. */
-export interface Event {
-  seq: number;
-  at: number;
-  kind: string;
-  fields: Record<string, unknown>;
-}
-
-/** One event-log entry, in order and without gaps. */
-export interface EventMessage {
-  type: "event";
-  seq: number;
-  at: number;
-  kind: string;
-  fields: Record<string, unknown>;
-}
-
-/** `GET /api/v1/events`: entries oldest first; ask again with `since=next_since`. */
-export interface EventPage {
-  events: Event[];
-  next_since: number;
-  last_seq: number;
-  /** Some entries after `since` are no longer held. */
-  truncated: boolean;
-  /** When the coordinator started: a change of it means that event numbers start again. */
-  started_at: number;
-}
-
-/** Events `first` to `last` are not held any more: the viewer was too slow or away too long. */
-export interface GapMessage {
-  type: "gap";
-  first: number;
-  last: number;
-}
-
-/** `GET /livez` and `GET /readyz`; `checks` is filled by `?verbose` and whenever something is not ok. */
-export interface Health {
-  ok: boolean;
-  checks: Check[];
-}
-
-/** First message: who is speaking, and what `?since=` meant. */
-export interface Hello {
-  type: "hello";
-  /** 1. A page built for another number asks for a reload. */
-  protocol: number;
-  version: string;
-  /** When the coordinator started: a change of it means that event numbers start again. */
-  started_at: number;
-  /** The server's wall clock. */
-  now: number;
-  last_seq: number;
-  /** The first event number that follows; greater than since + 1 when some are no longer held. */
-  replay_from: number;
-  stale_after_s: number;
-  /** Null when this is live. */
-  recording?: Playback | null;
-}
-
-/** `GET /api/v1/history`: columns, oldest first; null totals where nothing had been reported. */
-export interface History {
-  at: number[];
-  current_wave: number[];
-  phase: PhaseName[];
-  waiting: (number | null)[];
-  running: (number | null)[];
-  front_ends: number[];
-  engines_subscribed: number[];
-}
-
-/** Body of `POST /api/v1/login`; `path` is the folder from which the page was loaded, and the cookie is for it. */
-export interface Login {
-  token: string;
-  path?: string;
-}
-
-/** Body of `POST /api/v1/view`: what is to change; null leaves it as it is. */
-export interface Play {
-  speed?: number | null;
-  paused?: boolean | null;
-  /** Seconds from the recording's first moment. */
-  at?: number | null;
-}
-
-/** A recording that is shown instead of a running coordinator. */
-export interface Playback {
-  name: string;
-  /** The moment that is shown. */
-  at: number;
-  /** Seconds from the recording's first moment to the one shown. */
-  position_s: number;
-  duration_s: number;
-  speed: number;
-  paused: boolean;
-}
-
-/** RFC 9457 problem details; `type` is `problems/<slug>`, relative like `instance` to what was asked for. */
-export interface Problem {
-  type: string;
-  title: string;
-  status: number;
-  detail: string;
-  instance: string;
-}
+/** How a manual start stands. */
+export const isActionState = oneOf("asked", "observed", "timed_out");
+export type ActionState = Of<typeof isActionState>;
 
 /** A rank that was seen stepping, and how long after the ask. */
-export interface RankSeen {
-  engine_index: number;
-  after_s: number;
-}
+export const isRankSeen = object({
+  engine_index: num,
+  after_s: num,
+});
+export interface RankSeen extends Of<typeof isRankSeen> {}
+
+/** A manual start: what was asked, and what was observed of it. */
+export const isAction = object({
+  id: text,
+  wave: num,
+  reason: text,
+  caller: text,
+  state: isActionState,
+  asked_at: num,
+  age_s: num,
+  seen: list(isRankSeen),
+  silent: list(num),
+  /** True when something collective was the evidence: a finished step, or the wave's end, takes every rank. */
+  collective: truth,
+  /** Seconds from the ask until all ranks were seen, or until it timed out; null while waiting. */
+  took_s: nullable(num),
+  engine_count: num,
+  /** The outcome in one sentence. */
+  summary: text,
+});
+export interface Action extends Of<typeof isAction> {}
+
+/** What can be wrong. At most one alarm of a kind stands at a time. */
+export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "front_end_gone", "journal_failed", "load_imbalance", "publication_late", "rank_silent", "recovery_under_way", "work_held_up");
+export type AlarmKind = Of<typeof isAlarmKind>;
+
+/** How soon somebody should look. */
+export const isSeverity = oneOf("critical", "warning");
+export type Severity = Of<typeof isSeverity>;
+
+/** Something that is wrong now. It goes away by itself when that is over. */
+export const isAlarm = object({
+  kind: isAlarmKind,
+  /** critical: requests hang, or soon will. */
+  severity: isSeverity,
+  /** When it began, which may be earlier than it was raised. */
+  since: num,
+  /** Seconds since then. */
+  age_s: num,
+  /** Who and what, in one line. */
+  title: text,
+  meaning: text,
+  /** What to do. */
+  remedy: text,
+  /** Ranks it is about; empty where none can be named. */
+  engines: list(num),
+  /** Its numbers, by name: subscribed and expected engines, bad frames by channel and verdict, ... */
+  counts: dictionary(num),
+});
+export interface Alarm extends Of<typeof isAlarm> {}
+
+/** `GET /api/v1/alarms`: critical ones first, the oldest of each first. */
+export const isAlarmPage = object({
+  alarms: list(isAlarm),
+});
+export interface AlarmPage extends Of<typeof isAlarmPage> {}
+
+/** One thing that health depends on. */
+export const isCheck = object({
+  name: text,
+  ok: truth,
+  detail: text,
+});
+export interface Check extends Of<typeof isCheck> {}
+
+/** Where engines and front-ends connect. */
+export const isEndpointInfo = object({
+  front_publish: text,
+  back_output: text,
+  back_publish: text,
+});
+export interface EndpointInfo extends Of<typeof isEndpointInfo> {}
+
+/** What is to be thought of a rank, from its reports and from what the engines were asked to do. */
+export const isEngineStatus = oneOf("fresh", "never", "stale");
+export type EngineStatus = Of<typeof isEngineStatus>;
+
+/** One data-parallel rank. `age_s` is seconds since its last report. */
+export const isEngine = object({
+  index: num,
+  waiting: nullable(num),
+  running: nullable(num),
+  kv_cache_usage: nullable(num),
+  step_counter: nullable(num),
+  current_wave: nullable(num),
+  age_s: nullable(num),
+  status: isEngineStatus,
+  restarts: num,
+  /** Seen stepping in the wave that is open. */
+  stepping: truth,
+});
+export interface Engine extends Of<typeof isEngine> {}
+
+/** What every rank is, in short: a word for each of a thousand would be a sixth of all that is sent. */
+export const isStatuses = object({
+  most: isEngineStatus,
+  /** The ranks that are something else. */
+  others: dictionary(list(num)),
+});
+export interface Statuses extends Of<typeof isStatuses> {}
+
+/** Engines as columns in index order. */
+export const isEngineColumnsMessage = object({
+  waiting: list(nullable(num)),
+  running: list(nullable(num)),
+  kv_cache_usage: list(nullable(num)),
+  step_counter: list(nullable(num)),
+  current_wave: list(nullable(num)),
+  /** Age at the moment the message was made; the page lets it grow by itself. */
+  age_s: list(nullable(num)),
+  status: isStatuses,
+  restarts: list(num),
+  /** Indexes (not a column) of ranks seen stepping in the open wave. */
+  stepping: list(num),
+});
+export interface EngineColumnsMessage extends Of<typeof isEngineColumnsMessage> {}
+
+/** `GET /api/v1/engines`. */
+export const isEnginePage = object({
+  engines: list(isEngine),
+});
+export interface EnginePage extends Of<typeof isEnginePage> {}
+
+/** What an entry of the event log is about. */
+export const isEventGroup = oneOf("alarms", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
+export type EventGroup = Of<typeof isEventGroup>;
+
+/** How what is said should look. */
+export const isTone = oneOf("bad", "good", "plain", "warn");
+export type Tone = Of<typeof isTone>;
+
+/** One event-log entry; `seq` counts 1, 2, 3, ... since the process started. */
+export const isEvent = object({
+  seq: num,
+  at: num,
+  kind: text,
+  group: isEventGroup,
+  tone: isTone,
+  /** What happened, in a sentence. Text from outside is in it as it came. */
+  text: text,
+  fields: dictionary(anything),
+});
+export interface Event extends Of<typeof isEvent> {}
+
+/** One event-log entry, in order and without gaps. */
+export const isEventMessage = object({
+  type: oneOf("event"),
+  seq: num,
+  at: num,
+  kind: text,
+  group: isEventGroup,
+  tone: isTone,
+  /** What happened, in a sentence. Text from outside is in it as it came. */
+  text: text,
+  fields: dictionary(anything),
+});
+export interface EventMessage extends Of<typeof isEventMessage> {}
+
+/** `GET /api/v1/events`: entries oldest first; ask again with `since=next_since`. */
+export const isEventPage = object({
+  events: list(isEvent),
+  next_since: num,
+  last_seq: num,
+  /** Some entries after `since` are no longer held. */
+  truncated: truth,
+  /** When the coordinator started: a change of it means that event numbers start again. */
+  started_at: num,
+});
+export interface EventPage extends Of<typeof isEventPage> {}
+
+/** Events `first` to `last` are not held any more: the viewer was too slow or away too long. */
+export const isGapMessage = object({
+  type: oneOf("gap"),
+  first: num,
+  last: num,
+});
+export interface GapMessage extends Of<typeof isGapMessage> {}
+
+/** `GET /livez` and `GET /readyz`; `checks` is filled by `?verbose` and whenever something is not ok. */
+export const isHealth = object({
+  ok: truth,
+  checks: list(isCheck),
+});
+export interface Health extends Of<typeof isHealth> {}
+
+/** A recording that is shown instead of a running coordinator. */
+export const isPlayback = object({
+  name: text,
+  /** The moment that is shown. */
+  at: num,
+  /** Seconds from the recording's first moment to the one shown. */
+  position_s: num,
+  duration_s: num,
+  speed: num,
+  paused: truth,
+});
+export interface Playback extends Of<typeof isPlayback> {}
+
+/** First message: who is speaking, and what `?since=` meant. */
+export const isHello = object({
+  type: oneOf("hello"),
+  /** 2. A page built for another number asks for a reload. */
+  protocol: num,
+  version: text,
+  /** When the coordinator started: a change of it means that event numbers start again. */
+  started_at: num,
+  /** The server's wall clock. */
+  now: num,
+  last_seq: num,
+  /** The first event number that follows; greater than since + 1 when some are no longer held. */
+  replay_from: num,
+  /** Null when this is live. */
+  recording: optional(nullable(isPlayback)),
+});
+export interface Hello extends Of<typeof isHello> {}
+
+/** What the engines do, as far as it was asked and observed. */
+export const isPhase = oneOf("paused", "running", "starting");
+export type Phase = Of<typeof isPhase>;
+
+/** `GET /api/v1/history`: columns, oldest first; null totals where nothing had been reported. */
+export const isHistory = object({
+  at: list(num),
+  current_wave: list(num),
+  phase: list(isPhase),
+  waiting: list(nullable(num)),
+  running: list(nullable(num)),
+  front_ends: list(num),
+  engines_subscribed: list(num),
+});
+export interface History extends Of<typeof isHistory> {}
+
+/** Body of `POST /api/v1/login`; `path` is the folder from which the page was loaded, and the cookie is for it. */
+export const isLogin = object({
+  token: text,
+  path: optional(text),
+});
+export interface Login extends Of<typeof isLogin> {}
+
+/** What a viewer is told in passing. */
+export const isNoticeKind = oneOf("recovery", "starting");
+export type NoticeKind = Of<typeof isNoticeKind>;
+
+/** Something that a viewer should be told in passing, for as long as it is here. */
+export const isNotice = object({
+  kind: isNoticeKind,
+  tone: isTone,
+  text: text,
+});
+export interface Notice extends Of<typeof isNotice> {}
+
+/** The phase as it is shown. A coordinator that came back calls the engines paused until it knows better. */
+export const isPhaseWord = oneOf("paused", "recovering", "running", "starting");
+export type PhaseWord = Of<typeof isPhaseWord>;
+
+/** Body of `POST /api/v1/view`: what is to change; null leaves it as it is. */
+export const isPlay = object({
+  speed: optional(nullable(num)),
+  paused: optional(nullable(truth)),
+  /** Seconds from the recording's first moment. */
+  at: optional(nullable(num)),
+});
+export interface Play extends Of<typeof isPlay> {}
+
+/** RFC 9457 problem details; `type` is `problems/<slug>`, relative like `instance` to what was asked for. */
+export const isProblem = object({
+  type: text,
+  title: text,
+  status: num,
+  detail: text,
+  instance: text,
+});
+export interface Problem extends Of<typeof isProblem> {}
 
 /** How far a coordinator that came back from a crash has got. */
-export interface Recovery {
+export const isRecoveryPhase = oneOf("done", "rejoining", "settling");
+export type RecoveryPhase = Of<typeof isRecoveryPhase>;
+
+/** How far a coordinator that came back from a crash has got. */
+export const isRecovery = object({
   /** rejoining: engines subscribe again; settling: START went out, one wave_complete is awaited; done. */
-  phase: "done" | "rejoining" | "settling";
+  phase: isRecoveryPhase,
   /** The wave it came back with. */
-  resumed_wave: number;
-  resumed_at: number;
+  resumed_wave: num,
+  resumed_at: num,
   /** Engines subscribed now. */
-  engines_back: number;
-  engines_expected: number;
-  finished_at: number | null;
-}
+  engines_back: num,
+  engines_expected: num,
+  finished_at: nullable(num),
+  /** The same in a sentence. */
+  text: text,
+});
+export interface Recovery extends Of<typeof isRecovery> {}
 
 /** `GET /api/v1/session`: is a token needed, did this request carry one, and why was its stream just refused. */
-export interface Session {
-  token_required: boolean;
-  authenticated: boolean;
-  stream_refused?: string | null;
-}
-
-/** The newest state, at most 10 a second; a slow viewer skips states, never events. */
-export interface SnapshotMessage {
-  type: "snapshot";
-  current_wave: number;
-  engines_running: boolean;
-  phase: PhaseName;
-  /** Seconds since the phase last changed. */
-  phase_age_s: number;
-  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
-  asked_age_s: number | null;
-  /** Every expected engine has subscribed and READY was sent. */
-  ready: boolean;
-  engine_count: number;
-  engines_subscribed: number;
-  front_ends: number;
-  totals: Totals;
-  /** How often this coordinator came back; 0 in its first incarnation. */
-  restarts: number;
-  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
-  recovery: Recovery | null;
-  engines: EngineColumnsMessage;
-  /** All that stand, critical ones first. */
-  alarms: Alarm[];
-  at: number;
-  data_age_s: number;
-  wave_coordination: boolean;
-  dialect: string;
-  endpoints: EndpointInfo;
-  start_blocked: string | null;
-  /** The newest 20, newest first. */
-  waves: WaveInfo[];
-  /** The newest 5, newest first. */
-  actions: Action[];
-  last_seq: number;
-  recording?: Playback | null;
-}
-
-/** Body of `POST /api/v1/waves`. */
-export interface StartWave {
-  reason: string;
-  expected_wave?: number | null;
-  wave?: number | null;
-}
-
-/** `GET /api/v1/state`. */
-export interface State {
-  current_wave: number;
-  engines_running: boolean;
-  phase: PhaseName;
-  /** Seconds since the phase last changed. */
-  phase_age_s: number;
-  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
-  asked_age_s: number | null;
-  /** Every expected engine has subscribed and READY was sent. */
-  ready: boolean;
-  engine_count: number;
-  engines_subscribed: number;
-  front_ends: number;
-  totals: Totals;
-  /** How often this coordinator came back; 0 in its first incarnation. */
-  restarts: number;
-  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
-  recovery: Recovery | null;
-  /** Ranks seen stepping in the open wave. */
-  stepping: number[];
-  engines: Engine[];
-  dialect: string;
-  wave_coordination: boolean;
-  min_stats_update_interval_ms: number;
-  endpoints: EndpointInfo;
-  /** Why a manual start would be refused now; null when it would be accepted. */
-  start_blocked: string | null;
-  uptime_s: number;
-  /** Seconds since the loop last vouched for this state; it does so at least once a second. */
-  data_age_s: number;
-  /** dp-coordinator's own version. */
-  version: string;
-  /** The coordinator's own process; a supervised one has another after every restart. */
-  pid: number;
-  /** Null when this is live; otherwise all of this is out of a recording. */
-  recording?: Playback | null;
-}
-
-/** What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places. */
-export interface StateAt {
-  current_wave: number;
-  engines_running: boolean;
-  phase: PhaseName;
-  /** Seconds since the phase last changed. */
-  phase_age_s: number;
-  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
-  asked_age_s: number | null;
-  /** Every expected engine has subscribed and READY was sent. */
-  ready: boolean;
-  engine_count: number;
-  engines_subscribed: number;
-  front_ends: number;
-  totals: Totals;
-  /** How often this coordinator came back; 0 in its first incarnation. */
-  restarts: number;
-  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
-  recovery: Recovery | null;
-  engines: EngineColumnsMessage;
-  /** All that stand, critical ones first. */
-  alarms: Alarm[];
-}
-
-/** `GET /api/v1/history/states`: the states around a moment, one a second; waves and events tell the rest. Answers do not overlap: the states before these are found by asking for a moment before the first, and those after them by asking for `until`. */
-export interface StateHistory {
-  /** When each state was so, oldest first; empty when nothing so old is held. */
-  at: number[];
-  states: StateAt[];
-  /** When the states that follow these begin; null when these are the newest, of which there are more every second. */
-  until: number | null;
-  /** The oldest state that is held; null when none is. */
-  oldest_at: number | null;
-}
+export const isSession = object({
+  token_required: truth,
+  authenticated: truth,
+  stream_refused: optional(nullable(text)),
+});
+export interface Session extends Of<typeof isSession> {}
 
 /** Sums over the engines that have reported; null when none has. */
-export interface Totals {
-  waiting: number | null;
-  running: number | null;
-}
+export const isTotals = object({
+  waiting: nullable(num),
+  running: nullable(num),
+});
+export interface Totals extends Of<typeof isTotals> {}
+
+/** Who caused a START broadcast, and with it a wave. */
+export const isWaveCause = oneOf("engine", "front-end", "manual", "recovery", "unknown");
+export type WaveCause = Of<typeof isWaveCause>;
 
 /** One wave; `GET /api/v1/waves` lists them newest first. */
-export interface WaveInfo {
-  number: number;
-  cause: CauseName;
-  cause_engine: number | null;
-  asked_at: number | null;
-  started_at: number | null;
-  ended_at: number | null;
+export const isWaveInfo = object({
+  number: num,
+  cause: isWaveCause,
+  cause_engine: nullable(num),
+  asked_at: nullable(num),
+  started_at: nullable(num),
+  ended_at: nullable(num),
   /** From asked (or started) to ended, or to now while open; null when only the end was seen. */
-  duration_s: number | null;
-  open: boolean;
-  completed: boolean;
-  peak_waiting: number;
-  peak_running: number;
-}
+  duration_s: nullable(num),
+  open: truth,
+  completed: truth,
+  peak_waiting: num,
+  peak_running: num,
+});
+export interface WaveInfo extends Of<typeof isWaveInfo> {}
+
+/** The newest state, at most 10 a second; a slow viewer skips states, never events. */
+export const isSnapshotMessage = object({
+  type: oneOf("snapshot"),
+  current_wave: num,
+  engines_running: truth,
+  phase: isPhase,
+  phase_word: isPhaseWord,
+  /** The phase in a sentence, with what was asked apart from what was seen. */
+  phase_text: text,
+  /** Seconds since the phase last changed. */
+  phase_age_s: num,
+  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
+  asked_age_s: nullable(num),
+  /** Every expected engine has subscribed and READY was sent. */
+  ready: truth,
+  engine_count: num,
+  engines_subscribed: num,
+  front_ends: num,
+  totals: isTotals,
+  /** How often this coordinator came back; 0 in its first incarnation. */
+  restarts: num,
+  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  recovery: nullable(isRecovery),
+  engines: isEngineColumnsMessage,
+  notices: list(isNotice),
+  /** All that stand, critical ones first. */
+  alarms: list(isAlarm),
+  at: num,
+  data_age_s: num,
+  wave_coordination: truth,
+  dialect: text,
+  endpoints: isEndpointInfo,
+  start_blocked: nullable(text),
+  /** The newest 20, newest first. */
+  waves: list(isWaveInfo),
+  /** The newest 5, newest first. */
+  actions: list(isAction),
+  last_seq: num,
+  recording: optional(nullable(isPlayback)),
+});
+export interface SnapshotMessage extends Of<typeof isSnapshotMessage> {}
+
+/** Body of `POST /api/v1/waves`. */
+export const isStartWave = object({
+  reason: text,
+  expected_wave: optional(nullable(num)),
+  wave: optional(nullable(num)),
+});
+export interface StartWave extends Of<typeof isStartWave> {}
+
+/** `GET /api/v1/state`. */
+export const isState = object({
+  current_wave: num,
+  engines_running: truth,
+  phase: isPhase,
+  phase_word: isPhaseWord,
+  /** The phase in a sentence, with what was asked apart from what was seen. */
+  phase_text: text,
+  /** Seconds since the phase last changed. */
+  phase_age_s: num,
+  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
+  asked_age_s: nullable(num),
+  /** Every expected engine has subscribed and READY was sent. */
+  ready: truth,
+  engine_count: num,
+  engines_subscribed: num,
+  front_ends: num,
+  totals: isTotals,
+  /** How often this coordinator came back; 0 in its first incarnation. */
+  restarts: num,
+  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  recovery: nullable(isRecovery),
+  /** Ranks seen stepping in the open wave. */
+  stepping: list(num),
+  engines: list(isEngine),
+  dialect: text,
+  wave_coordination: truth,
+  min_stats_update_interval_ms: num,
+  endpoints: isEndpointInfo,
+  /** Why a manual start would be refused now; null when it would be accepted. */
+  start_blocked: nullable(text),
+  uptime_s: num,
+  /** Seconds since the loop last vouched for this state; it does so at least once a second. */
+  data_age_s: num,
+  /** dp-coordinator's own version. */
+  version: text,
+  /** The coordinator's own process; a supervised one has another after every restart. */
+  pid: num,
+  /** Null when this is live; otherwise all of this is out of a recording. */
+  recording: optional(nullable(isPlayback)),
+});
+export interface State extends Of<typeof isState> {}
+
+/** What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places. */
+export const isStateAt = object({
+  current_wave: num,
+  engines_running: truth,
+  phase: isPhase,
+  phase_word: isPhaseWord,
+  /** The phase in a sentence, with what was asked apart from what was seen. */
+  phase_text: text,
+  /** Seconds since the phase last changed. */
+  phase_age_s: num,
+  /** Seconds since START was last broadcast for the open wave; null when nothing was asked. */
+  asked_age_s: nullable(num),
+  /** Every expected engine has subscribed and READY was sent. */
+  ready: truth,
+  engine_count: num,
+  engines_subscribed: num,
+  front_ends: num,
+  totals: isTotals,
+  /** How often this coordinator came back; 0 in its first incarnation. */
+  restarts: num,
+  /** Null unless it came back while engines were alive. While they rejoin, `phase` and `engines_running` say what the coordinator tells front-ends, not what the engines do. */
+  recovery: nullable(isRecovery),
+  engines: isEngineColumnsMessage,
+  notices: list(isNotice),
+  /** All that stand, critical ones first. */
+  alarms: list(isAlarm),
+});
+export interface StateAt extends Of<typeof isStateAt> {}
+
+/** `GET /api/v1/history/states`: the states around a moment, one a second; waves and events tell the rest. Answers do not overlap: the states before these are found by asking for a moment before the first, and those after them by asking for `until`. */
+export const isStateHistory = object({
+  /** When each state was so, oldest first; empty when nothing so old is held. */
+  at: list(num),
+  states: list(isStateAt),
+  /** When the states that follow these begin; null when these are the newest, of which there are more every second. */
+  until: nullable(num),
+  /** The oldest state that is held; null when none is. */
+  oldest_at: nullable(num),
+});
+export interface StateHistory extends Of<typeof isStateHistory> {}
 
 /** `GET /api/v1/waves`: newest first. */
-export interface WavePage {
-  waves: WaveInfo[];
-}
+export const isWavePage = object({
+  waves: list(isWaveInfo),
+});
+export interface WavePage extends Of<typeof isWavePage> {}
 
 export type StreamMessage = Hello | SnapshotMessage | EventMessage | GapMessage;

@@ -1,22 +1,30 @@
 // Messages for tests, with only what matters spelled out.
-import type { Action, EventMessage, Hello, Recovery, SnapshotMessage, WaveInfo } from "../src/types.gen";
+import {
+  type Action,
+  type EventMessage,
+  type Hello,
+  PROTOCOL,
+  type Recovery,
+  type SnapshotMessage,
+  type WaveInfo,
+} from "../src/types.gen";
 
 export function hello(over: Partial<Hello> = {}): Hello {
   return {
     type: "hello",
-    protocol: 1,
+    protocol: PROTOCOL,
     version: "0.1.0",
     started_at: 1000,
     now: 1060,
     last_seq: 0,
     replay_from: 1,
-    stale_after_s: 5,
     ...over,
   };
 }
 
-export function event(seq: number, kind = "wave_started", fields: EventMessage["fields"] = {}): EventMessage {
-  return { type: "event", seq, at: 1000 + seq, kind, fields };
+export function event(seq: number, kind = "wave_started", over: Partial<EventMessage> = {}): EventMessage {
+  const said = { group: "waves", tone: "good", text: `${kind} happened`, fields: {} } as const;
+  return { type: "event", seq, at: 1000 + seq, kind, ...said, ...over };
 }
 
 export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): SnapshotMessage {
@@ -28,6 +36,8 @@ export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): Snap
     current_wave: 3,
     engines_running: true,
     phase: "running",
+    phase_word: "running",
+    phase_text: "Wave 3 is running",
     phase_age_s: 60,
     asked_age_s: 60,
     ready: true,
@@ -42,6 +52,7 @@ export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): Snap
       step_counter: column(32),
       current_wave: column(3),
       age_s: column(0.1),
+      status: { most: "fresh", others: {} },
       restarts: column(0),
       stepping: [],
     },
@@ -52,6 +63,7 @@ export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): Snap
     waves: [],
     actions: [],
     alarms: [],
+    notices: [],
     restarts: 0,
     recovery: null,
     last_seq: 0,
@@ -84,6 +96,7 @@ export function recovery(over: Partial<Recovery> = {}): Recovery {
     engines_back: 3,
     engines_expected: 4,
     finished_at: null,
+    text: "Recovering",
     ...over,
   };
 }

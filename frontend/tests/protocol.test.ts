@@ -56,9 +56,15 @@ describe("what is no message", () => {
     ["no type", "{}"],
     ["an unknown type", '{"type":"alarm"}'],
     ["a name from the prototype", '{"type":"constructor"}'],
-    ["an event without number", '{"type":"event","kind":"x","fields":{}}'],
-    ["an event whose fields are a list", '{"type":"event","seq":1,"at":1,"kind":"x","fields":[]}'],
-    ["a hello without numbers", '{"type":"hello","protocol":1}'],
+    [
+      "an event without number",
+      '{"type":"event","kind":"x","group":"waves","tone":"good","text":"x","fields":{}}',
+    ],
+    [
+      "an event whose fields are a list",
+      '{"type":"event","seq":1,"at":1,"kind":"x","group":"waves","tone":"good","text":"x","fields":[]}',
+    ],
+    ["a hello without numbers", '{"type":"hello","protocol":2}'],
     ["a gap without end", '{"type":"gap","first":1}'],
     ["an empty snapshot", '{"type":"snapshot"}'],
   ])("refuses %s", (_, text) => {
@@ -86,6 +92,9 @@ describe("what is no message", () => {
       { recovery: undefined },
       { recovery: { phase: "rejoining" } },
       { engines: { ...snapshot().engines, waiting: [0] } },
+      { engines: { ...snapshot().engines, status: "fresh" } },
+      { notices: [{ kind: "starting" }] },
+      { phase_word: 3 },
     ];
     for (const over of broken) expect(parse({ ...snapshot(), ...over })).toBeNull();
   });

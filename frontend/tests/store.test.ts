@@ -65,7 +65,7 @@ describe("the store and a coordinator that comes back", () => {
     expect(after.mustReplay).toBe(false);
   });
 
-  it("keeps an earlier life's log and waves apart from those of the coordinator that came back", () => {
+  it("keeps an earlier incarnation's log and waves apart from those of the coordinator that came back", () => {
     const waves = [wave({ number: 8, open: true, ended_at: null }), wave({ number: 7 })];
     const before = applyAll(EMPTY, arrive(hello(), snapshot({ waves }), event(1), event(2), event(3)));
     const after = applyAll(before, arrive(hello({ started_at: 1070, now: 1071 }), event(1)));
@@ -111,7 +111,7 @@ describe("the store at a new beginning", () => {
 
   it("is outdated under another protocol, and changes nothing else", () => {
     const before = applyAll(EMPTY, arrive(hello(), snapshot()));
-    const after = applyAll(before, arrive(hello({ protocol: 2 }), snapshot(), event(1)));
+    const after = applyAll(before, arrive(hello({ protocol: 3 }), snapshot(), event(1)));
     expect(after.log).toEqual([]);
     expect(after.outdated).toBe(true);
     expect(after.snapshot).toBe(before.snapshot);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { EngineRow } from "../src/staleness";
+import type { EngineRow } from "../src/rows";
 import { filterRows, nextSort, sortRows, windowOf } from "../src/table";
 
 const row = (index: number, load: number | null, status: EngineRow["status"] = "fresh"): EngineRow => ({

@@ -151,4 +151,17 @@ describe("totals and states of one moment", () => {
     expect(timeline.columns(0)).toEqual([[100], [0], [1]]);
     expect(timeline.stateAt(100)?.rest.totals.running).toBe(1);
   });
+
+  it("of before the page was opened stay without holes as they grow old", () => {
+    const timeline = new Timeline();
+    timeline.push({ ...many, at: END });
+    const fetched = Array.from({ length: 120 }, (_, i) => ({ ...many, at: END - 120 * 1.03 + 1.03 * i }));
+    timeline.insert(fetched.slice(60));
+    timeline.insert(fetched.slice(2, 60));
+    for (let i = 1; i <= 1800; i++) timeline.push({ ...many, at: END + i / 10 });
+    timeline.merge(server({ at: [END - 130] }));
+    for (let moment = END - 121; moment < END + 180; moment += 0.3) {
+      expect([moment, timeline.stateAt(moment)]).not.toEqual([moment, null]);
+    }
+  });
 });

@@ -6,8 +6,9 @@ from typing import Any
 
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import Alarm
-from dp_coordinator.core.effects import PublishLoad
 from dp_coordinator.core.events import FrontEndSubscribed, StartWaveRequested, WaveCompleted
+from dp_coordinator.mailbox import Counters
+from dp_coordinator.observer import count
 from dp_coordinator.options import AlarmOptions
 from tests.core.driver import Driver
 
@@ -22,6 +23,7 @@ class MonitoredCore:
         self.detector = AlarmDetector(AlarmOptions())
         self.bad: dict[tuple[str, str], int] = {}
         self.late = 0
+        self._counters = Counters()
         self.loop_turns = True
         self.entries: list[tuple[str, float]] = []
         self.alarms: dict[str, Alarm] = {}
@@ -39,10 +41,11 @@ class MonitoredCore:
     def look(self) -> dict[str, Alarm]:
         if self.loop_turns:
             self._loop_alive_at = self.now
-        self.late += sum(isinstance(e, PublishLoad) and e.late_by > LATE_BY for _, e in self.driver.effects)
+        count(self._counters, None, [effect for _, effect in self.driver.effects])
+        late = self.late + self._counters.publication_lateness_seconds.above(LATE_BY)
         self.driver.effects.clear()
         snapshot = self.driver.core.snapshot(self.now)
-        observation = Observation(snapshot, self._loop_alive_at, dict(self.bad), self.late, self.entries)
+        observation = Observation(snapshot, self._loop_alive_at, dict(self.bad), late, self.entries)
         self.entries = []
         found = {alarm.kind.value: alarm for alarm in self.detector.detect(observation, self.now)}
         self.raised += [(self.now, kind) for kind in found if kind not in self.alarms]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from dp_coordinator.alarms.detector import UNANSWERED_SHOWN
-from dp_coordinator.alarms.kinds import TEXTS, AlarmKind, Severity, ranks
+from dp_coordinator.alarms.kinds import TEXTS
 from dp_coordinator.core.events import (
     ManualStartRequested,
     NewRequestNotified,
     StartWaveRequested,
     WaveCompleted,
 )
+from dp_coordinator.words import AlarmKind, Severity
 from tests.alarms.monitored_core import MonitoredCore, end_wave, loads_for, report_all, running_wave
 
 
@@ -21,11 +22,6 @@ def test_every_kind_says_what_it_means_and_what_to_do():
         for text in texts:
             assert text.endswith(".")
             assert len(text) < 250
-
-
-def test_ranks_are_named_and_many_are_cut():
-    assert ranks((3,)) == "Rank 3"
-    assert ranks(tuple(range(10))) == "Ranks 0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
 
 
 # -- asked, not stepping -----------------------------------------------------------------------------------------------
@@ -39,7 +35,7 @@ def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step():
     alarm = patient.wait(1)["asked_not_stepping"]
     assert (alarm.engines, alarm.severity) == ((0, 2, 3), Severity.CRITICAL)
     assert alarm.since == pytest.approx(0.05)
-    assert alarm.title == "Ranks 0, 2, 3 not seen stepping in wave 0, which was asked for"
+    assert alarm.title == "Ranks 0, 2 and 3 not seen stepping in wave 0, which was asked for"
     patient.driver.report(1, 0, 1)  # a forward pass takes all ranks
     assert not patient.wait(0.25)
     assert not patient.wait(25), "one long request: nothing to report until it ends"

@@ -23,7 +23,7 @@ import zmq
 from dp_coordinator.client.engine_protocol import EngineProtocol
 from dp_coordinator.client.frontend import FrontendClient
 from dp_coordinator.handle import DPCoordinator
-from dp_coordinator.wire.client import SUBSCRIBE
+from dp_coordinator.wire.client import SUBSCRIBE, encode_start_wave, encode_stats, encode_wave_complete
 
 FAULTS = ("silent-rank", "imbalance", "bad-frames", "engine-gone", "not-stepping", "held-up")
 TICK_S = 0.1
@@ -75,13 +75,18 @@ class Fleet:
 
     def report(self, rank: int, waiting: int, running: int) -> None:
         """Send one report of one rank."""
-        stats = self._ranks[rank].stats(
+        self._report(rank, waiting, running, min(1.0, (waiting + running) / 160), self.step)
+
+    def _report(self, rank: int, waiting: int, running: int, kv_cache_usage: float, step: int) -> None:
+        stats = encode_stats(
+            rank,
             waiting=waiting,
             running=running,
-            kv_cache_usage=min(1.0, (waiting + running) / 160),
-            step_counter=self.step,
+            kv_cache_usage=kv_cache_usage,
+            step_counter=step,
             current_wave=self.wave,
             timestamp=time.monotonic(),
+            dialect=self._ranks[rank].dialect,
         )
         self._output.send(stats)
 
@@ -97,19 +102,14 @@ class Fleet:
         if self.running_since is not None:
             self._run(now, faults)
         elif "held-up" in faults:
-            self._output.send(self._held_up())
+            self._paused_at = now
+            self._report(self._faulty, 0, 1, 0.1, 0)
         elif now - self._paused_at > PAUSE_S:
-            self._output.send(self._ranks[0].start_wave(self.wave, now))
+            self._output.send(encode_start_wave(0, self.wave, now, self._ranks[0].dialect))
             if "not-stepping" in faults:
                 self._paused_at = now + 60
             else:
                 self._begin(now)
-
-    def _held_up(self) -> bytes:
-        self._paused_at = time.monotonic()
-        return self._ranks[self._faulty].stats(
-            waiting=0, running=1, kv_cache_usage=0.1, step_counter=0, current_wave=self.wave, timestamp=self._paused_at
-        )
 
     def _begin(self, now: float) -> None:
         self.running_since, self.step = now, 0
@@ -124,7 +124,7 @@ class Fleet:
             self._walk(load, over, crowded=rank == self._faulty and "imbalance" in faults)
             self.report(rank, *load)
         if over:
-            self._output.send(self._ranks[0].wave_complete(self.wave, now))
+            self._output.send(encode_wave_complete(0, self.wave, now, self._ranks[0].dialect))
             self.wave += 1
             self.running_since, self._paused_at = None, now
 

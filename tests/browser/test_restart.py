@@ -100,9 +100,7 @@ def test_a_restart_is_seen_from_the_cut_to_the_end_of_its_recovery(browser: Brow
         expect(stat(tab, "Wave")).to_have_text("57")
         expect(tab.locator(".phase-age")).to_have_text("when last heard")
 
-        expect(banner(tab)).to_have_text(
-            re.compile(r"Recovering: 3 of 4 engines are back; ?wave 57 was resumed [\d.]+ m?s ago")
-        )
+        expect(banner(tab)).to_have_text("Recovering: 3 of 4 engines are back; wave 57 was resumed")
         phase(tab, "RECOVERING")
         expect(stat(tab, "Wave")).to_have_text("57")
         expect(stat(tab, "Running")).to_have_text("—")
@@ -114,7 +112,7 @@ def test_a_restart_is_seen_from_the_cut_to_the_end_of_its_recovery(browser: Brow
         assert_accessible(tab)
 
         polling.busy()
-        expect(banner(tab)).to_have_text("Recovering: START was sent for wave 57;waiting for its end")
+        expect(banner(tab)).to_have_text("Recovering: START was sent for wave 57, waiting for its end")
         expect(tab.locator("#waves .row-open")).to_contain_text("after a restart")
         with polling.lock:
             made.complete(57)

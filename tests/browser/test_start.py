@@ -36,7 +36,7 @@ def test_what_was_observed_is_told(browser: Browser) -> None:
         tab.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
         expect(tab.locator("#waves")).to_contain_text("4 of 4 ranks stepping after")
-        expect(tab.locator("#log")).to_contain_text("Manual start of wave 0 asked “two requests wait”")
+        expect(tab.locator("#log")).to_contain_text('Manual start of wave 0 asked "two requests wait"')
 
 
 def test_what_is_typed_right_after_the_key_is_not_lost(browser: Browser) -> None:

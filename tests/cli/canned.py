@@ -32,6 +32,8 @@ STATE = State(
     current_wave=6,
     engines_running=True,
     phase="starting",
+    phase_word="starting",
+    phase_text="Wave 6 is starting, asked 300 ms ago; rank 1 not seen stepping",
     phase_age_s=0.4,
     asked_age_s=0.3,
     stepping=[0],
@@ -59,7 +61,10 @@ WAVES = WavePage(
         WaveInfo(5, "manual", None, 900.0, None, 990.0, 90.0, False, True, 0, 2),
     ]
 )
-EVENTS = [Event(n, 1000.0 + n, "wave_asked", {"wave": n, "cause": "manual", "engine": None}) for n in (1, 2, 3)]
+EVENTS = [
+    Event(n, 1000.0 + n, "wave_asked", "waves", "plain", f"START for wave {n} broadcast, by hand", {"wave": n})
+    for n in (1, 2, 3)
+]
 
 
 def action(state: Any, summary: str, **changes: Any) -> Action:
@@ -82,7 +87,7 @@ def action(state: Any, summary: str, **changes: Any) -> Action:
     return Action(**{**values, **changes})
 
 
-ASKED = action("asked", "asked 0.1 s ago")
+ASKED = action("asked", "Asked 100 ms ago, no rank seen stepping yet")
 OBSERVED = action(
     "observed",
     "wave 6: both ranks seen stepping after 0.25 s",

@@ -11,7 +11,7 @@ import pytest
 
 import dp_coordinator
 from dp_coordinator import values as v
-from dp_coordinator.cli.commands import COMMANDS
+from dp_coordinator.cli.commands import COMMANDS, named
 from dp_coordinator.cli.settings import Parser, add
 from dp_coordinator.options import AlarmOptions, CommandOptions, ServeOptions
 from dp_coordinator.settings import Flag, Setting, SettingsError, checked, read, settings_of, to_arguments
@@ -24,10 +24,10 @@ EXAMPLES = {
     "boolean": ("true", True),
     "count": ("16", 16),
     "host_port": ("0.0.0.0:80", "0.0.0.0:80"),
-    "host_name": ("https://DP.example:8443", "dp.example"),
+    "allowed_host": ("https://DP.example:8443", "dp.example"),
     "http_address": ("127.0.0.1:8080-8089", "127.0.0.1:8080-8089"),
     "network_address": ("10.1.2.3/8", "10.0.0.0/8"),
-    "origin": ("https://dp.example:443/", "https://dp.example"),
+    "allowed_origin": ("https://dp.example:443/", "https://dp.example"),
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),
@@ -40,16 +40,16 @@ EXAMPLES = {
     "zmq_address": ("tcp://10.0.0.1:5555", "tcp://10.0.0.1:5555"),
 }
 CASES = [
-    pytest.param(command.options, setting, flag, id=f"{command.name}{flag.flag}")
+    pytest.param(named(command.options), setting, flag, id=f"{command.name}{flag.flag}")
     for command in COMMANDS
-    for setting in settings_of(command.options)
+    for setting in settings_of(named(command.options))
     for flag in setting.flags
 ]
 
 
 def example(flag: Flag, folder: Path) -> tuple[str, Any]:
     """A text that the flag takes, and its value."""
-    kind = flag.reads.read.__name__
+    kind = flag.kind.read.__name__
     if kind in {"output_file", "recording"}:
         (folder / "file").touch()
         return str(folder / "file"), str(folder / "file")

@@ -6,42 +6,47 @@ import io
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import msgspec
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-import dp_coordinator
 from dp_coordinator.cli.top.controls import press
 from dp_coordinator.cli.top.keys import Keys
 from dp_coordinator.cli.top.live import LOG_SIZE, Link, Live, Note, apply, parse
 from dp_coordinator.cli.top.scene import Choices, Held, Scene
 from dp_coordinator.cli.top.screen import compose, plan
-from dp_coordinator.cli.top.sentences import sentence
 from dp_coordinator.cli.top.start import Asked, Prompt
 from dp_coordinator.cli.top.stream import retry_delay
+from dp_coordinator.core.snapshot import Phase
+from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import (
+    PROTOCOL,
     Alarm,
     EndpointInfo,
     EngineColumnsMessage,
     EventMessage,
     GapMessage,
     Hello,
-    Recovery,
+    Notice,
     SnapshotMessage,
+    Statuses,
     Totals,
 )
+from dp_coordinator.web import views
 from tests.cli.canned import ASKED, OBSERVED, TIMED_OUT, WAVES
 from tests.cli.run import environment
+from tests.web import builders
+from tests.web.rig import ENDPOINTS
 
-HELLO = Hello(1, "0.1.0", started_at=1000.0, now=1100.0, last_seq=0, replay_from=1, stale_after_s=5.0)
+HELLO = Hello(PROTOCOL, "0.1.0", started_at=1000.0, now=1100.0, last_seq=0, replay_from=1)
 OPEN = Link("open")
 LOST = Link("lost", "the connection broke", since=10.0, retry_at=14.5)
 ALARM = Alarm(
     "rank_silent", "critical", 1000.0, 30.0, "rank 1 says nothing", "it hangs", "look at its process", [1], {}
 )
+RECOVERING = Notice("recovery", "warn", "Recovering: 1 of 3 engines are back")
 SIZES = [(1, 1), (20, 5), (40, 10), (60, 20), (80, 24), (119, 30), (120, 40), (200, 60)]
 
 
@@ -59,6 +64,7 @@ def columns(count: int) -> EngineColumnsMessage:
         step_counter=column(lambda index: 17),
         current_wave=column(lambda index: 6),
         age_s=column(lambda index: 1.0 if index else 0.2),
+        status=Statuses("fresh", {"never": [index for index, gone in enumerate(never) if gone]}),
         restarts=[0] * count,
         stepping=[0],
     )
@@ -71,6 +77,9 @@ def snapshot(count: int = 3, **changes: object) -> SnapshotMessage:
         "current_wave": 6,
         "engines_running": True,
         "phase": "running",
+        "phase_word": "running",
+        "phase_text": "Wave 6 is running",
+        "notices": [],
         "phase_age_s": 4.0,
         "asked_age_s": 4.0,
         "ready": True,
@@ -94,7 +103,7 @@ def snapshot(count: int = 3, **changes: object) -> SnapshotMessage:
 
 
 def event(seq: int, kind: str = "wave_started", **fields: object) -> EventMessage:
-    return EventMessage(seq, 1000.0 + seq, kind, fields or {"wave": seq})
+    return EventMessage(seq, 1000.0 + seq, kind, "waves", "good", f"{kind} {seq}", fields or {"wave": seq})
 
 
 def live(*more: object, count: int = 3, **changes: object) -> Live:
@@ -128,14 +137,18 @@ SCENES = {
     "64 engines": scene(live(*MANY_EVENTS, count=64)),
     "16384 engines": scene(live(count=16384), offset=9000, sort="load"),
     "lost": scene(live(count=64), LOST),
-    "alarms": scene(live(alarms=[ALARM] * 9, recovery=Recovery("rejoining", 6, 1090.0, 1, 3, None))),
+    "alarms": scene(live(alarms=[ALARM] * 9, notices=[RECOVERING])),
     "waiting": scene(live(ready=False, engines_subscribed=1, front_ends=0, engines_running=False, phase="paused")),
     "help": scene(help=True),
     "held": scene(held=Held(live(), 10.0)),
     "prompt": scene(prompt=Prompt(6, "請求 hang " * 50)),
-    "outcome": scene(asked=Asked(6, 0, TIMED_OUT, 10.0), notice="so " * 90),
+    "outcome": scene(asked=Asked(6, 0, TIMED_OUT), notice="so " * 90),
     "nasty": scene(
-        live(event(1, "\x1b[2J", reason="\x1b[2J\n\n"), alarms=[msgspec.structs.replace(ALARM, title="\x1b[2J\n")])
+        live(
+            event(1, "\x1b[2J\n\n"),
+            notices=[Notice("starting", "bad", "\x1b[2J\n")],
+            alarms=[msgspec.structs.replace(ALARM, title="\x1b[2J\n")],
+        )
     ),
 }
 
@@ -157,14 +170,14 @@ SAID = {
     ),
     "never is not zero": (live(totals=Totals(None, None)), OPEN, ["waiting never reported", "1 never - - - "]),
     "starting": (
-        live(phase="starting", asked_age_s=8.0),
+        live(phase="starting", phase_word="starting", notices=[Notice("starting", "warn", "Start asked 8.00 s ago")]),
         OPEN,
-        ["STARTING", "start asked 8.00 s ago, ranks 1, 2 not seen stepping"],
+        ["STARTING", "Start asked 8.00 s ago"],
     ),
     "rejoining": (
-        live(phase="paused", engines_running=False, restarts=1, recovery=Recovery("rejoining", 6, 1090.0, 1, 3, None)),
+        live(phase="paused", phase_word="recovering", engines_running=False, restarts=1, notices=[RECOVERING]),
         OPEN,
-        ["RECOVERING", "restarts 1", "recovery under way: 1 of 3 engines are back"],
+        ["RECOVERING", "restarts 1", "Recovering: 1 of 3 engines are back"],
     ),
     "alarm": (live(alarms=[ALARM]), OPEN, ["CRITICAL for 30.0 s: rank 1 says nothing", "alarms 1"]),
     "waiting for engines": (
@@ -187,7 +200,7 @@ SAID = {
     ),
     "never there": (Live(), LOST, ["NO DATA", "DISCONNECTED", "Nothing was heard so far"]),
     "another protocol": (
-        apply(live(), parse('{"type": "hello", "protocol": 2, "version": "9.0"}'), 11.0),
+        apply(live(), parse('{"type": "hello", "protocol": 3, "version": "9.0"}'), 11.0),
         OPEN,
         ["version 9.0 and speaks another stream: update this dp-coordinator"],
     ),
@@ -203,23 +216,42 @@ def test_what_the_screen_says(name: str, size: tuple[int, int]) -> None:
     assert [part for part in expected if part not in shown] == [], shown
 
 
-def test_a_rank_turns_stale_and_data_old_before_the_viewers_eyes() -> None:
-    assert "fresh" in text(scene(), 10.0)
-    assert "STALE" not in text(scene(), 13.5)  # the wave has run for 7.5 s, but no rank is silent for 5
+def test_data_and_reports_grow_old_before_the_viewers_eyes() -> None:
+    assert "0 fresh 0 0 25.0% 6 17 200 ms ago" in text(scene(), 10.0)
     later = text(scene(), 16.0)
-    assert "0 STALE 0 0 25.0% 6 17 6.20 s ago" in later
+    assert "0 fresh 0 0 25.0% 6 17 6.20 s ago" in later
     assert "1 never" in later
     assert "data is 6.05 s old" in later
     assert "live" not in later
 
 
-def test_paused_ranks_have_nothing_to_say_and_are_not_stale() -> None:
-    assert "STALE" not in text(scene(live(phase="paused", engines_running=False)), 100.0)
+@pytest.mark.parametrize(
+    ("phase", "engines_running", "now", "status"),
+    [
+        (Phase.RUNNING, True, 105.5, "stale"),
+        (Phase.RUNNING, False, 105.5, "stale"),  # started by hand: nobody was told that the engines run, yet they do
+        (Phase.RUNNING, True, 104.5, "fresh"),
+        (Phase.STARTING, False, 200.0, "fresh"),
+        (Phase.PAUSED, False, 200.0, "fresh"),
+    ],
+)
+def test_top_and_rest_say_the_same_of_every_rank(phase: Phase, engines_running: bool, now: float, status: str) -> None:
+    seen = builders.snapshot((100.0, None), phase=phase, engines_running=engines_running)
+    mailbox = Mailbox(seen, ENDPOINTS, min_stats_update_interval=0.1)
+    clock = views.WallClock()
+    rest = views.state(mailbox, seen, now, 5.0, clock)
+    told = views.snapshot_message(mailbox, seen, [], now, clock, stale_after=5.0)
+    shown = text(scene(apply(Live(), [HELLO, *parse(msgspec.json.encode(told))], 10.0)))
+    assert [row.status for row in rest.engines] == [status, "never"]
+    assert re.search(rf" 0 {status} .* 1 never ", shown)
 
 
 def test_when_disconnected_nobody_is_called_silent_or_fresh_and_time_in_state_stops() -> None:
-    shown = text(scene(link=LOST), 60.0)
-    assert "STALE" not in shown
+    known = live()
+    assert known.snapshot is not None
+    known.snapshot.engines.status.others["stale"] = [2]
+    shown = text(scene(known, link=LOST), 60.0)
+    assert "stale" not in shown
     assert "fresh" not in shown
     assert "1 never" in shown
     assert "All numbers are 50.0 s old" in shown
@@ -241,11 +273,11 @@ def test_a_held_display_stands_still_and_says_so() -> None:
     ("asked", "link", "incarnation", "said"),
     [
         (Asked(6, 0), OPEN, 0, "asking for wave 6"),
-        (Asked(6, 0, ASKED, 9.0), OPEN, 0, "wave 6 asked 1.10 s ago; 0 of 2 ranks seen stepping"),
-        (Asked(6, 0, ASKED, 9.0), LOST, 0, "disconnected, so what happens now is not seen"),
-        (Asked(6, 0, ASKED, 9.0), OPEN, 1, "the coordinator was restarted; what came of the start is not known"),
-        (Asked(6, 0, OBSERVED, 9.0), OPEN, 0, "both ranks seen stepping after 0.25 s rank 1: seen after 100 ms"),
-        (Asked(6, 0, TIMED_OUT, 9.0), OPEN, 0, "rank 1 stayed silent for 5 s silent: rank 1 rank 0: seen"),
+        (Asked(6, 0, ASKED), OPEN, 0, "wave 6: Asked 100 ms ago, no rank seen stepping yet"),
+        (Asked(6, 0, ASKED), LOST, 0, "disconnected, so what happens now is not seen"),
+        (Asked(6, 0, ASKED), OPEN, 1, "the coordinator was restarted; what came of the start is not known"),
+        (Asked(6, 0, OBSERVED), OPEN, 0, "both ranks seen stepping after 0.25 s rank 1: seen after 100 ms"),
+        (Asked(6, 0, TIMED_OUT), OPEN, 0, "rank 1 stayed silent for 5 s silent: rank 1 rank 0: seen"),
         (Asked(6, 0, problem="refused: it runs"), OPEN, 0, "refused: it runs"),
     ],
 )
@@ -342,7 +374,7 @@ def test_typing_a_reason() -> None:
         (live(start_blocked="wave 6 is running"), OPEN, "no wave can be started now: wave 6 is running"),
         (live(), LOST, "not connected to the coordinator"),
         (Live(), OPEN, "no state has arrived yet"),
-        (apply(live(), parse('{"type": "hello", "protocol": 2, "version": "9"}'), 11.0), OPEN, "does not understand"),
+        (apply(live(), parse('{"type": "hello", "protocol": 3, "version": "9"}'), 11.0), OPEN, "does not understand"),
     ],
 )
 def test_a_start_that_cannot_be_says_why(known: Live, link: Link, why: str) -> None:
@@ -385,7 +417,7 @@ def test_keys(sent: list[bytes], keys: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    ["", "{", "null", "3", '{"type": "news"}', '{"type": "snapshot"}', '{"type": "hello", "protocol": 1}', "[1]", "[{"],
+    ["", "{", "null", "3", '{"type": "news"}', '{"type": "snapshot"}', '{"type": "hello", "protocol": 2}', "[1]", "[{"],
 )
 def test_what_is_not_understood_is_counted_and_changes_nothing(frame: str) -> None:
     known = live(event(1))
@@ -431,27 +463,6 @@ def test_a_wall_clock_that_was_set_is_no_restart() -> None:
 def test_tries_come_further_apart_but_not_too_far() -> None:
     assert [round(retry_delay(attempt, 0.5)) for attempt in range(7)] == [1, 2, 4, 8, 10, 10, 10]
     assert retry_delay(0, 0.0) == pytest.approx(0.8)
-
-
-def test_every_kind_of_entry_has_a_sentence_and_others_are_shown_as_they_are() -> None:
-    sources = [path.read_text() for path in Path(dp_coordinator.__file__).parent.rglob("*.py")]
-    kinds = {
-        kind for source in sources for kind in re.findall(r'(?:LogEvent\(|\.append\([\w.()]+, )"([a-z_]+)"', source)
-    }
-    assert {"wave_started", "alarm_raised", "bad_frame", "manual_start_refused"} <= kinds
-    fields = dict.fromkeys(FIELDS, 1) | {"silent": [1, 3], "cause": "manual"}
-    told = {kind: sentence(event(1, kind, **fields)) for kind in kinds}
-    assert [kind for kind, said in told.items() if "=" in said] == []
-    assert told["manual_start_timed_out"] == "manual start of wave 1 timed out: ranks 1, 3 silent"
-    assert sentence(event(1, "news_of_tomorrow", a=1, b=None)) == "news of tomorrow: a=1"
-    assert sentence(event(1, "wave_started", other=1)) == "wave started: other=1"
-    assert "\x1b" not in sentence(event(1, "bad_frame", channel="\x1b[2J", detail="x\ny"))
-
-
-FIELDS = (
-    *("wave", "engine", "engines", "detail", "subscribed", "of", "front_ends", "records", "before", "after", "title"),
-    *("from_wave", "from_step", "step", "channel", "verdict", "refusal", "took_s", "duration_s", "lasted_s", "reason"),
-)
 
 
 def test_without_rich_it_says_what_to_install() -> None:

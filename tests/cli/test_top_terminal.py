@@ -83,14 +83,14 @@ def test_a_wave_by_hand_and_a_coordinator_that_dies(guarded: Deployment) -> None
         guarded.step(0, 1)
         screen.shows("RUNNING", "waiting 4", "running 10", "engine (rank 1)")
         engines[0].wave_complete(0)
-        screen.shows("PAUSED", "wave 1", "completed", "wave 0 completed after")
+        screen.shows("PAUSED", "wave 1", "completed", "Wave 0 completed after")
 
         screen.press("sé 請求 hangz\x7fs")
         screen.shows("Start wave 1: why?", "> é 請求 hangs_")
         screen.press("\r")
         assert [engine.receive_start(20).wave for engine in engines] == [1, 1]
         guarded.step(1, 1)
-        screen.shows("2 of 2 ranks stepping", "seen after", 'manual start of wave 1 asked "é 請求 hangs"', "RUNNING")
+        screen.shows("2 of 2 ranks stepping", "seen after", 'Manual start of wave 1 asked "é 請求 hangs"', "RUNNING")
         screen.press("\x1b")
         screen.wait_for(lambda: "seen after" not in screen.screen(), "the outcome taken away")
 

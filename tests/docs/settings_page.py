@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dp_coordinator.cli.commands import COMMANDS, Command
+from dp_coordinator.cli.commands import COMMANDS, Command, named
 from dp_coordinator.settings import Flag, Setting, settings_of
 from dp_coordinator.vllm.settings import DECIDED
 
@@ -26,7 +26,7 @@ def page() -> str:
     """The whole document. Commands with the same settings share a table."""
     together: dict[type, list[Command]] = {}
     for command in COMMANDS:
-        together.setdefault(command.options, []).append(command)
+        together.setdefault(named(command.options), []).append(command)
     return "\n".join([HEAD, *(_section(commands, options) for options, commands in together.items())])
 
 
@@ -46,7 +46,7 @@ def _name(flag: Flag) -> str:
     if not flag.on_command_line:
         return flag.variable
     return (
-        flag.flag if flag.is_switch or flag.is_positional else f"{flag.flag} {flag.reads.metavar or flag.name.upper()}"
+        flag.flag if flag.is_switch or flag.is_positional else f"{flag.flag} {flag.kind.metavar or flag.name.upper()}"
     )
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from dp_coordinator.addresses import bound_address
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
-from dp_coordinator.listening import HttpAddress, TakenError, listen, url_of
+from dp_coordinator.hosts import HttpAddress
+from dp_coordinator.listening import TakenError, listen, url_of
 from dp_coordinator.process.listener import listen as listen_or_say_why
 from dp_coordinator.transport import BindError
 from tests.transport.rig import wait_until

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import Effect, LogEvent
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, FrontEndSubscribed
-from dp_coordinator.mailbox import EventLog
+from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.observer import Books, Host
 from dp_coordinator.recorder.chunks import CHECKPOINT, HEADER, RECORDS, Chunk, beginning, end, pack, read
 from dp_coordinator.recorder.folder import Folder
 from dp_coordinator.recorder.reader import sources
@@ -26,10 +25,12 @@ class RecordedCore:
         self, folder: Path, engine_count: int = 2, dialect: str = "0.28", *, max_bytes: int = 8 << 20, **options: Any
     ) -> None:
         self.core = Coordinator(engine_count, Dialect.for_version(dialect), now=0.0, **options)
-        self.log = EventLog()
+        mailbox = Mailbox(self.core.snapshot(0.0), Endpoints("", "", ""), min_stats_update_interval=0.1)
+        self.log = mailbox.log
         self.folder = Folder(str(folder), max_bytes)
         self.recording = Recording(self.core, self.log, self.folder, {"about": "a test"}, now=0.0)
         self.recording.begin()
+        self._host = Host(self.core, [Books(self.core, mailbox, 0.0), self.recording.recorder])
         self._thread = threading.Thread(target=self.recording.run)
         self.now = 0.0
 
@@ -38,7 +39,7 @@ class RecordedCore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.recording.tape.close()
+        self.recording.recorder.close()
         self._thread.join()
         self.folder.close()
 
@@ -51,16 +52,11 @@ class RecordedCore:
         """Events of one turn; reports among them are taken at once."""
         reports = [event for event in events if isinstance(event, EngineStatsReported)]
         if reports:
-            self._log(self.recording.tape.handle_reports(reports, self.now))
+            self._host.take(reports, self.now)
         for event in events:
             if not isinstance(event, EngineStatsReported):
-                self._log(self.recording.tape.handle(event, self.now))
+                self._host.take(event, self.now)
         self.turn()
-
-    def _log(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, LogEvent):
-                self.log.append(self.now, effect.kind, effect.fields)
 
     def engines_say(self, frame: bytes) -> None:
         try:
@@ -76,10 +72,7 @@ class RecordedCore:
 
     def turn(self, later: float = 0.01) -> None:
         self.now += later
-        deadline = self.core.next_deadline()
-        if deadline is not None and self.now >= deadline:
-            self._log(self.recording.tape.tick(self.now))
-        self.recording.tape.turned(self.now)
+        self._host.turned(self.now)
 
 
 def files(folder: Path) -> list[Path]:

@@ -52,11 +52,11 @@ def test_any_frames_are_replayed_to_the_same_effects(tmp_path_factory, frames, d
                 desk.engines_say(engine_frame)
             else:
                 desk.front_end_says(front_end_frame)
-            desk.recording.tape._wishes.checkpoint |= checkpoint
+            desk.recording.recorder._requests.checkpoint |= checkpoint
     (file,) = files(folder)
     summary = replayed(file)
     assert whole(summary), summary
-    assert (summary.gaps, summary.inputs) == (0, desk.recording.tape._index)
+    assert (summary.gaps, summary.inputs) == (0, desk.recording.recorder._index)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def small(tmp_path):
         desk.ready()
         desk.feed(StartWaveRequested(1, 0))
         desk.feed(*(EngineStatsReported(rank, 1, 2, 0.5, 1, 0) for rank in range(2)))
-        desk.recording.tape._wishes.checkpoint = True
+        desk.recording.recorder._requests.checkpoint = True
         desk.turn(0.2)
         desk.feed(WaveCompleted(0, 0))
         desk.feed(ManualStartRequested("a try", "test"))
@@ -208,7 +208,7 @@ def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path):
             file.write_bytes(desk.recording.recent())
             summary = replayed(file)
             assert whole(summary)
-            assert summary.inputs == desk.recording.tape._index
+            assert summary.inputs == desk.recording.recorder._index
 
 
 def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path):
@@ -216,7 +216,7 @@ def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path):
     for _ in range(100):  # and the writer does nothing meanwhile
         desk.recording.caught_up()
         desk.turn()
-    assert desk.recording.tape._queue.qsize() <= 5
+    assert desk.recording.recorder._queue.qsize() <= 5
     last = desk.recording.caught_up()
     with desk:
         wait_until(lambda: desk.turn() or last.done(), "the writer")
@@ -244,7 +244,7 @@ def test_old_files_go_and_each_that_is_left_can_be_replayed_alone(tmp_path):
         for step in range(1000):
             waiting = [chance.getrandbits(40) for _ in range(200)]
             desk.feed(*(EngineStatsReported(0, number, 1, 0.5, step, 0) for number in waiting))
-            wait_until(lambda: desk.recording.tape._queue.qsize() < 4, "the writer")
+            wait_until(lambda: desk.recording.recorder._queue.qsize() < 4, "the writer")
             assert bytes_in(folder) <= LIMIT + CHUNK
     left = files(folder)
     assert bytes_in(folder) <= LIMIT

@@ -28,7 +28,7 @@ def recorded(tmp_path_factory):
     with RecordedCore(folder) as desk:
         desk.ready()
         for wave in range(WAVES):
-            desk.recording.tape._wishes.checkpoint = True
+            desk.recording.recorder._requests.checkpoint = True
             desk.feed(StartWaveRequested(0, wave))
             for step in range(1, 51):
                 desk.feed(*(EngineStatsReported(rank, wave, 10 * wave + rank, 0.5, step, wave) for rank in range(2)))

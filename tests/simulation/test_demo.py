@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.settings import to_arguments
+from dp_coordinator.settings import SettingsError, to_arguments
 from dp_coordinator.simulation.engine import run_engine
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
 
@@ -212,7 +212,6 @@ def engine_options(**changes: Any) -> EngineOptions:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"index": 2}, "--index must be 0 to 1"),
         ({"dialect": "1"}, "is not a vLLM version"),
         ({"request_address": "tcp://nowhere"}, "cannot bind --request-address tcp://nowhere"),
         ({"collective": "here"}, "is not HOST:PORT"),
@@ -224,6 +223,11 @@ def test_an_engine_says_why_it_cannot_start(
 ) -> None:
     assert run_engine(engine_options(**changes)) == 1
     assert said in caplog.text
+
+
+def test_an_engine_needs_an_index_below_their_number() -> None:
+    with pytest.raises(SettingsError, match="--index must be 0 to 1, not 2"):
+        run_engine(engine_options(index=2))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dp_coordinator.addresses import parse_host_port
 from dp_coordinator.simulation.collective import AllReduceResult, Contribution
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.member import CollectiveMember
+from dp_coordinator.values import parse_host_port
 
 STEP = Contribution(True, 0, 1)
 

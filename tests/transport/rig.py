@@ -111,7 +111,7 @@ def rig(tmp_path: Any, engine_count: int = 2, dialect: str = "0.32", **options: 
         thread = threading.Thread(target=loop.run, name="loop")
         thread.start()
         try:
-            yield Rig(mailbox, context, loop.wake)
+            yield Rig(mailbox, context, loop.wake_up.wake)
         finally:
             context.destroy(linger=0)
             loop.stop()

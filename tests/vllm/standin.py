@@ -149,5 +149,5 @@ def write(folder: Path, generation: Generation) -> None:
 
 def state(coordinator: Any) -> Any:
     """What REST says of a coordinator that the plugin started."""
-    with urllib.request.urlopen(f"{coordinator._handle.http_url}/api/v1/state", timeout=10) as answer:
+    with urllib.request.urlopen(f"{coordinator.http_url}/api/v1/state", timeout=10) as answer:
         return json.load(answer)

@@ -213,5 +213,5 @@ def test_a_newer_version_is_tried_with_a_warning(install, caplog):
 def test_the_page_is_told(install, caplog):
     caplog.set_level(logging.INFO)
     with install().launch() as coordinator:
-        url = coordinator._handle.http_url
+        url = coordinator.http_url
     assert f"dp-coordinator runs for 2 engines. Dashboard: {url}" in caplog.text

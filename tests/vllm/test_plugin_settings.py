@@ -169,7 +169,7 @@ def test_the_token_guards_the_page(install, monkeypatch, tmp_path):
     (tmp_path / "token").write_text(TOKEN + "\n")
     monkeypatch.setenv("DP_COORDINATOR_TOKEN_FILE", str(tmp_path / "token"))
     with install().launch() as coordinator:
-        url = f"{coordinator._handle.http_url}/api/v1/state"
+        url = f"{coordinator.http_url}/api/v1/state"
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(url, timeout=10)
         refused.value.close()
@@ -199,7 +199,7 @@ def test_endpoints_file(install, monkeypatch, tmp_path):
 
 
 def worker(coordinator):
-    return coordinator._handle.worker_pid()
+    return coordinator.worker_pid()
 
 
 def gone(pid):
@@ -237,7 +237,7 @@ def test_the_coordinator_never_imports_vllm(install, monkeypatch, tmp_path):
 def test_a_fork_that_lets_go_changes_nothing(install):
     """vLLM may fork its API servers and engines, and a copy of the coordinator's handle comes along."""
     with install().launch() as coordinator:
-        scratch = Path(coordinator._handle._directory)
+        scratch = Path(coordinator._directory)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
             pid = os.fork()
@@ -276,7 +276,7 @@ def test_a_killed_worker_comes_back_at_the_same_addresses(install):
         before = worker(coordinator)
         ends = coordinator.get_engine_socket_addresses()
         os.kill(before, signal.SIGKILL)
-        url = f"{coordinator._handle.http_url}/api/v1/state"
+        url = f"{coordinator.http_url}/api/v1/state"
         deadline = time.monotonic() + 15
         while True:
             assert time.monotonic() < deadline
@@ -301,7 +301,7 @@ def test_nothing_outlives_a_killed_parent(tmp_path):
         from vllm.v1.engine.utils import launch_core_engines
         from tests.vllm.standin import NEWEST, ParallelConfig
         with launch_core_engines(ParallelConfig(NEWEST)) as coordinator:
-            print(coordinator.proc.pid, coordinator._handle.worker_pid(), flush=True)
+            print(coordinator.proc.pid, coordinator.worker_pid(), flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
     """)
     repository = Path(__file__).parents[2]

@@ -15,9 +15,10 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import Answer, LogEvent
+from dp_coordinator.core.effects import Answer
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, StartWaveRequested, WaveCompleted
 from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.observer import Books, Host
 from dp_coordinator.web.app import Application, create_app
 from dp_coordinator.web.server import WebServer
 from dp_coordinator.web.settings import WebSettings
@@ -31,10 +32,11 @@ def _nothing() -> None:
 
 
 class FakeLoop:
-    """Feeds a core from a queue on a thread of its own, and keeps the mailbox as the real loop does."""
+    """A host that is fed from a queue on a thread of its own. The mailbox shows at once what was done."""
 
     def __init__(self, core: Coordinator, mailbox: Mailbox) -> None:
         self.core = core
+        self._host = Host(core, [Books(core, mailbox, time.monotonic())])
         self.mailbox = mailbox
         self.turning = True
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -53,11 +55,11 @@ class FakeLoop:
 
     def feed(self, *events: Event) -> None:
         """Hand events to the core and return once the mailbox shows them."""
-        self._on_loop(lambda: [self._handle(event) for event in events])
+        self._on_loop(lambda: [self._host.take(event, time.monotonic()) for event in events])
 
     def tick(self, later: float) -> None:
         """Let `later` seconds pass for the core's deadlines."""
-        self._on_loop(lambda: self._perform(self.core.tick(time.monotonic() + later)))
+        self._on_loop(lambda: self._host.take(None, time.monotonic() + later))
 
     def seem_stuck(self, seconds: float) -> None:
         """Look as if the loop had not turned for so long."""
@@ -96,21 +98,9 @@ class FakeLoop:
 
     def _take_commands(self) -> None:
         for command, reply in self.mailbox.inbox.take():
-            effects = list(self._handle(command))
-            self.mailbox.snapshot = self.core.snapshot(time.monotonic())
-            for effect in effects:
+            for effect in self._host.take(command, time.monotonic()):
                 if isinstance(effect, Answer) and not reply.done():
                     reply.set_result(effect.value)
-
-    def _handle(self, event: Event) -> Any:
-        effects = self.core.handle(event, time.monotonic())
-        self._perform(effects)
-        return effects
-
-    def _perform(self, effects: Any) -> None:
-        for effect in effects:
-            if isinstance(effect, LogEvent):
-                self.mailbox.log.append(time.monotonic(), effect.kind, effect.fields)
 
 
 class Site:

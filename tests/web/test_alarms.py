@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dp_coordinator import messages as m
-from dp_coordinator.alarms.kinds import AlarmKind, Severity
+from dp_coordinator.alarms.kinds import AlarmKind
 from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
@@ -37,11 +37,6 @@ def listed(running: Site) -> list[m.Alarm]:
 def alarm_events(running: Site) -> list[tuple[str, dict[str, Any]]]:
     entries = running.mailbox.log.since(0)
     return [(entry.kind, dict(entry.fields)) for entry in entries if entry.kind.startswith("alarm_")]
-
-
-def test_the_types_name_every_kind_and_severity() -> None:
-    assert set(m.AlarmKindName.__args__) == {kind.value for kind in AlarmKind}
-    assert set(m.SeverityName.__args__) == {severity.value for severity in Severity}
 
 
 def test_a_healthy_deployment_has_none(fresh: Site) -> None:

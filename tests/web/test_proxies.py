@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.addresses import allowed_host, allowed_origin, network
+from dp_coordinator.hosts import allowed_host, allowed_origin, network
 from dp_coordinator.web.access.proxies import PREFIX, TrustedProxies, neighbourhood
 from tests.web.rig import TOKEN, Site, site
 from tests.web.test_rest import problem

@@ -122,7 +122,7 @@ def test_an_action_tells_what_was_seen(fresh: Site) -> None:
     fresh.loop.tick(60)
     late = msgspec.json.decode(fresh.get(path).content, type=m.Action)
     assert (late.state, late.silent) == ("timed_out", [0, 2, 3])
-    assert "silent: 0, 2, 3" in late.summary
+    assert "ranks 0, 2 and 3 were not seen stepping (1 of 4)" in late.summary
     assert "start-7" in problem(fresh.get("/api/v1/actions/start-7"), 404, "not-found")["detail"]
 
 

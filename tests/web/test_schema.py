@@ -35,12 +35,21 @@ def test_typescript_of_each_shape() -> None:
         c: bool = True
 
     described = msgspec.json.schema_components([Odd])[1]["Odd"]
-    made = schema._interface("Odd", described)
-    assert made == (
-        "export interface Odd {\n  a: (number | null)[];\n  b: Record<string, string[]>;\n  c?: boolean;\n}\n"
+    assert schema._declared("Odd", described) == (
+        "export const isOdd = object({\n"
+        "  a: list(nullable(num)),\n  b: dictionary(list(text)),\n  c: optional(truth),\n});\n"
+        "export interface Odd extends Of<typeof isOdd> {}\n"
     )
     with pytest.raises(ValueError, match="no TypeScript"):
-        schema._type({"type": "strange"})
+        schema._check({"type": "strange"})
+
+
+def test_what_is_referred_to_stands_before_what_refers_to_it() -> None:
+    described = schema.components()
+    order = schema._in_order(described, described)
+    assert sorted(order) == list(described)
+    assert order.index("Phase") < order.index("SnapshotMessage")
+    assert order.index("RankSeen") < order.index("Action") < order.index("SnapshotMessage")
 
 
 def test_field_docstrings_reach_the_schema() -> None:

@@ -34,7 +34,7 @@ def test_hello_then_the_state_as_it_is(fresh: Site) -> None:
     with fresh.stream() as viewer:
         hello, first = decode(viewer.recv(5)), decode(viewer.recv(5))
     assert isinstance(hello, m.Hello)
-    assert (hello.protocol, hello.version, hello.stale_after_s) == (1, __version__, 5.0)
+    assert (hello.protocol, hello.version) == (2, __version__)
     assert hello.last_seq == fresh.mailbox.log.last_seq
     assert hello.replay_from == hello.last_seq + 1
     assert abs(hello.now - time.time()) < 60

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.core.snapshot import ActionState, Phase
+from dp_coordinator import messages as m
+from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import views
-from tests.web.builders import action, snapshot, wave
+from tests.web.builders import snapshot, wave
 from tests.web.rig import ENDPOINTS
 
 RUNNING = {"phase": Phase.RUNNING, "engines_running": True}
@@ -32,48 +33,52 @@ STARTING = {"phase": Phase.STARTING, "engines_running": True}
 def test_a_rank_is_stale_only_while_it_has_something_to_report(
     reported_at: float | None, state: dict[str, Any], now: float, status: str
 ) -> None:
-    seen = views.engine(snapshot((reported_at,), **state), 0, now, 5.0)
-    assert seen.status == status
+    assert views.statuses(snapshot((reported_at,), **state), now, 5.0) == m.Statuses(status, {})
+
+
+def rows(reported_at: tuple[float | None, ...], **changes: Any) -> list[m.Engine]:
+    return views.columns(snapshot(reported_at, **changes), 100.0, 5.0).rows()
+
+
+def test_the_status_of_most_ranks_is_said_once() -> None:
+    reported_at = (99.0, None, 10.0, 99.0, 10.0, 99.0)
+    assert views.statuses(snapshot(reported_at, **RUNNING), 100.0, 5.0) == m.Statuses(
+        "fresh", {"stale": [2, 4], "never": [1]}
+    )
+    assert [row.status for row in rows(reported_at, **RUNNING)] == [
+        "fresh",
+        "never",
+        "stale",
+        "fresh",
+        "stale",
+        "fresh",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "alarms", "told"),
+    [
+        ({"phase": Phase.STARTING, "asked_at": 99.2}, (), []),
+        ({"phase": Phase.STARTING, "asked_at": 99.0}, (), [("starting", "warn")]),
+        ({"phase": Phase.STARTING, "asked_at": 99.0}, ("asked_not_stepping",), []),
+        ({"phase": Phase.STARTING}, (), []),
+        ({"phase": Phase.RUNNING, "asked_at": 99.0}, (), []),
+        ({"recovery": RecoveryState(RecoveryPhase.REJOINING, 3, 90.0, 1, 2, None)}, (), [("recovery", "warn")]),
+        ({"recovery": RecoveryState(RecoveryPhase.REJOINING, 3, 90.0, 1, 2, None)}, ("recovery_under_way",), []),
+        ({"recovery": RecoveryState(RecoveryPhase.DONE, 3, 60.0, 2, 2, 71.0)}, (), [("recovery", "good")]),
+        ({"recovery": RecoveryState(RecoveryPhase.DONE, 3, 60.0, 2, 2, 69.0)}, (), []),
+    ],
+)
+def test_what_is_told_in_passing(changes: dict[str, Any], alarms: tuple[str, ...], told: list[tuple[str, str]]) -> None:
+    notices = views.notices(snapshot((None, None), **changes), alarms, 100.0)
+    assert [(notice.kind, notice.tone) for notice in notices] == told
+    assert all(notice.text for notice in notices)
 
 
 def test_what_was_never_reported_is_null_and_not_zero() -> None:
-    never, zero = views.engines(snapshot((None, 99.5)), 100.0, 5.0)[0], views.engines(snapshot((99.5, None)), 100, 5)[0]
+    never, zero = rows((None, 99.5))[0], rows((99.5, None))[0]
     assert (never.waiting, never.running, never.kv_cache_usage, never.age_s) == (None, None, None, None)
     assert (zero.waiting, zero.running, zero.kv_cache_usage, zero.age_s) == (0, 0, 0.0, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({}, "asked 2.0 s ago; 0 of 4 ranks seen so far; not yet: 0, 1, 2, 3"),
-        ({"seen": ((2, 0.01),)}, "asked 2.0 s ago; 1 of 4 ranks seen so far; not yet: 0, 1, 3"),
-        (
-            {
-                "state": ActionState.OBSERVED,
-                "seen": ((0, 0.01), (1, 0.02), (2, 0.03), (3, 0.0414)),
-                "finished_at": 100.0414,
-            },
-            "4 of 4 ranks stepping after 41 ms",
-        ),
-        (
-            {"state": ActionState.TIMED_OUT, "seen": ((0, 0.1), (2, 0.2)), "finished_at": 105.0},
-            "2 of 4 ranks seen after 5.0 s; silent: 1, 3",
-        ),
-        (
-            {"state": ActionState.TIMED_OUT, "engine_count": 20, "finished_at": 105.0},
-            "0 of 20 ranks seen after 5.0 s; silent: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 and 4 more",
-        ),
-    ],
-)
-def test_an_action_says_what_was_seen_in_one_sentence(changes: dict[str, Any], sentence: str) -> None:
-    assert views.summary(action(**changes), 102.0) == sentence
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0414, "41 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (5, "5.0 s"), (-1, "0 ms")]
-)
-def test_durations_are_told_in_the_unit_people_would_use(seconds: float, text: str) -> None:
-    assert views.duration(seconds) == text
 
 
 def test_waves_are_newest_first_with_their_durations() -> None:
@@ -109,8 +114,8 @@ def test_state_and_stream_tell_the_same() -> None:
     mailbox = Mailbox(seen, ENDPOINTS, min_stats_update_interval=0.1)
     clock = views.WallClock()
     state = views.state(mailbox, seen, 100.0, 5.0, clock)
-    message = views.snapshot_message(mailbox, seen, [], 100.0, clock)
+    message = views.snapshot_message(mailbox, seen, [], 100.0, clock, stale_after=5.0)
     for name in set(state.__struct_fields__) & set(message.__struct_fields__) - {"engines"}:
         assert getattr(state, name) == getattr(message, name), name
-    assert [e.age_s for e in state.engines] == message.engines.age_s
-    assert [e.index for e in state.engines if e.stepping] == message.engines.stepping == [2]
+    assert state.engines == message.engines.rows()
+    assert [e.index for e in state.engines if e.stepping] == list(message.engines.stepping) == [2]

@@ -17,9 +17,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity, ranks
+from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot, Wave, WaveCause
 from dp_coordinator.options import AlarmOptions
+from dp_coordinator.sentences import capital, ranks
+from dp_coordinator.words import AlarmKind, Severity
 
 MANY_REQUESTS = 16
 """With so many running, the time given to a silent rank is the setting; with fewer it grows: for one, 16 times it.
@@ -160,7 +162,7 @@ class AlarmDetector:
         unseen = tuple(sorted(set(range(snapshot.engine_count)) - set(stepping)))
         if not unseen:
             return None
-        title = f"{ranks(unseen)} not seen stepping in wave {wave.number}, which was asked for"
+        title = f"{capital(ranks(unseen))} not seen stepping in wave {wave.number}, which was asked for"
         return Alarm(AlarmKind.ASKED_NOT_STEPPING, Severity.CRITICAL, began, title, unseen, {"wave": wave.number})
 
     def _rank_silent(self, observation: Observation, now: float) -> Alarm | None:
@@ -191,7 +193,7 @@ class AlarmDetector:
             return None
         since = min(max(heard_from, reported[rank]) for rank in silent)
         have = "has" if len(silent) == 1 else "have"
-        title = f"{ranks(silent)} {have} requests and said nothing for long"
+        title = f"{capital(ranks(silent))} {have} requests and said nothing for long"
         counts = {"requests": sum(loads[rank] for rank in silent)}
         return Alarm(AlarmKind.RANK_SILENT, Severity.WARNING, since, title, silent, counts)
 
@@ -214,7 +216,7 @@ class AlarmDetector:
         if not held:
             return None
         since = min(max(heard_from, reported[rank] or 0.0) for rank in held)
-        title = f"Paused, but {ranks(held).lower()} reported work and went silent"
+        title = f"Paused, but {ranks(held)} reported work and went silent"
         counts = {"requests": sum(loads[rank] for rank in held)}
         return Alarm(AlarmKind.WORK_HELD_UP, Severity.WARNING, since, title, held, counts)
 
@@ -246,7 +248,7 @@ class AlarmDetector:
         if not lasting:
             return None
         have = "has" if len(lasting) == 1 else "have"
-        title = f"{ranks(lasting)} {have} far more requests than the others"
+        title = f"{capital(ranks(lasting))} {have} far more requests than the others"
         counts = {"requests": sum(loads[rank] for rank in lasting), "requests_in_all": total}
         since = min(heavy[rank][0] for rank in lasting)
         return Alarm(AlarmKind.LOAD_IMBALANCE, Severity.WARNING, since, title, lasting, counts)

@@ -4,30 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
-
-class AlarmKind(str, Enum):
-    """What can be wrong. At most one alarm of a kind stands at a time."""
-
-    ASKED_NOT_STEPPING = "asked_not_stepping"
-    RANK_SILENT = "rank_silent"
-    WORK_HELD_UP = "work_held_up"
-    LOAD_IMBALANCE = "load_imbalance"
-    PUBLICATION_LATE = "publication_late"
-    BAD_FRAMES = "bad_frames"
-    ENGINE_GONE = "engine_gone"
-    FRONT_END_GONE = "front_end_gone"
-    RECOVERY_UNDER_WAY = "recovery_under_way"
-    JOURNAL_FAILED = "journal_failed"
-
-
-class Severity(str, Enum):
-    """How soon somebody should look."""
-
-    CRITICAL = "critical"
-    """Requests hang, or soon will."""
-    WARNING = "warning"
+from dp_coordinator.words import AlarmKind, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +86,3 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
     ),
 }
 """Kind -> what it means, and what to do."""
-
-
-def ranks(indexes: tuple[int, ...], named: int = 8) -> str:
-    """Ranks for people: `Rank 3`, `Ranks 3, 5`, cut after `named` of them."""
-    listed = ", ".join(str(index) for index in indexes[:named])
-    more = f" and {len(indexes) - named} more" if len(indexes) > named else ""
-    return f"Rank{'s' if len(indexes) > 1 else ''} {listed}{more}"

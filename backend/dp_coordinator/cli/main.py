@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib import import_module
-from typing import Any
 
 from dp_coordinator import __version__
-from dp_coordinator.cli.commands import COMMANDS, Command
-from dp_coordinator.cli.settings import REFUSED, Parser, RefusedError, UsageError, add, fail
-from dp_coordinator.logs import configure_logging
+from dp_coordinator.cli.commands import COMMANDS, Command, named
+from dp_coordinator.cli.settings import REFUSED, Parser, RefusedError, UsageError, add, fail, nearest
 from dp_coordinator.settings import SettingsError, read
 
 INTERRUPTED = 130
@@ -26,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser(_chosen(words)).parse_args(words)
     command: Command = given.command
     try:
-        options = read(command.options, vars(given), os.environ)
-        if (level := getattr(options, "log_level", None)) is not None:
-            configure_logging(level)
-        code: int = _named(command.run)(options)
+        options = read(named(command.options), vars(given), os.environ)
+        if hasattr(options, "log_level"):
+            named("logs:configure_logging")(options.log_level)
+        code: int = named(command.run)(options)
         sys.stdout.flush()
     except (SettingsError, UsageError) as error:
         fail(f"{error}.", given.parser.prog)
@@ -54,15 +49,10 @@ def _chosen(words: Sequence[str]) -> str | None:
     if chosen.startswith("-"):
         return None
     if chosen not in names:
-        near = get_close_matches(chosen, names, n=1)
-        proposed = f"{near[0]} is near it" if near else f"there are {', '.join(names)}"
+        near = nearest(chosen, names)
+        proposed = f"{near} is near it" if near else f"there are {', '.join(names)}"
         fail(f"there is no command {chosen!r}; {proposed} (see dp-coordinator --help).")
     return chosen
-
-
-def _named(path: str) -> Any:
-    module, name = path.split(":")
-    return getattr(import_module(f"dp_coordinator.cli.{module}"), name)
 
 
 def _parser(chosen: str | None) -> Parser:
@@ -72,22 +62,18 @@ def _parser(chosen: str | None) -> Parser:
         description="The DP coordinator for vLLM and other data-parallel engines, with a live dashboard.",
         epilog="Every flag can be set by the variable shown in brackets; a flag goes before its variable.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument(
+        "--version", action="version", version=f"dp-coordinator {__version__}", help="print the version"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for command in COMMANDS:
         sub = commands.add_parser(
             command.name, help=command.summary, description=_sentence(command.summary), epilog=command.epilog
         )
         if command.name == chosen:
-            add(sub, command.options)
+            add(sub, named(command.options))
             sub.set_defaults(command=command, parser=sub)
     return parser
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"dp-coordinator {__version__}")
-        raise SystemExit(0)
 
 
 def _sentence(summary: str) -> str:

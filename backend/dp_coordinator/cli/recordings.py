@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.commands import RecordingOptions, ReplayOptions, ViewOptions
-from dp_coordinator.cli.settings import USAGE_ERROR, UsageError
-from dp_coordinator.recorder.chunks import SUFFIX, NotARecordingError
+from dp_coordinator.cli.options import RecordingOptions, ReplayOptions, ViewOptions
+from dp_coordinator.cli.settings import USAGE_ERROR
+from dp_coordinator.recorder.chunks import SUFFIX
 from dp_coordinator.recorder.reader import Source, sources
 from dp_coordinator.recorder.replay import Difference, Summary
 from dp_coordinator.recorder.replay import replay as run_again
 from dp_coordinator.recorder.timeline import Timeline
+from dp_coordinator.settings import SettingsError
 
 DIFFERENT = 1
 
@@ -39,17 +40,14 @@ def replay(options: ReplayOptions) -> int:
 
 
 def opened(options: RecordingOptions) -> list[Source]:
-    """The files, and those in folders by name, which is by time. Raises `UsageError` when one cannot be used."""
+    """The files, and those in folders by name, which is by time. Raises `SettingsError` when one cannot be used."""
     files: list[Path] = []
     for path in map(Path, options.file):
         found = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         if not found:
-            raise UsageError(f"there is no recording in {str(path)!r}: their names end in {SUFFIX}")
+            raise SettingsError(f"there is no recording in {str(path)!r}: their names end in {SUFFIX}")
         files += found
-    try:
-        return sources([str(file) for file in files], any_version=options.any_version)
-    except NotARecordingError as error:
-        raise UsageError(str(error)) from None
+    return sources([str(file) for file in files], any_version=options.any_version)
 
 
 def _lines(files: Sequence[Source], summary: Summary) -> list[str]:
@@ -95,22 +93,18 @@ def view(options: ViewOptions) -> int:
     # Imported here: replay needs no web server.
     from dp_coordinator.listening import url_of  # noqa: PLC0415
     from dp_coordinator.process.listener import listen, web_settings  # noqa: PLC0415
-    from dp_coordinator.transport import BindError  # noqa: PLC0415
     from dp_coordinator.viewing import RecordingPlayer, show  # noqa: PLC0415
 
     files = opened(options)
-    try:
-        timeline = Timeline(files)
-        for ending in timeline.endings:
-            if ending.problem is not None:
-                print(f"dp-coordinator view: {ending.file}: {ending.problem}; shown up to there.", file=sys.stderr)
-        with listen(options.http) as listener:
-            settings = web_settings(options, listener)
-            name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
-            player = RecordingPlayer(timeline, name, files[0].header, speed=options.speed)
-            print(f"recording of {render.duration(player.position().duration_s)}: {name}")
-            print(f"dashboard: {url_of(listener)}", flush=True)
-            show(player, settings, listener)
-    except (NotARecordingError, BindError) as error:
-        raise UsageError(str(error)) from None
+    timeline = Timeline(files)
+    for ending in timeline.endings:
+        if ending.problem is not None:
+            print(f"dp-coordinator view: {ending.file}: {ending.problem}; shown up to there.", file=sys.stderr)
+    with listen(options.http) as listener:
+        settings = web_settings(options, listener)
+        name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
+        player = RecordingPlayer(timeline, name, files[0].header, speed=options.speed)
+        print(f"recording of {render.duration(player.position().duration_s)}: {name}")
+        print(f"dashboard: {url_of(listener)}", flush=True)
+        show(player, settings, listener)
     return 0

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.commands import EventsOptions, RestOptions, StartWaveOptions
+from dp_coordinator.cli.options import EventsOptions, RestOptions, StartWaveOptions
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
 from dp_coordinator.cli.settings import REFUSED
 from dp_coordinator.messages import Action, EnginePage, Event, EventPage, State, WavePage
@@ -33,7 +33,9 @@ def state(options: RestOptions) -> int:
 
 def engines(options: RestOptions) -> int:
     """`dp-coordinator engines`."""
-    return _show(options, f"{API}/engines", lambda body, url: render.engines(decode(body, EnginePage, url).engines))
+    return _show(
+        options, f"{API}/engines", lambda body, url: render.table(render.ENGINES, decode(body, EnginePage, url).engines)
+    )
 
 
 def waves(options: RestOptions) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from dataclasses import asdict
 from typing import NoReturn
 
 from dp_coordinator import __version__
-from dp_coordinator.listening import HttpAddress
+from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.process import Bound
 from dp_coordinator.process import serve as run_coordinator
@@ -50,12 +51,9 @@ def become_supervisor(options: CommandOptions) -> NoReturn:
 def announce(bound: Bound, options: CommandOptions) -> None:
     """Tell a person where everything is."""
     waves = "" if options.wave_coordination else ", without wave coordination"
-    ends = bound.endpoints
     lines = [
         f"dp-coordinator {__version__}, speaking vLLM {options.dialect}, for {options.engine_count} engines{waves}",
-        f"  front_publish  {ends.front_publish}",
-        f"  back_output    {ends.back_output}",
-        f"  back_publish   {ends.back_publish}",
+        *(f"  {name:<14} {address}" for name, address in asdict(bound.endpoints).items()),
         f"  dashboard      {bound.http_url or 'none (--no-http)'}",
     ]
     if options.http is not None and HttpAddress.parse(options.http).everywhere:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from difflib import get_close_matches
+from functools import partial
 from typing import Any, NoReturn
 
 from dp_coordinator.settings import Flag, Setting, settings_of
@@ -29,8 +29,8 @@ class Parser(argparse.ArgumentParser):
     """argparse whose complaint is one sentence, and which never takes half a flag for a whole one."""
 
     def __init__(self, **arguments: Any) -> None:
-        arguments.setdefault("formatter_class", _Formatter)
-        super().__init__(allow_abbrev=False, **arguments)
+        formatter = partial(argparse.HelpFormatter, max_help_position=26, width=110)
+        super().__init__(**{"formatter_class": formatter, "allow_abbrev": False, **arguments})
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and leave with exit code 2."""
@@ -43,11 +43,6 @@ class Parser(argparse.ArgumentParser):
             parser: Parser = getattr(found, "parser", self)
             parser.error(_unknown(unknown[0], parser))
         return found
-
-
-class _Formatter(argparse.HelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=26, width=110)
 
 
 def fail(message: str, prog: str = "dp-coordinator", code: int = USAGE_ERROR) -> NoReturn:
@@ -75,7 +70,7 @@ def _add(parser: Parser, setting: Setting, flag: Flag) -> None:
         parser.add_argument(flag.flag, action="store_true", default=argparse.SUPPRESS, help=text)
     else:
         action = "append" if setting.many else "store"
-        metavar = flag.reads.metavar or flag.name.upper()
+        metavar = flag.kind.metavar or flag.name.upper()
         parser.add_argument(flag.flag, action=action, default=argparse.SUPPRESS, metavar=metavar, help=text)
 
 
@@ -83,5 +78,12 @@ def _unknown(argument: str, parser: argparse.ArgumentParser) -> str:
     flag = argument.split("=", 1)[0]
     if not flag.startswith("-"):
         return f"{argument!r} is one argument too many"
-    near = get_close_matches(flag, [option for option in parser._option_string_actions if option.startswith("--")], n=1)
-    return f"there is no {flag}; {near[0]} is near it" if near else f"there is no {flag}"
+    near = nearest(flag, [option for option in parser._option_string_actions if option.startswith("--")])
+    return f"there is no {flag}; {near} is near it" if near else f"there is no {flag}"
+
+
+def nearest(word: str, known: list[str]) -> str | None:
+    """What was probably meant by a word that is not known."""
+    from difflib import get_close_matches  # noqa: PLC0415  (not needed unless a mistake was made)
+
+    return next(iter(get_close_matches(word, known, n=1)), None)

@@ -14,35 +14,21 @@ Neither class is thread-safe: use each from one thread or one task, as ZeroMQ so
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import zmq
 import zmq.asyncio
 
 from dp_coordinator.client.engine_protocol import EngineProtocol, StartWave
 from dp_coordinator.client.errors import NotReadyError
-from dp_coordinator.client.sockets import Deadline, open_all
+from dp_coordinator.client.sockets import Asynchronous, Blocking, Connection, Deadline, Opened, Sent
 from dp_coordinator.core.dialect import DEFAULT_VERSION, Dialect
-from dp_coordinator.wire.client import SUBSCRIBE
-
-Clock = Callable[[], float]
+from dp_coordinator.wire.client import encode_start_wave, encode_stats, encode_wave_complete
 
 
-def _not_ready(protocol: EngineProtocol, address: str, timeout: float | None) -> NotReadyError:
-    return NotReadyError(
-        f"engine {protocol.engine_index}: no READY from {address} within {timeout:g} s. Is the coordinator there, "
-        "and are as many engines running as its engine count says?"
-    )
-
-
-def _no_start(timeout: float | None) -> TimeoutError:
-    return TimeoutError(f"no START_DP_WAVE within {timeout:g} s")
-
-
-class EngineClient:
-    """One engine's connection, blocking. Subscribes at once; use it as a context manager or call `close`."""
+class _EngineSide(Connection[Opened, Sent]):
+    """What both clients know, and how they say it."""
 
     def __init__(
         self,
@@ -51,17 +37,13 @@ class EngineClient:
         back_output_address: str,
         *,
         dialect: Dialect | str = DEFAULT_VERSION,
-        clock: Clock = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`dialect` is the vLLM version that the coordinator speaks; `clock` stamps what is sent, in seconds."""
         self._protocol = EngineProtocol(engine_index, dialect)
         self._address = back_publish_address
         self._clock = clock
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._back, self._output = open_all(
-            self._context, (zmq.XSUB, back_publish_address), (zmq.PUSH, back_output_address)
-        )
-        self._back.send(SUBSCRIBE)
+        super().__init__((zmq.XSUB, back_publish_address), (zmq.PUSH, back_output_address))
 
     @property
     def engine_index(self) -> int:
@@ -78,51 +60,12 @@ class EngineClient:
         """Whether READY was seen, or need not be."""
         return self._protocol.ready
 
-    @property
-    def socket(self) -> zmq.Socket[bytes]:
-        """The socket to register in a `zmq.Poller` of your own; when it is readable call `poll_start`."""
-        return self._back
-
-    def fileno(self) -> int:
-        """File descriptor for select and its kind.
-
-        It tells changes only (edge-triggered, as ZeroMQ's are): after it, and before waiting on it, call `poll_start`
-        until it gives None.
-        """
-        return int(self._back.getsockopt(zmq.FD))
-
-    def wait_ready(self, timeout: float | None = None) -> None:
-        """Wait for READY, at most `timeout` seconds. Raises `NotReadyError`, or `ProtocolError` for anything else."""
-        deadline = Deadline(timeout)
-        while not self._protocol.ready:
-            if not self._back.poll(deadline.poll_ms()):
-                raise _not_ready(self._protocol, self._address, timeout)
-            self._protocol.receive(self._back.recv_multipart())
-
     def assume_ready(self) -> None:
         """Do not expect READY: this engine was started again while the others went on.
 
         A START may overtake its READY then, and coordinators before 0.18 do not send one.
         """
         self._protocol.ready = True
-
-    def poll_start(self) -> StartWave | None:
-        """Give the next START that has arrived, or None at once. Raises `ProtocolError`."""
-        while True:
-            try:
-                frames = self._back.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return None
-            if (start := self._protocol.receive(frames)) is not None:
-                return start
-
-    def receive_start(self, timeout: float | None = None) -> StartWave:
-        """Wait for the next START. Raises `TimeoutError` after `timeout` seconds, or `ProtocolError`."""
-        deadline = Deadline(timeout)
-        while self._back.poll(deadline.poll_ms()):
-            if (start := self.poll_start()) is not None:
-                return start
-        raise _no_start(timeout)
 
     def report_stats(
         self,
@@ -132,156 +75,87 @@ class EngineClient:
         kv_cache_usage: float = 0.0,
         step_counter: int = 0,
         current_wave: int = 0,
-    ) -> None:
+    ) -> Sent:
         """Report how many requests wait and run, and the share (0 to 1) of the key-value cache in use.
 
         Send it when the counts changed, before and after a step, with the step and wave at which they were taken.
         """
-        self._output.send(
-            self._protocol.stats(
-                waiting=waiting,
-                running=running,
-                kv_cache_usage=kv_cache_usage,
-                step_counter=step_counter,
-                current_wave=current_wave,
-                timestamp=self._clock(),
-            )
+        frame = encode_stats(
+            self.engine_index,
+            waiting=waiting,
+            running=running,
+            kv_cache_usage=kv_cache_usage,
+            step_counter=step_counter,
+            current_wave=current_wave,
+            timestamp=self._clock(),
+            dialect=self.dialect,
         )
+        return self._send(frame)
 
-    def wave_complete(self, wave: int) -> None:
+    def wave_complete(self, wave: int) -> Sent:
         """Say that no engine has unfinished requests and `wave` is over. Rank 0 says it for all."""
-        self._output.send(self._protocol.wave_complete(wave, self._clock()))
+        return self._send(encode_wave_complete(self.engine_index, wave, self._clock(), self.dialect))
 
-    def start_wave(self, wave: int) -> None:
+    def start_wave(self, wave: int) -> Sent:
         """Say that this engine runs `wave` and that the others must join."""
-        self._output.send(self._protocol.start_wave(wave, self._clock()))
+        return self._send(encode_start_wave(self.engine_index, wave, self._clock(), self.dialect))
 
-    def close(self) -> None:
-        """Unsubscribe and close; what was sent is still handed over, within half a second."""
-        for socket in (self._back, self._output):
-            if not socket.closed:
-                socket.close()
-        if not self._context.closed:
-            self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AsyncEngineClient:
-    """One engine's connection for asyncio; the methods and errors of `EngineClient`. Make it in a running loop."""
-
-    def __init__(
-        self,
-        engine_index: int,
-        back_publish_address: str,
-        back_output_address: str,
-        *,
-        dialect: Dialect | str = DEFAULT_VERSION,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        """`dialect` is the vLLM version that the coordinator speaks; `clock` stamps what is sent, in seconds."""
-        self._protocol = EngineProtocol(engine_index, dialect)
-        self._address = back_publish_address
-        self._clock = clock
-        self._context = zmq.asyncio.Context()
-        self._back, self._output = open_all(
-            self._context, (zmq.XSUB, back_publish_address), (zmq.PUSH, back_output_address)
+    def _not_ready(self, timeout: float | None) -> NotReadyError:
+        return NotReadyError(
+            f"engine {self.engine_index}: no READY from {self._address} within {timeout:g} s. Is the coordinator "
+            "there, and are as many engines running as its engine count says?"
         )
-        # A plain send of a few bytes to a socket without a high-water mark never blocks.
-        zmq.Socket.shadow(self._back).send(SUBSCRIBE)
 
-    @property
-    def engine_index(self) -> int:
-        """This engine's index, from 0."""
-        return self._protocol.engine_index
 
-    @property
-    def dialect(self) -> Dialect:
-        """The dialect spoken."""
-        return self._protocol.dialect
+def _no_start(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"no START_DP_WAVE within {timeout:g} s")
 
-    @property
-    def ready(self) -> bool:
-        """Whether READY was seen, or need not be."""
-        return self._protocol.ready
 
-    async def _receive(self, deadline: Deadline) -> StartWave | None:
-        """Take one message; None for READY. Raises the plain TimeoutError."""
-        if not await self._back.poll(deadline.poll_ms()):
-            raise TimeoutError
-        return self._protocol.receive(await self._back.recv_multipart())
+class EngineClient(_EngineSide["zmq.Socket[bytes]", None], Blocking):
+    """One engine's connection, blocking. Subscribes at once; use it as a context manager or call `close`."""
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait for READY, at most `timeout` seconds. Raises `NotReadyError`, or `ProtocolError` for anything else."""
+        deadline = Deadline(timeout)
+        while not self.ready:
+            if not self.socket.poll(deadline.poll_ms()):
+                raise self._not_ready(timeout)
+            self._protocol.receive(self.socket.recv_multipart())
+
+    def poll_start(self) -> StartWave | None:
+        """Give the next START that has arrived, or None at once. Raises `ProtocolError`."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            if (start := self._protocol.receive(frames)) is not None:
+                return start
+
+    def receive_start(self, timeout: float | None = None) -> StartWave:
+        """Wait for the next START. Raises `TimeoutError` after `timeout` seconds, or `ProtocolError`."""
+        deadline = Deadline(timeout)
+        while self.socket.poll(deadline.poll_ms()):
+            if (start := self.poll_start()) is not None:
+                return start
+        raise _no_start(timeout)
+
+
+class AsyncEngineClient(_EngineSide[zmq.asyncio.Socket, Coroutine[Any, Any, None]], Asynchronous):
+    """One engine's connection for asyncio; the methods and errors of `EngineClient`. Make it in a running loop."""
 
     async def wait_ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait for READY, at most `timeout` seconds. Raises `NotReadyError`, or `ProtocolError` for anything else."""
         deadline = Deadline(timeout)
-        while not self._protocol.ready:
-            try:
-                await self._receive(deadline)
-            except TimeoutError:
-                raise _not_ready(self._protocol, self._address, timeout) from None
-
-    def assume_ready(self) -> None:
-        """Do not expect READY: this engine was started again while the others went on."""
-        self._protocol.ready = True
+        while not self.ready:
+            if not await self._sockets[0].poll(deadline.poll_ms()):
+                raise self._not_ready(timeout)
+            self._protocol.receive(await self._sockets[0].recv_multipart())
 
     async def receive_start(self, timeout: float | None = None) -> StartWave:  # noqa: ASYNC109
         """Wait for the next START. Raises `TimeoutError` after `timeout` seconds, or `ProtocolError`."""
         deadline = Deadline(timeout)
-        while True:
-            try:
-                start = await self._receive(deadline)
-            except TimeoutError:
-                raise _no_start(timeout) from None
-            if start is not None:
+        while await self._sockets[0].poll(deadline.poll_ms()):
+            if (start := self._protocol.receive(await self._sockets[0].recv_multipart())) is not None:
                 return start
-
-    async def report_stats(
-        self,
-        *,
-        waiting: int,
-        running: int,
-        kv_cache_usage: float = 0.0,
-        step_counter: int = 0,
-        current_wave: int = 0,
-    ) -> None:
-        """Report how many requests wait and run, and the share (0 to 1) of the key-value cache in use."""
-        await self._output.send(
-            self._protocol.stats(
-                waiting=waiting,
-                running=running,
-                kv_cache_usage=kv_cache_usage,
-                step_counter=step_counter,
-                current_wave=current_wave,
-                timestamp=self._clock(),
-            )
-        )
-
-    async def wave_complete(self, wave: int) -> None:
-        """Say that no engine has unfinished requests and `wave` is over. Rank 0 says it for all."""
-        await self._output.send(self._protocol.wave_complete(wave, self._clock()))
-
-    async def start_wave(self, wave: int) -> None:
-        """Say that this engine runs `wave` and that the others must join."""
-        await self._output.send(self._protocol.start_wave(wave, self._clock()))
-
-    def close(self) -> None:
-        """Unsubscribe and close; what was sent is still handed over, within half a second."""
-        for socket in (self._back, self._output):
-            if not socket.closed:
-                socket.close()
-        if not self._context.closed:
-            self._context.term()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        raise _no_start(timeout)

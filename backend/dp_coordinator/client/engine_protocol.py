@@ -24,7 +24,7 @@ class StartWave:
 
 
 class EngineProtocol:
-    """Knows whether READY was seen, and makes and reads this engine's frames.
+    """Knows whether READY was seen, and reads what the coordinator sends to this engine.
 
     The first message from the coordinator must be READY; later READYs mean other engines and are ignored. An engine
     that comes back while the others go on sets `ready` itself: a START may overtake its READY, and before 0.18 it gets
@@ -52,33 +52,3 @@ class EngineProtocol:
         if not self.ready:
             raise ProtocolError(f"expected READY as the first message from the coordinator, got {start}")
         return start
-
-    def stats(
-        self,
-        *,
-        waiting: int,
-        running: int,
-        kv_cache_usage: float,
-        step_counter: int,
-        current_wave: int,
-        timestamp: float,
-    ) -> bytes:
-        """Make a load report."""
-        return wire.encode_stats(
-            self.engine_index,
-            waiting=waiting,
-            running=running,
-            kv_cache_usage=kv_cache_usage,
-            step_counter=step_counter,
-            current_wave=current_wave,
-            timestamp=timestamp,
-            dialect=self.dialect,
-        )
-
-    def wave_complete(self, wave: int, timestamp: float) -> bytes:
-        """Make the message that `wave` is over."""
-        return wire.encode_wave_complete(self.engine_index, wave, timestamp, self.dialect)
-
-    def start_wave(self, wave: int, timestamp: float) -> bytes:
-        """Make the message that this engine runs `wave` and the others must join."""
-        return wire.encode_start_wave(self.engine_index, wave, timestamp, self.dialect)

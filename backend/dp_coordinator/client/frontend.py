@@ -14,23 +14,35 @@ Neither class is thread-safe: use each from one thread or one task, as ZeroMQ so
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from types import TracebackType
-from typing import Self
+from collections.abc import Collection, Coroutine
+from typing import Any
 
 import zmq
 import zmq.asyncio
 
 from dp_coordinator.client.frontend_protocol import FrontendProtocol, Load
-from dp_coordinator.client.sockets import Deadline, open_all
+from dp_coordinator.client.sockets import Asynchronous, Blocking, Connection, Deadline, Opened, Sent
 from dp_coordinator.core.dialect import DEFAULT_VERSION, Dialect
-from dp_coordinator.wire.client import SUBSCRIBE, encode_scale
+from dp_coordinator.wire.client import encode_scale
 
 
-class _Knowledge:
-    """What both clients know and decide without I/O."""
+class _FrontEndSide(Connection[Opened, Sent]):
+    """What both clients know and decide, and what they say."""
 
-    _protocol: FrontendProtocol
+    def __init__(
+        self,
+        front_publish_address: str,
+        *,
+        dialect: Dialect | str = DEFAULT_VERSION,
+        engine_count: int = 0,
+        client_index: int = 0,
+        client_count: int = 1,
+    ) -> None:
+        """`client_index` of `client_count` front-ends that share the engines; `dialect` is a vLLM version."""
+        self._protocol = FrontendProtocol(
+            dialect, engine_count=engine_count, client_index=client_index, client_count=client_count
+        )
+        super().__init__((zmq.XSUB, front_publish_address))
 
     @property
     def current_wave(self) -> int:
@@ -67,57 +79,33 @@ class _Knowledge:
         """Take one request back that `pick_engine` had counted as in flight."""
         self._protocol.request_finished(engine_index)
 
+    def scale(self, engine_count: int) -> Sent:
+        """Tell the coordinator that there are `engine_count` engines now; new ones must have subscribed already."""
+        return self._send(encode_scale(engine_count))
 
-class FrontendClient(_Knowledge):
+
+def _no_publication(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"no publication from the coordinator within {timeout:g} s")
+
+
+class FrontendClient(_FrontEndSide["zmq.Socket[bytes]", None], Blocking):
     """One front-end's connection, blocking. Subscribes at once; use it as a context manager or call `close`."""
-
-    def __init__(
-        self,
-        front_publish_address: str,
-        *,
-        dialect: Dialect | str = DEFAULT_VERSION,
-        engine_count: int = 0,
-        client_index: int = 0,
-        client_count: int = 1,
-    ) -> None:
-        """`client_index` of `client_count` front-ends that share the engines; `dialect` is a vLLM version."""
-        self._protocol = FrontendProtocol(
-            dialect, engine_count=engine_count, client_index=client_index, client_count=client_count
-        )
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        (self._front,) = open_all(self._context, (zmq.XSUB, front_publish_address))
-        self._front.send(SUBSCRIBE)
-
-    @property
-    def socket(self) -> zmq.Socket[bytes]:
-        """The socket to register in a `zmq.Poller` of your own; when it is readable call `update`."""
-        return self._front
-
-    def fileno(self) -> int:
-        """File descriptor for select and its kind.
-
-        It tells changes only (edge-triggered, as ZeroMQ's are): after it, and before waiting on it, call `update`.
-        """
-        return int(self._front.getsockopt(zmq.FD))
 
     def update(self) -> bool:
         """Take in all that has arrived, so that the newest counts; whether there was any. Raises `ProtocolError`."""
         updated = False
-        while True:
-            try:
-                frame = self._front.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return updated
-            self._protocol.receive(frame, time.monotonic())
+        while self.socket.poll(0):
+            self._protocol.receive(self.socket.recv(), time.monotonic())
             updated = True
+        return updated
 
     def wait_update(self, timeout: float | None = None) -> None:
         """Wait for a publication and take in all that has arrived.
 
         Raises `TimeoutError` after `timeout` seconds, or `ProtocolError`.
         """
-        if not self._front.poll(Deadline(timeout).poll_ms()):
-            raise TimeoutError(f"no publication from the coordinator within {timeout:g} s")
+        if not self.socket.poll(Deadline(timeout).poll_ms()):
+            raise _no_publication(timeout)
         self.update()
 
     def notify_new_request(self, engine_index: int) -> bool:
@@ -127,55 +115,18 @@ class FrontendClient(_Knowledge):
         """
         notice = self._protocol.new_request(engine_index)
         if notice is not None:
-            self._front.send(notice)
+            self._send(notice)
         return notice is not None
 
-    def scale(self, engine_count: int) -> None:
-        """Tell the coordinator that there are `engine_count` engines now; new ones must have subscribed already."""
-        self._front.send(encode_scale(engine_count))
 
-    def close(self) -> None:
-        """Unsubscribe and close; what was sent is still handed over, within half a second."""
-        if not self._front.closed:
-            self._front.close()
-        if not self._context.closed:
-            self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AsyncFrontendClient(_Knowledge):
+class AsyncFrontendClient(_FrontEndSide[zmq.asyncio.Socket, Coroutine[Any, Any, None]], Asynchronous):
     """One front-end's connection for asyncio; the methods and errors of `FrontendClient`. Make it in a running loop."""
-
-    def __init__(
-        self,
-        front_publish_address: str,
-        *,
-        dialect: Dialect | str = DEFAULT_VERSION,
-        engine_count: int = 0,
-        client_index: int = 0,
-        client_count: int = 1,
-    ) -> None:
-        """`client_index` of `client_count` front-ends that share the engines; `dialect` is a vLLM version."""
-        self._protocol = FrontendProtocol(
-            dialect, engine_count=engine_count, client_index=client_index, client_count=client_count
-        )
-        self._context = zmq.asyncio.Context()
-        (self._front,) = open_all(self._context, (zmq.XSUB, front_publish_address))
-        # A plain send of a few bytes to a socket without a high-water mark never blocks.
-        zmq.Socket.shadow(self._front).send(SUBSCRIBE)
 
     async def update(self) -> bool:
         """Take in all that has arrived, so that the newest counts; whether there was any. Raises `ProtocolError`."""
         updated = False
-        while await self._front.poll(0):
-            self._protocol.receive(await self._front.recv(), time.monotonic())
+        while await self._sockets[0].poll(0):
+            self._protocol.receive(await self._sockets[0].recv(), time.monotonic())
             updated = True
         return updated
 
@@ -184,8 +135,8 @@ class AsyncFrontendClient(_Knowledge):
 
         Raises `TimeoutError` after `timeout` seconds, or `ProtocolError`.
         """
-        if not await self._front.poll(Deadline(timeout).poll_ms()):
-            raise TimeoutError(f"no publication from the coordinator within {timeout:g} s")
+        if not await self._sockets[0].poll(Deadline(timeout).poll_ms()):
+            raise _no_publication(timeout)
         await self.update()
 
     async def follow(self) -> None:
@@ -200,24 +151,5 @@ class AsyncFrontendClient(_Knowledge):
         """
         notice = self._protocol.new_request(engine_index)
         if notice is not None:
-            await self._front.send(notice)
+            await self._send(notice)
         return notice is not None
-
-    async def scale(self, engine_count: int) -> None:
-        """Tell the coordinator that there are `engine_count` engines now; new ones must have subscribed already."""
-        await self._front.send(encode_scale(engine_count))
-
-    def close(self) -> None:
-        """Unsubscribe and close; what was sent is still handed over, within half a second."""
-        if not self._front.closed:
-            self._front.close()
-        if not self._context.closed:
-            self._context.term()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

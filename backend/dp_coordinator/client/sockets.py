@@ -1,32 +1,100 @@
-"""How the clients open their sockets and count down their timeouts."""
+"""How the clients open and close their sockets and count down their timeouts."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Generic, Self, TypeVar
 
 import zmq
+import zmq.asyncio
+
+from dp_coordinator.wire.client import SUBSCRIBE
 
 LINGER_MS = 500
 """How long closing may take to hand over what was sent but is still queued."""
 
 Opened = TypeVar("Opened", bound="zmq.Socket[Any]")
+Sent = TypeVar("Sent")
+"""What sending returns: None, or what must be awaited."""
 
 
-def open_all(context: zmq.Context[Opened], *wanted: tuple[int, str]) -> tuple[Opened, ...]:
-    """Open sockets of (type, address). If an address cannot be used nothing stays open and `ValueError` names it."""
-    opened: list[Opened] = []
-    try:
-        for kind, address in wanted:
-            opened.append(_open(context, kind))
-            _connect(opened[-1], address)
-    except ValueError:
-        for socket in opened:
-            socket.close(0)
-        context.term()
-        raise
-    return tuple(opened)
+class Connection(Generic[Opened, Sent]):
+    """What all clients share. The first of their sockets subscribes at once, the last one sends."""
+
+    def __init__(self, *wanted: tuple[int, str]) -> None:
+        """Open sockets of (type, address). `ValueError` names one that cannot be connected, and nothing stays open."""
+        self._context = self._new_context()
+        self._sockets: list[Opened] = []
+        try:
+            for kind, address in wanted:
+                self._sockets.append(_open(self._context, kind))
+                _connect(self._sockets[-1], address)
+        except ValueError:
+            self._context.destroy(linger=0)
+            raise
+        # A plain send of a few bytes to a socket without a high-water mark never blocks.
+        zmq.Socket.shadow(self._sockets[0]).send(SUBSCRIBE)
+
+    def _new_context(self) -> zmq.Context[Opened]:
+        raise NotImplementedError
+
+    def _send(self, frame: bytes) -> Sent:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Unsubscribe and close; what was sent is still handed over, within half a second."""
+        for socket in self._sockets:
+            if not socket.closed:
+                socket.close()
+        if not self._context.closed:
+            self._context.term()
+
+
+class Blocking(Connection["zmq.Socket[bytes]", None]):
+    """A connection whose methods wait."""
+
+    def _new_context(self) -> zmq.Context[zmq.Socket[bytes]]:
+        return zmq.Context()
+
+    def _send(self, frame: bytes) -> None:
+        self._sockets[-1].send(frame)
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The socket to register in a `zmq.Poller` of your own; when it is readable take in what has arrived."""
+        return self._sockets[0]
+
+    def fileno(self) -> int:
+        """File descriptor for select and its kind.
+
+        It tells changes only (edge-triggered, as ZeroMQ's are): after it, and before waiting on it, take in all that
+        has arrived, by `EngineClient.poll_start` until it gives None or by `FrontendClient.update`.
+        """
+        return int(self.socket.getsockopt(zmq.FD))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Asynchronous(Connection[zmq.asyncio.Socket, Coroutine[Any, Any, None]]):
+    """A connection whose methods are awaited. Made in a running loop."""
+
+    def _new_context(self) -> zmq.asyncio.Context:
+        return zmq.asyncio.Context()
+
+    async def _send(self, frame: bytes) -> None:
+        await self._sockets[-1].send(frame)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
 
 
 def _open(context: zmq.Context[Opened], kind: int) -> Opened:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 OLDEST = (0, 10, 2)
 NEWEST = (0, 33)
+TESTED = " to ".join(".".join(map(str, version)) for version in (OLDEST, NEWEST))
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -43,9 +44,7 @@ class Dialect:
         """
         match = _VERSION.match(version.strip())
         if match is None:
-            raise UnknownDialectError(
-                f"{version!r} is not a vLLM version: expected one like 0.33.0 (known: 0.10.2 to 0.33)"
-            )
+            raise UnknownDialectError(f"{version!r} is not a vLLM version: expected one like 0.33.0 (known: {TESTED})")
         number = tuple(int(part or 0) for part in match.groups())
         if number < OLDEST:
             raise UnknownDialectError(f"vLLM {version} is too old: the oldest version spoken is 0.10.2")

@@ -12,6 +12,9 @@ inbound message and any lost outbound ones (tests/core/test_recovery_search.py r
 4. When the first wave_complete after that is accepted, broadcast START(the new wave) to all once more.
 
 The wave is never raised to be safe: the engines' own waves would drift apart, and a request be stranded.
+
+One that died before READY comes back as if nothing had been. So a notice that was there before READY, of an API server
+that began before the engines did, is lost with it; the current wave, started by hand, frees that request.
 """
 
 from __future__ import annotations

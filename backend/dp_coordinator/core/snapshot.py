@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
-
-class Phase(str, Enum):
-    """What the engines do, as far as it was asked and observed."""
-
-    PAUSED = "paused"
-    STARTING = "starting"
-    """Asked for (START was broadcast, or engines_running was set), but the ranks were not seen to follow yet."""
-    RUNNING = "running"
-    """engines_running is set and some rank was seen stepping in this wave, or all ranks were."""
+from dp_coordinator.words import ActionState as ActionState  # noqa: PLC0414  (also found here)
+from dp_coordinator.words import Phase as Phase  # noqa: PLC0414  (also found here)
+from dp_coordinator.words import RecoveryPhase as RecoveryPhase  # noqa: PLC0414  (also found here)
+from dp_coordinator.words import WaveCause as WaveCause  # noqa: PLC0414  (also found here)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +19,6 @@ class Remembered:
     engine_count: int
     ready: bool
     """READY was sent, or was about to be: before vLLM 0.18 it must never be sent again."""
-
-
-class WaveCause(str, Enum):
-    """Who caused a START broadcast, and with it a wave."""
-
-    FRONT_END = "front-end"
-    ENGINE = "engine"
-    MANUAL = "manual"
-    RECOVERY = "recovery"
-    """The coordinator itself, after it came back from a crash."""
-    UNKNOWN = "unknown"
-    """The wave was first seen when it ended: nothing had asked for it (a pause does that)."""
-
-
-class ActionState(str, Enum):
-    """How a manual start stands."""
-
-    ASKED = "asked"
-    OBSERVED = "observed"
-    TIMED_OUT = "timed_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +64,7 @@ class StartAction:
         return tuple(rank for rank in range(self.engine_count) if rank not in seen)
 
 
-class RefusalKind(str, Enum):
+class RefusalKind(StrEnum):
     """Why a manual start was refused. The last two are invalid input, the others conflicts with the present state."""
 
     RUNNING = "running"
@@ -121,16 +96,6 @@ class EngineColumns:
     current_wave: tuple[int | None, ...]
     reported_at: tuple[float | None, ...]
     restarts: tuple[int, ...]
-
-
-class RecoveryPhase(str, Enum):
-    """How far a coordinator that came back from a crash has got."""
-
-    REJOINING = "rejoining"
-    """Engines are subscribing again; START goes out when all have."""
-    SETTLING = "settling"
-    """START went out; the first wave_complete after it is answered with one more."""
-    DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from dataclasses import asdict
 
 from dp_coordinator.addresses import bound_address
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.journal import Journal, JournalError, JournalRecord
+from dp_coordinator.core.dialect import TESTED
+from dp_coordinator.journal import Journal, JournalRecord
 from dp_coordinator.listening import url_of
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import Deployment, ServeOptions
@@ -27,12 +28,12 @@ from dp_coordinator.process.bound import Bound
 from dp_coordinator.process.listener import listen, web_settings
 from dp_coordinator.process.signals import signals_stop
 from dp_coordinator.process.web_thread import WebThread, freeze
-from dp_coordinator.recorder.folder import Folder, RecordingError
+from dp_coordinator.recorder.folder import Folder
 from dp_coordinator.recorder.inputs import InputRecorder
 from dp_coordinator.recorder.recording import Recording
 from dp_coordinator.settings import SettingsError, checked, shared
 from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, say_serving, supervisor_pid
-from dp_coordinator.transport import BindError, Loop, Sockets, StartTimeoutError
+from dp_coordinator.transport import Loop, Sockets, StartTimeoutError
 
 log = logging.getLogger("dp_coordinator")
 
@@ -48,32 +49,32 @@ class WebError(RuntimeError):
     """The web server ended by itself."""
 
 
-def serve(options: ServeOptions, on_bound: Callable[[Bound], None] = lambda bound: None) -> int:
+def serve(
+    options: ServeOptions,
+    on_bound: Callable[[Bound], None] = lambda bound: None,
+    on_error: Callable[[str], None] = lambda sentence: None,
+) -> int:
     """Run a coordinator on this thread until SIGINT or SIGTERM, and return the exit code.
 
     `on_bound` is called once everything is bound and before the first message is read. Settings that cannot be used and
-    addresses that cannot be bound give a line on the log and exit code 2; missing engines give 3.
+    addresses that cannot be bound give a line on the log and exit code 2; missing engines give 3. `on_error` is told
+    the same sentence.
     """
     try:
         _serve(checked(options), on_bound)
-    except (SettingsError, BindError, JournalError, RecordingError) as error:
+    except (SettingsError, StartTimeoutError, WebError) as error:
         log.error("%s", error)
-        return EXIT_SETTINGS
-    except StartTimeoutError as error:
-        log.error("%s", error)
-        return EXIT_START_TIMEOUT
-    except WebError as error:
-        log.error("%s", error)
-        return EXIT_WEB
+        on_error(str(error))
+        if isinstance(error, SettingsError):
+            return EXIT_SETTINGS
+        return EXIT_START_TIMEOUT if isinstance(error, StartTimeoutError) else EXIT_WEB
     return EXIT_OK
 
 
 def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
     dialect = Dialect.for_version(options.dialect)
     if not dialect.tested:
-        log.warning(
-            "vLLM %s is newer than any that was tested (0.10.2 to 0.33); speaking as 0.33 does", dialect.version
-        )
+        log.warning("vLLM %s is newer than any that was tested (%s); speaking as the newest", dialect.version, TESTED)
     _allow_many_files()
     sys.setswitchinterval(0.0001)  # a busy web thread may hold the loop up for a tenth of a millisecond, not five
     with ExitStack() as stack:
@@ -161,7 +162,7 @@ def _assemble(
         start_timeout=options.start_timeout,
         should_stop=_orphan_check(options.parent_pid),
         write_journal=(lambda state: None) if journal is None else journal.write,
-        tape=None if options.record is None else _record(options, options.record, coordinator, mailbox, stack),
+        observers=[] if options.record is None else [_record(options, options.record, coordinator, mailbox, stack)],
     )
     return mailbox, loop
 
@@ -180,9 +181,9 @@ def _record(
     writing = threading.Thread(target=recording.run, name="recorder", daemon=True)
     writing.start()
     stack.callback(writing.join, RECORDER_STOP_TIMEOUT)
-    stack.callback(recording.tape.close)
+    stack.callback(recording.recorder.close)
     mailbox.recording = recording
-    return recording.tape
+    return recording.recorder
 
 
 def _orphan_check(parent_pid: int | None) -> Callable[[], bool]:

@@ -16,11 +16,5 @@ def signals_stop(loop: Loop) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: loop.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
-    wakeup_before = signal.set_wakeup_fd(loop.wake_fd, warn_on_full_buffer=False)
-    try:
+    with loop.wake_up.on_signals(signal.SIGINT, signal.SIGTERM, do=loop.stop):
         yield
-    finally:
-        signal.set_wakeup_fd(wakeup_before)
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dp_coordinator import __version__
+from dp_coordinator.settings import SettingsError
 
 MAGIC = b"dp-coordinator recording "
 FORMAT = 2
@@ -28,7 +29,7 @@ _CHECKED = 9
 _FIRST_LINE = MAGIC + b"%d\n" % FORMAT
 
 
-class NotARecordingError(ValueError):
+class NotARecordingError(SettingsError):
     """This file cannot be read as a recording at all; the text says why."""
 
 

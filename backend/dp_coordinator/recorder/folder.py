@@ -9,12 +9,13 @@ from pathlib import Path
 
 from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.recorder import chunks
+from dp_coordinator.settings import SettingsError
 
 FILES = 8
 """The bound is shared by so many files: what is removed at once is an eighth of what is kept."""
 
 
-class RecordingError(RuntimeError):
+class RecordingError(SettingsError):
     """The folder cannot be recorded to; the text names it and says why."""
 
 

@@ -1,9 +1,10 @@
-"""Takes down what enters the core, on the loop's own thread: everything that costs more is left to the writer."""
+"""Takes down what entered the core, on the loop's own thread: everything that costs more is left to the writer."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -11,8 +12,8 @@ from typing import TypeAlias
 
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
-from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.state import CoreState
+from dp_coordinator.observer import Given
 from dp_coordinator.recorder import entries
 
 HAND_OVER_BYTES = 256 * 1024
@@ -41,7 +42,7 @@ class QueuedCheckpoint:
 
 
 class RecorderRequests:
-    """What other threads ask of the tape, which looks between two turns of the loop."""
+    """What other threads ask of the recorder, which looks between two turns of the loop."""
 
     def __init__(self) -> None:
         self.checkpoint = False
@@ -51,10 +52,10 @@ class RecorderRequests:
 
     def caught_up(self) -> Future[None]:
         """Done once the writer has all that was recorded by now. Only one thread may ask."""
-        wish = self.flush
-        if wish is None:
-            wish = self.flush = Future()
-        return wish
+        asked = self.flush
+        if asked is None:
+            asked = self.flush = Future()
+        return asked
 
 
 Queue: TypeAlias = "SimpleQueue[QueuedInputs | QueuedCheckpoint | Future[None] | None]"
@@ -62,46 +63,30 @@ Queue: TypeAlias = "SimpleQueue[QueuedInputs | QueuedCheckpoint | Future[None] |
 
 
 class InputRecorder:
-    """The core's inputs as the loop calls them; each goes on to the core, and is taken down with what came out."""
+    """An `Observer`: each input of the core is taken down with what came out."""
 
-    def __init__(self, core: Coordinator, queue: Queue, wishes: RecorderRequests, now: float) -> None:
+    def __init__(self, core: Coordinator, queue: Queue, requests: RecorderRequests, now: float) -> None:
         """`now`: the loop's clock. The recording begins with the state as it is now."""
         self._core = core
         self._queue = queue
-        self._wishes = wishes
+        self._requests = requests
         self._records: list[bytes] = []
         self._size = 0
         self._index = 0
         self._began = now
         self._lost = False
         self._flushing: Future[None] | None = None
-        self._put_moment(now)
+        self._put_checkpoint(now)
 
-    # -- the core's inputs -----------------------------------------------------------------------------------------
+    # -- what the core took ----------------------------------------------------------------------------------------
 
-    def handle_reports(self, reports: Sequence[EngineStatsReported], now: float) -> Sequence[Effect]:
-        """`Coordinator.handle_reports`."""
-        return self._take_down(
-            lambda: self._core.handle_reports(reports, now), lambda out: entries.reports(reports, now, out)
-        )
+    def took(self, given: Given, effects: Sequence[Effect], now: float) -> None:
+        """`Observer.took`."""
+        self._add(_record(given, now, entries.encode_effects(effects)))
 
-    def handle(self, event: Event, now: float) -> Sequence[Effect]:
-        """`Coordinator.handle`."""
-        return self._take_down(lambda: self._core.handle(event, now), lambda out: entries.event(event, now, out))
-
-    def tick(self, now: float) -> Sequence[Effect]:
-        """`Coordinator.tick`."""
-        return self._take_down(lambda: self._core.tick(now), lambda out: entries.tick(now, out))
-
-    def _take_down(self, put: Callable[[], Sequence[Effect]], record: Callable[[bytes], bytes]) -> Sequence[Effect]:
-        """Put an input to the core, and make a record of it with what came out, be it a defect."""
-        try:
-            effects = put()
-        except Exception as error:
-            self._add(record(entries.defect(error)))
-            raise
-        self._add(record(entries.encode_effects(effects)))
-        return effects
+    def raised(self, given: Given, error: Exception, now: float) -> None:
+        """`Observer.raised`: what is run again must raise the same."""
+        self._add(_record(given, now, entries.defect(error)))
 
     def _add(self, record: bytes) -> None:
         self._records.append(record)
@@ -109,19 +94,20 @@ class InputRecorder:
 
     # -- between turns ---------------------------------------------------------------------------------------------
 
-    def turned(self, now: float) -> None:
-        """The loop has done a turn: everything it made of its input is done."""
+    def turned(self, now: float) -> float:
+        """`Observer.turned`: hand over what there is, now and then and when somebody asks."""
         if self._size >= HAND_OVER_BYTES or now - self._began >= HAND_OVER_S:
             self._hand_over(now)
-        if self._wishes.checkpoint:
+        if self._requests.checkpoint:
             self._hand_over(now)
-            self._wishes.checkpoint = False
-            self._put_moment(now)
-        wish = self._wishes.flush
-        if wish is not None and (self._flushing is None or self._flushing.done()):  # however many ask: one at a time
-            self._flushing, self._wishes.flush = wish, None
+            self._requests.checkpoint = False
+            self._put_checkpoint(now)
+        asked = self._requests.flush
+        if asked is not None and (self._flushing is None or self._flushing.done()):  # however many ask: one at a time
+            self._flushing, self._requests.flush = asked, None
             self._hand_over(now)
-            self._queue.put(wish)
+            self._queue.put(asked)
+        return math.inf  # the loop turns often enough by itself
 
     def close(self) -> None:
         """Hand over what is left, and tell the writer that this was all."""
@@ -134,11 +120,17 @@ class InputRecorder:
         self._index += len(records)
         if self._lost and self._queue.qsize() == 0:
             self._lost = False
-            self._put_moment(now)  # after a gap only a new state makes sense of what follows
+            self._put_checkpoint(now)  # after a gap only a new state makes sense of what follows
         elif self._lost or self._queue.qsize() >= BACKLOG:
             self._lost = True
         else:
             self._queue.put(QueuedInputs(index, records))  # one without records too: there may be news in the event log
 
-    def _put_moment(self, now: float) -> None:
+    def _put_checkpoint(self, now: float) -> None:
         self._queue.put(QueuedCheckpoint(self._index, now, time.time(), self._core.checkpoint()))
+
+
+def _record(given: Given, at: float, out: bytes) -> bytes:
+    if isinstance(given, list):
+        return entries.reports(given, at, out)
+    return entries.tick(at, out) if given is None else entries.event(given, at, out)

@@ -1,4 +1,4 @@
-"""One recording under way: the tape for the loop's thread, the writer for a thread of its own."""
+"""One recording under way: the recorder for the loop's thread, the writer for a thread of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dp_coordinator.recorder.writer import RECENT_BYTES, Writer
 
 
 class Recording:
-    """Call `begin`, then `run` on another thread; the loop uses `tape`; `close` the tape, and `run` returns."""
+    """Call `begin`, then `run` on another thread; the loop tells `recorder`; close that, and `run` returns."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Recording:
         `now` is the loop's clock.
         """
         queue: Queue = SimpleQueue()
-        wishes = RecorderRequests()
+        requests = RecorderRequests()
         header = {
             "version": __version__,
             "run": secrets.token_hex(8),
@@ -43,7 +43,7 @@ class Recording:
             **about,
             "began": {"wall": time.time(), "monotonic": now},
         }
-        writer = Writer(queue, wishes, header, event_log, folder, recent_bytes=recent_bytes)
-        self.tape = InputRecorder(core, queue, wishes, now)
+        writer = Writer(queue, requests, header, event_log, folder, recent_bytes=recent_bytes)
+        self.recorder = InputRecorder(core, queue, requests, now)
         self.begin, self.run, self.recent = writer.begin, writer.run, writer.recent
-        self.caught_up = wishes.caught_up
+        self.caught_up = requests.caught_up

@@ -13,6 +13,7 @@ import msgspec
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
 from dp_coordinator.core.state import CoreState
+from dp_coordinator.observer import Given, Host
 from dp_coordinator.recorder import entries
 from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, RecordsBody, Reports
 from dp_coordinator.recorder.reader import Ended, Place, Source
@@ -79,22 +80,20 @@ class Runner:
         self.index = moment.index
         return None, gap
 
-    def put(self, record: RecordedInput) -> tuple[Sequence[Effect], bytes]:
-        """Give the core one input; returns what came out, and the same as bytes. Raises `entries.UnusableError`."""
+    def put(self, record: RecordedInput) -> tuple[Given, Sequence[Effect], bytes]:
+        """Give the core one input; returns it, what came out, and that as bytes. Raises `entries.UnusableError`."""
         assert self.core is not None, "a recording begins with the state"
-        given = entries.reports_of(record) if isinstance(record, Reports) else None
-        event = entries.event_of(record) if isinstance(record, Input) else None
+        given: Given = None
+        if isinstance(record, Reports):
+            given = entries.reports_of(record)
+        elif isinstance(record, Input):
+            given = entries.event_of(record)
         self.index += 1
         try:
-            if given is not None:
-                effects = self.core.handle_reports(given, record.at)
-            elif event is not None:
-                effects = self.core.handle(event, record.at)
-            else:
-                effects = self.core.tick(record.at)
+            effects = Host(self.core).take(given, record.at)
         except Exception as error:
-            return (), entries.defect(error)
-        return effects, entries.encode_effects(effects)
+            return given, (), entries.defect(error)
+        return given, effects, entries.encode_effects(effects)
 
 
 def replay(sources: Sequence[Source]) -> Summary:
@@ -129,7 +128,7 @@ def _take(runner: Runner, item: CheckpointBody | RecordsBody, place: Place, summ
     if runner.core is None or item.index != runner.index:
         raise entries.UnusableError(f"records from number {item.index} on, but those before it are missing")
     for record in item.records:
-        effects, got_bytes = runner.put(record)
+        _, effects, got_bytes = runner.put(record)
         _saw(summary, runner, record.at)
         if got_bytes != bytes(record.out):
             summary.difference = _difference(runner, record, place, got_bytes)

@@ -38,12 +38,12 @@ class _Segment:
 
 
 class Writer:
-    """Takes what the tape hands over, until the end of it."""
+    """Takes what the recorder hands over, until the end of it."""
 
     def __init__(
         self,
         queue: Queue,
-        wishes: RecorderRequests,
+        requests: RecorderRequests,
         header: Mapping[str, object],
         event_log: EventLog,
         folder: Folder,
@@ -52,7 +52,7 @@ class Writer:
     ) -> None:
         """`header` goes into every file, for people and for whoever reads it back."""
         self._queue = queue
-        self._wishes = wishes
+        self._requests = requests
         self._header = header
         self._event_log = event_log
         self._folder = folder
@@ -66,7 +66,7 @@ class Writer:
     def begin(self) -> None:
         """Write the first file's beginning. Raises `RecordingError` when that fails."""
         first = self._queue.get()
-        assert isinstance(first, QueuedCheckpoint), "a tape begins with the state"
+        assert isinstance(first, QueuedCheckpoint), "a recording begins with the state"
         try:
             self._folder.begin(self._hold_checkpoint(first))
         except OSError as error:
@@ -89,7 +89,7 @@ class Writer:
         whole = b"".join(chunk for segment in held for chunk in segment)
         return chunks.beginning(self._header) + whole + chunks.end(continues=True)
 
-    # -- what the tape hands over ----------------------------------------------------------------------------------
+    # -- what the recorder hands over ----------------------------------------------------------------------------------
 
     def _take(self, item: QueuedInputs | QueuedCheckpoint | Future[None]) -> None:
         match item:
@@ -110,16 +110,16 @@ class Writer:
         self._hold(chunk)
         if self._folder.is_open:
             self._try_to(self._folder.write, chunk)
-        self._wish()
+        self._ask_for_checkpoint()
 
-    def _wish(self) -> None:
+    def _ask_for_checkpoint(self) -> None:
         now = time.monotonic()
         retry = self._failed_at is not None and now - self._failed_at >= RETRY_EVERY_S
         long = (
             self._segments[-1].size >= self._recent_bytes // SEGMENTS or now - self._checkpoint_at >= CHECKPOINT_EVERY_S
         )
         if retry or long or (self._folder.is_open and self._folder.full):
-            self._wishes.checkpoint = True
+            self._requests.checkpoint = True
 
     def _take_checkpoint(self, checkpoint: QueuedCheckpoint) -> None:
         if checkpoint.index != self._next_index:

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-import random
 
 from dp_coordinator.simulation.options import FrontEndOptions
-from dp_coordinator.simulation.traffic import PROMPT_TOKENS, Size
+from dp_coordinator.simulation.traffic import Arrivals
 
 
-class Demand:
-    """Traffic asked for in lines of a pipe, each a number of requests. Times are Unix time in seconds."""
+class Demand(Arrivals):
+    """Requests asked for in lines of a pipe, each a number; they arrive from then on, at random moments."""
 
     def __init__(self, options: FrontEndOptions, descriptor: int) -> None:
-        """They arrive at the options' rate, at random moments; steps and seed are the options' too."""
+        super().__init__(options)
         os.set_blocking(descriptor, False)
-        self._options, self._descriptor = options, descriptor
-        self._random = random.Random(f"{options.seed} {options.index}")  # noqa: S311
+        self._descriptor = descriptor
         self._read = b""
         self._left = 0
         self.asked = 0
         """How many requests were asked for in all."""
         self.unanswered = False
         """Whether some have been asked for since the totals were told last. The host sets it back."""
-        self.next_at = math.inf
-        """When the next request arrives."""
 
     def fileno(self) -> int:
         """Give a descriptor that is readable when `read` has something to do."""
@@ -49,12 +45,6 @@ class Demand:
         self.asked += requests
         self.unanswered = True
 
-    def due(self, now: float) -> list[Size]:
-        """Give the requests that have arrived since the last call."""
-        arrived: list[Size] = []
-        while self.next_at <= now:
-            steps = self._random.randint(self._options.min_steps, self._options.max_steps)
-            arrived.append(Size(self._random.randint(*PROMPT_TOKENS), steps))
-            self._left -= 1
-            self.next_at = self.next_at + self._random.expovariate(self._options.rate) if self._left else math.inf
-        return arrived
+    def _next_after(self, time: float) -> float:
+        self._left -= 1
+        return time + self._gap() if self._left else math.inf

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
-from dp_coordinator.settings import SettingsError, to_arguments
+from dp_coordinator.options import CommandOptions
+from dp_coordinator.settings import SettingsError, shared, to_arguments
 from dp_coordinator.simulation.children import Children
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
@@ -29,16 +30,8 @@ def run_demo(options: DemoOptions) -> int:
     """
     with Stop(options.parent_pid) as stop, ExitStack() as stack:
         try:
-            coordinator = stack.enter_context(
-                DPCoordinator(
-                    options.engines,
-                    supervised=options.supervised,
-                    record=options.record,
-                    http=options.http,
-                    dialect=options.dialect,
-                    log_level="warning",
-                )
-            )
+            told = shared(options, CommandOptions) | {"log_level": "warning", "parent_pid": None}
+            coordinator = stack.enter_context(DPCoordinator(options.engines, **told))
         except (CoordinatorStartError, SettingsError) as error:
             _complain(f"{error}. Choose another address with --http, for example --http 127.0.0.1:0 for any free port.")
             return 2
@@ -56,6 +49,7 @@ def _commands(
 ) -> list[tuple[str, list[str]]]:
     """Name and arguments of every child."""
     back_publish, back_output = coordinator.get_engine_socket_addresses()
+    ours = {"log_level": "warning", "parent_pid": os.getpid()}
     addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(options.engines))
     engines = [
         EngineOptions(
@@ -65,10 +59,7 @@ def _commands(
             back_output_address=back_output,
             request_address=address,
             collective=collective,
-            dialect=options.dialect,
-            step_ms=options.step_ms,
-            log_level="warning",
-            parent_pid=os.getpid(),
+            **(shared(options, EngineOptions) | ours),
         )
         for index, address in enumerate(addresses)
     ]
@@ -78,13 +69,8 @@ def _commands(
             engine_address=addresses,
             index=index,
             front_end_count=options.front_ends,
-            dialect=options.dialect,
-            no_traffic=options.no_traffic,
-            rate=options.rate,
-            seed=options.seed,
             epoch=time.time(),
-            log_level="warning",
-            parent_pid=os.getpid(),
+            **(shared(options, FrontEndOptions) | ours),
         )
         for index in range(options.front_ends)
     ]

@@ -7,26 +7,27 @@ engine does, but what it reads is handled between two steps only.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import math
 import time
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import asdict
 from enum import Enum
 
-import msgspec
 import zmq
 
 from dp_coordinator.client import EngineClient, NotReadyError, ProtocolError, StartWave
 from dp_coordinator.core.dialect import Dialect
+from dp_coordinator.settings import SettingsError
 from dp_coordinator.simulation.collective import AllReduceResult
 from dp_coordinator.simulation.hub import CollectiveHub
 from dp_coordinator.simulation.loop import Effect, EngineLoop, Finish, ReportStats, SendStartWave, SendWaveComplete
 from dp_coordinator.simulation.member import RETRY_S, CollectiveMember
-from dp_coordinator.simulation.messages import Finished, Request, decode_request, encode
+from dp_coordinator.simulation.messages import Finished, Request, decode_request, encode, received
 from dp_coordinator.simulation.options import EngineOptions
 from dp_coordinator.simulation.scheduler import Job, Scheduler
-from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop
+from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop, run_until_stopped
 
 log = logging.getLogger(__name__)
 
@@ -44,26 +45,23 @@ class State(Enum):
 def run_engine(options: EngineOptions) -> int:
     """Run one engine until SIGINT or SIGTERM and return the exit code: 0, or 1 when it could not start.
 
-    At the end it prints how many requests it did not finish, as one line of JSON.
+    At the end it prints how many requests it did not finish, as one line of JSON. Raises `SettingsError`.
     """
-    try:
-        with Stop(options.parent_pid) as stop, ExitStack() as stack:
-            engine = SimulatedEngine(options, stop, stack)
-            engine.run()
-    except (NotReadyError, ProtocolError, OSError, ValueError) as error:
-        log.error("engine %d: %s", options.index, error)
-        return 1
-    print(json.dumps({"unfinished": engine.unfinished}), flush=True)
-    return 0
+    if not 0 <= options.index < options.engine_count:
+        raise SettingsError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
+
+    def live(stop: Stop, stack: ExitStack) -> dict[str, int]:
+        return SimulatedEngine(options, stop, stack).run()
+
+    return run_until_stopped(f"engine {options.index}", options.parent_pid, live)
 
 
 class SimulatedEngine:
     """The engine's sockets, its loop and where it stands."""
 
     def __init__(self, options: EngineOptions, stop: Stop, stack: ExitStack) -> None:
-        if not 0 <= options.index < options.engine_count:
-            raise ValueError(f"--index must be 0 to {options.engine_count - 1}, not {options.index}")
         self._options, self._stop, self._stack = options, stop, stack
+        self._name = f"engine {options.index}"
         self._dialect = Dialect.for_version(options.dialect)
         self._loop = EngineLoop(options.index, self._dialect, Scheduler(options.max_num_seqs, options.kv_cache_tokens))
         self._poller = zmq.Poller()
@@ -100,26 +98,23 @@ class SimulatedEngine:
         self._poller.register(requests, zmq.POLLIN)
         return requests
 
-    @property
-    def unfinished(self) -> int:
-        """How many requests are here, those included that were not looked at yet."""
-        return self._loop.unfinished + sum(not isinstance(each, StartWave) for each in self._inputs)
-
     # -- turns -------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Turn until asked to stop."""
+    def run(self) -> dict[str, int]:
+        """Turn until asked to stop; gives the number of requests that are unfinished then."""
         while not self._stop.asked:
             self._poller.poll(self._timeout_ms())
             self._read()
             while self._advance():
                 pass
+        unread = sum(not isinstance(each, StartWave) for each in self._inputs)
+        return {"unfinished": self._loop.unfinished + unread}
 
     def _timeout_ms(self) -> int:
         timeout = PARENT_CHECK_S if self._member.welcomed else RETRY_S
         if self._state in {State.STEPPING, State.SUBSCRIBED}:
             timeout = min(timeout, max(0.0, self._until - time.monotonic()))
-        return -int(-timeout * 1000 // 1)  # rounded up: waking early would only mean to wait again
+        return math.ceil(timeout * 1000)  # waking early would only mean to wait again
 
     def _read(self) -> None:
         """Take in all that has arrived, whatever the engine is doing."""
@@ -127,26 +122,16 @@ class SimulatedEngine:
             self._hub.turn()
         for outcome in self._member.turn():
             self._take_outcome(outcome)
-        self._read_requests()
+        self._inputs.extend(received(self._requests, decode_request, self._name))
         if self._client is not None and self._client.ready:
             while (start := self._poll_start(self._client)) is not None:
                 self._inputs.append(start)
-
-    def _read_requests(self) -> None:
-        while True:
-            try:
-                client, body = self._requests.recv_multipart(zmq.NOBLOCK)
-                self._inputs.append((client, decode_request(body)))
-            except zmq.Again:
-                return
-            except (msgspec.MsgspecError, ValueError) as error:
-                log.warning("engine %d: dropped what is no request: %s", self._options.index, error)
 
     def _poll_start(self, client: EngineClient) -> StartWave | None:
         try:
             return client.poll_start()
         except ProtocolError as error:
-            log.warning("engine %d: dropped a message: %s", self._options.index, error)
+            log.warning("%s: dropped a message: %s", self._name, error)
             return None
 
     def _take_outcome(self, outcome: AllReduceResult) -> None:
@@ -203,7 +188,7 @@ class SimulatedEngine:
                 return False
             else:
                 raise NotReadyError(f"no READY from {self._options.back_publish_address} in time")
-        log.info("engine %d: in", self._options.index)
+        log.info("%s: in", self._name)
         news = self._news or self._member.last_before
         if news is not None:
             self._perform([*self._loop.come_back(), *self._loop.catch_up(news)])
@@ -216,7 +201,7 @@ class SimulatedEngine:
             if not self._options.host_collective:
                 raise
             # The collective's memory died with this engine's last process: it could not know that it comes back.
-            log.info("engine %d: %s", self._options.index, error)
+            log.info("%s: %s", self._name, error)
             client.assume_ready()
 
     # -- steps -------------------------------------------------------------------------------------------------
@@ -249,14 +234,8 @@ class SimulatedEngine:
         assert client is not None
         for effect in effects:
             match effect:
-                case ReportStats(waiting, running, kv_cache_usage, step_counter, current_wave):
-                    client.report_stats(
-                        waiting=waiting,
-                        running=running,
-                        kv_cache_usage=kv_cache_usage,
-                        step_counter=step_counter,
-                        current_wave=current_wave,
-                    )
+                case ReportStats():
+                    client.report_stats(**asdict(effect))
                 case SendWaveComplete(wave):
                     client.wave_complete(wave)
                 case SendStartWave(wave):

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import asdict
 
-import msgspec
 import zmq
 
 from dp_coordinator.client import FrontendClient, NoEngineError, ProtocolError
 from dp_coordinator.simulation.demand import Demand
-from dp_coordinator.simulation.messages import Request, decode_finished, encode
+from dp_coordinator.simulation.messages import Request, decode_finished, encode, received
 from dp_coordinator.simulation.options import FrontEndOptions
-from dp_coordinator.simulation.outstanding import Outstanding, Sent, Totals
-from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop
+from dp_coordinator.simulation.outstanding import Outstanding, Sent
+from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop, run_until_stopped
 from dp_coordinator.simulation.traffic import Size, Traffic
 
 log = logging.getLogger(__name__)
@@ -32,15 +32,11 @@ def run_front_end(options: FrontEndOptions) -> int:
 
     At the end what became of its requests is printed as one line of JSON; on demand, each time that all are answered.
     """
-    try:
-        with Stop(options.parent_pid) as stop, ExitStack() as stack:
-            front_end = SimulatedFrontEnd(options, stop, stack)
-            front_end.run()
-    except ValueError as error:
-        log.error("front-end %d: %s", options.index, error)
-        return 1
-    front_end.print_totals()
-    return 0
+
+    def live(stop: Stop, stack: ExitStack) -> dict[str, int]:
+        return SimulatedFrontEnd(options, stop, stack).run()
+
+    return run_until_stopped(f"front-end {options.index}", options.parent_pid, live)
 
 
 class SimulatedFrontEnd:
@@ -48,9 +44,11 @@ class SimulatedFrontEnd:
 
     def __init__(self, options: FrontEndOptions, stop: Stop, stack: ExitStack) -> None:
         self._options, self._stop = options, stop
+        self._name = f"front-end {options.index}"
         self._demand = Demand(options, sys.stdin.fileno()) if options.on_demand else None
         self._traffic = self._demand or (None if options.no_traffic else Traffic(options, time.time()))
         self._outstanding = Outstanding(options.request_timeout_s)
+        self._totals = self._outstanding.totals
         self._unsent: deque[tuple[int, Size, int | None]] = deque()
         self._client = stack.enter_context(
             FrontendClient(
@@ -70,15 +68,10 @@ class SimulatedFrontEnd:
         for socket in (self._client.socket, *self._engines):
             self._poller.register(socket, zmq.POLLIN)
 
-    @property
-    def totals(self) -> Totals:
-        """What became of all requests so far."""
-        return self._outstanding.totals
-
-    def run(self) -> None:
-        """Turn until asked to stop, or until all requests that were wanted are answered."""
+    def run(self) -> dict[str, int]:
+        """Turn until asked to stop, or all requests that were wanted are answered; gives what became of them."""
         wanted = self._options.requests
-        while not self._stop.asked and not (wanted and self.totals.finished >= wanted):
+        while not self._stop.asked and not (wanted and self._totals.finished >= wanted):
             self._poller.poll(self._timeout_ms())
             self._hear()
             self._read_answers()
@@ -86,10 +79,7 @@ class SimulatedFrontEnd:
             self._take_demand()
             self._take_traffic()
             self._send_all()
-
-    def print_totals(self) -> None:
-        """One line of JSON."""
-        print(json.dumps(asdict(self.totals)), flush=True)
+        return asdict(self._totals)
 
     def _timeout_ms(self) -> int:
         times = [PARENT_CHECK_S]
@@ -99,44 +89,37 @@ class SimulatedFrontEnd:
             times.append(self._traffic.next_at - time.time())
         if (overdue_at := self._outstanding.next_overdue_at()) is not None:
             times.append(overdue_at - time.monotonic())
-        return max(0, -int(-min(times) * 1000 // 1))
+        return max(0, math.ceil(min(times) * 1000))
 
     @property
     def _all_taken(self) -> bool:
-        return bool(self._options.requests) and self.totals.sent >= self._options.requests
+        return bool(self._options.requests) and self._totals.sent >= self._options.requests
 
     def _hear(self) -> None:
         try:
             self._client.update()
         except ProtocolError as error:
-            log.warning("front-end %d: dropped a message: %s", self._options.index, error)
+            log.warning("%s: dropped a message: %s", self._name, error)
 
     def _read_answers(self) -> None:
         for socket in self._engines:
-            while True:
-                try:
-                    number = decode_finished(socket.recv(zmq.NOBLOCK)).id
-                except zmq.Again:
-                    break
-                except (msgspec.MsgspecError, ValueError) as error:
-                    log.warning("front-end %d: dropped an answer: %s", self._options.index, error)
-                    continue
-                if (sent := self._outstanding.finish(number)) is not None:
+            for _, answer in received(socket, decode_finished, self._name):
+                if (sent := self._outstanding.finish(answer.id)) is not None:
                     self._client.request_finished(sent.engine)
 
     def _take_overdue(self) -> None:
         for sent in self._outstanding.overdue(time.monotonic()):
-            log.info("front-end %d: engine %d does not answer request %d", self._options.index, sent.engine, sent.id)
+            log.info("%s: engine %d does not answer request %d", self._name, sent.engine, sent.id)
             self._client.request_finished(sent.engine)
-            self.totals.resent += 1
+            self._totals.resent += 1
             self._unsent.append((sent.id, sent.size, sent.engine))
 
     def _take_demand(self) -> None:
         if self._demand is None:
             return
-        if self.totals.finished == self._demand.asked and self._demand.unanswered:
+        if self._totals.finished == self._demand.asked and self._demand.unanswered:
             self._demand.unanswered = False
-            self.print_totals()
+            print(json.dumps(asdict(self._totals)), flush=True)
         if not self._demand.read(time.time()):
             self._poller.unregister(self._demand.fileno())
             self._demand = None
@@ -146,8 +129,8 @@ class SimulatedFrontEnd:
             return
         for size in self._traffic.due(time.time()):
             if not self._all_taken:
-                self.totals.sent += 1
-                self._unsent.append((self.totals.sent, size, None))
+                self._totals.sent += 1
+                self._unsent.append((self._totals.sent, size, None))
 
     def _send_all(self) -> None:
         while self._unsent:

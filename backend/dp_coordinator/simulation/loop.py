@@ -58,33 +58,17 @@ class Finish:
 Effect: TypeAlias = ReportStats | SendWaveComplete | SendStartWave | Finish
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRules:
-    """In what the engines of vLLM generations differ."""
-
-    every_first_request_starts_wave: bool
-    """0.33: a request that meets a paused engine makes it report start_wave; before, only one of an earlier wave."""
-    rank_0_reports_idle_to_running: bool
-    """0.29: rank 0 reports start_wave after the first step of a wave."""
-    sync_after_first_step: bool
-    """0.32: the ranks ask each other after the first step of a wave too."""
-
-    @classmethod
-    def of(cls, dialect: Dialect) -> EngineRules:
-        """The rules of a dialect's engines."""
-        return cls(
-            every_first_request_starts_wave=not dialect.notices_accepted,
-            rank_0_reports_idle_to_running=not dialect.notice_sets_running,
-            sync_after_first_step=dialect.outputs_carry_weight_version,
-        )
-
-
 class EngineLoop:
     """One engine's wave state and requests."""
 
     def __init__(self, rank: int, dialect: Dialect, scheduler: Scheduler) -> None:
         self._rank = rank
-        self._rules = EngineRules.of(dialect)
+        # 0.33: a request that meets a paused engine makes it report start_wave; before, only one of an earlier wave.
+        self._every_first_request_starts_wave = not dialect.notices_accepted
+        # 0.29: rank 0 reports start_wave after the first step of a wave.
+        self._rank_0_reports_idle_to_running = not dialect.notice_sets_running
+        # 0.32: the ranks ask each other after the first step of a wave too.
+        self._sync_after_first_step = dialect.outputs_carry_weight_version
         self._scheduler = scheduler
         self._reported = (0, 0)
         self._was_running = False
@@ -107,7 +91,7 @@ class EngineLoop:
         self._scheduler.add(job)
         stale = wave < self.wave
         self.wave = max(self.wave, wave)
-        if self.running or not (stale or self._rules.every_first_request_starts_wave):
+        if self.running or not (stale or self._every_first_request_starts_wave):
             return []
         self.running = True
         return [SendStartWave(self.wave)]
@@ -147,7 +131,7 @@ class EngineLoop:
                 # before they knew of its requests.
                 self.running = True
                 effects.append(SendStartWave(self.wave))
-        elif not self._was_running and self._rank == 0 and self._rules.rank_0_reports_idle_to_running:
+        elif not self._was_running and self._rank == 0 and self._rank_0_reports_idle_to_running:
             effects.append(SendStartWave(self.wave))
         return effects
 
@@ -170,7 +154,7 @@ class EngineLoop:
         self.step_counter = 0
 
     def _ends_wave(self, outcome: AllReduceResult) -> bool:
-        asked = outcome.step % SYNC_INTERVAL == 0 or (outcome.step == 1 and self._rules.sync_after_first_step)
+        asked = outcome.step % SYNC_INTERVAL == 0 or (outcome.step == 1 and self._sync_after_first_step)
         return asked and not outcome.unfinished
 
     def _report_changes(self) -> list[Effect]:

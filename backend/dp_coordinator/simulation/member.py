@@ -10,9 +10,9 @@ import socket
 import time
 from collections.abc import Callable
 
-from dp_coordinator.addresses import parse_host_port
 from dp_coordinator.simulation.collective import AllReduceResult, Contribution
 from dp_coordinator.simulation.frames import Channel, ConnectionLostError, Frame, Kind
+from dp_coordinator.values import parse_host_port
 
 log = logging.getLogger(__name__)
 

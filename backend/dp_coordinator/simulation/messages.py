@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 import msgspec
+import zmq
+
+log = logging.getLogger(__name__)
+Message = TypeVar("Message")
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
@@ -26,3 +34,19 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_finished = msgspec.msgpack.Decoder(Finished).decode
+
+
+def received(
+    socket: zmq.Socket[bytes], decode: Callable[[bytes], Message], whose: str
+) -> Iterator[tuple[bytes, Message]]:
+    """What has arrived, each with its first frame, which on a ROUTER is the sender. What cannot be read is dropped."""
+    while True:
+        try:
+            frames = socket.recv_multipart(zmq.NOBLOCK)
+            message = decode(frames[-1])
+        except zmq.Again:
+            return
+        except (msgspec.MsgspecError, ValueError) as error:
+            log.warning("%s: dropped a message: %s", whose, error)
+        else:
+            yield frames[0], message

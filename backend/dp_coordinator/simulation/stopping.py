@@ -1,12 +1,19 @@
-"""When a simulated process ends: on SIGINT, SIGTERM, or when its parent is gone."""
+"""How a simulated process runs until it ends: on SIGINT, SIGTERM, or when its parent is gone."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
-import socket
-from types import FrameType, TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Self
+
+from dp_coordinator.client import ClientError
+from dp_coordinator.wakeup import WakeUp
+
+log = logging.getLogger(__name__)
 
 PARENT_CHECK_S = 0.5
 """At most this many seconds may pass between two looks at `asked`, to notice that the parent is gone."""
@@ -18,9 +25,8 @@ class Stop:
     def __init__(self, parent_pid: int | None = None) -> None:
         self._parent_pid = parent_pid
         self._signalled = False
-        self._woken, self._wakes = socket.socketpair()
-        self._before: dict[int, Any] = {}
-        self._wakeup_before = -1
+        self._wake_up = WakeUp()
+        self._stack = ExitStack()
 
     @property
     def asked(self) -> bool:
@@ -29,23 +35,29 @@ class Stop:
 
     def fileno(self) -> int:
         """Give a descriptor that becomes readable with a signal and stays so."""
-        return self._woken.fileno()
+        return self._wake_up.fileno()
 
     def __enter__(self) -> Self:
-        self._wakes.setblocking(False)
-        self._wakeup_before = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
+        self._stack.callback(self._wake_up.close)
+        self._stack.enter_context(self._wake_up.on_signals(signal.SIGINT, signal.SIGTERM, do=self._on_signal))
         return self
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self) -> None:
         self._signalled = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup_before)
-        self._woken.close()
-        self._wakes.close()
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def run_until_stopped(
+    whose: str, parent_pid: int | None, live: Callable[[Stop, ExitStack], Mapping[str, object]]
+) -> int:
+    """Let a process live, and print the account that it gives at its end; the exit code: 0, or 1 if it cannot start."""
+    try:
+        with Stop(parent_pid) as stop, ExitStack() as stack:
+            account = live(stop, stack)
+    except (ClientError, OSError, ValueError) as error:
+        log.error("%s: %s", whose, error)
+        return 1
+    print(json.dumps(account), flush=True)
+    return 0

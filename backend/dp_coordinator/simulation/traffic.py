@@ -1,8 +1,10 @@
-"""When requests arrive at a front-end, and how large they are. No clock: times are numbers that the host hands in."""
+"""When requests arrive at a front-end, and how large they are. No clock: times are Unix seconds that are handed in."""
 
 from __future__ import annotations
 
+import math
 import random
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from dp_coordinator.simulation.options import FrontEndOptions
@@ -19,7 +21,33 @@ class Size(NamedTuple):
     steps: int
 
 
-class Traffic:
+class Arrivals(ABC):
+    """Requests of random sizes at the options' rate. Which moments those are, a subclass says."""
+
+    def __init__(self, options: FrontEndOptions) -> None:
+        self._options = options
+        self._random = random.Random(f"{options.seed} {options.index}")  # noqa: S311
+        self.next_at = math.inf
+        """When the next request arrives."""
+
+    @abstractmethod
+    def _next_after(self, time: float) -> float:
+        """When the request after the one at `time` arrives."""
+
+    def due(self, now: float) -> list[Size]:
+        """Give the requests that have arrived since the last call."""
+        arrived: list[Size] = []
+        while self.next_at <= now:
+            steps = self._random.randint(self._options.min_steps, self._options.max_steps)
+            arrived.append(Size(self._random.randint(*PROMPT_TOKENS), steps))
+            self.next_at = self._next_after(self.next_at)
+        return arrived
+
+    def _gap(self) -> float:
+        return self._random.expovariate(self._options.rate)
+
+
+class Traffic(Arrivals):
     """Bursts of requests at random moments, and pauses long enough for a wave to end.
 
     Bursts depend on the seed and on how many cycles have passed since the epoch, so front-ends that share these burst
@@ -27,26 +55,18 @@ class Traffic:
     """
 
     def __init__(self, options: FrontEndOptions, now: float) -> None:
-        """`now` is Unix time in seconds, like all times here."""
         if options.rate <= 0 or not 0 < options.burst_min_s <= options.burst_max_s <= options.cycle_s:
             raise ValueError("--rate must be above 0, and 0 < --burst-min-s <= --burst-max-s <= --cycle-s")
         if not 1 <= options.min_steps <= options.max_steps:
             raise ValueError("--min-steps must be at least 1 and at most --max-steps")
-        self._options = options
-        self._random = random.Random(f"{options.seed} {options.index}")  # noqa: S311
+        super().__init__(options)
         self.next_at = self._next_after(now)
-        """When the next request arrives."""
 
     def due(self, now: float) -> list[Size]:
-        """Give the requests that have arrived since the last call."""
+        """Give the requests that have arrived since the last call, without those that were missed for long."""
         if now - self.next_at > BACKLOG_S:
             self.next_at = self._next_after(now)
-        arrived: list[Size] = []
-        while self.next_at <= now:
-            steps = self._random.randint(self._options.min_steps, self._options.max_steps)
-            arrived.append(Size(self._random.randint(*PROMPT_TOKENS), steps))
-            self.next_at = self._next_after(self.next_at)
-        return arrived
+        return super().due(now)
 
     def burst(self, cycle: int) -> tuple[float, float]:
         """Give the start and end of a cycle's burst."""
@@ -56,9 +76,7 @@ class Traffic:
         return start, start + length.uniform(options.burst_min_s, options.burst_max_s)
 
     def _next_after(self, time: float) -> float:
-        time += self._random.expovariate(self._options.rate)
+        time += self._gap()
         cycle = int((time - self._options.epoch) // self._options.cycle_s)
         start, end = self.burst(cycle)
-        if time < end:
-            return max(time, start)
-        return self.burst(cycle + 1)[0] + self._random.expovariate(self._options.rate)
+        return max(time, start) if time < end else self.burst(cycle + 1)[0] + self._gap()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from types import TracebackType
 
 import zmq
 
 from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.settings import SettingsError
 
 RECEIVE_HWM = 10_000
 """Messages per peer. Beyond it vLLM's engines queue on their side (their limits are off), and nothing is lost."""
@@ -19,7 +19,7 @@ IO_THREADS = 2
 """libzmq's threads: START is written to one engine after the other, and two threads halve the wait of the last one."""
 
 
-class BindError(RuntimeError):
+class BindError(SettingsError):
     """A socket could not be bound; the text names the socket, the address and why."""
 
 
@@ -53,9 +53,7 @@ class Sockets:
     def __enter__(self) -> Sockets:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _bind(self, name: str, kind: int, address: str) -> zmq.Socket[bytes]:

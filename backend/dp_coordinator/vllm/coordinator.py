@@ -7,8 +7,8 @@ from importlib import import_module, metadata
 from inspect import signature
 from typing import Any
 
-from dp_coordinator.core.dialect import NEWEST, OLDEST, Dialect
-from dp_coordinator.handle import CoordinatorProcess, CoordinatorStartError
+from dp_coordinator.core.dialect import TESTED, Dialect
+from dp_coordinator.handle import CoordinatorStartError
 from dp_coordinator.handle import DPCoordinator as Handle
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process.bound import remove_if_present
@@ -26,7 +26,7 @@ def vllm_version() -> str:
     return version if isinstance(version, str) else metadata.version("vllm")
 
 
-class DPCoordinator:
+class DPCoordinator(Handle):
     """Stands in for `vllm.v1.engine.coordinator.DPCoordinator`, vLLM 0.10.2 to 0.33."""
 
     def __init__(self, parallel_config: Any, enable_wave_coordination: bool = True, logging_config: Any = None) -> None:
@@ -38,40 +38,25 @@ class DPCoordinator:
         del logging_config
         dialect = Dialect.for_version(vllm_version())
         if not dialect.tested:
-            tested = " to ".join(".".join(map(str, version)) for version in (OLDEST, NEWEST))
-            log.warning("dp-coordinator is tested with vLLM %s; this is %s.", tested, dialect.version)
-        engine_count = parallel_config.data_parallel_size
+            log.warning("dp-coordinator is tested with vLLM %s; this is %s.", TESTED, dialect.version)
         try:
-            options = options_for(engine_count, dialect.version, enable_wave_coordination)
+            options = options_for(parallel_config.data_parallel_size, dialect.version, enable_wave_coordination)
             told = shared(options, ServeOptions) | addresses(parallel_config)
-            self._handle = Handle(supervised=options.supervised, **told)
+            super().__init__(supervised=options.supervised, **told)
             self._endpoints_file = options.endpoints_file
             if self._endpoints_file is not None:
-                replace(self._handle.bound, pid=self._handle.proc.pid).write(self._endpoints_file)
+                replace(self.bound, pid=self.proc.pid).write(self._endpoints_file)
         except (SettingsError, CoordinatorStartError) as error:
             refuse(in_variables(str(error)))
         except OSError as error:
             refuse(f"no folder for the coordinator's files ({error}): let TMPDIR name one that can be written")
-        self.proc: CoordinatorProcess = self._handle.proc
-        page = self._handle.http_url or "none (DP_COORDINATOR_NO_HTTP)"
-        log.info("dp-coordinator runs for %d engines. Dashboard: %s", engine_count, page)
-
-    def get_stats_publish_address(self) -> str:
-        """Where front-ends connect: front_publish."""
-        return self._handle.get_stats_publish_address()
-
-    def get_engine_socket_addresses(self) -> tuple[str, str]:
-        """Where engines connect: (back_publish, back_output)."""
-        return self._handle.get_engine_socket_addresses()
+        page = self.http_url or "none (DP_COORDINATOR_NO_HTTP)"
+        log.info("dp-coordinator runs for %d engines. Dashboard: %s", options.engine_count, page)
 
     def shutdown(self, timeout: float | None = None) -> None:
         """End the process, within `timeout` seconds (but see `SHUTDOWN_AT_LEAST`). Further calls do nothing."""
-        self._handle.shutdown(timeout if timeout is None else max(timeout, SHUTDOWN_AT_LEAST))
+        super().shutdown(timeout if timeout is None else max(timeout, SHUTDOWN_AT_LEAST))
         remove_if_present(self._endpoints_file)
-
-    def close(self) -> None:
-        """`shutdown()`, under its name through 0.17."""
-        self.shutdown()
 
 
 def addresses(parallel_config: Any) -> dict[str, str]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dp_coordinator.listening import HttpAddress
+from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.settings import SettingsError, read, settings_of
 

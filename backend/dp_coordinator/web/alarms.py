@@ -5,14 +5,13 @@ In the event log as alarms come and go; REST, the stream and the metrics show th
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
-from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity
+from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.views import WallClock, seconds
+from dp_coordinator.words import AlarmKind, Severity
 
 LOOK_INTERVAL_S = 0.25
 """Seconds between two looks at least: nobody needs to know sooner, and each walks over every engine."""
@@ -54,12 +53,11 @@ class AlarmBoard:
         if entries:
             self._seen_seq = entries[-1].seq
         frames = dict(counters.frames)  # copied at once: the loop goes on counting
-        lateness = counters.publication_lateness_seconds
         return Observation(
             snapshot=mailbox.snapshot,
             loop_alive_at=mailbox.loop_alive_at,
             bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},
-            late_publications=sum(lateness.counts[bisect_left(lateness.bounds, LATE_BY) + 1 :]),
+            late_publications=counters.publication_lateness_seconds.above(LATE_BY),
             entries=[(entry.kind, entry.at) for entry in entries],
         )
 
@@ -78,8 +76,8 @@ def _fields(alarm: Alarm) -> dict[str, object]:
 
 def _message(alarm: Alarm, now: float, clock: WallClock) -> m.Alarm:
     return m.Alarm(
-        kind=alarm.kind.value,
-        severity=alarm.severity.value,
+        kind=alarm.kind,
+        severity=alarm.severity,
         since=clock.of(alarm.since),
         age_s=seconds(now - alarm.since),
         title=alarm.title,

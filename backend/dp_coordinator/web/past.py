@@ -44,10 +44,8 @@ class _Sample(NamedTuple):
     engines_subscribed: int
 
 
-def _most(a: int | None, b: int | None) -> int | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return max(a, b)
+def _load(value: int | None) -> int:
+    return -1 if value is None else value  # never reported is less than nothing
 
 
 class Past:
@@ -78,8 +76,8 @@ class Past:
             sample = sample._replace(
                 at=first.at,
                 phase=max(first.phase, sample.phase, key=_LIVELIEST.index),
-                waiting=_most(first.waiting, sample.waiting),
-                running=_most(first.running, sample.running),
+                waiting=max(first.waiting, sample.waiting, key=_load),
+                running=max(first.running, sample.running, key=_load),
             )
         self._coarse.append(sample)
 

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from typing import Any
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict, astuple, replace
 
-from dp_coordinator import __version__
+from dp_coordinator import __version__, sentences
 from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import ActionState, Phase, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
+from dp_coordinator.words import AlarmKind, EngineStatus, NoticeKind, Tone
 
 WAVES_SENT = 20
 ACTIONS_SENT = 5
 SNAPSHOT_DELAY_S = 0.05
 """The loop holds a change of load back for at most this long."""
-_RANKS_NAMED = 16
+ASKED_QUIET_S = 1.0
+"""A start is followed within milliseconds when all is well: before this it is no news that it is not."""
+RECOVERED_SHOWN_S = 30.0
+"""For so long the end of a recovery is told: a page that the restart cut off is back long before."""
 _CLOCK_STEP = 0.25
 
 
@@ -63,36 +67,27 @@ def data_age(mailbox: Mailbox, snapshot: Snapshot, now: float) -> float:
     return seconds(now - max(snapshot.at, vouched_at))
 
 
-def _status(snapshot: Snapshot, reported_at: float | None, now: float, stale_after: float) -> m.EngineStatus:
-    """A silent rank is stale only while it is known to have something to report: paused engines say nothing."""
-    if reported_at is None:
-        return "never"
-    expected = snapshot.phase is Phase.RUNNING or (snapshot.phase is Phase.STARTING and snapshot.engines_running)
-    silent_for = now - max(reported_at, snapshot.phase_since)
-    return "stale" if expected and silent_for > stale_after else "fresh"
-
-
-def engine(snapshot: Snapshot, index: int, now: float, stale_after: float) -> m.Engine:
-    """One rank. `index` must be below the snapshot's engine_count."""
-    columns = snapshot.engines
-    reported_at = columns.reported_at[index]
-    return m.Engine(
-        index=index,
-        waiting=columns.waiting[index],
-        running=columns.running[index],
-        kv_cache_usage=columns.kv_cache_usage[index],
-        step_counter=columns.step_counter[index],
-        current_wave=columns.current_wave[index],
-        age_s=_age(now, reported_at),
-        status=_status(snapshot, reported_at, now, stale_after),
-        restarts=columns.restarts[index],
-        stepping=index in snapshot.stepping,
+def statuses(snapshot: Snapshot, now: float, stale_after: float) -> m.Statuses:
+    """What is to be thought of the ranks."""
+    of_each = _status_of_each(snapshot, now, stale_after)
+    counted = {status: of_each.count(status) for status in EngineStatus}
+    most = max(EngineStatus, key=lambda status: counted[status])
+    others = (status for status, count in counted.items() if count and status is not most)
+    return m.Statuses(
+        most, {other: [rank for rank, status in enumerate(of_each) if status is other] for other in others}
     )
 
 
-def engines(snapshot: Snapshot, now: float, stale_after: float) -> list[m.Engine]:
-    """All ranks in index order."""
-    return [engine(snapshot, index, now, stale_after) for index in range(snapshot.engine_count)]
+def _status_of_each(snapshot: Snapshot, now: float, stale_after: float) -> list[EngineStatus]:
+    """A silent rank is stale only while it must have something to report.
+
+    Engines that are paused say nothing, and a wave that began just now has given nobody the time to.
+    """
+    never, fresh, stale = EngineStatus.NEVER, EngineStatus.FRESH, EngineStatus.STALE
+    expected = snapshot.phase is Phase.RUNNING or (snapshot.phase is Phase.STARTING and snapshot.engines_running)
+    since = now - stale_after
+    silent_before = since if expected and snapshot.phase_since < since else float("-inf")
+    return [never if at is None else stale if at < silent_before else fresh for at in snapshot.engines.reported_at]
 
 
 def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
@@ -101,7 +96,7 @@ def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
     until = now if record.ended_at is None else record.ended_at
     return m.WaveInfo(
         number=record.number,
-        cause=record.cause.value,
+        cause=record.cause,
         cause_engine=record.cause_engine,
         asked_at=clock.maybe(record.asked_at),
         started_at=clock.maybe(record.started_at),
@@ -127,7 +122,7 @@ def action(made: StartAction, now: float, clock: WallClock) -> m.Action:
         wave=made.wave,
         reason=made.reason,
         caller=made.caller,
-        state=made.state.value,
+        state=made.state,
         asked_at=clock.of(made.asked_at),
         age_s=seconds(now - made.asked_at),
         seen=[m.RankSeen(rank, seconds(after)) for rank, after in made.seen],
@@ -135,34 +130,8 @@ def action(made: StartAction, now: float, clock: WallClock) -> m.Action:
         collective=made.collective,
         took_s=None if made.finished_at is None else seconds(made.finished_at - made.asked_at),
         engine_count=made.engine_count,
-        summary=summary(made, now),
+        summary=sentences.start_text(made, now),
     )
-
-
-def summary(made: StartAction, now: float) -> str:
-    """What was asked and what was seen of it, in one sentence."""
-    seen = f"{len(made.seen)} of {made.engine_count} ranks"
-    took = duration((now if made.finished_at is None else made.finished_at) - made.asked_at)
-    match made.state:
-        case ActionState.OBSERVED:
-            return f"{seen} stepping after {took}"
-        case ActionState.TIMED_OUT:
-            return f"{seen} seen after {took}; silent: {ranks(made.silent)}"
-        case ActionState.ASKED:
-            return f"asked {took} ago; {seen} seen so far; not yet: {ranks(made.silent)}"
-
-
-def duration(seconds: float) -> str:
-    """`41 ms`, `5.0 s`: milliseconds below one second."""
-    seconds = max(0.0, seconds)
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
-
-
-def ranks(indexes: Iterable[int]) -> str:
-    """Ranks as a list for people, cut where it would not be read any more."""
-    listed = [str(index) for index in indexes]
-    more = len(listed) - _RANKS_NAMED
-    return ", ".join(listed[:_RANKS_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def endpoints(mailbox: Mailbox) -> m.EndpointInfo:
@@ -177,12 +146,13 @@ def recovery(snapshot: Snapshot, clock: WallClock) -> m.Recovery | None:
     if state is None:
         return None
     return m.Recovery(
-        phase=state.phase.value,
+        phase=state.phase,
         resumed_wave=state.resumed_wave,
         resumed_at=clock.of(state.resumed_at),
         engines_back=state.engines_back,
         engines_expected=state.engines_expected,
         finished_at=clock.maybe(state.finished_at),
+        text=sentences.recovery_text(state, snapshot.current_wave),
     )
 
 
@@ -191,7 +161,9 @@ def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallCloc
     return {
         "current_wave": snapshot.current_wave,
         "engines_running": snapshot.engines_running,
-        "phase": snapshot.phase.value,
+        "phase": snapshot.phase,
+        "phase_word": sentences.phase_word(snapshot),
+        "phase_text": sentences.phase_text(snapshot, now),
         "phase_age_s": seconds(now - snapshot.phase_since),
         "asked_age_s": _age(now, snapshot.asked_at),
         "ready": snapshot.ready,
@@ -204,60 +176,88 @@ def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallCloc
     }
 
 
+def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[str, Any]:
+    """The fields that a `State` and a `SnapshotMessage` share besides."""
+    return {
+        "data_age_s": data_age(mailbox, snapshot, now),
+        "wave_coordination": snapshot.wave_coordination,
+        "dialect": snapshot.dialect,
+        "endpoints": endpoints(mailbox),
+        "start_blocked": snapshot.start_blocked,
+        "recording": playback(mailbox),
+    }
+
+
 def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, clock: WallClock) -> m.State:
     """`GET /api/v1/state`."""
     return m.State(
         **_situation(mailbox, snapshot, now, clock),
+        **_of_the_present(mailbox, snapshot, now),
         stepping=list(snapshot.stepping),
-        engines=engines(snapshot, now, stale_after),
-        dialect=snapshot.dialect,
-        wave_coordination=snapshot.wave_coordination,
+        engines=columns(snapshot, now, stale_after).rows(),
         min_stats_update_interval_ms=round(mailbox.min_stats_update_interval * 1000),
-        endpoints=endpoints(mailbox),
-        start_blocked=snapshot.start_blocked,
         uptime_s=seconds(now - mailbox.started_at),
-        data_age_s=data_age(mailbox, snapshot, now),
         version=__version__,
         pid=os.getpid(),
-        recording=playback(mailbox),
     )
 
 
 def playback(mailbox: Mailbox) -> m.Playback | None:
     """The recording that is shown; None when everything is live."""
-    if mailbox.player is None:
-        return None
-    told = mailbox.player.position()
-    return m.Playback(
-        told.name, round(told.at, 3), seconds(told.position_s), seconds(told.duration_s), told.speed, told.paused
-    )
+    return None if mailbox.player is None else mailbox.player.position()
 
 
 def event(entry: LogEntry, clock: WallClock) -> m.Event:
     """One event-log entry for REST."""
-    return m.Event(entry.seq, clock.of(entry.at), entry.kind, entry.fields)
+    text, tone, group = sentences.event(entry.kind, entry.fields)
+    return m.Event(entry.seq, clock.of(entry.at), entry.kind, group, tone, text, entry.fields)
 
 
 def event_message(entry: LogEntry, clock: WallClock) -> m.EventMessage:
     """One event-log entry for the stream."""
-    return m.EventMessage(entry.seq, clock.of(entry.at), entry.kind, entry.fields)
+    return m.EventMessage(*astuple(event(entry, clock)))
 
 
-def state_at(mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock) -> m.StateAt:
+def columns(snapshot: Snapshot, now: float, stale_after: float) -> m.EngineColumnsMessage:
+    """All ranks."""
+    engines = snapshot.engines
+    return m.EngineColumnsMessage(
+        waiting=engines.waiting,
+        running=engines.running,
+        kv_cache_usage=engines.kv_cache_usage,
+        step_counter=engines.step_counter,
+        current_wave=engines.current_wave,
+        age_s=[None if at is None else round(max(0.0, now - at), 3) for at in engines.reported_at],
+        status=statuses(snapshot, now, stale_after),
+        restarts=engines.restarts,
+        stepping=snapshot.stepping,
+    )
+
+
+def notices(snapshot: Snapshot, alarms: Container[AlarmKind], now: float) -> list[m.Notice]:
+    """How far a restart has got, and a start that nobody has followed yet, unless an alarm says it already."""
+    made, recovery = [], snapshot.recovery
+    if recovery is not None and AlarmKind.RECOVERY_UNDER_WAY not in alarms:
+        text = sentences.recovery_text(recovery, snapshot.current_wave)
+        if recovery.finished_at is None:
+            made.append(m.Notice(NoticeKind.RECOVERY, Tone.WARN, text))
+        elif now - recovery.finished_at <= RECOVERED_SHOWN_S:
+            made.append(m.Notice(NoticeKind.RECOVERY, Tone.GOOD, text))
+    asked_at = snapshot.asked_at if snapshot.phase is Phase.STARTING else None
+    asked = asked_at is not None and now - asked_at >= ASKED_QUIET_S
+    if asked and AlarmKind.ASKED_NOT_STEPPING not in alarms:
+        made.append(m.Notice(NoticeKind.STARTING, Tone.WARN, sentences.phase_text(snapshot, now)))
+    return made
+
+
+def state_at(
+    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock, *, stale_after: float
+) -> m.StateAt:
     """What may change from one moment to the next, with engines as columns."""
-    columns = snapshot.engines
     return m.StateAt(
         **_situation(mailbox, snapshot, now, clock),
-        engines=m.EngineColumnsMessage(
-            waiting=list(columns.waiting),
-            running=list(columns.running),
-            kv_cache_usage=list(columns.kv_cache_usage),
-            step_counter=list(columns.step_counter),
-            current_wave=list(columns.current_wave),
-            age_s=[_age(now, at) for at in columns.reported_at],
-            restarts=list(columns.restarts),
-            stepping=list(snapshot.stepping),
-        ),
+        engines=columns(snapshot, now, stale_after),
+        notices=notices(snapshot, {alarm.kind for alarm in alarms}, now),
         alarms=alarms,
     )
 
@@ -276,19 +276,14 @@ def shortened(state: m.StateAt) -> m.StateAt:
 
 
 def snapshot_message(
-    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock
+    mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock, *, stale_after: float
 ) -> m.SnapshotMessage:
     """The state for the stream."""
     return m.SnapshotMessage(
-        **asdict(state_at(mailbox, snapshot, alarms, now, clock)),
+        **asdict(state_at(mailbox, snapshot, alarms, now, clock, stale_after=stale_after)),
+        **_of_the_present(mailbox, snapshot, now),
         at=clock.of(now),
-        data_age_s=data_age(mailbox, snapshot, now),
-        wave_coordination=snapshot.wave_coordination,
-        dialect=snapshot.dialect,
-        endpoints=endpoints(mailbox),
-        start_blocked=snapshot.start_blocked,
         waves=waves(snapshot, WAVES_SENT, now, clock),
         actions=[action(made, now, clock) for made in reversed(snapshot.actions[-ACTIONS_SENT:])],
         last_seq=mailbox.log.last_seq,
-        recording=playback(mailbox),
     )

@@ -2,7 +2,7 @@
 import { connected, now, past, view } from "../app";
 import { selected } from "../choices";
 import { duration, moment } from "../format";
-import { elapsedSince } from "../staleness";
+import { elapsedSince } from "../rows";
 import type { Alarm } from "../types.gen";
 import { Button, Icon, set } from "./ui";
 

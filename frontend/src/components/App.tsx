@@ -1,15 +1,7 @@
 import { link, view } from "../app";
 import { count, restartText } from "../format";
 import { Alarms } from "./Alarms";
-import {
-  CoordinationOff,
-  LostBanner,
-  NonsenseBanner,
-  OutdatedBanner,
-  RecoveryBanner,
-  StartingBanner,
-  Waiting,
-} from "./Banners";
+import { CoordinationOff, LostBanner, NonsenseBanner, Notices, OutdatedBanner, Waiting } from "./Banners";
 import { EnginePanel } from "./EngineTable";
 import { LogPanel } from "./EventLog";
 import { Announcer, Hero, PastBar, TopBar } from "./Header";
@@ -66,8 +58,7 @@ function Dashboard() {
           <Alarms />
         </Guard>
         <Guard name="Notices">
-          <RecoveryBanner />
-          <StartingBanner />
+          <Notices />
           <CoordinationOff />
           <Waiting />
         </Guard>

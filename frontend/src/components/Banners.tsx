@@ -1,17 +1,9 @@
 // Strips and cards that stand above the panels, only when there is something to say.
 import { nonsense } from "../address";
-import { connected, link, now, present, realNow, retryNow, shownAt, view } from "../app";
-import { count, duration, ranks, recoveryText } from "../format";
-import { elapsedSince } from "../staleness";
-import type { AlarmKindName } from "../types.gen";
+import { connected, link, present, realNow, retryNow, view } from "../app";
+import { count, duration } from "../format";
+import { elapsedSince } from "../rows";
 import { Button, CopyButton, Icon, set } from "./ui";
-
-/** An alarm that says the same makes a notice of the page's own needless. */
-const stands = (kind: AlarmKindName) =>
-  view.value.snapshot?.alarms.some((alarm) => alarm.kind === kind) ?? false;
-
-/** A start is answered within milliseconds when all is well: before this it is no news. */
-const ASKED_QUIET_S = 1;
 
 export function LostBanner() {
   const now_ = realNow.value;
@@ -67,47 +59,20 @@ export function NonsenseBanner() {
   );
 }
 
-/** Asked and observed are kept apart: a start that nobody has followed yet is said so. */
-export function StartingBanner() {
-  const { snapshot, snapshotAt } = view.value;
-  if (snapshot === null || snapshot.phase !== "starting" || snapshot.asked_age_s === null) return null;
-  if (stands("asked_not_stepping")) return null;
-  const age = snapshot.asked_age_s + elapsedSince(snapshotAt, now.value);
-  if (age < ASKED_QUIET_S || !connected.value) return null;
-  const stepping = new Set(snapshot.engines.stepping);
-  const silent = snapshot.engines.restarts.map((_, i) => i).filter((i) => !stepping.has(i));
-  const none = silent.length === snapshot.engine_count && silent.length > 1;
-  return (
-    <div class="banner banner-warn" role="status" data-testid="starting">
-      <Icon name="starting" />
-      <strong>Start asked {duration(age)} ago,</strong>
-      <span>
-        {none ? `none of the ${silent.length} ranks seen stepping` : `${ranks(silent)} not seen stepping`}
-      </span>
-    </div>
-  );
-}
-
-/** A coordinator that came back says how far it has got, and, for a while, that it has. */
-export function RecoveryBanner() {
+/** What the coordinator wants told for as long as it is so: a start that nobody followed yet, a restart. */
+export function Notices() {
   const { snapshot } = view.value;
-  const at = shownAt.value;
-  if (snapshot === null || snapshot.recovery === null || at === null || !connected.value) return null;
-  if (stands("recovery_under_way")) return null;
-  const said = recoveryText(snapshot.recovery, snapshot.current_wave, at);
-  if (said === null) return null;
-  const done = snapshot.recovery.phase === "done";
-  return (
-    <div class={done ? "banner banner-good" : "banner banner-warn"} data-testid="recovery">
-      <Icon name={done ? "good" : "starting"} />
-      <strong role="status">{said[0]}</strong>
-      <span>{said[1]}</span>
+  if (snapshot === null || !connected.value) return null;
+  return snapshot.notices.map(({ kind, tone, text }) => (
+    <div key={kind} class={`banner banner-${tone}`} role="status" data-testid={kind}>
+      <Icon name={tone === "good" ? "good" : "starting"} />
+      <strong>{text}</strong>
     </div>
-  );
+  ));
 }
 
 /** Engines and front-ends that were here before a restart come back by themselves: nothing to teach meanwhile. */
-const rejoining = () => view.value.snapshot?.recovery?.phase === "rejoining";
+const rejoining = () => view.value.snapshot?.phase_word === "recovering";
 
 function Address({ label, who, value }: { label: string; who: string; value: string }) {
   return (

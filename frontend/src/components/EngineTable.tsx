@@ -1,9 +1,10 @@
 import { signal, useSignalEffect } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { rows, view } from "../app";
 import { filterText, selected, sort } from "../choices";
 import { count, duration, NEVER, percent, ratio } from "../format";
-import type { EngineRow } from "../staleness";
+import type { EngineRow } from "../rows";
 import { nextSort, type SortKey, windowOf } from "../table";
 import { GRID_FROM, shown, tabled } from "./engines";
 import { Grid, RankDetail, Spark, Status } from "./Grid";
@@ -21,20 +22,26 @@ interface Column {
   /** Left out on a phone. */
   minor?: boolean;
   text?: boolean;
+  cell: (row: EngineRow) => ComponentChildren;
 }
 
 const COLUMNS: readonly Column[] = [
-  { key: "index", label: "Rank" },
-  { key: "status", label: "Status", text: true },
-  { key: "waiting", label: "Waiting" },
-  { key: "running", label: "Running" },
-  { key: "load", label: "Load against mean", text: true },
-  { label: "Last minute", minor: true, text: true },
-  { key: "kvCacheUsage", label: "KV cache", minor: true },
-  { key: "step", label: "Step", minor: true },
-  { key: "wave", label: "Wave", minor: true },
-  { key: "age", label: "Last report" },
-  { key: "restarts", label: "Restarts", minor: true },
+  { key: "index", label: "Rank", cell: (row) => <RankButton rank={row.index} /> },
+  { key: "status", label: "Status", text: true, cell: (row) => <Status row={row} /> },
+  { key: "waiting", label: "Waiting", cell: (row) => count(row.waiting) },
+  { key: "running", label: "Running", cell: (row) => count(row.running) },
+  { key: "load", label: "Load against mean", text: true, cell: (row) => <LoadBar row={row} /> },
+  { label: "Last minute", minor: true, text: true, cell: (row) => <Spark rank={row.index} /> },
+  { key: "kvCacheUsage", label: "KV cache", minor: true, cell: (row) => <Kv value={row.kvCacheUsage} /> },
+  { key: "step", label: "Step", minor: true, cell: (row) => count(row.step) },
+  { key: "wave", label: "Wave", minor: true, cell: (row) => count(row.wave) },
+  { key: "age", label: "Last report", cell: (row) => <Ago age={row.age} /> },
+  {
+    key: "restarts",
+    label: "Restarts",
+    minor: true,
+    cell: ({ restarts }) => (restarts === 0 ? "0" : <b>{restarts}</b>),
+  },
 ];
 
 const cellClass = (column: Column) =>
@@ -105,7 +112,8 @@ function Kv({ value }: { value: number | null }) {
   );
 }
 
-function Ago({ age }: { age: number }) {
+function Ago({ age }: { age: number | null }) {
+  if (age === null) return <>{NEVER}</>;
   return (
     <>
       {age < 1 ? "< 1 s" : duration(age)}
@@ -114,43 +122,34 @@ function Ago({ age }: { age: number }) {
   );
 }
 
-function Row({ row, position }: { row: EngineRow; position: number }) {
-  const chosen = selected.value === row.index;
+function RankButton({ rank }: { rank: number }) {
+  const chosen = selected.value === rank;
   return (
-    <tr
-      class={`row-${row.status}${chosen ? " row-chosen" : ""}`}
-      aria-rowindex={position + 2}
-      data-rank={row.index}
+    <button
+      type="button"
+      class="rank-button"
+      aria-pressed={chosen}
+      aria-label={`rank ${rank}`}
+      onClick={set(selected, chosen ? null : rank)}
     >
-      <th scope="row" class="number col-index">
-        <button
-          type="button"
-          class="rank-button"
-          aria-pressed={chosen}
-          aria-label={`rank ${row.index}`}
-          onClick={set(selected, chosen ? null : row.index)}
-        >
-          {row.index}
-        </button>
-      </th>
-      <td class="text col-status">
-        <Status row={row} />
-      </td>
-      <td class="number col-waiting">{count(row.waiting)}</td>
-      <td class="number col-running">{count(row.running)}</td>
-      <td class="text col-load">
-        <LoadBar row={row} />
-      </td>
-      <td class="text minor col-spark">
-        <Spark rank={row.index} />
-      </td>
-      <td class="number minor col-kvCacheUsage">
-        <Kv value={row.kvCacheUsage} />
-      </td>
-      <td class="number minor col-step">{count(row.step)}</td>
-      <td class="number minor col-wave">{count(row.wave)}</td>
-      <td class="number col-age">{row.age === null ? NEVER : <Ago age={row.age} />}</td>
-      <td class="number minor col-restarts">{row.restarts === 0 ? "0" : <b>{row.restarts}</b>}</td>
+      {rank}
+    </button>
+  );
+}
+
+function Row({ row, position }: { row: EngineRow; position: number }) {
+  const chosen = selected.value === row.index ? " row-chosen" : "";
+  return (
+    <tr class={`row-${row.status}${chosen}`} aria-rowindex={position + 2} data-rank={row.index}>
+      {COLUMNS.map((column) => {
+        const [shown, of] = [column.cell(row), cellClass(column)];
+        if (column.key !== "index") return <td class={of}>{shown}</td>;
+        return (
+          <th scope="row" class={of}>
+            {shown}
+          </th>
+        );
+      })}
     </tr>
   );
 }

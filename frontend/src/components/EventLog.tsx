@@ -1,6 +1,6 @@
 import { computed, signal } from "@preact/signals";
 import { past, view } from "../app";
-import { asJson, describe, KIND_GROUPS, matches } from "../events";
+import { asJson, GROUPS, matches } from "../events";
 import { count, moment } from "../format";
 import { LOG_SIZE, type LogEntry } from "../store";
 import { CopyButton, Icon, Panel, Scroller } from "./ui";
@@ -21,7 +21,7 @@ const filtered = computed(() => log.value.filter((entry) => matches(entry, filte
 const kinds = computed(() => {
   const known = new Set<string>();
   for (const entry of log.value) if (entry.type === "event") known.add(entry.kind);
-  if (filter.value !== "" && !Object.hasOwn(KIND_GROUPS, filter.value)) known.add(filter.value);
+  if (filter.value !== "" && !GROUPS.includes(filter.value)) known.add(filter.value);
   return [...known].sort().join(" ");
 });
 
@@ -40,7 +40,7 @@ function Tools() {
       >
         <option value="">All events</option>
         <optgroup label="Groups">
-          {Object.keys(KIND_GROUPS).map((name) => (
+          {GROUPS.map((name) => (
             <option key={name} value={name}>
               {name}
             </option>
@@ -68,13 +68,13 @@ function Entry({ entry }: { entry: LogEntry }) {
       </li>
     );
   }
-  const [text, tone] = describe(entry);
+  const { text, tone } = entry;
   return (
     <li class={`log-entry log-${tone}`} data-kind={entry.kind}>
       <time title={`event ${entry.seq} · ${entry.kind} · ${new Date(entry.at * 1000).toISOString()}`}>
         {moment(entry.at, quarter.value === 0 ? null : quarter.value * 900, true)}
       </time>
-      <Icon name={tone === "good" || tone === "bad" || tone === "warn" ? tone : "plain"} />
+      <Icon name={tone} />
       <span>{text}</span>
     </li>
   );

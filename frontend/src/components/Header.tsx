@@ -12,8 +12,8 @@ import {
   serverNow,
   view,
 } from "../app";
-import { count, duration, moment, phaseWord, restartText } from "../format";
-import { elapsedSince } from "../staleness";
+import { count, duration, moment, restartText } from "../format";
+import { elapsedSince } from "../rows";
 import { cycleTheme, theme } from "../theme";
 import { alarmWords } from "./Alarms";
 import { helpOpen } from "./Help";
@@ -100,7 +100,7 @@ function PhasePill() {
   const { snapshot, snapshotAt } = view.value;
   if (snapshot === null) return <div class="phase phase-none">NO DATA</div>;
   const live = link.value.state === "open" || past.value !== null;
-  const word = phaseWord(snapshot);
+  const word = snapshot.phase_word;
   const age = snapshot.phase_age_s + elapsedSince(snapshotAt, now.value);
   return (
     <div class="phase-block">
@@ -145,7 +145,7 @@ export function Hero() {
 export function Announcer() {
   const text = useComputed(() => {
     const { snapshot } = present.value;
-    return snapshot === null ? "" : `${phaseWord(snapshot)}, wave ${snapshot.current_wave}`;
+    return snapshot === null ? "" : `${snapshot.phase_word}, wave ${snapshot.current_wave}`;
   });
   const alarms = useComputed(() => alarmWords(present.value.snapshot?.alarms ?? []));
   return (

@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 import { view } from "../app";
 import { count } from "../format";
-import { PROTOCOL } from "../protocol";
+import { PROTOCOL } from "../types.gen";
 import { Button, Icon, Modal, set } from "./ui";
 
 export const helpOpen = signal(false);

@@ -1,8 +1,10 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { connected, present } from "../app";
-import { type Outcome, outcome } from "../format";
 import { blocked, closeStart, dialog, followed, openStart, type StartDialog, submitStart } from "../start";
 import { Button, Icon, Modal } from "./ui";
+
+/** How it looks what came of a start by hand. */
+export const TONES = { asked: "waiting", observed: "good", timed_out: "bad" } as const;
 
 export function StartButton() {
   const why = blocked.value;
@@ -102,17 +104,15 @@ function Form({ state }: { state: FormState }) {
 function Follow() {
   const now = followed.value;
   if (now === null) return null;
-  const { action, age, cut } = now;
-  const said: Outcome = cut
-    ? { tone: "bad", text: "The coordinator was restarted: what came of this is not known" }
-    : outcome(action, age);
+  const { action, cut } = now;
+  const tone = cut ? "bad" : TONES[action.state];
   const seen = new Map(action.seen.map((rank) => [rank.engine_index, rank.after_s]));
   return (
     <div>
       <h2>Start of wave {action.wave}</h2>
-      <p class={`outcome outcome-${said.tone}`} role="status" data-testid="outcome">
-        <Icon name={said.tone === "waiting" ? "starting" : said.tone} />
-        {said.text}
+      <p class={`outcome outcome-${tone}`} role="status" data-testid="outcome">
+        <Icon name={tone === "waiting" ? "starting" : tone} />
+        {cut ? "The coordinator was restarted: what came of this is not known" : action.summary}
       </p>
       {!connected.value && (
         <p class="notice notice-bad">

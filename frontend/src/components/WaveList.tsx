@@ -1,7 +1,8 @@
 import { connected, now, past, view } from "../app";
-import { causeText, count, duration, moment, outcome } from "../format";
-import { elapsedSince } from "../staleness";
+import { causeText, count, duration, moment } from "../format";
+import { elapsedSince } from "../rows";
 import type { WaveInfo } from "../types.gen";
+import { TONES } from "./StartWave";
 import { Icon, Panel, Scroller } from "./ui";
 
 function Duration({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
@@ -44,15 +45,15 @@ function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today:
 }
 
 /** What came of the newest manual start: it stays in sight after the dialog is closed. */
-function LastManual({ elapsed }: { elapsed: number }) {
+function LastManual() {
   const action = view.value.snapshot?.actions[0];
   if (action === undefined) return null;
-  const said = outcome(action, action.age_s + elapsed);
+  const tone = TONES[action.state];
   return (
-    <p class={`last-manual outcome-${said.tone}`}>
-      <Icon name={said.tone === "waiting" ? "starting" : said.tone} />
+    <p class={`last-manual outcome-${tone}`}>
+      <Icon name={tone === "waiting" ? "starting" : tone} />
       <span>
-        Manual start at {moment(action.asked_at, view.value.snapshot?.at ?? null)}: {said.text}
+        Manual start at {moment(action.asked_at, view.value.snapshot?.at ?? null)}: {action.summary}
       </span>
     </p>
   );
@@ -66,7 +67,7 @@ export function WavePanel() {
   const { waves } = snapshot;
   return (
     <Panel id="waves" title="Waves" note={waves.length > 0 ? "newest first" : undefined}>
-      <LastManual elapsed={elapsed} />
+      <LastManual />
       {waves.length + earlier.length === 0 ? (
         <p class="empty">
           {snapshot.wave_coordination

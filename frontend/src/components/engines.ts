@@ -2,7 +2,7 @@
 import { computed } from "@preact/signals";
 import { connected, mean, now, past, rows } from "../app";
 import { filterText, sort } from "../choices";
-import type { EngineRow } from "../staleness";
+import type { EngineRow } from "../rows";
 import { filterRows, sortRows } from "../table";
 
 /** Beyond so many ranks there is a grid above the table, and the table scrolls by itself. */

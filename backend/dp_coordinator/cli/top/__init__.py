@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 
 from dp_coordinator.cli import rest_commands
-from dp_coordinator.cli.commands import RestOptions
+from dp_coordinator.cli.options import RestOptions
 from dp_coordinator.cli.rest import Rest, decode
 from dp_coordinator.cli.settings import UsageError
 from dp_coordinator.messages import State

@@ -6,12 +6,9 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from types import FrameType
 
 from rich.console import Console
 from rich.live import Live as Display
@@ -23,42 +20,24 @@ from dp_coordinator.cli.top.scene import Choices, Scene
 from dp_coordinator.cli.top.screen import Screen, compose
 from dp_coordinator.cli.top.start import Starter, followed
 from dp_coordinator.cli.top.stream import Stream
+from dp_coordinator.wakeup import WakeUp
 
 REDRAW = 0.25
 """Seconds between two pictures, unless a key or the connection asks for one sooner: ages grow by themselves.
 
 A picture of 120 by 40 takes some 30 ms of a processor that the coordinator may need.
 """
-_NEWS = b"\0"
 _ENDINGS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _WATCHED = (*_ENDINGS, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
-
-
-def _nothing(_signal: int, _frame: FrameType | None) -> None:
-    """The signal's number comes by the wake-up socket; a handler must be there for that."""
-
-
-@contextlib.contextmanager
-def _signals(to: socket.socket) -> Iterator[None]:
-    before = {number: signal.signal(number, _nothing) for number in _WATCHED}
-    descriptor = signal.set_wakeup_fd(to.fileno(), warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(descriptor)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class App:
     """One run of the display."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self._woken, self._waker = socket.socketpair()
-        for end in (self._woken, self._waker):
-            end.setblocking(False)
-        self._stream = Stream(url, token, self._wake)
-        self._starter = Starter(url, token, self._wake)
+        self._wake_up = WakeUp()
+        self._stream = Stream(url, token, self._wake_up.wake)
+        self._starter = Starter(url, token, self._wake_up.wake)
         self._choices = Choices()
         self._url = url
         self._terminal = sys.stdin.fileno()
@@ -70,7 +49,7 @@ class App:
 
     def run(self) -> int:
         """Show until asked to end. The exit code: 0, or 128 and the signal's number."""
-        with self._woken, self._waker, _signals(self._waker):
+        with contextlib.closing(self._wake_up), self._wake_up.on_signals(*_WATCHED):
             self._stream.start()
             try:
                 while self._ended is None:
@@ -82,10 +61,6 @@ class App:
             finally:
                 self._stream.stop()
         return self._ended
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it wakes up anyway; closed: it is over
-            self._waker.send(_NEWS)
 
     def _show(self) -> None:
         """Own the terminal until the end, or until Ctrl-Z; after that, and once it is to go on, return."""
@@ -129,9 +104,9 @@ class App:
 
     def _wait(self) -> bool:
         """Return when there is something to draw; whether it was Ctrl-Z."""
-        ready = select.select([self._terminal, self._woken], [], [], REDRAW)[0]
-        if self._woken in ready:
-            woken = set(self._woken.recv(4096))
+        ready = select.select([self._terminal, self._wake_up], [], [], REDRAW)[0]
+        if self._wake_up in ready:
+            woken = self._wake_up.drain()
             for number in _ENDINGS & woken:
                 self._ended = 128 + number
             if self._ended is None and signal.SIGTSTP in woken:

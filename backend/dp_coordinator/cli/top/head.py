@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.top.live import Live, phase_word
+from dp_coordinator.cli.top.live import Live
 from dp_coordinator.cli.top.scene import Scene
 from dp_coordinator.messages import SnapshotMessage
+from dp_coordinator.words import PhaseWord, Severity
 
 LIVE = 2.0
 """Seconds: older data is no longer called live."""
-STALE_AFTER = 5.0
-"""Seconds, before the coordinator has said its own setting."""
-_QUIET = 1.0
-"""Seconds in which a start is mostly followed: before this it is no news that it is not."""
-_RECOVERED = 30.0
-"""Seconds for which the end of a recovery is told."""
-_RANKS_NAMED = 8
 _NARROWEST = 8
 """Columns; what is narrower is cut off."""
 PILLS = {"paused": "black on cyan", "starting": "black on yellow", "running": "black on green"}
@@ -46,12 +40,6 @@ def wrapped(text: str, width: int, style: str = "", most: int = 3) -> list[Text]
     return [Text(line.ljust(width), style, no_wrap=True) for line in lines]
 
 
-def some_ranks(indexes: Sequence[int]) -> str:
-    """Which ranks, but not hundreds of them."""
-    more = len(indexes) - _RANKS_NAMED
-    return render.ranks(indexes) if more <= 0 else f"{render.ranks(indexes[:_RANKS_NAMED])} and {more} more"
-
-
 def header(scene: Scene, now: float, width: int) -> list[Text]:
     """State, wave, load, who is there, and how old that is."""
     snapshot = scene.shown.snapshot
@@ -61,7 +49,7 @@ def header(scene: Scene, now: float, width: int) -> list[Text]:
 
 
 def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text]:
-    word = phase_word(snapshot)
+    word = snapshot.phase_word
     age = snapshot.phase_age_s + scene.elapsed(now)
     for_ = f" for {render.duration(age)}" if scene.connected else " when last heard"
     yield Text.assemble((f" {word.upper()} ", f"bold {PILLS.get(word, UNSURE)}"), for_)
@@ -151,7 +139,7 @@ def _alarms(scene: Scene, snapshot: SnapshotMessage, now: float, width: int, hei
     most = max(1, height // 8)
     lines: list[Text] = []
     for alarm in snapshot.alarms[:most]:
-        critical = alarm.severity == "critical"
+        critical = alarm.severity == Severity.CRITICAL
         age = render.duration(alarm.age_s + scene.elapsed(now))
         said = f" {'CRITICAL' if critical else 'WARNING'} for {age}: {alarm.title}"
         lines += wrapped(said, width, BAD if critical else WARN, 2)
@@ -163,29 +151,12 @@ def _alarms(scene: Scene, snapshot: SnapshotMessage, now: float, width: int, hei
 
 
 def _state_strips(scene: Scene, snapshot: SnapshotMessage, now: float, width: int) -> list[Text]:
-    said = [_recovery(snapshot, scene.elapsed(now)), _starting(snapshot, scene.elapsed(now))]
-    lines = [line for text in said if text for line in wrapped(f" {text}", width, WARN)]
+    lines: list[Text] = []
+    for notice in snapshot.notices:
+        lines += wrapped(f" {notice.text}", width, WARN)
     for text in _waiting_for(snapshot):
         lines += wrapped(f" {text}", width)
     return lines
-
-
-def _recovery(snapshot: SnapshotMessage, elapsed: float) -> str | None:
-    recovery = snapshot.recovery
-    if recovery is None:
-        return None
-    if recovery.finished_at is not None and snapshot.at + elapsed - recovery.finished_at > _RECOVERED:
-        return None
-    return f"recovery {render.recovery(recovery)}"
-
-
-def _starting(snapshot: SnapshotMessage, elapsed: float) -> str | None:
-    """Asked and observed are kept apart: a start that nobody has followed yet is said so."""
-    if snapshot.phase != "starting" or snapshot.asked_age_s is None:
-        return None
-    age = snapshot.asked_age_s + elapsed
-    silent = sorted(set(range(snapshot.engine_count)) - set(snapshot.engines.stepping))
-    return f"start asked {render.duration(age)} ago, {some_ranks(silent)} not seen stepping" if age >= _QUIET else None
 
 
 def _waiting_for(snapshot: SnapshotMessage) -> list[str]:
@@ -197,11 +168,6 @@ def _waiting_for(snapshot: SnapshotMessage) -> list[str]:
             f"  back_publish {ends.back_publish}",
             f"  back_output  {ends.back_output}",
         ]
-    if snapshot.front_ends == 0 and phase_word(snapshot) != "recovering":
+    if snapshot.front_ends == 0 and snapshot.phase_word != PhaseWord.RECOVERING:
         return [f"no front-end is subscribed; they connect to {ends.front_publish}"]
     return []
-
-
-def stale_after(live: Live) -> float:
-    """Seconds after which a report counts as stale, by the coordinator's own setting."""
-    return STALE_AFTER if live.hello is None else live.hello.stale_after_s

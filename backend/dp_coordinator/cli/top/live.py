@@ -6,16 +6,14 @@ which are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from dp_coordinator.messages import EventMessage, GapMessage, Hello, SnapshotMessage, WaveInfo
+from dp_coordinator.messages import PROTOCOL, EventMessage, GapMessage, Hello, SnapshotMessage, WaveInfo
 
-PROTOCOL = 1
-"""The stream's protocol that is understood here."""
 LOG_SIZE = 500
 EARLIER_WAVES = 20
 _SAME_START = 0.002
@@ -189,14 +187,3 @@ def same_process(one: Hello, other: Hello, elapsed: float) -> bool:
         return True
     grown = (other.now - other.started_at) - (one.now - one.started_at)
     return abs(grown - elapsed) < _SAME_UPTIME
-
-
-def phase_word(snapshot: SnapshotMessage) -> str:
-    """The state in one word. While engines rejoin a coordinator that came back, nobody can say what they do."""
-    rejoining = snapshot.recovery is not None and snapshot.recovery.phase == "rejoining"
-    return "recovering" if snapshot.phase == "paused" and rejoining else snapshot.phase
-
-
-def fields_of(event: EventMessage) -> Mapping[str, object]:
-    """The event's fields that say something."""
-    return {key: value for key, value in event.fields.items() if value is not None}

@@ -30,7 +30,7 @@ HELP = (
 )
 MEANINGS = (
     ("never, -", "was never reported; not 0"),
-    ("STALE", "said nothing for some seconds while a wave runs"),
+    ("stale", "said nothing for some seconds while a wave runs"),
     ("unknown", "disconnected: nobody can say whether the rank is silent"),
 )
 
@@ -70,7 +70,7 @@ def plan(lines: int, engine_count: int, wave_count: int, *, beside: bool) -> Pla
 def compose(scene: Scene, now: float, width: int, height: int) -> Screen:
     """The screen at this size: header and strips, the tables, what the keys do."""
     top = head.header(scene, now, width) + head.strips(scene, now, width, height)
-    bottom = foot(scene, now, width)[: max(1, height // 2)]
+    bottom = foot(scene, width)[: max(1, height // 2)]
     top = top[: max(1, height - len(bottom))]
     lines = height - len(top) - len(bottom)
     snapshot = scene.shown.snapshot
@@ -129,14 +129,14 @@ def _help(width: int) -> RenderableType:
     return Group(*lines)
 
 
-def foot(scene: Scene, now: float, width: int) -> list[Text]:
+def foot(scene: Scene, width: int) -> list[Text]:
     """The last lines: the question that is open, or what came of the last one, and the keys."""
     choices = scene.choices
     if choices.prompt is not None:
         return _question(scene, choices.prompt, width)
     lines: list[Text] = []
     if choices.asked is not None:
-        said = outcome(choices.asked, scene.live, scene.link, now)
+        said = outcome(choices.asked, scene.live, scene.link)
         for text in said:
             lines += head.wrapped(text, width, "bold" if text is said[0] else "")
         lines = [*lines[:6], Text("  Esc takes this away", "dim")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dp_coordinator.cli.rest import Rest, UnreachableError, decode
 from dp_coordinator.cli.settings import RefusedError, UsageError
 from dp_coordinator.cli.top.live import Link, Live
 from dp_coordinator.messages import Action
+from dp_coordinator.words import ActionState
 
 LONGEST_REASON = 500
 
@@ -34,8 +34,6 @@ class Asked:
     """The coordinator process that was asked, see `Live.incarnation`."""
     action: Action | None = None
     """As it was when it was last heard of; None while the coordinator has not answered."""
-    at: float = 0.0
-    """Monotonic seconds at which that was."""
     problem: str | None = None
 
 
@@ -56,18 +54,18 @@ def followed(asked: Asked, live: Live) -> Asked:
         return asked
     for action in live.snapshot.actions:
         if action.id == asked.action.id:
-            return Asked(asked.wave, asked.incarnation, action, live.snapshot_at)
+            return Asked(asked.wave, asked.incarnation, action)
     return asked
 
 
-def outcome(asked: Asked, live: Live, link: Link, now: float) -> list[str]:
+def outcome(asked: Asked, live: Live, link: Link) -> list[str]:
     """What is to be said of a start: one sentence, then who was seen and who was not."""
     if asked.problem is not None:
         return [asked.problem]
     if asked.action is None:
         return [f"asking for wave {asked.wave} ..."]
     action = asked.action
-    if action.state != "asked":
+    if action.state != ActionState.ASKED:
         summary, *ranks = render.action(action).splitlines()
         return [
             summary,
@@ -75,11 +73,9 @@ def outcome(asked: Asked, live: Live, link: Link, now: float) -> list[str]:
         ]  # silent ones are not cut off
     if asked.incarnation != live.incarnation:
         return [f"wave {action.wave}: the coordinator was restarted; what came of the start is not known"]
-    ago = render.duration(action.age_s + max(0.0, now - asked.at))
-    seen = f"{len(action.seen)} of {action.engine_count} ranks seen stepping"
     if link.state != "open":
-        return [f"wave {action.wave} asked {ago} ago; disconnected, so what happens now is not seen"]
-    return [f"wave {action.wave} asked {ago} ago; {seen}"]
+        return [f"wave {action.wave}: disconnected, so what happens now is not seen"]
+    return [f"wave {action.wave}: {action.summary}"]
 
 
 class Starter:
@@ -112,7 +108,7 @@ class Starter:
                 {"Idempotency-Key": key},
             )
             action = decode(body, Action, self._rest.url)
-            answer = Asked(asked.wave, asked.incarnation, action, time.monotonic())
+            answer = Asked(asked.wave, asked.incarnation, action)
         except UnreachableError:
             problem = (
                 "no answer, so it is not known whether the wave was asked for; the same reason again asks only once"

@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from msgspec.structs import replace
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.top.head import stale_after
-from dp_coordinator.cli.top.ranks import Row, by, rows
+from dp_coordinator.cli.top.ranks import by, load
 from dp_coordinator.cli.top.scene import Scene
-from dp_coordinator.cli.top.sentences import sentence
-from dp_coordinator.messages import WaveInfo
+from dp_coordinator.messages import Engine, WaveInfo
+from dp_coordinator.words import EngineStatus
 
 _BAR = 10
 _GAP = 2
-_STATUS = {"STALE": "bold red", "never": "dim", "unknown": "dim", "fresh": "green"}
+_STATUS = {"stale": "bold red", "never": "dim", "unknown": "dim", "fresh": "green"}
+_FEW_OF_WAVES = frozenset({"wave", "state", "started by", "lasted"})
+_WAVES = [column for column in render.WAVES if column.head in _FEW_OF_WAVES | {"asked"}] + [
+    render.Column("peak load", lambda row: f"{row.peak_waiting} + {row.peak_running}")
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: the narrower the terminal, the more of those with a high `rank` are left out."""
-
-    head: str
-    width: int
-    rank: int
-    cell: Callable[[Row], str]
-
-
-ENGINE_COLUMNS = (
-    Column("rank", 5, 0, lambda row: str(row.index)),
-    Column("status", 7, 0, lambda row: row.status),
-    Column("waiting", 7, 0, lambda row: render.number(row.waiting)),
-    Column("running", 7, 0, lambda row: render.number(row.running)),
-    Column("kv cache", 8, 2, lambda row: render.share(row.kv_cache_usage)),
-    Column("wave", 6, 3, lambda row: render.number(row.wave)),
-    Column("step", 8, 4, lambda row: render.number(row.step)),
-    Column("last report", 15, 1, lambda row: "never" if row.age is None else f"{render.duration(row.age)} ago"),
-    Column("restarts", 8, 5, lambda row: str(row.restarts)),
-)
 _LOAD = "load, against the mean"
 
 
-def fitting(width: int) -> list[Column]:
-    """The columns that there is room for."""
-    chosen = list(ENGINE_COLUMNS)
+def fitting(width: int) -> list[render.Column[Engine]]:
+    """The columns of the engine table that there is room for."""
+    chosen = list(render.ENGINES)
     while sum(column.width + _GAP for column in chosen) - _GAP > width and any(column.rank for column in chosen):
         chosen.remove(max(chosen, key=lambda column: column.rank))
     return chosen
@@ -54,30 +37,41 @@ def fitting(width: int) -> list[Column]:
 
 def engines(scene: Scene, now: float, width: int, lines: int) -> tuple[Text, Table]:
     """A title, and as many ranks as fit below it from the one scrolled to."""
-    live, choices = scene.shown, scene.choices
-    assert live.snapshot is not None
-    unsorted = rows(live.snapshot, scene.elapsed(now), stale_after(live), connected=scene.connected)
+    choices, snapshot = scene.choices, scene.shown.snapshot
+    assert snapshot is not None
+    unsorted = snapshot.engines.rows()
     page = by(choices.sort, unsorted)[choices.offset : choices.offset + max(0, lines - 2)]
     first, last = choices.offset + 1, choices.offset + len(page)
     shown = "" if len(page) == len(unsorted) else f" {first} to {last} of {len(unsorted)}"
     title = Text(f"ENGINES{shown}, by {choices.sort}", "bold", no_wrap=True)
-    return title, _engine_table(page, unsorted, width, plain=scene.plain)
+    loads = [requests for row in unsorted if (requests := load(row)) is not None]
+    return title, _engine_table([_as_of(row, scene.elapsed(now)) for row in page], loads, scene, width)
 
 
-def _engine_table(page: Sequence[Row], everyone: Sequence[Row], width: int, *, plain: bool) -> Table:
+def _as_of(row: Engine, elapsed: float) -> Engine:
+    """An age grows by itself until the next message."""
+    return row if row.age_s is None else replace(row, age_s=row.age_s + elapsed)
+
+
+def _engine_table(page: Sequence[Engine], loads: Sequence[int], scene: Scene, width: int) -> Table:
     columns = fitting(width)
-    used = sum(column.width + _GAP for column in columns)
-    loads = [row.load for row in everyone if row.load is not None]
-    with_bar = width - used >= len(_LOAD)
+    with_bar = width - sum(column.width + _GAP for column in columns) >= len(_LOAD)
     table = _table()
     for column in columns:
-        table.add_column(Text(column.head), justify="left" if column.head == "status" else "right", width=column.width)
+        justify: JustifyMethod = "left" if column.left else "right"
+        table.add_column(Text(column.head), justify=justify, width=column.width)
     if with_bar:
         table.add_column(Text(_LOAD))
     for row in page:
-        cells = [Text(column.cell(row), _STATUS[row.status] if column.head == "status" else "") for column in columns]
-        table.add_row(*cells, *([_bar(row.load, loads, plain=plain)] if with_bar else []))
+        cells = [_status(row, scene) if column.head == "status" else Text(column.cell(row)) for column in columns]
+        table.add_row(*cells, *([_bar(load(row), loads, plain=scene.plain)] if with_bar else []))
     return table
+
+
+def _status(row: Engine, scene: Scene) -> Text:
+    """The coordinator's word for the rank; without a connection nobody can say whether it is silent."""
+    word = row.status if scene.connected or row.status == EngineStatus.NEVER else "unknown"
+    return Text(word, _STATUS[word])
 
 
 def _bar(load: int | None, loads: Sequence[int], *, plain: bool) -> Text:
@@ -107,32 +101,19 @@ def waves(scene: Scene, now: float, width: int, lines: int) -> tuple[Text, Table
     if not known:
         return title, Text("no wave has been seen yet", "dim")
     table = _table()
-    heads = ["wave", "state", "started by", "asked", "lasted", "peak load"]
-    wide = width >= 66
-    for head in heads if wide else [*heads[:3], heads[4]]:
-        table.add_column(Text(head), justify="left" if head in {"state", "started by"} else "right", no_wrap=True)
+    columns = [column for column in _WAVES if width >= 66 or column.head in _FEW_OF_WAVES]
+    for column in columns:
+        table.add_column(Text(column.head), justify="left" if column.left else "right", no_wrap=True)
     for wave in known[: max(0, lines - 2)]:
-        asked = render.clock(wave.asked_at if wave.asked_at is not None else wave.started_at)
-        peak = f"{wave.peak_waiting} + {wave.peak_running}"
-        cells = [str(wave.number), _wave_state(wave), _cause(wave)]
-        lasted = _lasted(scene, wave, now)
-        table.add_row(*map(Text, [*cells, asked, lasted, peak] if wide else [*cells, lasted]))
+        table.add_row(*(Text(column.cell(_going_on(wave, scene, now))) for column in columns))
     return title, table
 
 
-def _wave_state(wave: WaveInfo) -> str:
-    return "open" if wave.open else "completed" if wave.completed else "ended"
-
-
-def _cause(wave: WaveInfo) -> str:
-    return wave.cause if wave.cause_engine is None else f"{wave.cause} (rank {wave.cause_engine})"
-
-
-def _lasted(scene: Scene, wave: WaveInfo, now: float) -> str:
+def _going_on(wave: WaveInfo, scene: Scene, now: float) -> WaveInfo:
     """An open wave goes on before the viewer's eyes, as long as somebody can say that it does."""
-    if wave.duration_s is None or not wave.open:
-        return render.duration(wave.duration_s)
-    return render.duration(wave.duration_s + (scene.elapsed(now) if scene.connected else 0.0))
+    if wave.duration_s is None or not wave.open or not scene.connected:
+        return wave
+    return replace(wave, duration_s=wave.duration_s + scene.elapsed(now))
 
 
 def log(scene: Scene, lines: int) -> tuple[Text, Text]:
@@ -142,7 +123,7 @@ def log(scene: Scene, lines: int) -> tuple[Text, Text]:
     if not entries:
         return title, Text("nothing has happened yet", "dim")
     said = Text("\n", no_wrap=True, overflow="ellipsis").join(
-        Text.assemble((render.clock(entry.at)[:8], "dim"), f"  {sentence(entry)}") for entry in entries
+        Text.assemble((render.clock(entry.at)[:8], "dim"), f"  {render.clean(entry.text)}") for entry in entries
     )
     said.no_wrap, said.overflow = True, "ellipsis"
     return title, said

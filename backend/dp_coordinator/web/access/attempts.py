@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from dp_coordinator.web.access.limits import Throttle, TokenBucket
+from dp_coordinator.limits import Throttle, TokenBucket
 from dp_coordinator.web.access.proxies import neighbourhood
 from dp_coordinator.web.problems import ProblemError
 

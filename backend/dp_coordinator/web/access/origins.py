@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 
-from dp_coordinator.addresses import PORTS, allowed_host, allowed_origin, is_ip, split_host
+from dp_coordinator.hosts import PORTS, allowed_host, allowed_origin, is_ip, split_host
 from dp_coordinator.web.settings import WebSettings, is_loopback
 
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from dp_coordinator.addresses import network
+from dp_coordinator.hosts import network
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 PREFIX = "dp_coordinator.prefix"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import EventLog
-from dp_coordinator.web.access.limits import TokenBucket
 
 
 class RefusalLog:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import OrderedDict
 
-from dp_coordinator.web.access.limits import TokenBucket
+from dp_coordinator.limits import TokenBucket
 
 log = logging.getLogger("dp_coordinator.web")
 

@@ -15,9 +15,9 @@ from starlette.requests import Request
 
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import StartAction, StartRefusal
+from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import InboxFullError, Mailbox, Reply
 from dp_coordinator.messages import StartWave
-from dp_coordinator.web.access.limits import TokenBucket
 from dp_coordinator.web.access.refusals import RefusalLog
 from dp_coordinator.web.access.security import caller_of
 from dp_coordinator.web.api.bodies import decode, read_json

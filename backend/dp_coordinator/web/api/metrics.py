@@ -10,9 +10,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dp_coordinator import __version__
-from dp_coordinator.alarms.kinds import AlarmKind
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot
 from dp_coordinator.mailbox import Histogram, Mailbox
+from dp_coordinator.words import AlarmKind
 
 _PREFIX = "dp_coordinator_"
 

@@ -43,14 +43,14 @@ def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock
 
     @router.get("/engines", responses=responds("EnginePage", "All ranks in order."), dependencies=query_params())
     async def engines() -> Response:
-        return json_response(EnginePage(views.engines(mailbox.snapshot, mailbox.clock(), stale)))
+        return json_response(EnginePage(views.columns(mailbox.snapshot, mailbox.clock(), stale).rows()))
 
     @router.get("/engines/{index}", responses=responds("Engine", "One rank."), dependencies=query_params())
     async def engine(index: Annotated[int, Path(ge=0, le=_SEQ_AT_MOST)]) -> Response:
         snapshot = mailbox.snapshot
         if index >= snapshot.engine_count:
             raise ProblemError("not-found", f"there is no engine {index}: they are 0 to {snapshot.engine_count - 1}")
-        return json_response(views.engine(snapshot, index, mailbox.clock(), stale))
+        return json_response(views.columns(snapshot, mailbox.clock(), stale).rows()[index])
 
     @router.get("/waves", responses=responds("WavePage", "Newest first."), dependencies=query_params("limit"))
     async def waves(limit: Limit = 100) -> Response:

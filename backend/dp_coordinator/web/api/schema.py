@@ -1,7 +1,7 @@
 """The web layer's types as JSON schema and as TypeScript.
 
-`python -m dp_coordinator.web.api.schema` prints the JSON schema of every REST and stream type;
-`--typescript` prints what the page compiles against (frontend/src/types.gen.ts). OpenAPI uses the same components.
+`python -m dp_coordinator.web.api.schema` prints the JSON schema of every REST and stream type, which OpenAPI uses, too;
+`--typescript` prints the page's types and how it checks that a message is of one (frontend/src/types.gen.ts).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import argparse
 import ast
 import inspect
 import json
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, TypeGuard
 
 import msgspec
@@ -39,15 +40,6 @@ REST_TYPES: tuple[type, ...] = (
     messages.Health,
     messages.Problem,
 )
-_ALIASES: dict[str, Any] = {
-    "PhaseName": messages.PhaseName,
-    "EngineStatus": messages.EngineStatus,
-    "CauseName": messages.CauseName,
-    "ActionStateName": messages.ActionStateName,
-    "AlarmKindName": messages.AlarmKindName,
-    "SeverityName": messages.SeverityName,
-}
-
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one
 
 
@@ -107,62 +99,82 @@ def stream_members() -> list[str]:
 
 
 def typescript() -> str:
-    """The same types as TypeScript declarations."""
-    parts = ["// Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand.\n"]
-    for name, of in _ALIASES.items():
-        parts.append(f"export type {name} = {_union(of.__args__)};\n")
-    for name, schema in components().items():
-        parts.append(_interface(name, schema))
+    """The same for the page: a function for each type that checks whether something is of it, and the type."""
+    described = components()
+    parts = ["// Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand."]
+    parts.append(f'import {{ {", ".join(_IMPORTED)} }} from "./checks";\n')
+    parts.append(f"export const PROTOCOL = {messages.PROTOCOL};\n")
+    parts += [_declared(name, described[name]) for name in _in_order(described, described)]
     parts.append(f"export type StreamMessage = {' | '.join(stream_members())};\n")
     return "\n".join(parts)
 
 
-def _interface(name: str, schema: Schema) -> str:
-    required = set(schema.get("required", ()))
-    lines = [f"/** {' '.join(schema['description'].split())} */"] if "description" in schema else []
-    lines.append(f"export interface {name} {{")
-    for field, of in schema["properties"].items():
-        if "description" in of:
-            lines.append(f"  /** {of['description']} */")
-        optional = "" if field in required else "?"
-        lines.append(f"  {field}{optional}: {_type(of)};")
-    lines.append("}\n")
-    return "\n".join(lines)
+_IMPORTED = (
+    "anything",
+    "dictionary",
+    "list",
+    "nullable",
+    "num",
+    "type Of",
+    "object",
+    "oneOf",
+    "optional",
+    "text",
+    "truth",
+)
 
 
-_SCALARS = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
+def _in_order(described: Mapping[str, Schema], names: Iterable[str]) -> list[str]:
+    """The names, each after those that it refers to."""
+    found: dict[str, None] = {}
+    for name in names:
+        referred = re.findall(rf"{REF}(\w+)", json.dumps(described[name]))
+        found |= dict.fromkeys([*_in_order(described, referred), name])
+    return list(found)
 
 
-def _type(schema: Schema) -> str:
-    """The TypeScript for the part of JSON schema that msgspec makes of our types. Raises `ValueError` for another."""
-    if "$ref" in schema:
-        return str(schema["$ref"]).removeprefix(REF)
-    if "enum" in schema:
-        return _literals(schema["enum"])
-    if "const" in schema:
-        return _literals([schema["const"]])
-    if "anyOf" in schema:
-        return " | ".join(_type(option) for option in schema["anyOf"])
-    if schema in (_ANY, {}):
-        return "unknown"
+def _declared(name: str, schema: Schema) -> str:
+    made = [f"/** {' '.join(schema['description'].split())} */"] if "description" in schema else []
+    of = f"Of<typeof is{name}>"
+    declared = f"type {name} = {of};\n" if "enum" in schema else f"interface {name} extends {of} {{}}\n"
+    made += [f"export const is{name} = {_check(schema)};", f"export {declared}"]
+    return "\n".join(made)
+
+
+_SCALARS = {"string": "text", "integer": "num", "number": "num", "boolean": "truth"}
+
+
+def _check(schema: Schema) -> str:
+    """The check for the part of JSON schema that msgspec makes of our types. Raises `ValueError` for another."""
     kind = schema.get("type")
+    if "$ref" in schema:
+        return "is" + str(schema["$ref"]).removeprefix(REF)
+    if "enum" in schema:
+        return f"oneOf({', '.join(json.dumps(value) for value in schema['enum'])})"
+    if "anyOf" in schema:
+        [option] = [option for option in schema["anyOf"] if option != {"type": "null"}]
+        return f"nullable({_check(option)})"
+    if "properties" in schema:
+        return _object(schema)
     if kind == "array":
-        item = _type(schema["items"])
-        return f"({item})[]" if " | " in item else f"{item}[]"
+        return f"list({_check(schema['items'])})"
     if kind == "object":
-        return f"Record<string, {_type(schema.get('additionalProperties', {}))}>"
+        return f"dictionary({_check(schema['additionalProperties'])})"
     if kind in _SCALARS:
         return _SCALARS[kind]
+    if schema == _ANY:
+        return "anything"
     raise ValueError(f"no TypeScript for {schema!r}")
 
 
-def _literals(values: Iterable[str]) -> str:
-    names = [name for name, of in _ALIASES.items() if set(of.__args__) == set(values)]
-    return names[0] if names else _union(values)
-
-
-def _union(values: Iterable[str]) -> str:
-    return " | ".join(json.dumps(value) for value in values)
+def _object(schema: Schema) -> str:
+    lines = ["object({"]
+    for field, of in schema["properties"].items():
+        if "description" in of:
+            lines.append(f"  /** {of['description']} */")
+        required = field in schema.get("required", ())
+        lines.append(f"  {field}: {_check(of) if required else f'optional({_check(of)})'},")
+    return "\n".join([*lines, "})"])
 
 
 def main(arguments: list[str] | None = None) -> int:

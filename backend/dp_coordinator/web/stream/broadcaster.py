@@ -46,7 +46,7 @@ class Broadcaster:
         self._mailbox = mailbox
         self._past = past
         self.alarms = AlarmBoard(mailbox, settings)
-        self.feed = Feed(mailbox, clock, self.alarms)
+        self.feed = Feed(mailbox, clock, self.alarms, settings.stale_after_s)
         self.viewers: set[Viewer] = set()
         self.stalled = 0
         """Viewers cut off so far because they took nothing."""
@@ -146,7 +146,7 @@ class Broadcaster:
         """A new viewer, and what it is told first. It is written to from `add` on."""
         self.feed.take_events()
         self.feed.take_snapshot(self._mailbox.snapshot, self._mailbox.clock())
-        hello = self.feed.hello(since, self.settings.stale_after_s)
+        hello = self.feed.hello(since)
         return Viewer(connection, hello.replay_from - 1), hello
 
     def add(self, viewer: Viewer) -> None:

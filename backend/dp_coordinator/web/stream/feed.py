@@ -11,12 +11,11 @@ from websockets.frames import Frame, Opcode
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
-from dp_coordinator.messages import GapMessage, Hello
+from dp_coordinator.messages import PROTOCOL, GapMessage, Hello
 from dp_coordinator.web import views
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.stream.viewer import Viewer
 
-PROTOCOL = 1
 EVENTS_A_FRAME = 256
 encode = msgspec.json.Encoder(enc_hook=repr).encode
 """One message's text."""
@@ -30,10 +29,11 @@ def frame(text: bytes) -> bytes:
 class Feed:
     """The newest snapshot, and the events that are held, as frames. Most viewers are sent the same ones."""
 
-    def __init__(self, mailbox: Mailbox, clock: views.WallClock, alarms: AlarmBoard) -> None:
+    def __init__(self, mailbox: Mailbox, clock: views.WallClock, alarms: AlarmBoard, stale_after_s: float) -> None:
         self._mailbox = mailbox
         self._clock = clock
         self._alarms = alarms
+        self._stale_after = stale_after_s
         self._snapshot: tuple[int, bytes] = (0, b"")
         """The newest snapshot's number, and its frame."""
         self.begin_anew()
@@ -57,15 +57,18 @@ class Feed:
     def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Encode the state, with ages as of `now`."""
         alarms = self._alarms.messages(now, self._clock)
-        message = views.snapshot_message(self._mailbox, snapshot, alarms, now, self._clock)
+        message = views.snapshot_message(
+            self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after
+        )
         self._snapshot = self._snapshot[0] + 1, frame(encode(message))
 
     def kept_state(self, snapshot: Snapshot, now: float) -> bytes:
         """The state as JSON for the past, with ages as of `now`."""
         alarms = self._alarms.messages(now, self._clock)
-        return encode(views.shortened(views.state_at(self._mailbox, snapshot, alarms, now, self._clock)))
+        state = views.state_at(self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after)
+        return encode(views.shortened(state))
 
-    def hello(self, since: int | None, stale_after_s: float) -> Hello:
+    def hello(self, since: int | None) -> Hello:
         """What a viewer is told before all else who asks for the events after `since`."""
         last = self.last_seq
         wanted = last if since is None else since if since <= last else 0
@@ -76,7 +79,6 @@ class Feed:
             now=self._clock.of(self._mailbox.clock()),
             last_seq=last,
             replay_from=max(wanted, last - len(self._events)) + 1,
-            stale_after_s=stale_after_s,
             recording=views.playback(self._mailbox),
         )
 

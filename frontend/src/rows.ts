@@ -1,6 +1,5 @@
-// How fresh each number is, worked out on the page from ages that grow by themselves: a rank that falls silent turns
-// stale without any message arriving.
-import type { EngineStatus, SnapshotMessage } from "./types.gen";
+// The engines as rows, with ages that grow by themselves. What each rank's status is the coordinator says.
+import { type EngineStatus, isEngineStatus, type SnapshotMessage, type Statuses } from "./types.gen";
 
 export interface EngineRow {
   index: number;
@@ -22,41 +21,21 @@ export function elapsedSince(receivedAt: number, nowMs: number): number {
   return Math.max(0, nowMs - receivedAt) / 1000;
 }
 
-/**
- * Status of one rank. Silence is only telling while a wave runs, and only once the wave itself has run for longer
- * than `staleAfter`: a paused engine has nothing to say.
- */
-export function engineStatus(
-  age: number | null,
-  enginesRunning: boolean,
-  phaseAge: number,
-  staleAfter: number,
-): EngineStatus {
-  if (age === null) return "never";
-  return enginesRunning && age > staleAfter && phaseAge > staleAfter ? "stale" : "fresh";
-}
-
-/**
- * One row per rank with ages as of now. `connected` false makes every reported rank "unknown": nobody can say
- * whether it is silent when it is the page that cannot hear.
- */
+/** One row per rank with ages as of now. While nothing is heard, nobody can say whether a rank is silent. */
 export function engineRows(
   snapshot: SnapshotMessage,
   receivedAt: number,
   nowMs: number,
-  staleAfter: number,
-  connected: boolean,
+  heard: boolean,
 ): EngineRow[] {
   const elapsed = elapsedSince(receivedAt, nowMs);
   const columns = snapshot.engines;
-  const phaseAge = snapshot.phase_age_s + elapsed;
-  const running = snapshot.phase === "running" || (snapshot.phase === "starting" && snapshot.engines_running);
+  const statuses = statusOfEach(columns.status, columns.restarts.length);
   return columns.restarts.map((restarts, index) => {
     const waiting = columns.waiting[index] ?? null;
     const active = columns.running[index] ?? null;
     const reportedAge = columns.age_s[index] ?? null;
-    const age = reportedAge === null ? null : reportedAge + elapsed;
-    const status = engineStatus(age, running, phaseAge, staleAfter);
+    const status = statuses[index] ?? "never";
     return {
       index,
       waiting,
@@ -65,11 +44,19 @@ export function engineRows(
       kvCacheUsage: columns.kv_cache_usage[index] ?? null,
       step: columns.step_counter[index] ?? null,
       wave: columns.current_wave[index] ?? null,
-      age,
+      age: reportedAge === null ? null : reportedAge + elapsed,
       restarts,
-      status: connected || status === "never" ? status : "unknown",
+      status: heard || status === "never" ? status : "unknown",
     };
   });
+}
+
+function statusOfEach({ most, others }: Statuses, count: number): EngineStatus[] {
+  const statuses = new Array<EngineStatus>(count).fill(most);
+  for (const [status, ranks] of Object.entries(others)) {
+    if (isEngineStatus(status)) for (const rank of ranks) statuses[rank] = status;
+  }
+  return statuses;
 }
 
 /** Mean load over the ranks that have reported; null when none has. */

@@ -1,0 +1,239 @@
+"""Between the host and the books: who puts an input to the core, has the effects performed, and tells the observers.
+
+`Host` keeps the order of duties that `dp_coordinator.core` asks for; the loop, the recording's player and the tests are
+hosts of different surroundings. `Books` is the observer that every live coordinator has: counters, event log,
+snapshots. The recorder is another.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from dp_coordinator.core import events
+from dp_coordinator.core.coordinator import Coordinator
+from dp_coordinator.core.effects import (
+    Answer,
+    BroadcastStartWave,
+    Effect,
+    LogEvent,
+    PublishLoad,
+    PublishWaveState,
+    Reject,
+    WriteJournal,
+)
+from dp_coordinator.core.events import EngineStatsReported, Event
+from dp_coordinator.limits import TokenBucket
+from dp_coordinator.mailbox import Counters, Mailbox
+
+log = logging.getLogger("dp_coordinator")
+
+SNAPSHOT_INTERVAL = 0.05
+"""Seconds between snapshots while only load changes; viewers sample at 0.1."""
+URGENT_SNAPSHOT_DELAY = 0.005
+"""Seconds until the snapshot after anything but load changed: not at once, for START is still on its way out."""
+LOGGED_AT_INFO = frozenset({"ready_sent", "engine_count_changed", "engines_rejoined", "recovery_finished"})
+"""Events that the log has too, by default: once in a life or a restart, and asked for when those go wrong."""
+
+Given: TypeAlias = Event | list[EngineStatsReported] | None
+"""An input of the core: an event, reports of load that came one after the other, or None for time that passed."""
+
+_FRAMES: dict[type, tuple[str, str]] = {
+    list: ("stats", "back_output"),
+    EngineStatsReported: ("stats", "back_output"),
+    events.WaveCompleted: ("wave_complete", "back_output"),
+    events.StartWaveRequested: ("start_wave", "back_output"),
+    events.NewRequestNotified: ("notice", "front_publish"),
+    events.EngineCountChanged: ("scale", "front_publish"),
+    events.FrontEndSubscribed: ("front_end_subscribe", "front_publish"),
+    events.FrontEndUnsubscribed: ("front_end_unsubscribe", "front_publish"),
+    events.EngineSubscribed: ("engine_subscribe", "back_publish"),
+    events.EngineUnsubscribed: ("engine_unsubscribe", "back_publish"),
+}
+"""Input -> (kind of frame, socket) that it came by. A command comes by neither, and time neither."""
+
+
+class Observer(Protocol):
+    """Is told of everything that happens to the core, after it was done."""
+
+    def took(self, given: Given, effects: Sequence[Effect], now: float) -> None:
+        """The core took an input; what came out has been performed."""
+
+    def raised(self, given: Given, error: Exception, now: float) -> None:
+        """The core raised on an input, which is a defect in it."""
+
+    def turned(self, now: float) -> float:
+        """All that had arrived has been taken. Returns when the next call must be at the latest; infinity for never."""
+
+
+class Host:
+    """One core and its observers."""
+
+    def __init__(
+        self,
+        core: Coordinator,
+        observers: Sequence[Observer] = (),
+        perform: Callable[[Sequence[Effect], float], None] = lambda effects, now: None,
+    ) -> None:
+        """`perform` carries effects out in the order given: the journal is written before anything is announced."""
+        self.core = core
+        self._observers = tuple(observers)
+        self._perform = perform
+
+    def take(self, given: Given, now: float) -> Sequence[Effect]:
+        """Put one input to the core; returns what came out, once it is performed and told. Raises what a defect raises.
+
+        What engines wait for leaves first. Only then is it written down, which may take its time.
+        """
+        try:
+            if isinstance(given, list):
+                effects = self.core.handle_reports(given, now)
+            else:
+                effects = self.core.tick(now) if given is None else self.core.handle(given, now)
+        except Exception as error:
+            for observer in self._observers:
+                observer.raised(given, error, now)
+            raise
+        try:
+            if effects:
+                self._perform(effects, now)
+        finally:  # a recording without this input could not be run again
+            for observer in self._observers:
+                observer.took(given, effects, now)
+        return effects
+
+    def turned(self, now: float) -> float:
+        """End a turn: all that had arrived is taken. Returns when the next turn must be at the latest.
+
+        What is due by now is done first, so that a load publication tells the newest.
+        """
+        due = self.core.next_deadline()
+        if due is not None and now >= due:
+            self.take(None, now)
+            due = self.core.next_deadline()
+        turn_by = math.inf if due is None else due
+        for observer in self._observers:
+            turn_by = min(turn_by, observer.turned(now))
+        return turn_by
+
+
+def count(counters: Counters, given: Given, effects: Sequence[Effect]) -> None:
+    """Count an input, unless it was rejected, and what came out."""
+    rejected = 0
+    for effect in effects:
+        match effect:
+            case BroadcastStartWave():
+                counters.starts[effect.cause.value] = counters.starts.get(effect.cause.value, 0) + 1
+            case PublishLoad():
+                counters.loads_published += 1
+                counters.publication_lateness_seconds.observe(effect.late_by)
+            case PublishWaveState():
+                counters.wave_states_published += 1
+            case LogEvent("wave_completed", {"duration_s": float(duration)}):
+                counters.wave_seconds.observe(duration)
+            case Reject():
+                rejected += 1
+    frame = _FRAMES.get(type(given))
+    accepted = (len(given) if type(given) is list else 1) - rejected
+    if frame is not None and accepted > 0:
+        counters.count_frame(frame[0], "accepted", accepted)
+
+
+class Books:
+    """What viewers may know of a coordinator, kept in its mailbox: counters, event log, snapshots."""
+
+    def __init__(self, core: Coordinator, mailbox: Mailbox, now: float) -> None:
+        self._core = core
+        self._mailbox = mailbox
+        self._bad_frames = TokenBucket(rate=5.0, burst=20, now=now)
+        self._not_logged = 0
+        self._journal_failed = False
+        self._changed = False
+        self._urgent_since: float | None = None
+        self._snapshot_at = now
+
+    # -- what the core took ----------------------------------------------------------------------------------------
+
+    def took(self, given: Given, effects: Sequence[Effect], now: float) -> None:
+        """`Observer.took`."""
+        count(self._mailbox.counters, given, effects)
+        self._changed = True
+        for effect in effects:
+            match effect:
+                case PublishLoad() | WriteJournal():
+                    continue
+                case LogEvent():
+                    self._log(effect, now)
+                case Reject():
+                    self.dropped(_FRAMES[type(given)][1], effect.kind, effect.detail, now)
+                case Answer():
+                    self._publish_snapshot(now)  # whoever reads the answer must find it in the state too
+                    continue
+            self._note_urgent(now)
+
+    def raised(self, given: Given, error: Exception, now: float) -> None:
+        """`Observer.raised`: whoever catches the error calls `defect`."""
+
+    def _log(self, event: LogEvent, now: float) -> None:
+        self._mailbox.log.append(now, event.kind, event.fields)
+        log.log(logging.INFO if event.kind in LOGGED_AT_INFO else logging.DEBUG, "%s %s", event.kind, event.fields)
+
+    # -- what never reached the core -------------------------------------------------------------------------------
+
+    def passed_over(self, kind: str) -> None:
+        """Count a frame that is in order and means nothing to the core."""
+        self._mailbox.counters.count_frame(kind, "accepted")
+
+    def dropped(self, channel: str, verdict: str, detail: str, now: float) -> None:
+        """Count a bad frame, and log it unless there are too many."""
+        self._mailbox.counters.count_frame(channel, verdict)
+        if not self._bad_frames.take(now):
+            self._not_logged += 1
+            return
+        suppressed, self._not_logged = self._not_logged, 0
+        log.warning("%s: dropped a frame (%s): %s [%d more not logged]", channel, verdict, detail, suppressed)
+        fields = {"channel": channel, "verdict": verdict, "detail": detail, "suppressed": suppressed}
+        self._mailbox.log.append(now, "bad_frame", fields)
+        self._note_urgent(now)
+
+    def defect(self, channel: str, error: Exception, now: float) -> None:
+        """Our own fault, not the sender's; the process goes on all the same."""
+        log.error("%s: this input met a defect in dp-coordinator; please report it", channel, exc_info=error)
+        self.dropped(channel, "internal_error", f"{type(error).__name__}: {error}", now)
+
+    def journal_written(self, failure: OSError | None, now: float) -> None:
+        """Tell when the journal begins to fail, and when it works again."""
+        if (failure is not None) == self._journal_failed:
+            return
+        self._journal_failed = failure is not None
+        detail = None if failure is None else str(failure)
+        self._log(LogEvent("journal_failed" if failure else "journal_works_again", {"detail": detail}), now)
+        if failure:
+            log.error("the journal cannot be written, and a restart would lose the wave: %s", detail)
+
+    # -- snapshots -------------------------------------------------------------------------------------------------
+
+    def turned(self, now: float) -> float:
+        """`Observer.turned`: a snapshot when one is due."""
+        self._mailbox.loop_alive_at = now
+        if not self._changed:
+            return math.inf
+        due = self._snapshot_at + SNAPSHOT_INTERVAL
+        if self._urgent_since is not None:
+            due = self._urgent_since + URGENT_SNAPSHOT_DELAY
+        if now < due:
+            return due
+        self._publish_snapshot(now)
+        return math.inf
+
+    def _note_urgent(self, now: float) -> None:
+        """More than load changed: a snapshot is due soon after the first such change."""
+        self._changed = True
+        self._urgent_since = self._urgent_since or now
+
+    def _publish_snapshot(self, now: float) -> None:
+        self._mailbox.snapshot = self._core.snapshot(now)
+        self._snapshot_at = now
+        self._changed, self._urgent_since = False, None
