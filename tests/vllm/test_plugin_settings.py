@@ -119,9 +119,10 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("words", [("--port", "8080"), ("--port=8080",), ("--port", "1", "--port", "8080")])
-def test_the_page_keeps_away_from_vllms_own_port(words):
+def test_the_page_keeps_away_from_vllms_own_port(words, caplog):
     arguments = ("vllm", "serve", "model", *words)
     assert options_for(2, "0.32.0", True, {}, arguments).http == "127.0.0.1:8081-8099"
+    assert "Port 8080 is vLLM's own" in caplog.text
     with pytest.raises(SettingsError, match=r"127\.0\.0\.1:8080 is vLLM's own --port"):
         options_for(2, "0.32.0", True, {"DP_COORDINATOR_HTTP": "127.0.0.1:8080"}, arguments)
 

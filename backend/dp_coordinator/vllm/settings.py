@@ -11,6 +11,7 @@ from dataclasses import replace
 from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.settings import SettingsError, read, settings_of
+from dp_coordinator.vllm.refusal import log
 
 _SOCKETS = "vLLM chooses the sockets (--data-parallel-address, VLLM_RPC_BASE_PATH)"
 DECIDED = {
@@ -54,6 +55,8 @@ def _without(http: str, port: int) -> str:
     left = HttpAddress.parse(http).without(port)
     if left is None:
         raise SettingsError(f"DP_COORDINATOR_HTTP: {http} is vLLM's own --port; give the page another one")
+    if str(left) != http:
+        log.warning("Port %d is vLLM's own: dp-coordinator's page takes one of %s.", port, left)
     return str(left)
 
 
