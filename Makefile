@@ -17,7 +17,7 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium nginx demo dev test test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium nginx demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,20 @@ test: setup ## all tests but the compose ones: page, Python, browser (under 10 m
 	cd frontend && npm test
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+coverage: setup ## all tests but those in Chromium, and the lines and branches that they reach, of which most must be
+	cd frontend && npm run coverage
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	  --ignore tests/browser --ignore tests/benchmarks $(ARGS)
+	$(BIN)/coverage combine --quiet && rm -f build/coverage/data.*
+	$(BIN)/coverage report
+	for part in core wire transport client; do \
+	  $(BIN)/coverage report --fail-under 95 --include "backend/dp_coordinator/$$part/*" | tail -1; done
+
+mutants: $(INSTALLED) ## whether some test fails whatever line of core, wire or alarms is changed; half an hour; ARGS="wire"
+	@[[ -x $(BIN)/mutmut ]] || $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt mutmut
+	$(PY) scripts/mutants $(ARGS)
+
 test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside, take it down (needs a Docker engine)
 	$(BIN)/pytest -m compose tests/compose $(ARGS)
 
@@ -86,6 +100,7 @@ types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types 
 	$(BIN)/mypy
 	$(BIN)/mypy backend/hatch_build.py
 	$(BIN)/mypy benchmarks
+	$(BIN)/mypy tests
 	cd frontend && npx tsc --noEmit
 	@$(PY) -m dp_coordinator.web.api.schema --typescript | diff -u frontend/src/types.gen.ts - \
 	  || { echo "frontend/src/types.gen.ts is stale: run 'make types.gen'" >&2; exit 1; }

@@ -6,7 +6,7 @@ Usage: python vllm_loop.py ENGINE_COUNT FRONT_PUBLISH BACK_OUTPUT BACK_PUBLISH
 import logging
 import sys
 
-from vllm.v1.engine.coordinator import DPCoordinatorProc  # type: ignore[import-not-found]
+from vllm.v1.engine.coordinator import DPCoordinatorProc
 
 if __name__ == "__main__":
     # In its favour: its warning of every engine that is a little behind another would cost more than the report itself.

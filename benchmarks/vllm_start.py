@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import zmq
-from vllm.config import ParallelConfig  # type: ignore[import-not-found]
-from vllm.v1.engine import utils  # type: ignore[import-not-found]
+from vllm.config import ParallelConfig
+from vllm.v1.engine import utils
 
 from benchmarks.procfs import descendants, resident_mb
 from benchmarks.start_up import use_the_page

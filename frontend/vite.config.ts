@@ -26,5 +26,16 @@ export default defineConfig({
       },
     },
   },
-  test: { include: ["tests/**/*.test.ts"], environment: "node" },
+  test: {
+    include: ["tests/**/*.test.ts"],
+    environment: "node",
+    testTimeout: 60_000, // some fill an hour's past, on processors that may have other work
+    coverage: {
+      // What draws is looked at in Chromium, by tests/browser.
+      exclude: ["src/chart.ts", "src/heat.ts", "tests/**"],
+      reportsDirectory: "../build/coverage/page",
+      reporter: ["text", "html"],
+      thresholds: { lines: 92, branches: 84 },
+    },
+  },
 });

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from typing import IO, Any
 
 from dp_coordinator.logs import configure_logging
@@ -37,7 +38,7 @@ def child_main(settings: IO[str], report: IO[str]) -> int:
     except (TypeError, ValueError) as error:
         on_error(str(error))
         return EXIT_SETTINGS
-    return serve(options, lambda bound: tell(bound.as_json()), on_error)
+    return serve(options, lambda bound: tell(asdict(bound)), on_error)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, fields
 from multiprocessing.connection import Connection
 from typing import Any
 
 from dp_coordinator.journal import last_entry
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process import Bound, serve
 from dp_coordinator.scratch import make_scratch
@@ -101,11 +101,11 @@ class DPCoordinator:
 
     def get_stats_publish_address(self) -> str:
         """Where front-ends connect: front_publish."""
-        return self.bound.endpoints.front_publish
+        return self.bound.front_publish
 
     def get_engine_socket_addresses(self) -> tuple[str, str]:
         """Where engines connect: (back_publish, back_output)."""
-        return self.bound.endpoints.back_publish, self.bound.endpoints.back_output
+        return self.bound.back_publish, self.bound.back_output
 
     @property
     def http_url(self) -> str | None:
@@ -156,7 +156,7 @@ class DPCoordinatorProc:
 
         def on_bound(bound: Bound) -> None:
             if zmq_addr_pipe is not None:
-                zmq_addr_pipe.send(astuple(bound.endpoints))
+                zmq_addr_pipe.send((bound.front_publish, bound.back_output, bound.back_publish))
                 zmq_addr_pipe.close()
 
         settings = ServeOptions(
@@ -213,7 +213,7 @@ def _await_report(proc: CoordinatorProcess, report_read: int) -> Bound:
     told = json.loads(text)
     if "error" in told:
         raise CoordinatorStartError(told["error"])
-    return Bound.from_json(told)
+    return Bound(**told)
 
 
 def _shut_down(proc: CoordinatorProcess, directory: str, timeout: float | None, owner: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.locked import InUseError, open_locked
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import Deployment
 from dp_coordinator.settings import SettingsError
 

@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
-from dp_coordinator.messages import Playback
+from dp_coordinator.messages import Endpoints, Playback
 
 EVENT_LOG_SIZE = 4096
 INBOX_SIZE = 256
@@ -103,18 +103,8 @@ class EventLog:
     def since(self, seq: int) -> list[LogEntry]:
         """Entries numbered above `seq` that are still held, oldest first."""
         with self._lock:
-            missing = self.last_seq - seq
-            if missing <= 0:
-                return []
-            if missing >= len(self._entries):
-                return list(self._entries)
+            missing = min(self.last_seq - seq, len(self._entries))
             return [self._entries[i] for i in range(-missing, 0)]
-
-    @property
-    def oldest_seq(self) -> int:
-        """The number of the oldest entry still held; last_seq + 1 when empty."""
-        with self._lock:
-            return self._entries[0].seq if self._entries else self.last_seq + 1
 
 
 class Inbox:
@@ -153,15 +143,6 @@ class Inbox:
             taken = list(self._waiting)
             self._waiting.clear()
         return taken
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """The three addresses as really bound (a TCP port 0 is replaced by the real one)."""
-
-    front_publish: str
-    back_output: str
-    back_publish: str
 
 
 class Recent(Protocol):

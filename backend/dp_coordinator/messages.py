@@ -7,22 +7,12 @@ monotonic clock. Numbers that were never reported are null.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import asdict
 
-from dp_coordinator.words import (
-    ActionState,
-    AlarmKind,
-    EngineStatus,
-    EventGroup,
-    NoticeKind,
-    Phase,
-    PhaseWord,
-    RecoveryPhase,
-    Severity,
-    Tone,
-    WaveCause,
-)
+from dp_coordinator import words
 
 PROTOCOL = 2
 """The stream's; a viewer that was made for another number understands nothing of it, and says so."""
@@ -45,14 +35,15 @@ class Engine(msgspec.Struct, frozen=True):
     step_counter: int | None
     current_wave: int | None
     age_s: float | None
-    status: EngineStatus
+    status: words.EngineStatus
     restarts: int
     stepping: bool
     """Seen stepping in the wave that is open."""
 
 
-class EndpointInfo(msgspec.Struct, frozen=True):
-    """Where engines and front-ends connect."""
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where engines and front-ends connect: the addresses as bound (a TCP port 0 is replaced by the real one)."""
 
     front_publish: str
     back_output: str
@@ -64,8 +55,8 @@ class Situation(msgspec.Struct, frozen=True):
 
     current_wave: int
     engines_running: bool
-    phase: Phase
-    phase_word: PhaseWord
+    phase: words.Phase
+    phase_word: words.PhaseWord
     phase_text: str
     """The phase in a sentence, with what was asked apart from what was seen."""
     phase_age_s: float
@@ -88,13 +79,13 @@ class Situation(msgspec.Struct, frozen=True):
 class State(Situation, frozen=True):
     """`GET /api/v1/state`."""
 
-    stepping: list[int]
+    stepping: Sequence[int]
     """Ranks seen stepping in the open wave."""
     engines: list[Engine]
     dialect: str
     wave_coordination: bool
     min_stats_update_interval_ms: int
-    endpoints: EndpointInfo
+    endpoints: Endpoints
     start_blocked: str | None
     """Why a manual start would be refused now; null when it would be accepted."""
     uptime_s: float
@@ -121,19 +112,10 @@ class Playback(msgspec.Struct, frozen=True):
     paused: bool
 
 
-class Play(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /api/v1/view`: what is to change; null leaves it as it is."""
-
-    speed: float | None = None
-    paused: bool | None = None
-    at: float | None = None
-    """Seconds from the recording's first moment."""
-
-
 class Recovery(msgspec.Struct, frozen=True):
     """How far a coordinator that came back from a crash has got."""
 
-    phase: RecoveryPhase
+    phase: words.RecoveryPhase
     """rejoining: engines subscribe again; settling: START went out, one wave_complete is awaited; done."""
     resumed_wave: int
     """The wave it came back with."""
@@ -150,7 +132,7 @@ class WaveInfo(msgspec.Struct, frozen=True):
     """One wave; `GET /api/v1/waves` lists them newest first."""
 
     number: int
-    cause: WaveCause
+    cause: words.WaveCause
     cause_engine: int | None
     asked_at: float | None
     started_at: float | None
@@ -169,8 +151,8 @@ class Event(msgspec.Struct, frozen=True):
     seq: int
     at: float
     kind: str
-    group: EventGroup
-    tone: Tone
+    group: words.EventGroup
+    tone: words.Tone
     text: str
     """What happened, in a sentence. Text from outside is in it as it came."""
     fields: Mapping[str, object]
@@ -203,8 +185,8 @@ class EnginePage(msgspec.Struct, frozen=True):
 class Alarm(msgspec.Struct, frozen=True):
     """Something that is wrong now. It goes away by itself when that is over."""
 
-    kind: AlarmKind
-    severity: Severity
+    kind: words.AlarmKind
+    severity: words.Severity
     """critical: requests hang, or soon will."""
     since: float
     """When it began, which may be earlier than it was raised."""
@@ -215,9 +197,9 @@ class Alarm(msgspec.Struct, frozen=True):
     meaning: str
     remedy: str
     """What to do."""
-    engines: list[int]
+    engines: Sequence[int]
     """Ranks it is about; empty where none can be named."""
-    counts: dict[str, int]
+    counts: Mapping[str, int]
     """Its numbers, by name: subscribed and expected engines, bad frames by channel and verdict, ..."""
 
 
@@ -232,7 +214,7 @@ class History(msgspec.Struct, frozen=True):
 
     at: list[float]
     current_wave: list[int]
-    phase: list[Phase]
+    phase: list[words.Phase]
     waiting: list[int | None]
     running: list[int | None]
     front_ends: list[int]
@@ -253,11 +235,11 @@ class Action(msgspec.Struct, frozen=True):
     wave: int
     reason: str
     caller: str
-    state: ActionState
+    state: words.ActionState
     asked_at: float
     age_s: float
     seen: list[RankSeen]
-    silent: list[int]
+    silent: Sequence[int]
     collective: bool
     """True when something collective was the evidence: a finished step, or the wave's end, takes every rank."""
     took_s: float | None
@@ -265,54 +247,6 @@ class Action(msgspec.Struct, frozen=True):
     engine_count: int
     summary: str
     """The outcome in one sentence."""
-
-
-class StartWave(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /api/v1/waves`."""
-
-    reason: str
-    expected_wave: int | None = None
-    wave: int | None = None
-
-
-class Login(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /api/v1/login`; `path` is the folder from which the page was loaded, and the cookie is for it."""
-
-    token: str
-    path: str = "/"
-
-
-class Session(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`GET /api/v1/session`: is a token needed, did this request carry one, and why was its stream just refused."""
-
-    token_required: bool
-    authenticated: bool
-    stream_refused: str | None = None
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that health depends on."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-class Health(msgspec.Struct, frozen=True):
-    """`GET /livez` and `GET /readyz`; `checks` is filled by `?verbose` and whenever something is not ok."""
-
-    ok: bool
-    checks: list[Check]
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """RFC 9457 problem details; `type` is `problems/<slug>`, relative like `instance` to what was asked for."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
 
 
 # -- WebSocket: each text frame is one of these, told apart by `type` ---------------------------------------------
@@ -338,8 +272,8 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
 class Statuses(msgspec.Struct, frozen=True):
     """What every rank is, in short: a word for each of a thousand would be a sixth of all that is sent."""
 
-    most: EngineStatus
-    others: dict[EngineStatus, list[int]]
+    most: words.EngineStatus
+    others: dict[words.EngineStatus, list[int]]
     """The ranks that are something else."""
 
 
@@ -360,31 +294,23 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
 
     def rows(self) -> list[Engine]:
         """The same with one row for each rank."""
-        status = dict.fromkeys(range(len(self.restarts)), self.status.most)
-        for other, ranks in self.status.others.items():
-            status |= dict.fromkeys(ranks, other)
-        stepping = set(self.stepping)
-        rows = zip(
-            self.waiting,
-            self.running,
-            self.kv_cache_usage,
-            self.step_counter,
-            self.current_wave,
-            self.age_s,
-            self.restarts,
-            strict=False,
-        )
-        return [
-            Engine(index, waiting, running, usage, step, wave, age, status[index], restarts, index in stepping)
-            for index, (waiting, running, usage, step, wave, age, restarts) in enumerate(rows)
-        ]
+        ranks, stepping = range(len(self.restarts)), set(self.stepping)
+        status = dict.fromkeys(ranks, self.status.most)
+        for other, others in self.status.others.items():
+            status |= dict.fromkeys(others, other)
+        columns = asdict(self) | {
+            "index": ranks,
+            "status": [status[rank] for rank in ranks],
+            "stepping": [rank in stepping for rank in ranks],
+        }
+        return [Engine(*row) for row in zip(*(columns[name] for name in Engine.__struct_fields__), strict=False)]
 
 
 class Notice(msgspec.Struct, frozen=True):
     """Something that a viewer should be told in passing, for as long as it is here."""
 
-    kind: NoticeKind
-    tone: Tone
+    kind: words.NoticeKind
+    tone: words.Tone
     text: str
 
 
@@ -420,7 +346,7 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     data_age_s: float
     wave_coordination: bool
     dialect: str
-    endpoints: EndpointInfo
+    endpoints: Endpoints
     start_blocked: str | None
     waves: list[WaveInfo]
     """The newest 20, newest first."""

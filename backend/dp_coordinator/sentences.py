@@ -6,8 +6,9 @@ Texts from outside (a reason, a caller, a frame's fault) are in them as they cam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from typing import NamedTuple, TypeAlias, cast
 
 from dp_coordinator.core.snapshot import RecoveryState, Snapshot, StartAction
 from dp_coordinator.words import (
@@ -42,14 +43,9 @@ def duration(seconds: float) -> str:
 
 def ranks(indexes: Iterable[int], named: int = 8) -> str:
     """`rank 3`, `ranks 3 and 5`, `ranks 0-3, 7 and 9 more`: runs of three or more are joined."""
-    runs: list[list[int]] = []
-    for index in sorted(indexes):
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
     parts: list[tuple[str, int]] = []
-    for run in runs:
+    for _, numbered in groupby(enumerate(sorted(indexes)), lambda pair: pair[1] - pair[0]):  # the same along a run
+        run = [index for _, index in numbered]
         parts += [(f"{run[0]}-{run[-1]}", len(run))] if len(run) > 2 else [(str(index), 1) for index in run]
     listed = [text for text, _ in parts[:named]]
     if more := sum(size for _, size in parts[named:]):
@@ -193,11 +189,8 @@ def _started(f: Fields) -> str:
     return f"came back (restart {f['restarts']}){wave}"
 
 
-def _silent(f: Fields) -> str:
-    silent = f["silent"]
-    if not isinstance(silent, Sequence):
-        raise TypeError("silent")
-    return ranks(silent)
+def _urgency(f: Fields) -> Tone:
+    return Tone.BAD if f.get("severity") == Severity.CRITICAL else Tone.WARN
 
 
 _PARTS: Mapping[str, Callable[[Fields], str]] = {
@@ -208,7 +201,7 @@ _PARTS: Mapping[str, Callable[[Fields], str]] = {
     "MORE": lambda f: f" (and {f['suppressed']} more not logged)" if f.get("suppressed") else "",
     "NOW": _subscribed,
     "SEEN": lambda f: "all" if f.get("collective") else str(f["seen"]),
-    "SILENT": _silent,
+    "SILENT": lambda f: ranks(cast(Iterable[int], f["silent"])),  # a TypeError when it is something else
     "STARTED": _started,
     "WHY": _why,
 }
@@ -254,10 +247,7 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "manual_start_timed_out": (Tone.BAD, "Manual start of wave {wave} timed out: {SILENT} silent"),
     },
     EventGroup.ALARMS: {
-        "alarm_raised": (
-            lambda f: Tone.BAD if f.get("severity") == Severity.CRITICAL else Tone.WARN,
-            "Alarm: {title}",
-        ),
+        "alarm_raised": (_urgency, "Alarm: {title}"),
         "alarm_cleared": (Tone.GOOD, "Over{AFTER}: {title}"),
     },
     EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}: {DETAIL}{MORE}")},

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -39,8 +40,7 @@ def boolean(text: str) -> bool:
     raise BadValueError(f"{text!r} is neither true nor false: use 1, 0, true or false")
 
 
-def whole_number(text: str, *, least: int, example: int) -> int:
-    """A whole number of at least `least`."""
+def _whole_number(text: str, *, least: int, example: int) -> int:
     try:
         value = int(text)
     except ValueError:
@@ -60,49 +60,40 @@ def between(least: int, most: int) -> Callable[[int], None]:
     return check
 
 
-def count(text: str) -> int:
-    """1, 2, 3, ..."""
-    return whole_number(text, least=1, example=4)
+count = partial(_whole_number, least=1, example=4)
+index = partial(_whole_number, least=0, example=0)
+milliseconds = partial(_whole_number, least=0, example=100)
 
 
-def index(text: str) -> int:
-    """0, 1, 2, ..."""
-    return whole_number(text, least=0, example=0)
-
-
-def milliseconds(text: str) -> int:
-    """A whole number of milliseconds, not negative."""
-    return whole_number(text, least=0, example=100)
+def _number(text: str, fits: Callable[[float], bool], refusal: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not fits(value):
+        raise BadValueError(f"{text!r} is {refusal}")
+    return value
 
 
 def seconds(text: str) -> float:
     """A positive, finite number of seconds."""
-    value = _finite(text)
-    if value is None or value <= 0:
-        raise BadValueError(f"{text!r} is not a number of seconds above 0, such as 30 or 2.5")
-    return value
+    return _number(text, lambda value: value > 0, "not a number of seconds above 0, such as 30 or 2.5")
 
 
 def amount(text: str) -> float:
     """A finite number that is not negative."""
-    value = _finite(text)
-    if value is None or value < 0:
-        raise BadValueError(f"{text!r} is not a number of at least 0, such as 20 or 2.5")
-    return value
+    return _number(text, lambda value: value >= 0, "not a number of at least 0, such as 20 or 2.5")
+
+
+def speed(text: str) -> float:
+    """How much faster than it was."""
+    return _number(text, lambda value: 0.1 <= value <= 64, "no speed: use 0.1 to 64, such as 4")
 
 
 def a_day_at_most(seconds: float) -> None:
     """Check a time limit that did not come as a text."""
     if not 0 < seconds <= 86_400:
         raise BadValueError(f"{seconds!r} is out of bounds: use more than 0 and at most 86400 seconds")
-
-
-def _finite(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def text(value: str) -> str:
@@ -225,14 +216,6 @@ def recording(text: str) -> str:
     if not Path(text).exists():
         raise BadValueError(f"{text!r} is not there: name a recording, or a folder of them")
     return text
-
-
-def speed(text: str) -> float:
-    """How much faster than it was."""
-    value = _finite(text)
-    if value is None or not 0.1 <= value <= 64:
-        raise BadValueError(f"{text!r} is no speed: use 0.1 to 64, such as 4")
-    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dp_coordinator.core.snapshot import Snapshot
-from dp_coordinator.mailbox import Counters, Endpoints, Mailbox
-from dp_coordinator.messages import Playback
+from dp_coordinator.mailbox import Counters, Mailbox
+from dp_coordinator.messages import Endpoints, Playback
 from dp_coordinator.observer import count
 from dp_coordinator.recorder.entries import CheckpointBody, RecordedInput, RecordedLogEntry
 from dp_coordinator.recorder.replay import Runner

@@ -78,13 +78,13 @@ export const isCheck = object({
 });
 export interface Check extends Of<typeof isCheck> {}
 
-/** Where engines and front-ends connect. */
-export const isEndpointInfo = object({
+/** Where engines and front-ends connect: the addresses as bound (a TCP port 0 is replaced by the real one). */
+export const isEndpoints = object({
   front_publish: text,
   back_output: text,
   back_publish: text,
 });
-export interface EndpointInfo extends Of<typeof isEndpointInfo> {}
+export interface Endpoints extends Of<typeof isEndpoints> {}
 
 /** What is to be thought of a rank, from its reports and from what the engines were asked to do. */
 export const isEngineStatus = oneOf("fresh", "never", "stale");
@@ -245,9 +245,10 @@ export const isHistory = object({
 });
 export interface History extends Of<typeof isHistory> {}
 
-/** Body of `POST /api/v1/login`; `path` is the folder from which the page was loaded, and the cookie is for it. */
+/** Body of `POST /api/v1/login`. */
 export const isLogin = object({
   token: text,
+  /** The folder from which the page was loaded: behind a proxy it is more than `/`, and the cookie is for it alone. */
   path: optional(text),
 });
 export interface Login extends Of<typeof isLogin> {}
@@ -307,10 +308,11 @@ export const isRecovery = object({
 });
 export interface Recovery extends Of<typeof isRecovery> {}
 
-/** `GET /api/v1/session`: is a token needed, did this request carry one, and why was its stream just refused. */
+/** `GET /api/v1/session`: whether a token is needed here, and whether this request carried a valid one. */
 export const isSession = object({
   token_required: truth,
   authenticated: truth,
+  /** Why a stream of this client was just refused, which a browser does not tell its page. */
   stream_refused: optional(nullable(text)),
 });
 export interface Session extends Of<typeof isSession> {}
@@ -374,7 +376,7 @@ export const isSnapshotMessage = object({
   data_age_s: num,
   wave_coordination: truth,
   dialect: text,
-  endpoints: isEndpointInfo,
+  endpoints: isEndpoints,
   start_blocked: nullable(text),
   /** The newest 20, newest first. */
   waves: list(isWaveInfo),
@@ -421,7 +423,7 @@ export const isState = object({
   dialect: text,
   wave_coordination: truth,
   min_stats_update_interval_ms: num,
-  endpoints: isEndpointInfo,
+  endpoints: isEndpoints,
   /** Why a manual start would be refused now; null when it would be accepted. */
   start_blocked: nullable(text),
   uptime_s: num,

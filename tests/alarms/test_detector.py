@@ -16,7 +16,7 @@ from dp_coordinator.words import AlarmKind, Severity
 from tests.alarms.monitored_core import MonitoredCore, end_wave, loads_for, report_all, running_wave
 
 
-def test_every_kind_says_what_it_means_and_what_to_do():
+def test_every_kind_says_what_it_means_and_what_to_do() -> None:
     assert set(TEXTS) == set(AlarmKind)
     for texts in TEXTS.values():
         for text in texts:
@@ -27,7 +27,7 @@ def test_every_kind_says_what_it_means_and_what_to_do():
 # -- asked, not stepping -----------------------------------------------------------------------------------------------
 
 
-def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step():
+def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step() -> None:
     patient = MonitoredCore()
     patient.driver.report(1, 1, 0)
     patient.driver.feed(StartWaveRequested(1, 0))
@@ -41,7 +41,7 @@ def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step():
     assert not patient.wait(25), "one long request: nothing to report until it ends"
 
 
-def test_a_notice_that_nobody_follows_stays_until_some_rank_steps():
+def test_a_notice_that_nobody_follows_stays_until_some_rank_steps() -> None:
     patient = MonitoredCore(dialect="0.32")
     patient.driver.report(2, 1, 0)
     for _ in range(4):  # the core gives each up after ten seconds; more requests come
@@ -55,7 +55,7 @@ def test_a_notice_that_nobody_follows_stays_until_some_rank_steps():
     assert not patient.wait(0.25)
 
 
-def test_a_start_that_was_given_up_is_forgotten_after_a_while():
+def test_a_start_that_was_given_up_is_forgotten_after_a_while() -> None:
     patient = MonitoredCore()
     patient.driver.feed(ManualStartRequested("r", "me"))
     assert patient.wait(12)["asked_not_stepping"].engines == (0, 1, 2, 3)
@@ -63,7 +63,7 @@ def test_a_start_that_was_given_up_is_forgotten_after_a_while():
     assert not patient.wait(UNANSWERED_SHOWN)
 
 
-def test_a_manual_start_on_idle_engines_is_answered_by_the_end_of_its_wave():
+def test_a_manual_start_on_idle_engines_is_answered_by_the_end_of_its_wave() -> None:
     patient = MonitoredCore()
     patient.driver.feed(ManualStartRequested("r", "me"))
     patient.wait(6)
@@ -73,7 +73,7 @@ def test_a_manual_start_on_idle_engines_is_answered_by_the_end_of_its_wave():
 
 
 @pytest.mark.parametrize("dialect", ["0.16", "0.28", "0.31", "0.33"])
-def test_engines_that_report_nothing_are_behind_other_balancers(dialect):
+def test_engines_that_report_nothing_are_behind_other_balancers(dialect: str) -> None:
     """External load balancing: waves come and go for hours, and no report ever does."""
     patient = MonitoredCore(dialect=dialect)
     for wave in range(3):
@@ -90,7 +90,7 @@ def test_engines_that_report_nothing_are_behind_other_balancers(dialect):
 # -- silence -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_rank_with_many_requests_that_says_nothing_while_others_do():
+def test_a_rank_with_many_requests_that_says_nothing_while_others_do() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     for step in range(2, 62):
@@ -103,7 +103,7 @@ def test_a_rank_with_many_requests_that_says_nothing_while_others_do():
     assert not patient.wait(0.25)
 
 
-def test_when_all_are_silent_one_hangs_and_all_with_requests_are_named():
+def test_when_all_are_silent_one_hangs_and_all_with_requests_are_named() -> None:
     patient = MonitoredCore()
     running_wave(patient, load=4)
     assert not patient.wait(29)
@@ -113,7 +113,7 @@ def test_when_all_are_silent_one_hangs_and_all_with_requests_are_named():
     assert not patient.wait(0.25)
 
 
-def test_the_fewer_requests_the_longer_the_silence_may_be():
+def test_the_fewer_requests_the_longer_the_silence_may_be() -> None:
     patient = MonitoredCore()
     patient.driver.feed(StartWaveRequested(2, 0))
     patient.driver.report(2, 0, 1)
@@ -121,7 +121,7 @@ def test_the_fewer_requests_the_longer_the_silence_may_be():
     assert patient.wait(10)["rank_silent"].engines == (2,)
 
 
-def test_idle_and_paused_ranks_may_be_silent():
+def test_idle_and_paused_ranks_may_be_silent() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     end_wave(patient)
@@ -133,7 +133,7 @@ def test_idle_and_paused_ranks_may_be_silent():
     assert patient.raised == [], "ranks 1 to 3 step along without requests"
 
 
-def test_dense_engines_have_no_waves_but_may_hang():
+def test_dense_engines_have_no_waves_but_may_hang() -> None:
     patient = MonitoredCore(wave_coordination=False)
     for step in range(120):
         report_all(patient, 15 + step % 2, step=0)
@@ -147,7 +147,7 @@ def test_dense_engines_have_no_waves_but_may_hang():
     assert patient.kinds() == {"rank_silent"}
 
 
-def test_silence_while_the_coordinator_itself_was_stopped_is_nobodys_fault():
+def test_silence_while_the_coordinator_itself_was_stopped_is_nobodys_fault() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     patient.driver.advance(600)  # nobody looked: the process, or the machine, was stopped
@@ -156,7 +156,7 @@ def test_silence_while_the_coordinator_itself_was_stopped_is_nobodys_fault():
     assert patient.wait(2)["rank_silent"]
 
 
-def test_paused_with_work_that_nobody_steps_for():
+def test_paused_with_work_that_nobody_steps_for() -> None:
     patient = MonitoredCore()
     patient.driver.report(2, 1, 0, wave=1)
     assert not patient.wait(4.5)
@@ -169,7 +169,7 @@ def test_paused_with_work_that_nobody_steps_for():
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_imbalance_that_lasts():
+def test_an_imbalance_that_lasts() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     loads_for(patient, (5, 5, 40, 5), 29)
@@ -185,7 +185,7 @@ def test_an_imbalance_that_lasts():
     assert [kind for _, kind in patient.raised] == ["load_imbalance"]
 
 
-def test_imbalance_that_does_not_last_or_is_small():
+def test_imbalance_that_does_not_last_or_is_small() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     for heavy in range(8):  # a burst on one rank after the other
@@ -195,7 +195,7 @@ def test_imbalance_that_does_not_last_or_is_small():
     assert patient.raised == []
 
 
-def test_a_queue_that_drains_after_a_burst_is_given_its_time():
+def test_a_queue_that_drains_after_a_burst_is_given_its_time() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     for left in range(60, 8, -1):
@@ -203,7 +203,7 @@ def test_a_queue_that_drains_after_a_burst_is_given_its_time():
     assert patient.raised == []
 
 
-def test_late_publications_again_and_again():
+def test_late_publications_again_and_again() -> None:
     patient = MonitoredCore()
     patient.late = 2
     assert not patient.wait(1)
@@ -214,7 +214,7 @@ def test_late_publications_again_and_again():
     assert not patient.wait(4)
 
 
-def test_a_single_late_publication_now_and_then_is_a_hiccup():
+def test_a_single_late_publication_now_and_then_is_a_hiccup() -> None:
     patient = MonitoredCore()
     for _ in range(20):
         patient.late += 1
@@ -222,7 +222,7 @@ def test_a_single_late_publication_now_and_then_is_a_hiccup():
     assert patient.raised == []
 
 
-def test_a_loop_that_stands_still():
+def test_a_loop_that_stands_still() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     patient.loop_turns = False

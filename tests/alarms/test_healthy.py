@@ -7,6 +7,7 @@ request to the least loaded rank, by the load as it was last published.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -95,7 +96,7 @@ class Healthy:
         for rank, engine in enumerate(self.engines):
             self.perform(rank, engine.end_step(outcome))
 
-    def perform(self, rank: int, effects: list[object]) -> None:
+    def perform(self, rank: int, effects: Sequence[object]) -> None:
         feed = self.patient.driver.feed
         for effect in effects:
             match effect:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN
-from dp_coordinator.alarms.kinds import Severity
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineSubscribed,
@@ -13,10 +14,11 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
+from dp_coordinator.words import Severity
 from tests.alarms.monitored_core import MonitoredCore, loads_for, report_all, running_wave
 
 
-def test_bad_frames_while_they_arrive():
+def test_bad_frames_while_they_arrive() -> None:
     patient = MonitoredCore()
     patient.bad["back_output", "malformed"] = 1
     patient.wait(1)
@@ -30,7 +32,7 @@ def test_bad_frames_while_they_arrive():
     assert patient.wait(0.25)["bad_frames"].counts == {"back_output malformed": 1}, "counted anew"
 
 
-def test_an_engine_that_is_gone_and_comes_back():
+def test_an_engine_that_is_gone_and_comes_back() -> None:
     patient = MonitoredCore()
     patient.driver.feed(EngineUnsubscribed())
     assert not patient.wait(1)
@@ -40,7 +42,7 @@ def test_an_engine_that_is_gone_and_comes_back():
     assert not patient.wait(0.25)
 
 
-def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up():
+def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up() -> None:
     patient = MonitoredCore()
     running_wave(patient)
     patient.driver.feed(EngineUnsubscribed())
@@ -50,14 +52,14 @@ def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up():
     assert patient.kinds() == {"engine_gone"}
 
 
-def test_before_ready_nobody_is_gone():
+def test_before_ready_nobody_is_gone() -> None:
     patient = MonitoredCore(ready=False)
     patient.driver.feed(EngineSubscribed())
     patient.wait(600)
     assert patient.raised == []
 
 
-def test_scaling_up_and_down_is_no_loss():
+def test_scaling_up_and_down_is_no_loss() -> None:
     patient = MonitoredCore()
     for _ in range(2):
         patient.driver.feed(EngineSubscribed())
@@ -71,7 +73,7 @@ def test_scaling_up_and_down_is_no_loss():
     assert patient.raised == []
 
 
-def test_a_front_end_that_is_gone_and_comes_back():
+def test_a_front_end_that_is_gone_and_comes_back() -> None:
     patient = MonitoredCore(front_ends=3)
     patient.driver.feed(FrontEndUnsubscribed())
     alarm = patient.wait(3)["front_end_gone"]
@@ -80,7 +82,7 @@ def test_a_front_end_that_is_gone_and_comes_back():
     assert not patient.wait(0.25)
 
 
-def test_a_front_end_that_left_for_good_is_forgotten():
+def test_a_front_end_that_left_for_good_is_forgotten() -> None:
     patient = MonitoredCore(front_ends=3)
     patient.driver.feed(FrontEndUnsubscribed())
     patient.wait(100)
@@ -91,7 +93,7 @@ def test_a_front_end_that_left_for_good_is_forgotten():
     assert not patient.wait(FRONT_END_FORGOTTEN)
 
 
-def test_the_last_front_end_is_more_than_one_of_several():
+def test_the_last_front_end_is_more_than_one_of_several() -> None:
     patient = MonitoredCore(front_ends=1)
     patient.driver.feed(FrontEndUnsubscribed())
     assert patient.wait(3)["front_end_gone"].severity is Severity.CRITICAL
@@ -100,7 +102,7 @@ def test_the_last_front_end_is_more_than_one_of_several():
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 
-def restarted(**options) -> MonitoredCore:
+def restarted(**options: Any) -> MonitoredCore:
     patient = MonitoredCore(**options)
     patient.driver.feed(StartWaveRequested(0, 0))
     patient.driver.feed(WaveCompleted(0, 0))
@@ -110,7 +112,7 @@ def restarted(**options) -> MonitoredCore:
     return again
 
 
-def test_a_restart_that_is_over_in_a_moment_is_no_alarm():
+def test_a_restart_that_is_over_in_a_moment_is_no_alarm() -> None:
     patient = restarted()
     for _ in range(4):
         patient.driver.feed(EngineSubscribed())
@@ -121,7 +123,7 @@ def test_a_restart_that_is_over_in_a_moment_is_no_alarm():
     assert patient.raised == []
 
 
-def test_a_restart_that_waits_for_an_engine():
+def test_a_restart_that_waits_for_an_engine() -> None:
     patient = restarted()
     for _ in range(3):
         patient.driver.feed(EngineSubscribed())
@@ -133,17 +135,19 @@ def test_a_restart_that_waits_for_an_engine():
     assert not patient.wait(0.25)
 
 
-def test_settling_is_no_alarm_while_the_engines_run_however_long():
+def test_settling_is_no_alarm_while_the_engines_run_however_long() -> None:
     patient = restarted()
     for _ in range(4):
         patient.driver.feed(EngineSubscribed())
     running_wave(patient, 3)
     loads_for(patient, (3, 3, 3, 3), 60)
-    assert patient.driver.core.snapshot(patient.now).recovery.phase.value == "settling"
+    recovery = patient.driver.core.snapshot(patient.now).recovery
+    assert recovery is not None
+    assert recovery.phase.value == "settling"
     assert patient.raised == []
 
 
-def test_settling_that_nobody_follows():
+def test_settling_that_nobody_follows() -> None:
     patient = restarted()
     for _ in range(4):
         patient.driver.feed(EngineSubscribed())
@@ -154,7 +158,7 @@ def test_settling_that_nobody_follows():
     assert not patient.wait(0.25)
 
 
-def test_a_journal_that_cannot_be_written():
+def test_a_journal_that_cannot_be_written() -> None:
     patient = MonitoredCore()
     patient.entries = [("journal_failed", patient.now)]
     assert patient.wait(600)["journal_failed"].severity is Severity.WARNING

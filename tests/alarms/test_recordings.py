@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from dp_coordinator.core.events import Event
 from dp_coordinator.wire.coordinator import engine_events, front_end_event
 from tests.alarms.monitored_core import MonitoredCore
 from tests.core.test_recordings import SUBSCRIPTIONS
@@ -19,7 +22,7 @@ TRUE_ALARMS = {
 
 
 @pytest.mark.parametrize("name", recordings())
-def test_nothing_is_raised_that_was_not_so(name):
+def test_nothing_is_raised_that_was_not_so(name: str) -> None:
     recording = recordings()[name]
     arguments = recording.arguments
     patient = MonitoredCore(
@@ -29,6 +32,7 @@ def test_nothing_is_raised_that_was_not_so(name):
         front_ends=0,
         wave_coordination=arguments["enable_wave_coordination"],
     )
+    events: Sequence[Event]
     for message in recording.messages:
         if message.t > patient.now:
             patient.wait(message.t - patient.now)

@@ -18,7 +18,8 @@ SHOWN += ["v0.32.0_dense_1api"]
 def until_busiest(recording: Recording) -> tuple[Recording, list[list[float]]]:
     """The run up to its busiest report, and the counts of every engine as they stand there."""
     counts: list[list[float]] = [[] for _ in range(recording.arguments["engine_count"])]
-    busiest, at, then = -1, 0, counts
+    busiest: float = -1
+    at, then = 0, counts
     for position, message in enumerate(recording.messages):
         for event in message.stats():
             counts = [*counts]
@@ -44,7 +45,7 @@ def test_the_page_shows_a_recorded_run(name: str, browser: Browser) -> None:
         try:
             player.play(busy)
             for index, count in enumerate(counts):
-                waiting, running = count or ["—", "—"]
+                waiting, running = count or ("—", "—")
                 expect(rank(tab, index).locator(".col-waiting")).to_have_text(str(waiting))
                 expect(rank(tab, index).locator(".col-running")).to_have_text(str(running))
             expect(stat(tab, "Waiting")).to_have_text(str(sum(c[0] for c in counts if c)))

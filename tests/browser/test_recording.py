@@ -30,6 +30,7 @@ def test_one_is_downloaded_and_shown_with_its_controls(browser: Browser, tmp_pat
         assert got.value.suggested_filename.endswith(".dprec")
         got.value.save_as(saved)
     with running("view", str(saved), "--http", "127.0.0.1:0") as process:
+        assert process.stdout is not None
         assert "recording of" in process.stdout.readline()
         url = process.stdout.readline().split()[1]
         with page(browser, url) as tab:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -56,7 +57,7 @@ class Polling:
 
 
 @contextmanager
-def supervised(engine_count: int = 4, **options: object) -> Iterator[tuple[Stack, Polling]]:
+def supervised(engine_count: int = 4, **options: Any) -> Iterator[tuple[Stack, Polling]]:
     """A stack whose coordinator is started again when it dies, at wave 57."""
     with stack(engine_count, supervised=True, **options) as made:
         made.engines[0].wave_complete(56)

@@ -13,26 +13,27 @@ import msgspec
 
 from dp_coordinator.messages import (
     Action,
-    EndpointInfo,
+    Endpoints,
     Engine,
     EnginePage,
     Event,
     EventPage,
-    Problem,
     RankSeen,
     State,
     Totals,
     WaveInfo,
     WavePage,
 )
+from dp_coordinator.requests import Problem
+from dp_coordinator.words import EngineStatus, EventGroup, Phase, PhaseWord, Tone, WaveCause
 
-NEVER = Engine(1, None, None, None, None, None, None, "never", 0, False)
-FRESH = Engine(0, 3, 8, 0.421, 17, 6, 0.12, "fresh", 1, True)
+NEVER = Engine(1, None, None, None, None, None, None, EngineStatus.NEVER, 0, False)
+FRESH = Engine(0, 3, 8, 0.421, 17, 6, 0.12, EngineStatus.FRESH, 1, True)
 STATE = State(
     current_wave=6,
     engines_running=True,
-    phase="starting",
-    phase_word="starting",
+    phase=Phase.STARTING,
+    phase_word=PhaseWord.STARTING,
     phase_text="Wave 6 is starting, asked 300 ms ago; rank 1 not seen stepping",
     phase_age_s=0.4,
     asked_age_s=0.3,
@@ -46,7 +47,7 @@ STATE = State(
     dialect="0.33",
     wave_coordination=True,
     min_stats_update_interval_ms=100,
-    endpoints=EndpointInfo("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
+    endpoints=Endpoints("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"),
     start_blocked="wave 6 is starting",
     uptime_s=4000.0,
     data_age_s=0.01,
@@ -57,12 +58,14 @@ STATE = State(
 )
 WAVES = WavePage(
     [
-        WaveInfo(6, "engine", 0, 1000.5, 1000.6, None, 75.0, True, False, 3, 8),
-        WaveInfo(5, "manual", None, 900.0, None, 990.0, 90.0, False, True, 0, 2),
+        WaveInfo(6, WaveCause.ENGINE, 0, 1000.5, 1000.6, None, 75.0, True, False, 3, 8),
+        WaveInfo(5, WaveCause.MANUAL, None, 900.0, None, 990.0, 90.0, False, True, 0, 2),
     ]
 )
 EVENTS = [
-    Event(n, 1000.0 + n, "wave_asked", "waves", "plain", f"START for wave {n} broadcast, by hand", {"wave": n})
+    Event(
+        n, 1000.0 + n, "wave_asked", EventGroup.WAVES, Tone.PLAIN, f"START for wave {n} broadcast, by hand", {"wave": n}
+    )
     for n in (1, 2, 3)
 ]
 

@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from tests.cli.run import COMMAND, environment
 
@@ -61,7 +62,7 @@ class Terminal:
         """Wait until this was written at all."""
         self.wait_for(lambda: text in self.output, repr(text))
 
-    def wait_for(self, condition, what: str) -> str:
+    def wait_for(self, condition: Any, what: str) -> str:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, f"did not come: {what}; the screen is\n{self.screen()}"

@@ -10,7 +10,7 @@ from tests.cli.run import run
 
 SERVE = ("serve", "--engine-count", "2")
 START = ("start-wave", "--reason", "why not")
-ADDRESSES = tuple(f"--{name}-address=ipc:///tmp/never" for name in ("back-publish", "back-output", "request"))
+ADDRESSES = tuple(f"--{name}-address=ipc:///never/never" for name in ("back-publish", "back-output", "request"))
 ON_THE_LINE = [
     ((), "say which command: serve, demo, state"),
     (("serv",), "there is no command 'serv'; serve is near it"),

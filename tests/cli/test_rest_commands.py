@@ -240,9 +240,10 @@ def test_a_refusal_of_a_look(command: str) -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    done = run("state", "--url", f"http://127.0.0.1:{port}")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # nobody else gets this port, and nobody listens
+        port = silent.getsockname()[1]
+        done = run("state", "--url", f"http://127.0.0.1:{port}")
     assert done.returncode == 2
     assert done.stderr == (
         f"dp-coordinator state: no coordinator answers at http://127.0.0.1:{port} (Connection refused); "

@@ -195,15 +195,15 @@ def test_a_setting_stands_where_it_is_declared_and_where_it_is_used() -> None:
 ENGINE = EngineOptions(
     index=2,
     engine_count=4,
-    back_publish_address="ipc:///tmp/a",
-    back_output_address="ipc:///tmp/b",
+    back_publish_address="ipc:///never/a",
+    back_output_address="ipc:///never/b",
     request_address="tcp://127.0.0.1:0",
     collective="127.0.0.1:5600",
     host_collective=True,
     step_ms=2.5,
     parent_pid=17,
 )
-FRONT_END = FrontEndOptions(front_publish_address="ipc:///tmp/c", engine_address=("ipc:///tmp/d", "ipc:///tmp/e"))
+FRONT_END = FrontEndOptions(front_publish_address="ipc:///never/c", engine_address=("ipc:///never/d", "ipc:///never/e"))
 
 
 @pytest.mark.parametrize("options", [ENGINE, FRONT_END, DemoOptions(), DemoOptions(no_traffic=True, dialect="0.28")])

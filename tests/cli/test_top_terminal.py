@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Deployment:
 
 
 @contextmanager
-def deployed(**options: object) -> Iterator[Deployment]:
+def deployed(**options: Any) -> Iterator[Deployment]:
     with ExitStack() as stack:
         coordinator = stack.enter_context(DPCoordinator(2, **options))
         ends = coordinator.get_engine_socket_addresses()

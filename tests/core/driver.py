@@ -21,7 +21,11 @@ from dp_coordinator.observer import Given, Host
 
 class Driver:
     def __init__(self, engine_count: int = 2, dialect: str = "0.33", *, ready: bool = True, **options: Any) -> None:
-        self._options = {"engine_count": engine_count, "dialect": Dialect.for_version(dialect)} | options
+        self._options: dict[str, Any] = {
+            "engine_count": engine_count,
+            "dialect": Dialect.for_version(dialect),
+            **options,
+        }
         self.now = 0.0
         self.effects: list[tuple[float, Effect]] = []
         self._host = Host(Coordinator(**self._options), [self])

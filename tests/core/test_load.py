@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,11 @@ from tests.core.driver import Driver, records
 A, B = 0, 1
 
 
-def published(driver):
+def published(driver: Driver) -> Any:
     return [tuple((w, r) for w, r, _ in load.counts) for load in driver.loads()]
 
 
-def test_nothing_is_published_before_all_engines_subscribed():
+def test_nothing_is_published_before_all_engines_subscribed() -> None:
     driver = Driver(ready=False)
     driver.feed(EngineSubscribed())
     driver.report(A, 1, 0)
@@ -25,27 +26,27 @@ def test_nothing_is_published_before_all_engines_subscribed():
 
 
 @pytest.mark.parametrize(("coordination", "delay"), [(True, 0.05), (False, 0.0)])
-def test_the_first_load_comes_once_engines_are_ready(coordination, delay):
+def test_the_first_load_comes_once_engines_are_ready(coordination: Any, delay: float) -> None:
     driver = Driver(ready=False, wave_coordination=coordination)
     driver.feed(EngineSubscribed(), at=1.0)
     driver.feed(EngineSubscribed(), at=2.0)
     assert driver.core.next_deadline() == pytest.approx(2.0 + delay)
 
 
-def test_while_nothing_changes_load_is_repeated_every_five_seconds():
+def test_while_nothing_changes_load_is_repeated_every_five_seconds() -> None:
     driver = Driver()
     driver.advance(20)
     assert len(driver.loads()) == 4
 
 
-def test_a_first_change_waits_for_the_rest_of_its_step():
+def test_a_first_change_waits_for_the_rest_of_its_step() -> None:
     driver = Driver()
     driver.advance(1)
     driver.report(A, 1, 0)
     assert driver.core.next_deadline() == pytest.approx(driver.now + 0.05)
 
 
-def test_without_lockstep_a_change_is_published_at_once_then_at_the_interval():
+def test_without_lockstep_a_change_is_published_at_once_then_at_the_interval() -> None:
     driver = Driver(wave_coordination=False)
     driver.advance(1)
     driver.report(A, 1, 0)
@@ -56,7 +57,7 @@ def test_without_lockstep_a_change_is_published_at_once_then_at_the_interval():
     assert driver.core.next_deadline() == pytest.approx(began + 0.1)
 
 
-def test_a_later_step_publishes_the_step_before_it_whole():
+def test_a_later_step_publishes_the_step_before_it_whole() -> None:
     driver = Driver()
     driver.report(A, 1, 1, step=1)
     driver.report(B, 2, 2, step=1)
@@ -67,7 +68,7 @@ def test_a_later_step_publishes_the_step_before_it_whole():
     assert published(driver)[-1] == ((9, 9), (2, 2))
 
 
-def test_an_engine_a_little_behind_changes_the_present_not_the_whole_step():
+def test_an_engine_a_little_behind_changes_the_present_not_the_whole_step() -> None:
     driver = Driver()
     driver.report(A, 1, 1, step=1)
     driver.report(A, 3, 3, step=2)
@@ -78,7 +79,7 @@ def test_an_engine_a_little_behind_changes_the_present_not_the_whole_step():
     assert published(driver)[-1] == ((3, 3), (2, 2))
 
 
-def test_a_later_wave_is_a_later_step():
+def test_a_later_wave_is_a_later_step() -> None:
     driver = Driver()
     driver.report(A, 1, 0, wave=3, step=40)
     driver.report(B, 5, 0, wave=4, step=0)
@@ -86,7 +87,7 @@ def test_a_later_wave_is_a_later_step():
     assert published(driver)[-1] == ((1, 0), (0, 0))
 
 
-def test_without_lockstep_there_are_no_step_snapshots():
+def test_without_lockstep_there_are_no_step_snapshots() -> None:
     driver = Driver(wave_coordination=False)
     driver.report(A, 1, 1, step=1)
     driver.report(A, 9, 9, step=2)
@@ -94,7 +95,7 @@ def test_without_lockstep_there_are_no_step_snapshots():
     assert published(driver)[-1] == ((9, 9), (0, 0))
 
 
-def test_input_never_delays_a_publication_past_its_deadline():
+def test_input_never_delays_a_publication_past_its_deadline() -> None:
     driver = Driver()
     step = 0
     while driver.now < 3.0:  # a report every 7 ms, so that the loop never falls idle
@@ -106,12 +107,12 @@ def test_input_never_delays_a_publication_past_its_deadline():
     assert max(gaps) <= 0.12
 
 
-def load_times(driver, since=0.0):
+def load_times(driver: Driver, since: float = 0.0) -> Any:
     return [at for at, effect in driver.effects if isinstance(effect, PublishLoad) and at >= since]
 
 
 @pytest.mark.parametrize("dialect", ["0.10.2", "0.16", "0.28", "0.29", "0.32"])
-def test_after_a_notice_the_next_load_waits_until_the_engines_had_time_to_wake(dialect):
+def test_after_a_notice_the_next_load_waits_until_the_engines_had_time_to_wake(dialect: str) -> None:
     driver = Driver(dialect=dialect)
     driver.report(A, 1, 0)
     driver.advance_to(1.0)
@@ -122,7 +123,7 @@ def test_after_a_notice_the_next_load_waits_until_the_engines_had_time_to_wake(d
     assert load_times(driver, 1.0) == pytest.approx([1.095])
 
 
-def test_nothing_waits_for_notices_that_the_dialect_does_not_have():
+def test_nothing_waits_for_notices_that_the_dialect_does_not_have() -> None:
     driver = Driver(dialect="0.33")
     driver.report(A, 1, 0, step=1)
     driver.advance_to(1.0)
@@ -131,16 +132,17 @@ def test_nothing_waits_for_notices_that_the_dialect_does_not_have():
     assert driver.core.next_deadline() == pytest.approx(1.05)
 
 
-def test_a_heartbeat_waits_for_the_engines_too():
+def test_a_heartbeat_waits_for_the_engines_too() -> None:
     driver = Driver(dialect="0.32")
     heartbeat = driver.core.next_deadline()
+    assert heartbeat is not None
     driver.feed(NewRequestNotified(B, 0), at=heartbeat - 0.01)
     assert driver.core.next_deadline() == pytest.approx(heartbeat + 0.04)
     driver.feed(NewRequestNotified(B, 0), at=heartbeat + 0.03)
     assert driver.core.next_deadline() == pytest.approx(heartbeat + 0.05)
 
 
-def test_notices_without_end_hold_no_load_up_beyond_150_ms():
+def test_notices_without_end_hold_no_load_up_beyond_150_ms() -> None:
     driver = Driver(dialect="0.32")
     driver.advance_to(1.0)
     began = driver.now
@@ -153,7 +155,7 @@ def test_notices_without_end_hold_no_load_up_beyond_150_ms():
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_a_whole_step_waits_for_the_engines_only_if_it_says_that_they_do_not_run(running):
+def test_a_whole_step_waits_for_the_engines_only_if_it_says_that_they_do_not_run(running: Any) -> None:
     driver = Driver(dialect="0.32")
     driver.report(A, 1, 1, step=1)
     driver.advance_to(1.0)
@@ -167,11 +169,11 @@ def test_a_whole_step_waits_for_the_engines_only_if_it_says_that_they_do_not_run
     assert published(driver)[-1] == ((3, 3), (0, 0))
 
 
-def test_a_report_that_goes_back_means_that_its_engine_restarted():
+def test_a_report_that_goes_back_means_that_its_engine_restarted() -> None:
     driver = Driver()
     driver.report(A, 4, 4, wave=7, step=9)
     driver.report(B, 4, 4, wave=7, step=9)
-    effects = driver.report(A, 1, 0, wave=0, step=0)
+    effects: list[Any] = driver.report(A, 1, 0, wave=0, step=0)
     assert records(effects) == ["engine_restarted"]
     assert effects[-1].fields == {"engine": A, "from_wave": 7, "from_step": 9, "wave": 0, "step": 0}
     columns = driver.core.snapshot(driver.now).engines
@@ -179,7 +181,7 @@ def test_a_report_that_goes_back_means_that_its_engine_restarted():
     assert columns.restarts == (1, 0)
 
 
-def test_a_whole_fleet_that_restarted_gets_step_snapshots_again():
+def test_a_whole_fleet_that_restarted_gets_step_snapshots_again() -> None:
     driver = Driver()
     for engine in (A, B):
         driver.report(engine, 4, 4, wave=7, step=9)
@@ -191,7 +193,7 @@ def test_a_whole_fleet_that_restarted_gets_step_snapshots_again():
     assert published(driver)[-1] == ((1, 0), (1, 0))
 
 
-def test_never_reported_is_null_inside_and_zero_on_the_wire():
+def test_never_reported_is_null_inside_and_zero_on_the_wire() -> None:
     driver = Driver()
     driver.report(B, 0, 0)
     driver.advance(0.1)
@@ -204,12 +206,12 @@ def test_never_reported_is_null_inside_and_zero_on_the_wire():
 
 
 @pytest.mark.parametrize("index", [2, 3, 10**9])
-def test_a_report_of_an_engine_that_does_not_exist_is_rejected(index):
+def test_a_report_of_an_engine_that_does_not_exist_is_rejected(index: int) -> None:
     effects = Driver().report(index, 1, 1)
     assert [e.kind for e in effects if isinstance(e, Reject)] == ["index_out_of_range"]
 
 
-def test_growth_adds_engines_that_never_reported_and_publishes_the_new_width():
+def test_growth_adds_engines_that_never_reported_and_publishes_the_new_width() -> None:
     driver = Driver()
     driver.report(A, 1, 0)
     driver.feed(EngineCountChanged(4))
@@ -218,7 +220,7 @@ def test_growth_adds_engines_that_never_reported_and_publishes_the_new_width():
     assert driver.core.snapshot(driver.now).engines.waiting == (1, None, None, None)
 
 
-def test_shrinking_forgets_the_last_engines_also_in_a_waiting_step():
+def test_shrinking_forgets_the_last_engines_also_in_a_waiting_step() -> None:
     driver = Driver(engine_count=3)
     for engine in range(3):
         driver.report(engine, engine + 1, 0, step=1)
@@ -230,7 +232,7 @@ def test_shrinking_forgets_the_last_engines_also_in_a_waiting_step():
 
 
 @pytest.mark.parametrize("count", [0, 16_385, 10**12])
-def test_an_absurd_scale_is_rejected_and_changes_nothing(count):
+def test_an_absurd_scale_is_rejected_and_changes_nothing(count: int) -> None:
     driver = Driver()
     effects = driver.feed(EngineCountChanged(count))
     assert [e.kind for e in effects if isinstance(e, Reject)] == ["engine_count_out_of_range"]

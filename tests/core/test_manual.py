@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dp_coordinator.core.effects import Answer
@@ -16,18 +18,18 @@ from dp_coordinator.core.snapshot import ActionState, RefusalKind, StartAction, 
 from tests.core.driver import Driver, announced, records, starts
 
 
-def ask(driver, **fields):
+def ask(driver: Driver, **fields: Any) -> Any:
     effects = driver.feed(ManualStartRequested("because", "test", **fields))
     (answer,) = [e.value for e in effects if isinstance(e, Answer)]
     return answer, effects
 
 
-def newest(driver):
+def newest(driver: Driver) -> Any:
     return driver.core.snapshot(driver.now).actions[-1]
 
 
 @pytest.mark.parametrize("dialect", ["0.16", "0.28", "0.32", "0.33"])
-def test_a_manual_start_wakes_all_and_never_sets_running(dialect):
+def test_a_manual_start_wakes_all_and_never_sets_running(dialect: str) -> None:
     driver = Driver(dialect=dialect)
     action, effects = ask(driver)
     assert isinstance(action, StartAction)
@@ -38,7 +40,7 @@ def test_a_manual_start_wakes_all_and_never_sets_running(dialect):
     assert action.silent == (0, 1)
 
 
-def test_the_end_of_the_wave_proves_that_every_rank_stepped():
+def test_the_end_of_the_wave_proves_that_every_rank_stepped() -> None:
     driver = Driver(engine_count=4)
     ask(driver)
     driver.advance(0.04)
@@ -51,7 +53,7 @@ def test_the_end_of_the_wave_proves_that_every_rank_stepped():
     assert driver.core.snapshot(0).waves[-1].cause is WaveCause.MANUAL
 
 
-def test_ranks_are_seen_one_by_one():
+def test_ranks_are_seen_one_by_one() -> None:
     driver = Driver()
     ask(driver)
     driver.report(1, 0, 1)
@@ -61,7 +63,7 @@ def test_ranks_are_seen_one_by_one():
     assert (action.state, action.collective) == (ActionState.OBSERVED, False)
 
 
-def test_ranks_that_stay_silent_are_named_when_time_is_up():
+def test_ranks_that_stay_silent_are_named_when_time_is_up() -> None:
     driver = Driver(engine_count=3, manual_start_timeout=2.0)
     ask(driver)
     driver.report(1, 0, 1)
@@ -72,7 +74,7 @@ def test_ranks_that_stay_silent_are_named_when_time_is_up():
     assert driver.core.start_blocked() is None
 
 
-def test_the_wave_after_the_current_one_may_be_named():
+def test_the_wave_after_the_current_one_may_be_named() -> None:
     driver = Driver()
     action, effects = ask(driver, wave=1)
     assert starts(effects) == [(1, None)]
@@ -84,7 +86,7 @@ def test_the_wave_after_the_current_one_may_be_named():
     assert action.wave == 1
 
 
-def running(driver):
+def running(driver: Driver) -> None:
     driver.feed(StartWaveRequested(0, 0))
 
 
@@ -98,7 +100,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("fields", "before", "kind", "text"), REFUSALS)
-def test_refusals_say_why_and_are_recorded(fields, before, kind, text):
+def test_refusals_say_why_and_are_recorded(fields: Any, before: Any, kind: str, text: str) -> None:
     driver = Driver()
     if before:
         before(driver)
@@ -110,18 +112,18 @@ def test_refusals_say_why_and_are_recorded(fields, before, kind, text):
     assert records(effects) == ["manual_start_refused"]
 
 
-def test_no_start_before_all_engines_subscribed():
+def test_no_start_before_all_engines_subscribed() -> None:
     driver = Driver(ready=False)
     driver.feed(EngineSubscribed())
     refusal, _ = ask(driver)
     assert (refusal.kind, "1 of 2" in refusal.detail) == (RefusalKind.NOT_READY, True)
 
 
-def test_no_start_without_wave_coordination():
+def test_no_start_without_wave_coordination() -> None:
     assert ask(Driver(wave_coordination=False))[0].kind is RefusalKind.COORDINATION_OFF
 
 
-def test_a_repeated_key_gives_the_same_action_and_no_second_start():
+def test_a_repeated_key_gives_the_same_action_and_no_second_start() -> None:
     driver = Driver()
     first, _ = ask(driver, idempotency_key="k")
     again, effects = ask(driver, idempotency_key="k")
@@ -131,14 +133,14 @@ def test_a_repeated_key_gives_the_same_action_and_no_second_start():
     assert ask(driver, idempotency_key="k")[0].state is ActionState.OBSERVED
 
 
-def test_a_key_used_for_something_else_is_refused():
+def test_a_key_used_for_something_else_is_refused() -> None:
     driver = Driver()
     ask(driver, idempotency_key="k")
     refusal, _ = ask(driver, idempotency_key="k", wave=1)
     assert refusal.kind is RefusalKind.KEY_REUSED
 
 
-def test_a_refused_request_does_not_use_up_its_key():
+def test_a_refused_request_does_not_use_up_its_key() -> None:
     driver = Driver()
     running(driver)
     assert isinstance(ask(driver, idempotency_key="k")[0], StartRefusal)
@@ -146,14 +148,14 @@ def test_a_refused_request_does_not_use_up_its_key():
     assert isinstance(ask(driver, idempotency_key="k")[0], StartAction)
 
 
-def test_a_request_that_comes_while_a_manual_start_is_watched_works_as_ever():
+def test_a_request_that_comes_while_a_manual_start_is_watched_works_as_ever() -> None:
     driver = Driver(dialect="0.28")
     ask(driver)
     effects = driver.feed(NewRequestNotified(1, 0))
     assert (starts(effects), announced(effects)) == ([(0, 1)], [(0, True)])
 
 
-def test_actions_kept_are_bounded():
+def test_actions_kept_are_bounded() -> None:
     driver = Driver()
     for wave in range(400):
         ask(driver, idempotency_key=str(wave))
@@ -162,7 +164,7 @@ def test_actions_kept_are_bounded():
     assert [action.wave for action in kept] == list(range(400 - 256, 400))
 
 
-def test_the_oldest_keys_go_first():
+def test_the_oldest_keys_go_first() -> None:
     driver = Driver()
     made = []
     for wave in range(300):

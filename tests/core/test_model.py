@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dp_coordinator.core.effects import PublishLoad
+from dp_coordinator.core.effects import Effect, PublishLoad
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineSubscribed,
     EngineUnsubscribed,
+    Event,
     ManualStartRequested,
     NewRequestNotified,
     StartWaveRequested,
@@ -28,43 +31,46 @@ class Model(RuleBasedStateMachine):
     """current wave, running flag and counts, as PROTOCOL rules 1 to 6 say them."""
 
     @initialize(dialect=st.sampled_from(DIALECTS), count=st.integers(1, 4))
-    def begin(self, dialect, count):
+    def begin(self, dialect: str, count: int) -> None:
         self.version = tuple(int(part) for part in dialect.split("."))
         self.driver = Driver(count, dialect)
         self.wave, self.running = 0, False
         self.counts = [(0, 0)] * count
 
-    def expect(self, effects, *, start=(), announce=False):
+    def expect(self, effects: list[Effect], *, start: Any = (), announce: bool = False) -> None:
         assert starts(effects) == list(start)
         assert announced(effects) == ([(self.wave, self.running)] if announce else [])
 
     @rule(engine=engines, relative=waves)
-    def notice(self, engine, relative):
+    def notice(self, engine: int, relative: int) -> None:
         wave = max(0, self.wave + relative)
         effects = self.driver.feed(NewRequestNotified(engine, wave))
         if self.version >= (0, 33) or self.running:
-            return self.expect(effects)
+            self.expect(effects)
+            return
         exclude = None if wave < self.wave else engine
         self.running = self.version < (0, 29)
-        return self.expect(effects, start=[(self.wave, exclude)], announce=self.running)
+        self.expect(effects, start=[(self.wave, exclude)], announce=self.running)
 
     @rule(engine=engines, relative=waves)
-    def wave_complete(self, engine, relative):
+    def wave_complete(self, engine: int, relative: int) -> None:
         wave = max(0, self.wave + relative)
         effects = self.driver.feed(WaveCompleted(engine, wave))
         if self.wave > wave:
-            return self.expect(effects)
+            self.expect(effects)
+            return
         self.wave, self.running = wave + 1, False
-        return self.expect(effects, announce=True)
+        self.expect(effects, announce=True)
 
     @rule(engine=engines, relative=waves)
-    def start_wave(self, engine, relative):
+    def start_wave(self, engine: int, relative: int) -> None:
         wave = max(0, self.wave + relative)
         effects = self.driver.feed(StartWaveRequested(engine, wave))
         if not (wave > self.wave or (wave == self.wave and not self.running)):
-            return self.expect(effects)
+            self.expect(effects)
+            return
         self.wave, self.running = wave, True
-        return self.expect(effects, start=[(wave, engine)], announce=True)
+        self.expect(effects, start=[(wave, engine)], announce=True)
 
     @rule(
         engine=engines,
@@ -73,20 +79,20 @@ class Model(RuleBasedStateMachine):
         wave=st.integers(0, 4),
         step=st.integers(0, 40),
     )
-    def report(self, engine, waiting, running, wave, step):
+    def report(self, engine: int, waiting: int, running: int, wave: int, step: int) -> None:
         self.expect(self.driver.report(engine, waiting, running, wave=wave, step=step))
         if engine < len(self.counts):
             self.counts[engine] = (waiting, running)
 
     @rule(count=st.integers(1, 6))
-    def scale(self, count):
+    def scale(self, count: int) -> None:
         self.expect(self.driver.feed(EngineCountChanged(count)))
         if count > len(self.counts) and self.version < (0, 18):
             self.running = False
         self.counts = (self.counts + [(0, 0)] * count)[:count]
 
     @rule(relative=st.sampled_from([None, -1, 0, 1, 2]))
-    def manual(self, relative):
+    def manual(self, relative: int | None) -> None:
         blocked = self.driver.core.start_blocked()
         wave = None if relative is None else self.wave + relative
         effects = self.driver.feed(ManualStartRequested("model", "test", wave=wave))
@@ -94,15 +100,15 @@ class Model(RuleBasedStateMachine):
         self.expect(effects, start=[] if refused else [(self.wave if wave is None else wave, None)])
 
     @rule(event=st.sampled_from([EngineSubscribed(), EngineUnsubscribed()]))
-    def subscription(self, event):
+    def subscription(self, event: Event) -> None:
         self.expect(self.driver.feed(event))
 
     @rule(seconds=st.floats(0, 12))
-    def time_passes(self, seconds):
+    def time_passes(self, seconds: float) -> None:
         self.expect(self.driver.advance(seconds))
 
     @rule()
-    def fall_silent(self):
+    def fall_silent(self) -> None:
         """Whatever happened before: after a pause, what front-ends know is what engines last said."""
         self.driver.advance(6)
         load = self.driver.loads()[-1]
@@ -111,7 +117,7 @@ class Model(RuleBasedStateMachine):
         assert (load.current_wave, load.engines_running) == (self.wave, self.running)
 
     @invariant()
-    def state_agrees(self):
+    def state_agrees(self) -> None:
         core = self.driver.core
         assert (core.current_wave, core.engines_running) == (self.wave, self.running)
         snapshot = core.snapshot(self.driver.now)

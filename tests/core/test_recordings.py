@@ -6,17 +6,25 @@ In runs on our own coordinator it was killed now and then: there the core comes 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
 
-from dp_coordinator.core.effects import BroadcastStartWave, PublishLoad, PublishWaveState
-from dp_coordinator.core.events import EngineSubscribed, EngineUnsubscribed, FrontEndSubscribed, FrontEndUnsubscribed
+from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState
+from dp_coordinator.core.events import (
+    EngineSubscribed,
+    EngineUnsubscribed,
+    Event,
+    FrontEndSubscribed,
+    FrontEndUnsubscribed,
+)
 from dp_coordinator.wire.coordinator import encode_load, encode_start, encode_wave_state, engine_events, front_end_event
 from tests.core.driver import Driver
 from tests.wire.recordings import recordings, start_of
 
-SUBSCRIPTIONS = {
+SUBSCRIPTIONS: dict[str, Callable[[], Event]] = {
     "engine_subscribe": EngineSubscribed,
     "engine_unsubscribe": EngineUnsubscribed,
     "front_subscribe": FrontEndSubscribed,
@@ -24,7 +32,7 @@ SUBSCRIPTIONS = {
 }
 
 
-def play(recording):
+def play(recording: Any) -> Any:
     arguments = recording.arguments
     driver = Driver(
         arguments["engine_count"],
@@ -32,6 +40,7 @@ def play(recording):
         ready=False,
         wave_coordination=arguments["enable_wave_coordination"],
     )
+    events: Sequence[Event]
     for message in recording.messages:
         if message.type == "proc_killed":
             driver.advance_to(message.t)
@@ -50,12 +59,12 @@ def play(recording):
     return driver
 
 
-def sent(driver, kind):
+def sent(driver: Driver, kind: type[Effect]) -> list[Any]:
     return [effect for _, effect in driver.effects if isinstance(effect, kind)]
 
 
 @pytest.mark.parametrize("name", recordings())
-def test_starts_and_announcements_are_those_of_vllm(name):
+def test_starts_and_announcements_are_those_of_vllm(name: str) -> None:
     recording = recordings()[name]
     driver = play(recording)
     ours = [tuple(encode_start(e.wave, e.exclude_engine_index)) for e in sent(driver, BroadcastStartWave)]
@@ -67,7 +76,7 @@ def test_starts_and_announcements_are_those_of_vllm(name):
 
 
 @pytest.mark.parametrize("name", recordings())
-def test_loads_before_each_pause_are_those_of_vllm(name):
+def test_loads_before_each_pause_are_those_of_vllm(name: str) -> None:
     """While reports pour in, which moment is published depends on timing; once they stop, both say the same."""
     recording = recordings()[name]
     driver = play(recording)

@@ -80,7 +80,7 @@ def test_a_crash_at_any_moment_strands_no_request(dialect: str) -> None:
 
 @pytest.mark.skipif("DEEP_SEARCH" not in os.environ, reason="takes minutes and gigabytes: set DEEP_SEARCH=1")
 @pytest.mark.parametrize(("dialect", "size"), DEEP)
-def test_the_same_in_larger_deployments(dialect: str, size: dict[str, int]) -> None:
+def test_the_same_in_larger_deployments(dialect: str, size: dict[str, Any]) -> None:
     search = Search(Rules(dialect, **size))
     assert search.found is None, search.how()
 

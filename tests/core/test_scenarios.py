@@ -12,7 +12,7 @@ SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda p: p.stem)
-def test_scenario(path, request):
+def test_scenario(path: Path, request: pytest.FixtureRequest) -> None:
     text = path.read_text()
     outcome = run(text)
     if request.config.getoption("--rewrite-scenarios"):
@@ -21,5 +21,5 @@ def test_scenario(path, request):
         assert outcome == text
 
 
-def test_there_are_scenarios():
+def test_there_are_scenarios() -> None:
     assert len(SCENARIOS) >= 6

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from dp_coordinator.core.effects import Reject, SendReady, WriteJournal
+from dp_coordinator.core.effects import Effect, Reject, SendReady, WriteJournal
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineSubscribed,
     EngineUnsubscribed,
+    Event,
     FrontEndSubscribed,
     FrontEndUnsubscribed,
     ManualStartRequested,
@@ -20,19 +23,19 @@ from dp_coordinator.core.snapshot import Phase, Remembered, WaveCause
 from tests.core.driver import Driver, announced, records, starts
 
 
-def ready_count(effects):
+def ready_count(effects: list[Effect]) -> Any:
     return sum(isinstance(e, SendReady) for e in effects)
 
 
 @pytest.mark.parametrize("dialect", ["0.16", "0.18", "0.33"])
-def test_ready_goes_out_once_all_engines_subscribed(dialect):
+def test_ready_goes_out_once_all_engines_subscribed(dialect: str) -> None:
     driver = Driver(engine_count=3, dialect=dialect, ready=False)
     assert ready_count(driver.feed(EngineSubscribed())) == 0
     assert ready_count(driver.feed(EngineSubscribed())) == 0
     assert ready_count(driver.feed(EngineSubscribed())) == 1
 
 
-def test_an_engine_that_left_again_before_ready_does_not_count():
+def test_an_engine_that_left_again_before_ready_does_not_count() -> None:
     driver = Driver(ready=False)
     driver.feed(EngineSubscribed())
     driver.feed(EngineUnsubscribed())
@@ -41,12 +44,12 @@ def test_an_engine_that_left_again_before_ready_does_not_count():
 
 
 @pytest.mark.parametrize(("dialect", "again"), [("0.16", 0), ("0.17", 0), ("0.18", 1), ("0.33", 1)])
-def test_later_subscribers_get_ready_only_where_a_second_one_kills_nobody(dialect, again):
+def test_later_subscribers_get_ready_only_where_a_second_one_kills_nobody(dialect: str, again: Any) -> None:
     driver = Driver(dialect=dialect)
     assert ready_count(driver.feed(EngineSubscribed())) == again
 
 
-def test_a_notice_before_ready_is_kept_and_acted_on_after_it():
+def test_a_notice_before_ready_is_kept_and_acted_on_after_it() -> None:
     driver = Driver(dialect="0.32", ready=False)
     assert driver.feed(NewRequestNotified(1, 0)) == []
     driver.feed(EngineSubscribed())
@@ -58,7 +61,7 @@ def test_a_notice_before_ready_is_kept_and_acted_on_after_it():
 
 @pytest.mark.parametrize("dialect", ["0.16", "0.29", "0.33"])
 @pytest.mark.parametrize("held", [[NewRequestNotified(1, 0)], [StartWaveRequested(0, 3)], [WaveCompleted(0, 3)], []])
-def test_what_follows_from_ready_is_written_down_before_ready_is_sent(dialect, held):
+def test_what_follows_from_ready_is_written_down_before_ready_is_sent(dialect: str, held: Any) -> None:
     driver = Driver(dialect=dialect, ready=False)
     for event in held:
         driver.feed(event)
@@ -69,20 +72,21 @@ def test_what_follows_from_ready_is_written_down_before_ready_is_sent(dialect, h
     assert ready_count(others) == 1
 
 
-def test_what_is_kept_before_ready_is_bounded():
+def test_what_is_kept_before_ready_is_bounded() -> None:
     driver = Driver(dialect="0.32", ready=False)
     rejected = [e for _ in range(1500) for e in driver.feed(NewRequestNotified(0, 0)) if isinstance(e, Reject)]
     assert len(rejected) == 1500 - 1024
 
 
 @pytest.mark.parametrize("event", [EngineUnsubscribed(), FrontEndUnsubscribed()])
-def test_an_unsubscription_out_of_nowhere_is_rejected(event):
+def test_an_unsubscription_out_of_nowhere_is_rejected(event: Event) -> None:
     driver = Driver(ready=False)
-    assert [e.kind for e in driver.feed(event)] == ["unsubscribed_before_subscribed"]
+    effects: list[Any] = driver.feed(event)
+    assert [e.kind for e in effects] == ["unsubscribed_before_subscribed"]
     assert (driver.core.engines_subscribed, driver.core.snapshot(0).front_ends) == (0, 0)
 
 
-def test_front_ends_are_counted():
+def test_front_ends_are_counted() -> None:
     driver = Driver()
     driver.feed(FrontEndSubscribed())
     driver.feed(FrontEndSubscribed())
@@ -91,7 +95,7 @@ def test_front_ends_are_counted():
 
 
 @pytest.mark.parametrize(("dialect", "running"), [("0.16", False), ("0.17", False), ("0.18", True), ("0.33", True)])
-def test_growth_drops_the_running_flag_only_in_old_generations(dialect, running):
+def test_growth_drops_the_running_flag_only_in_old_generations(dialect: str, running: Any) -> None:
     driver = Driver(dialect=dialect)
     driver.feed(StartWaveRequested(0, 0))
     effects = driver.feed(EngineCountChanged(4))
@@ -101,7 +105,7 @@ def test_growth_drops_the_running_flag_only_in_old_generations(dialect, running)
     assert driver.core.engines_running is running
 
 
-def test_scaling_down_while_engines_are_missing_can_complete_the_start():
+def test_scaling_down_while_engines_are_missing_can_complete_the_start() -> None:
     driver = Driver(engine_count=3, ready=False)
     driver.feed(EngineSubscribed())
     driver.feed(EngineSubscribed())
@@ -111,11 +115,11 @@ def test_scaling_down_while_engines_are_missing_can_complete_the_start():
 # -- asked and observed --------------------------------------------------------------------------------------------
 
 
-def phase(driver):
+def phase(driver: Driver) -> Any:
     return driver.core.snapshot(driver.now).phase
 
 
-def test_a_start_is_not_running_until_a_rank_is_seen_stepping():
+def test_a_start_is_not_running_until_a_rank_is_seen_stepping() -> None:
     driver = Driver(dialect="0.28")
     assert phase(driver) is Phase.PAUSED
     driver.feed(NewRequestNotified(1, 0))
@@ -131,7 +135,7 @@ def test_a_start_is_not_running_until_a_rank_is_seen_stepping():
     assert phase(driver) is Phase.PAUSED
 
 
-def test_the_phase_changes_when_start_is_asked_for_and_when_it_goes_unanswered():
+def test_the_phase_changes_when_start_is_asked_for_and_when_it_goes_unanswered() -> None:
     driver = Driver(dialect="0.32")
     driver.feed(NewRequestNotified(1, 0), at=1.0)
     snapshot = driver.core.snapshot(1.0)
@@ -144,7 +148,7 @@ def test_the_phase_changes_when_start_is_asked_for_and_when_it_goes_unanswered()
     assert (snapshot.phase, snapshot.phase_since, snapshot.asked_at) == (Phase.PAUSED, 14.0, None)
 
 
-def test_a_wave_that_was_announced_is_starting_until_a_rank_steps_and_one_rank_is_enough():
+def test_a_wave_that_was_announced_is_starting_until_a_rank_steps_and_one_rank_is_enough() -> None:
     driver = Driver(dialect="0.28")
     driver.feed(NewRequestNotified(1, 0))
     assert (phase(driver), driver.core.engines_running) == (Phase.STARTING, True)
@@ -152,7 +156,7 @@ def test_a_wave_that_was_announced_is_starting_until_a_rank_steps_and_one_rank_i
     assert (phase(driver), driver.core.snapshot(0).stepping) == (Phase.RUNNING, (1,))
 
 
-def test_a_manual_start_that_only_some_ranks_follow_is_still_starting():
+def test_a_manual_start_that_only_some_ranks_follow_is_still_starting() -> None:
     driver = Driver()
     driver.feed(ManualStartRequested("why", "test"))
     driver.report(1, 0, 1)
@@ -161,7 +165,7 @@ def test_a_manual_start_that_only_some_ranks_follow_is_still_starting():
     assert phase(driver) is Phase.RUNNING
 
 
-def test_a_report_from_an_earlier_wave_is_no_evidence():
+def test_a_report_from_an_earlier_wave_is_no_evidence() -> None:
     driver = Driver()
     driver.feed(WaveCompleted(0, 4))
     driver.feed(StartWaveRequested(0, 5))
@@ -169,7 +173,7 @@ def test_a_report_from_an_earlier_wave_is_no_evidence():
     assert driver.core.snapshot(0).stepping == (0,)
 
 
-def test_a_start_that_nobody_follows_is_recorded_as_unanswered():
+def test_a_start_that_nobody_follows_is_recorded_as_unanswered() -> None:
     driver = Driver(dialect="0.32")
     driver.feed(NewRequestNotified(1, 0))
     assert records(driver.advance(9.9)) == []
@@ -177,7 +181,7 @@ def test_a_start_that_nobody_follows_is_recorded_as_unanswered():
     assert phase(driver) is Phase.PAUSED
 
 
-def test_a_wave_is_recorded_with_cause_times_and_peak():
+def test_a_wave_is_recorded_with_cause_times_and_peak() -> None:
     driver = Driver(dialect="0.32")
     driver.feed(NewRequestNotified(1, 0), at=1.0)
     driver.feed(StartWaveRequested(0, 0), at=1.5)
@@ -191,7 +195,7 @@ def test_a_wave_is_recorded_with_cause_times_and_peak():
     assert (wave.peak_waiting, wave.peak_running) == (5, 3)
 
 
-def test_the_peak_of_a_wave_is_its_own():
+def test_the_peak_of_a_wave_is_its_own() -> None:
     driver = Driver(dialect="0.32")
     driver.report(0, 50, 10)
     driver.report(0, 2, 1)  # what is there when it begins counts
@@ -206,14 +210,14 @@ def test_the_peak_of_a_wave_is_its_own():
     assert (second.peak_waiting, second.peak_running) == (0, 1)
 
 
-def test_a_wave_seen_only_when_it_ended_has_no_cause():
+def test_a_wave_seen_only_when_it_ended_has_no_cause() -> None:
     driver = Driver()
     driver.feed(WaveCompleted(0, 3))
     (wave,) = driver.core.snapshot(0).waves
     assert (wave.number, wave.cause, wave.asked_at, wave.completed) == (3, WaveCause.UNKNOWN, None, True)
 
 
-def test_a_wave_that_was_overtaken_is_closed_as_not_completed():
+def test_a_wave_that_was_overtaken_is_closed_as_not_completed() -> None:
     driver = Driver()
     driver.feed(StartWaveRequested(0, 0))
     driver.feed(StartWaveRequested(0, 2))
@@ -222,18 +226,18 @@ def test_a_wave_that_was_overtaken_is_closed_as_not_completed():
     assert (now_open.number, now_open.ended_at) == (2, None)
 
 
-def test_waves_kept_are_bounded():
+def test_waves_kept_are_bounded() -> None:
     driver = Driver()
     for number in range(1000):
         driver.feed(WaveCompleted(0, number))
     assert len(driver.core.snapshot(0).waves) == 512
 
 
-def test_a_wave_complete_that_a_later_start_overtook_still_completes_its_wave():
+def test_a_wave_complete_that_a_later_start_overtook_still_completes_its_wave() -> None:
     driver = Driver()
     driver.feed(StartWaveRequested(0, 0), at=1.0)
     driver.feed(StartWaveRequested(1, 1), at=3.0)  # rank 1 was told of the end, and got a request, before we were
-    effects = driver.feed(WaveCompleted(0, 0), at=3.1)
+    effects: list[Any] = driver.feed(WaveCompleted(0, 0), at=3.1)
     assert announced(effects) == []
     assert [(e.kind, e.fields["duration_s"]) for e in effects] == [("wave_completed", 2.0)]
     first, second = driver.core.snapshot(0).waves

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ ENDED_BY_TIMEOUT = 124
 
 
 @pytest.fixture(scope="module")
-def demo():
+def demo() -> Iterator[Any]:
     command = [sys.executable, "-m", "dp_coordinator", "demo", "--no-traffic", "--http", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -32,7 +34,7 @@ def demo():
         process.terminate()
 
 
-def commands():
+def commands() -> Any:
     joined = "".join(BLOCKS).replace("\\\n", "")
     lines = [line for line in joined.splitlines() if line]
     session = "\n".join(
@@ -42,7 +44,7 @@ def commands():
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command(command, demo):
+def test_command(command: str, demo: Any) -> None:
     script = command.replace("http://127.0.0.1:8080", demo).replace("ws://127.0.0.1:8080", demo.replace("http", "ws"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
@@ -58,5 +60,5 @@ def test_command(command, demo):
     assert result.stdout.strip()
 
 
-def test_nothing_is_left_out():
+def test_nothing_is_left_out() -> None:
     assert len(commands()) >= 14

@@ -5,6 +5,6 @@ from __future__ import annotations
 from tests.docs.transitions import PROTOCOL, with_table
 
 
-def test_the_transition_table_is_current():
+def test_the_transition_table_is_current() -> None:
     text = PROTOCOL.read_text()
     assert with_table(text) == text, "run `python -m tests.docs.transitions`"

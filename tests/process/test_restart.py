@@ -9,14 +9,17 @@ import signal
 import time
 import urllib.request
 from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
-from dp_coordinator.journal import last_entry
 from dp_coordinator.wire.client import READY
 from tests.cli.run import announced, run, running
+from tests.process.test_journal import standing
 from tests.transport.rig import Peer, pack, unpack, wait_until
 
 ENGINES = 2
@@ -25,47 +28,47 @@ ENGINES = 2
 class Deployment:
     """Engines and one front-end with raw sockets."""
 
-    def __init__(self, stack, front_publish, back_output, back_publish):
+    def __init__(self, stack: Any, front_publish: Any, back_output: Any, back_publish: Any) -> None:
         self._context = stack.enter_context(zmq.Context())
         stack.callback(self._context.destroy, linger=0)
         self._back_publish = back_publish
-        self._inbox = {}
+        self._inbox: dict[Any, Any] = {}
         self._poller = zmq.Poller()
-        self.engines = []
+        self.engines: list[Any] = []
         for _ in range(ENGINES):
             self.add_engine()
         self.outputs = [Peer(self._context, zmq.PUSH, back_output) for _ in range(ENGINES)]
         self.front_end = self._subscriber(front_publish)
 
-    def add_engine(self):
+    def add_engine(self) -> None:
         self.engines.append(self._subscriber(self._back_publish))
 
-    def _subscriber(self, address):
+    def _subscriber(self, address: str) -> Any:
         peer = Peer(self._context, zmq.XSUB, address)
         self._inbox[peer.socket] = deque()
         self._poller.register(peer.socket, zmq.POLLIN)
         return peer
 
-    def say(self, engine, *, complete=None, start=None):
+    def say(self, engine: Any, *, complete: Any = None, start: Any = None) -> None:
         self.outputs[engine].send(pack([engine, [], None, 0.0, None, None, complete, start, None]))
 
-    def heard(self):
+    def heard(self) -> Any:
         """What each engine is sent next."""
         return self._next(self.engines, lambda frames: False)
 
-    def heard_after_ready(self):
+    def heard_after_ready(self) -> Any:
         """What each engine is sent next that is not READY; engines since vLLM 0.18 pass over a second one."""
         return self._next(self.engines, lambda frames: frames == [READY])
 
-    def wave_announced(self):
+    def wave_announced(self) -> Any:
         """The next wave state that the front-end is told, as [wave, running]."""
         (frames,) = self._next([self.front_end], lambda frames: unpack(frames[0])[0] is not None)
         return unpack(frames[0])[1:]
 
-    def _next(self, peers, passed_over):
+    def _next(self, peers: Any, passed_over: Any) -> Any:
         inboxes = [self._inbox[peer.socket] for peer in peers]
 
-        def all_have_one():
+        def all_have_one() -> Any:
             for inbox in inboxes:
                 while inbox and passed_over(inbox[0]):
                     inbox.popleft()
@@ -74,7 +77,7 @@ class Deployment:
         self._poll_until(all_have_one)
         return [inbox.popleft() for inbox in inboxes]
 
-    def _poll_until(self, condition):
+    def _poll_until(self, condition: Any) -> None:
         """Everybody polls all the time, as in vLLM: a socket that nobody polls does not subscribe again."""
         deadline = time.monotonic() + 20
         while not condition():
@@ -83,12 +86,12 @@ class Deployment:
                 self._inbox[socket].append(socket.recv_multipart())
 
 
-def start(wave, exclude=None):
+def start(wave: int, exclude: Any = None) -> Any:
     return [[b"\x02", pack((wave, exclude))]] * ENGINES
 
 
 @contextlib.contextmanager
-def deployed(**options):
+def deployed(**options: Any) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         coordinator = stack.enter_context(DPCoordinator(ENGINES, supervised=True, **options))
         back_publish, back_output = coordinator.get_engine_socket_addresses()
@@ -97,12 +100,12 @@ def deployed(**options):
         yield coordinator, peers
 
 
-def state(url):
+def state(url: str | None) -> Any:
     with urllib.request.urlopen(f"{url}/api/v1/state", timeout=20) as answer:
         return json.load(answer)
 
 
-def kill(pid):
+def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
@@ -111,7 +114,7 @@ LOOPBACK = {f"{name}_address": "tcp://127.0.0.1:*" for name in ("front_publish",
 
 @pytest.mark.parametrize("dialect", ["0.16", "0.28", "0.33"])
 @pytest.mark.parametrize("addresses", [{}, LOOPBACK], ids=["ipc", "tcp"])
-def test_it_comes_back_with_its_wave_and_wakes_everybody_twice(dialect, addresses):
+def test_it_comes_back_with_its_wave_and_wakes_everybody_twice(dialect: str, addresses: Any) -> None:
     with deployed(dialect=dialect, **addresses) as (coordinator, peers):
         peers.say(1, complete=56)
         assert peers.wave_announced() == [57, False]
@@ -128,7 +131,7 @@ def test_it_comes_back_with_its_wave_and_wakes_everybody_twice(dialect, addresse
         assert peers.heard() == start(59, 1)  # nothing in between
 
 
-def test_rest_tells_of_the_restart_at_the_same_address():
+def test_rest_tells_of_the_restart_at_the_same_address() -> None:
     with deployed() as (coordinator, peers):
         before = state(coordinator.http_url)
         assert (before["restarts"], before["recovery"], before["pid"]) == (0, None, coordinator.worker_pid())
@@ -146,7 +149,7 @@ def test_rest_tells_of_the_restart_at_the_same_address():
         wait_until(lambda: state(coordinator.http_url)["recovery"]["phase"] == "done", "the end of the recovery")
 
 
-def test_it_survives_one_death_after_the_other():
+def test_it_survives_one_death_after_the_other() -> None:
     with deployed(dialect="0.28") as (coordinator, peers):
         for wave in range(1, 6):
             kill(coordinator.worker_pid())
@@ -156,7 +159,7 @@ def test_it_survives_one_death_after_the_other():
         assert state(coordinator.http_url)["restarts"] == 5
 
 
-def test_dying_before_all_engines_have_come_costs_nothing():
+def test_dying_before_all_engines_have_come_costs_nothing() -> None:
     with contextlib.ExitStack() as stack:
         coordinator = stack.enter_context(DPCoordinator(ENGINES + 1, supervised=True))
         back_publish, back_output = coordinator.get_engine_socket_addresses()
@@ -168,7 +171,7 @@ def test_dying_before_all_engines_have_come_costs_nothing():
         assert state(coordinator.http_url)["recovery"] is None
 
 
-def test_the_supervisors_death_takes_the_coordinator_along():
+def test_the_supervisors_death_takes_the_coordinator_along() -> None:
     with deployed() as (coordinator, _):
         worker = os.pidfd_open(coordinator.worker_pid())
         coordinator.proc.kill()
@@ -178,7 +181,7 @@ def test_the_supervisors_death_takes_the_coordinator_along():
         os.close(worker)
 
 
-def test_nothing_is_left_behind():
+def test_nothing_is_left_behind() -> None:
     with deployed() as (coordinator, _):
         worker, folder = coordinator.worker_pid(), os.path.dirname(coordinator.get_stats_publish_address()[6:])
         assert os.path.exists(f"{folder}/journal")
@@ -189,7 +192,7 @@ def test_nothing_is_left_behind():
 
 
 @pytest.mark.parametrize("content", [b"not a journal\n", b"\0" * 4096])
-def test_a_damaged_journal_is_an_error_and_no_restart(tmp_path, content):
+def test_a_damaged_journal_is_an_error_and_no_restart(tmp_path: Path, content: bytes) -> None:
     journal = tmp_path / "journal"
     journal.write_bytes(content)
     with pytest.raises(CoordinatorStartError, match="is damaged, or no journal of dp-coordinator"):
@@ -197,7 +200,7 @@ def test_a_damaged_journal_is_an_error_and_no_restart(tmp_path, content):
     assert journal.read_bytes() == content
 
 
-def test_a_journal_that_cannot_be_written_is_an_error(tmp_path):
+def test_a_journal_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CoordinatorStartError, match=r"--journal .*/none/journal cannot be opened for writing"):
         DPCoordinator(ENGINES, supervised=True, journal=str(tmp_path / "none" / "journal"))
 
@@ -207,12 +210,12 @@ def test_a_journal_that_cannot_be_written_is_an_error(tmp_path):
 SERVE = ("serve", "--engine-count", str(ENGINES), "--http", "127.0.0.1:0", "--dialect", "0.32")
 
 
-def addresses_of(process):
+def addresses_of(process: Any) -> Any:
     where = announced(process)
     return where["front_publish"], where["back_output"], where["back_publish"], where["dashboard"]
 
 
-def test_serve_supervised_comes_back_where_it_was():
+def test_serve_supervised_comes_back_where_it_was() -> None:
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(running(*SERVE, "--supervised"))
         *ends, url = first = addresses_of(process)
@@ -229,7 +232,7 @@ def test_serve_supervised_comes_back_where_it_was():
         assert process.wait(20) == 0
 
 
-def test_serve_with_a_journal_goes_on_in_its_next_process(tmp_path):
+def test_serve_with_a_journal_goes_on_in_its_next_process(tmp_path: Path) -> None:
     """What an operator does to put a new version under engines that stay."""
     journal = str(tmp_path / "journal")
     with contextlib.ExitStack() as stack:
@@ -241,7 +244,7 @@ def test_serve_with_a_journal_goes_on_in_its_next_process(tmp_path):
             assert peers.wave_announced() == [9, False]
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
-        assert last_entry(journal).state.current_wave == 9
+        assert standing(journal).state.current_wave == 9
         with running(*SERVE, "--journal", journal) as process:
             assert addresses_of(process) == first
             assert peers.heard_after_ready() == start(9)
@@ -252,21 +255,21 @@ def test_serve_with_a_journal_goes_on_in_its_next_process(tmp_path):
         )
 
 
-def test_engines_whose_ready_died_with_the_coordinator_are_given_another(tmp_path):
+def test_engines_whose_ready_died_with_the_coordinator_are_given_another(tmp_path: Path) -> None:
     journal = str(tmp_path / "journal")
     with running(*SERVE, "--journal", journal) as process, contextlib.ExitStack() as stack:
         *ends, _ = addresses_of(process)
         peers = Deployment(stack, *ends)
         assert peers.heard() == [[READY]] * ENGINES
         kill(process.pid)
-    assert last_entry(journal).state.ready
+    assert standing(journal).state.ready
     with running(*SERVE, "--journal", journal), contextlib.ExitStack() as stack:
         peers = Deployment(stack, *ends)  # as if what the first ones heard had been lost on its way
         assert peers.heard() == [[READY]] * ENGINES
         assert peers.heard_after_ready() == start(0)
 
 
-def test_a_setting_that_is_wrong_is_said_once_and_not_tried_again():
+def test_a_setting_that_is_wrong_is_said_once_and_not_tried_again() -> None:
     refused = run(*SERVE, "--supervised", "--journal", "/nonexistent/journal")
     assert refused.returncode == 2
     assert refused.stderr.count("/nonexistent/journal") == 1

@@ -8,13 +8,16 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 WORKER_DONE = 30.0
 
 
-def supervise(*worker, options=(), stdin=subprocess.DEVNULL, constants=""):
+def supervise(*worker: Any, options: Any = (), stdin: Any = subprocess.DEVNULL, constants: str = "") -> Any:
     """A supervisor of `python -c worker[0] worker[1:]`; `constants` are statements run before it."""
     code = f"import sys, dp_coordinator.supervisor as s\n{constants}\nsys.exit(s.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *options, "--", sys.executable, "-c", *worker]
@@ -22,7 +25,7 @@ def supervise(*worker, options=(), stdin=subprocess.DEVNULL, constants=""):
 
 
 @contextlib.contextmanager
-def supervised(*worker, **how):
+def supervised(*worker: Any, **how: Any) -> Iterator[Any]:
     with supervise(*worker, **how) as process:
         try:
             yield process
@@ -30,7 +33,7 @@ def supervised(*worker, **how):
             process.terminate()  # not killed: it takes its worker along
 
 
-def finished(*worker, **how):
+def finished(*worker: Any, **how: Any) -> Any:
     with supervised(*worker, **how) as process:
         out, err = process.communicate(timeout=WORKER_DONE)
         return process.returncode, out, err
@@ -40,12 +43,12 @@ SAYS_PID = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 
 @pytest.mark.parametrize("code", [2, 3])
-def test_what_a_first_worker_says_of_itself_is_passed_on(code):
+def test_what_a_first_worker_says_of_itself_is_passed_on(code: str) -> None:
     returned, _, err = finished(f"raise SystemExit({code})")
     assert (returned, err) == (code, "")
 
 
-def test_engines_that_are_missing_end_it_in_any_life(tmp_path):
+def test_engines_that_are_missing_end_it_in_any_life(tmp_path: Path) -> None:
     lived = tmp_path / "lived"
     worker = "import os, sys; p = sys.argv[1]; sys.exit(3) if os.path.exists(p) else (open(p, 'w'), os.abort())"
     returned, _, err = finished(worker, str(lived))
@@ -53,7 +56,7 @@ def test_engines_that_are_missing_end_it_in_any_life(tmp_path):
     assert "was ended by SIGABRT" in err
 
 
-def test_a_killed_worker_is_started_again():
+def test_a_killed_worker_is_started_again() -> None:
     with supervised(SAYS_PID) as process:
         first = int(process.stdout.readline())
         os.kill(first, signal.SIGKILL)
@@ -62,14 +65,14 @@ def test_a_killed_worker_is_started_again():
         assert "was ended by SIGKILL" in process.stderr.readline()
 
 
-def test_a_worker_that_ended_unasked_is_started_again():
+def test_a_worker_that_ended_unasked_is_started_again() -> None:
     with supervised(SAYS_PID) as process:
         os.kill(int(process.stdout.readline()), signal.SIGTERM)
         assert int(process.stdout.readline())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_it_ends_its_worker_when_it_is_told_to_end(number):
+def test_it_ends_its_worker_when_it_is_told_to_end(number: int) -> None:
     worker = (
         "import signal, time, sys; signal.signal(signal.SIGTERM, lambda *_: (print('told', flush=True), sys.exit(7)));"
         "print('up', flush=True); time.sleep(60)"
@@ -81,7 +84,7 @@ def test_it_ends_its_worker_when_it_is_told_to_end(number):
         assert process.wait(WORKER_DONE) == 7
 
 
-def test_a_worker_that_does_not_listen_is_killed():
+def test_a_worker_that_does_not_listen_is_killed() -> None:
     worker = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     )
@@ -92,7 +95,7 @@ def test_a_worker_that_does_not_listen_is_killed():
         assert "killing it" in process.stderr.read()
 
 
-def test_it_gives_up_after_instant_deaths_and_says_so():
+def test_it_gives_up_after_instant_deaths_and_says_so() -> None:
     returned, _, err = finished("raise SystemExit(9)", constants="s.PAUSES_S = (0.0,)")
     assert returned == 4
     assert err.count("starting it again") == 9
@@ -100,7 +103,7 @@ def test_it_gives_up_after_instant_deaths_and_says_so():
     assert "ended with exit code 9 at its start, the 10th time in a row: giving up" in err
 
 
-def test_it_never_gives_up_on_workers_that_served():
+def test_it_never_gives_up_on_workers_that_served() -> None:
     """Whoever kills them (an operator, the kernel when memory is short) may do so as often as he likes."""
     serves = f"import dp_coordinator.supervisor as s; s.say_serving(); {SAYS_PID}"
     with supervised(serves, constants="s.INSTANT_S = 0.0; s.INSTANT_DEATHS = 2; s.PAUSES_S = (0.0, 60.0)") as process:
@@ -109,7 +112,7 @@ def test_it_never_gives_up_on_workers_that_served():
             assert "was ended by SIGKILL after it served" in process.stderr.readline()
 
 
-def test_nobody_is_told_without_a_supervisor():
+def test_nobody_is_told_without_a_supervisor() -> None:
     """A variable left over from elsewhere must not send signals to strangers."""
     code = "import dp_coordinator.supervisor as s; s.say_serving(); print('well')"
     environment = os.environ | {"DP_COORDINATOR_SUPERVISOR_PID": "1"}
@@ -117,7 +120,7 @@ def test_nobody_is_told_without_a_supervisor():
     assert out.stdout == "well\n"
 
 
-def test_a_setting_that_went_wrong_later_is_tried_again(tmp_path):
+def test_a_setting_that_went_wrong_later_is_tried_again(tmp_path: Path) -> None:
     """A port can be taken for a moment; that must not end a deployment that has run."""
     lives = tmp_path / "lives"
     worker = (
@@ -132,7 +135,7 @@ def test_a_setting_that_went_wrong_later_is_tried_again(tmp_path):
         assert process.stdout.readline() == "up\n"
 
 
-def test_every_worker_reads_its_settings_from_the_beginning(tmp_path):
+def test_every_worker_reads_its_settings_from_the_beginning(tmp_path: Path) -> None:
     settings = tmp_path / "settings"
     settings.write_text("the settings")
     with settings.open() as stdin, supervised(f"print(input(), flush=True); {SAYS_PID}", stdin=stdin) as process:
@@ -141,7 +144,7 @@ def test_every_worker_reads_its_settings_from_the_beginning(tmp_path):
             os.kill(int(process.stdout.readline()), signal.SIGKILL)
 
 
-def test_its_scratch_folder_goes_with_it(tmp_path):
+def test_its_scratch_folder_goes_with_it(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (scratch / "journal").write_text("x")
@@ -149,7 +152,7 @@ def test_its_scratch_folder_goes_with_it(tmp_path):
     assert not scratch.exists()
 
 
-def gone(pid):
+def gone(pid: int) -> Any:
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -161,7 +164,7 @@ def gone(pid):
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux to wait for a process that is no child")
-def test_it_ends_with_its_parent_and_takes_its_worker_along():
+def test_it_ends_with_its_parent_and_takes_its_worker_along() -> None:
     parent = (
         "import os, subprocess, sys\n"
         "s = subprocess.Popen([sys.executable, '-m', 'dp_coordinator.supervisor', '--parent', str(os.getpid()), '--',\n"
@@ -169,13 +172,14 @@ def test_it_ends_with_its_parent_and_takes_its_worker_along():
         "print(s.pid, flush=True); s.wait()"
     )
     with subprocess.Popen([sys.executable, "-c", parent, SAYS_PID], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         supervisor, worker = int(process.stdout.readline()), int(process.stdout.readline())
         process.kill()
         assert gone(supervisor)
         assert gone(worker)
 
 
-def test_it_loads_nothing_but_the_standard_library():
+def test_it_loads_nothing_but_the_standard_library() -> None:
     code = (
         "import sys, dp_coordinator.supervisor\n"
         "print(sorted({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'__main__'}))"
@@ -186,7 +190,7 @@ def test_it_loads_nothing_but_the_standard_library():
     assert out.stdout.strip() == "['dp_coordinator']"
 
 
-def _with_path():
+def _with_path() -> Any:
     import dp_coordinator
 
     return os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(dp_coordinator.__file__))}

@@ -8,11 +8,12 @@ from typing import Any
 
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, FrontEndSubscribed
-from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.recorder.chunks import CHECKPOINT, HEADER, RECORDS, Chunk, beginning, end, pack, read
 from dp_coordinator.recorder.folder import Folder
-from dp_coordinator.recorder.reader import sources
+from dp_coordinator.recorder.reader import Source
 from dp_coordinator.recorder.recording import Recording
 from dp_coordinator.recorder.replay import Summary, replay
 from dp_coordinator.wire.coordinator import BadFrameError, engine_events, front_end_event
@@ -45,8 +46,9 @@ class RecordedCore:
 
     def ready(self) -> None:
         """All engines and a front-end."""
-        for event in (*[EngineSubscribed()] * self.core.engine_count, FrontEndSubscribed()):
-            self.feed(event)
+        for _ in range(self.core.engine_count):
+            self.feed(EngineSubscribed())
+        self.feed(FrontEndSubscribed())
 
     def feed(self, *events: Event) -> None:
         """Events of one turn; reports among them are taken at once."""
@@ -80,7 +82,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def replayed(*paths: Path) -> Summary:
-    return replay(sources([str(path) for path in paths]))
+    return replay([Source(str(path)) for path in paths])
 
 
 def whole(summary: Summary) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,13 +42,13 @@ steps = st.lists(st.tuples(events, st.sampled_from([0.0, 0.02, 0.3, 11.0])), max
 lives = st.none() | st.builds(Remembered, small, st.integers(1, 4), st.booleans())
 
 
-def parts(state):
+def parts(state: Any) -> Any:
     """All dataclasses that it is made of."""
     inner = [getattr(state, each.name) for each in fields(state)]
     return [state, *(part for value in inner if is_dataclass(value) for part in parts(value))]
 
 
-def test_the_state_is_all_that_a_core_keeps():
+def test_the_state_is_all_that_a_core_keeps() -> None:
     core = Coordinator(2, Dialect.for_version("0.28"), resumed=Remembered(3, 2, True))
     assert {name for name in vars(core) if name != "state"} == {"dialect", "_wave_rules", "_handlers"}
     core.handle(StartWaveRequested(0, 4), 1.0)
@@ -55,7 +57,7 @@ def test_the_state_is_all_that_a_core_keeps():
     assert all(hasattr(type(part), "__slots__") for part in parts(core.state)), "nothing can be added beside the fields"
 
 
-def play(core, todo, now):
+def play(core: Any, todo: Any, now: float) -> Any:
     out = []
     for event, later in todo:
         now += later
@@ -69,22 +71,24 @@ def play(core, todo, now):
 
 @settings(deadline=None, max_examples=150)
 @given(dialect=st.sampled_from(["0.16", "0.28", "0.33"]), waves=st.booleans(), past=lives, before=steps, after=steps)
-def test_it_goes_on_as_if_nothing_had_been(dialect, waves, past, before, after):
+def test_it_goes_on_as_if_nothing_had_been(dialect: str, waves: Any, past: Any, before: Any, after: Any) -> None:
     core = Coordinator(2, Dialect.for_version(dialect), now=0.0, wave_coordination=waves, resumed=past)
     core.handle(EngineSubscribed(), 0.0)
     core.handle(EngineSubscribed(), 0.0)
     _, now = play(core, before, 0.0)
-    written = entries.checkpoint_body(7, now, 1e9, core.checkpoint())
+    written = entries.encode(entries.CheckpointBody(7, now, 1e9, core.checkpoint()))
     expected = play(core, after, now)
-    read = entries.checkpoint_body_of(written)
-    assert entries.checkpoint_body(read.index, read.at, read.wall, read.state) == written
+    read = msgspec.msgpack.decode(written, type=entries.CheckpointBody)
+    assert entries.encode(read) == written
     again = Coordinator.from_checkpoint(read.state)
     assert play(again, after, now) == expected
     assert again.snapshot(now) == core.snapshot(now)
-    assert entries.checkpoint_body_of(written).state == read.state, "the core changed its checkpoint"
+    assert msgspec.msgpack.decode(written, type=entries.CheckpointBody).state == read.state, (
+        "the core changed its checkpoint"
+    )
 
 
-def test_a_checkpoint_stays_as_it_was_taken():
+def test_a_checkpoint_stays_as_it_was_taken() -> None:
     core = Coordinator(1, Dialect.for_version("0.28"))
     core.handle(EngineSubscribed(), 0.0)
     core.handle(StartWaveRequested(0, 0), 1.0)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import random
 import stat
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +21,7 @@ from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested
 from dp_coordinator.recorder import chunks, entries
 from dp_coordinator.recorder.chunks import NotARecordingError
 from dp_coordinator.recorder.folder import Folder, RecordingError
-from dp_coordinator.recorder.reader import Source
+from dp_coordinator.recorder.reader import Source, body_of
 from tests.recorder.recorded_core import CHECKPOINT, HEADER, RECORDS, RecordedCore, changed, files, replayed, whole
 from tests.transport.rig import wait_until
 
@@ -42,7 +46,9 @@ frames = st.lists(
 
 @settings(deadline=None, max_examples=60)
 @given(frames=frames, dialect=st.sampled_from(["0.16", "0.28", "0.33"]), ready=st.booleans())
-def test_any_frames_are_replayed_to_the_same_effects(tmp_path_factory, frames, dialect, ready):
+def test_any_frames_are_replayed_to_the_same_effects(
+    tmp_path_factory: pytest.TempPathFactory, frames: list[tuple[bool, bool, bytes, bytes]], dialect: str, ready: bool
+) -> None:
     folder = tmp_path_factory.mktemp("recording")
     with RecordedCore(folder, dialect=dialect) as desk:
         if ready:
@@ -60,7 +66,7 @@ def test_any_frames_are_replayed_to_the_same_effects(tmp_path_factory, frames, d
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(tmp_path: Path) -> Any:
     """A recording of one wave, with a checkpoint in it."""
     with RecordedCore(tmp_path / "small") as desk:
         desk.ready()
@@ -74,7 +80,7 @@ def small(tmp_path):
     return file
 
 
-def test_a_recording_tells_what_it_is_and_only_its_owner_may_read_it(small):
+def test_a_recording_tells_what_it_is_and_only_its_owner_may_read_it(small: Any) -> None:
     summary = replayed(small)
     assert whole(summary)
     assert (summary.waves, summary.reports, summary.effects["BroadcastStartWave"]) == (1, 2, 2)
@@ -83,7 +89,7 @@ def test_a_recording_tells_what_it_is_and_only_its_owner_may_read_it(small):
     assert stat.S_IMODE(small.stat().st_mode) == 0o600
 
 
-def test_cut_off_at_every_byte(small, tmp_path):
+def test_cut_off_at_every_byte(small: Any, tmp_path: Path) -> None:
     data, cut = small.read_bytes(), tmp_path / "cut.dprec"
     total, seen, refusals = replayed(small).inputs, [], []
     for length in range(len(data)):
@@ -103,7 +109,7 @@ def test_cut_off_at_every_byte(small, tmp_path):
     assert (seen[0], seen[-1]) == (0, total)
 
 
-def test_a_changed_byte_is_noticed_wherever_it_is(small, tmp_path):
+def test_a_changed_byte_is_noticed_wherever_it_is(small: Any, tmp_path: Path) -> None:
     data, bad = small.read_bytes(), tmp_path / "bad.dprec"
     for at in range(len(data)):
         bad.write_bytes(data[:at] + bytes([data[at] ^ 0x21]) + data[at + 1 :])
@@ -128,14 +134,14 @@ def test_a_changed_byte_is_noticed_wherever_it_is(small, tmp_path):
         (chunks.beginning([]), "header"),  # type: ignore[arg-type]
     ],
 )
-def test_what_is_no_recording_of_ours(tmp_path, content, said):
+def test_what_is_no_recording_of_ours(tmp_path: Path, content: bytes, said: str) -> None:
     file = tmp_path / "other.dprec"
     file.write_bytes(content)
     with pytest.raises(NotARecordingError, match=f"other.dprec: .*{said}"):
         replayed(file)
 
 
-def test_checksums_that_are_right_around_nonsense(small, tmp_path):
+def test_checksums_that_are_right_around_nonsense(small: Any, tmp_path: Path) -> None:
     """Somebody wrote such a file on purpose: a clear end all the same."""
     for nonsense in (b"", b"\xc1", pack([]), pack([0, [[1, 0.0, "NoSuchEvent", {}, []]], []]), pack({"index": 0})):
         for kind in (RECORDS, CHECKPOINT):
@@ -144,17 +150,18 @@ def test_checksums_that_are_right_around_nonsense(small, tmp_path):
             assert ending.damaged
 
 
-def test_records_without_those_before_them_are_not_run(small, tmp_path):
+def test_records_without_those_before_them_are_not_run(small: Any, tmp_path: Path) -> None:
     beheaded = changed(small, tmp_path / "headless.dprec", lambda c: [c] if c.kind != CHECKPOINT else [])
     (ending,) = replayed(beheaded).endings
     assert ending.damaged
+    assert ending.problem is not None
     assert "those before it are missing" in ending.problem
 
 
-def test_the_first_difference_is_named(small, tmp_path):
+def test_the_first_difference_is_named(small: Any, tmp_path: Path) -> None:
     start = pack("BroadcastStartWave") + b"\x83" + pack("wave")
 
-    def other_wave(chunk):
+    def other_wave(chunk: chunks.Chunk) -> Any:
         return [replace(chunk, body=chunk.body.replace(start + b"\x00", start + b"\x09"))]
 
     found = replayed(changed(small, tmp_path / "differs.dprec", other_wave)).difference
@@ -167,11 +174,12 @@ def test_the_first_difference_is_named(small, tmp_path):
     assert found.index == 3
 
 
-def test_an_effect_too_many_is_named(small, tmp_path):
-    def without_the_last(chunk):
+def test_an_effect_too_many_is_named(small: Any, tmp_path: Path) -> None:
+    def without_the_last(chunk: chunks.Chunk) -> Any:
         if chunk.kind != RECORDS or b"SendReady" not in chunk.body:
             return [chunk]
-        batch = entries.records_body_of(chunk.body)
+        batch = body_of(chunk)
+        assert isinstance(batch, entries.RecordsBody)
         second = batch.records[1]
         second.out = msgspec.Raw(pack(msgspec.msgpack.decode(second.out)[:-1]))
         return [replace(chunk, body=pack(batch))]
@@ -183,10 +191,10 @@ def test_an_effect_too_many_is_named(small, tmp_path):
     assert found.got == "effect 3: ['LogEvent', {'kind': 'ready_sent', 'fields': {'engines': 2}}]"
 
 
-def test_a_state_that_differs_is_a_difference_too(small, tmp_path):
+def test_a_state_that_differs_is_a_difference_too(small: Any, tmp_path: Path) -> None:
     seen = []
 
-    def other_state(chunk):
+    def other_state(chunk: chunks.Chunk) -> Any:
         seen.append(chunk.kind)
         if chunk.kind != CHECKPOINT or seen.count(CHECKPOINT) == 1:
             return [chunk]
@@ -197,7 +205,7 @@ def test_a_state_that_differs_is_a_difference_too(small, tmp_path):
     assert (found.expected, found.got) == ("['front_ends'] = 2", "['front_ends'] = 1")
 
 
-def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path):
+def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "asked.dprec"
     with RecordedCore(tmp_path / "r") as desk:
         for _ in range(3):
@@ -211,7 +219,12 @@ def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path):
             assert summary.inputs == desk.recording.recorder._index
 
 
-def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path):
+def turned(desk: RecordedCore, last: Future[None]) -> bool:
+    desk.turn()
+    return last.done()
+
+
+def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path: Path) -> None:
     desk = RecordedCore(tmp_path / "r")
     for _ in range(100):  # and the writer does nothing meanwhile
         desk.recording.caught_up()
@@ -219,7 +232,7 @@ def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path):
     assert desk.recording.recorder._queue.qsize() <= 5
     last = desk.recording.caught_up()
     with desk:
-        wait_until(lambda: desk.turn() or last.done(), "the writer")
+        wait_until(partial(turned, desk, last), "the writer")
     (file,) = files(tmp_path / "r")
     assert replayed(file).gaps == 0
 
@@ -229,7 +242,7 @@ def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path):
 LIMIT, CHUNK = 400_000, 100_000
 
 
-def bytes_in(folder):
+def bytes_in(folder: Path) -> Any:
     sizes = []
     for file in files(folder):
         with suppress(FileNotFoundError):
@@ -237,7 +250,7 @@ def bytes_in(folder):
     return sum(sizes)
 
 
-def test_old_files_go_and_each_that_is_left_can_be_replayed_alone(tmp_path):
+def test_old_files_go_and_each_that_is_left_can_be_replayed_alone(tmp_path: Path) -> None:
     folder, chance = tmp_path / "many", random.Random(1)
     with RecordedCore(folder, max_bytes=LIMIT) as desk:
         desk.ready()
@@ -256,7 +269,7 @@ def test_old_files_go_and_each_that_is_left_can_be_replayed_alone(tmp_path):
     assert replayed(left[0], left[2]).gaps == 1
 
 
-def test_a_folder_that_cannot_be_used(tmp_path):
+def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"--record .*/none/of/it cannot be written: No such file"):
         Folder(str(tmp_path / "none" / "of" / "it"), 1)
     (tmp_path / "file").touch()
@@ -269,6 +282,6 @@ def test_a_folder_that_cannot_be_used(tmp_path):
     Folder(str(tmp_path / "held"), 1).close()
 
 
-def test_kinds_of_chunks_are_one_byte():
+def test_kinds_of_chunks_are_one_byte() -> None:
     assert {len(kind) for kind in (HEADER, RECORDS, CHECKPOINT, chunks.END)} == {1}
     assert entries.encode_effects(()) == pack([])

@@ -10,8 +10,11 @@ import signal
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -30,7 +33,7 @@ ENGINES = 2
 class Peers:
     """Engines and a front-end with raw sockets."""
 
-    def __init__(self, stack, coordinator):
+    def __init__(self, stack: Any, coordinator: Any) -> None:
         context = stack.enter_context(zmq.Context())
         stack.callback(context.destroy, linger=0)
         back_publish, back_output = coordinator.get_engine_socket_addresses()
@@ -41,11 +44,11 @@ class Peers:
         self.output = Peer(context, zmq.PUSH, back_output)
         self.front_end.receive_load()  # it hears what follows
 
-    def report(self, step, engine=0, **more):
+    def report(self, step: int, engine: int = 0, **more: Any) -> None:
         stats = {"num_waiting_reqs": step % 7, "num_running_reqs": step % 5, "step_counter": step, "current_wave": 0}
         self.output.send(pack([engine, [], stats | more, 0.0]))
 
-    def complete(self, wave):
+    def complete(self, wave: int) -> None:
         """End a wave, and hear of it."""
         self.output.send(pack([0, [], None, 0.0, None, None, wave]))
         while self.front_end.receive_wave_state()[0] <= wave:
@@ -53,21 +56,22 @@ class Peers:
 
 
 @contextmanager
-def deployed(folder, **options):
+def deployed(folder: Path, **options: Any) -> Iterator[Any]:
     with ExitStack() as stack:
         coordinator = stack.enter_context(DPCoordinator(ENGINES, record=str(folder), **options))
         yield coordinator, Peers(stack, coordinator)
 
 
-def get(url, path, token=None):
+def get(url: str | None, path: str, token: str | None = None) -> Any:
     request = urllib.request.Request(f"{url}{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.read()
 
 
-def test_a_simulated_deployment_is_replayed_without_a_difference(tmp_path):
+def test_a_simulated_deployment_is_replayed_without_a_difference(tmp_path: Path) -> None:
     arguments = ("demo", "--http", "127.0.0.1:0", "--engines", "3", "--step-ms", "5", "--record", str(tmp_path / "r"))
     with running(*arguments) as demo:
+        assert demo.stdout is not None
         url = demo.stdout.readline().split()[1]
         wait_until(lambda: json.loads(get(url, "/api/v1/state"))["totals"]["running"], "load")
     assert demo.returncode == 0
@@ -79,7 +83,7 @@ def test_a_simulated_deployment_is_replayed_without_a_difference(tmp_path):
     assert told["effects"]["BroadcastStartWave"] >= 1
 
 
-def test_everything_that_was_taken_in_is_in_the_recording(tmp_path):
+def test_everything_that_was_taken_in_is_in_the_recording(tmp_path: Path) -> None:
     with deployed(tmp_path / "r", http="127.0.0.1:0") as (coordinator, peers):
         for step in range(3000):
             peers.output.socket.send(pack([step % 3, [], {"step_counter": step, "num_running_reqs": 3}, 0.0]))
@@ -92,7 +96,7 @@ def test_everything_that_was_taken_in_is_in_the_recording(tmp_path):
     assert (summary.reports, summary.waves, state["current_wave"]) == (3000, 1, 5)
 
 
-def test_killed_at_any_moment_it_leaves_what_can_be_replayed(tmp_path):
+def test_killed_at_any_moment_it_leaves_what_can_be_replayed(tmp_path: Path) -> None:
     chance, cut = random.Random(), 0
     for number in range(5):
         folder = tmp_path / str(number)
@@ -113,12 +117,12 @@ def test_killed_at_any_moment_it_leaves_what_can_be_replayed(tmp_path):
         summary = replayed(file)
         assert summary.difference is None
         assert not summary.endings[0].damaged
-        assert "it ends" in summary.endings[0].problem
+        assert "it ends" in (summary.endings[0].problem or "")
         cut += summary.reports
     assert cut > 0
 
 
-def test_a_coordinator_that_comes_back_records_its_next_life(tmp_path):
+def test_a_coordinator_that_comes_back_records_its_next_life(tmp_path: Path) -> None:
     with ExitStack() as stack:
         coordinator = stack.enter_context(DPCoordinator(ENGINES, record=str(tmp_path / "r"), supervised=True))
         back_publish, back_output = coordinator.get_engine_socket_addresses()
@@ -136,10 +140,10 @@ def test_a_coordinator_that_comes_back_records_its_next_life(tmp_path):
     assert replayed(second).effects["BroadcastStartWave"] == 1
 
 
-def test_a_disk_that_gets_full_stops_the_recording_and_nothing_else(tmp_path):
+def test_a_disk_that_gets_full_stops_the_recording_and_nothing_else(tmp_path: Path) -> None:
     with deployed(tmp_path / "r", http="127.0.0.1:0") as (coordinator, peers):
 
-        def events(kind):
+        def events(kind: str) -> Any:
             return json.loads(get(coordinator.http_url, f"/api/v1/events?kind={kind}"))["events"]
 
         pid = coordinator.proc.pid
@@ -152,7 +156,7 @@ def test_a_disk_that_gets_full_stops_the_recording_and_nothing_else(tmp_path):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
         step = iter(range(10**9))
 
-        def works_again():
+        def works_again() -> Any:
             peers.report(next(step))
             return events("recording_works_again")
 
@@ -165,7 +169,7 @@ def test_a_disk_that_gets_full_stops_the_recording_and_nothing_else(tmp_path):
     assert replayed(first, second).gaps == 1
 
 
-def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):
+def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(CoordinatorStartError, match=r"--record .*/no/such cannot be written: No such file"):
         DPCoordinator(1, http=None, record=str(tmp_path / "no" / "such"))
     refused = run("serve", "--engine-count", "1", "--no-http", "--record", str(tmp_path), "--record-max-mb", "2")
@@ -177,7 +181,7 @@ def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path):
 TOKEN = "a-secret-that-is-nowhere-else"
 
 
-def test_the_download_needs_the_token_and_has_it_nowhere(tmp_path):
+def test_the_download_needs_the_token_and_has_it_nowhere(tmp_path: Path) -> None:
     with deployed(tmp_path / "r", http="127.0.0.1:0", token=TOKEN) as (coordinator, peers):
         with pytest.raises(urllib.error.HTTPError, match="401"):
             get(coordinator.http_url, "/api/v1/recording")
@@ -191,11 +195,11 @@ def test_the_download_needs_the_token_and_has_it_nowhere(tmp_path):
         assert TOKEN.encode() not in unpacked(written)
 
 
-def unpacked(file):
+def unpacked(file: Path) -> Any:
     return b"".join(chunk.body for chunk in chunks.read(file.read_bytes()))
 
 
-def test_without_a_recording_the_download_says_how_to_have_one():
+def test_without_a_recording_the_download_says_how_to_have_one() -> None:
     with DPCoordinator(1, http="127.0.0.1:0") as coordinator:
         with pytest.raises(urllib.error.HTTPError, match="409") as refused:
             get(coordinator.http_url, "/api/v1/recording")
@@ -208,21 +212,21 @@ def test_without_a_recording_the_download_says_how_to_have_one():
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("recorded")
     with deployed(folder / "r", http=None) as (_, peers):
         peers.complete(0)
     return folder / "r"
 
 
-def test_replay_tells_what_was_replayed(recorded):
+def test_replay_tells_what_was_replayed(recorded: Any) -> None:
     done = run("replay", str(recorded))
     assert (done.returncode, done.stderr) == (0, "")
     assert "no difference: the core did again what it did then, byte for byte" in done.stdout
     assert "waves     1 completed" in done.stdout
 
 
-def test_replay_of_a_file_that_was_cut_off_goes_up_to_there(recorded, tmp_path):
+def test_replay_of_a_file_that_was_cut_off_goes_up_to_there(recorded: Any, tmp_path: Path) -> None:
     (file,) = files(recorded)
     cut = tmp_path / "cut.dprec"
     cut.write_bytes(file.read_bytes()[:-40])
@@ -233,7 +237,7 @@ def test_replay_of_a_file_that_was_cut_off_goes_up_to_there(recorded, tmp_path):
     assert "replayed up to there" in done.stderr
 
 
-def test_replay_of_a_damaged_file_is_no_success(recorded, tmp_path):
+def test_replay_of_a_damaged_file_is_no_success(recorded: Any, tmp_path: Path) -> None:
     (file,) = files(recorded)
     data = bytearray(file.read_bytes())
     data[-20] ^= 1
@@ -244,8 +248,8 @@ def test_replay_of_a_damaged_file_is_no_success(recorded, tmp_path):
     assert "wrong checksum" in done.stderr or "damaged beginning" in done.stderr
 
 
-def test_replay_names_the_first_difference(recorded, tmp_path):
-    def one_engine_more(chunk):
+def test_replay_names_the_first_difference(recorded: Any, tmp_path: Path) -> None:
+    def one_engine_more(chunk: chunks.Chunk) -> Any:
         if chunk.kind != CHECKPOINT:
             return [chunk]
         return [replace(chunk, body=chunk.body.replace(pack("engine_count") + b"\x02", pack("engine_count") + b"\x01"))]
@@ -268,7 +272,7 @@ def test_replay_names_the_first_difference(recorded, tmp_path):
         ((os.path.dirname(__file__),), "there is no recording in"),
     ],
 )
-def test_replay_of_what_is_no_recording(arguments, said):
+def test_replay_of_what_is_no_recording(arguments: Any, said: str) -> None:
     refused = run("replay", *arguments)
     assert refused.returncode == 2
     assert said in refused.stderr

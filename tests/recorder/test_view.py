@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from dp_coordinator.core.events import EngineStatsReported, StartWaveRequested, WaveCompleted
-from dp_coordinator.recorder.reader import sources
+from dp_coordinator.recorder.reader import Source
 from dp_coordinator.recorder.timeline import Timeline
 from dp_coordinator.viewing import RecordingPlayer
 from tests.cli.run import run, running
@@ -22,7 +25,7 @@ WAVES = 5
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Five waves of ten seconds each: half of each the engines run."""
     folder = tmp_path_factory.mktemp("recorded")
     with RecordedCore(folder) as desk:
@@ -40,14 +43,14 @@ def recorded(tmp_path_factory):
 
 
 class Site:
-    def __init__(self, url):
+    def __init__(self, url: str) -> None:
         self.url = f"{url}/api/v1"
 
-    def get(self, path):
+    def get(self, path: Path) -> Any:
         with urllib.request.urlopen(f"{self.url}/{path}", timeout=20) as answer:
             return json.load(answer)
 
-    def post(self, path, body):
+    def post(self, path: str, body: Any) -> Any:
         head = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/{path}", json.dumps(body).encode(), head)
         with urllib.request.urlopen(request, timeout=20) as answer:
@@ -55,22 +58,23 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(recorded):
+def site(recorded: Any) -> Iterator[Any]:
     with running("view", str(recorded), "--http", "127.0.0.1:0", "--speed", "64") as process:
+        assert process.stdout is not None
         assert "recording of" in process.stdout.readline()
         found = Site(process.stdout.readline().split()[1])
         wait_until(lambda: answers(found), "the server")
         yield found
 
 
-def answers(site):
+def answers(site: Any) -> Any:
     try:
         return site.get("state")
     except urllib.error.URLError:
         return None
 
 
-def test_it_plays_to_the_end_and_says_that_it_is_a_recording(site, recorded):
+def test_it_plays_to_the_end_and_says_that_it_is_a_recording(site: Any, recorded: Any) -> None:
     wait_until(lambda: site.get("state")["current_wave"] == WAVES, "the last wave")
     wait_until(lambda: site.get("state")["recording"]["paused"], "the end")
     state = site.get("state")
@@ -81,7 +85,7 @@ def test_it_plays_to_the_end_and_says_that_it_is_a_recording(site, recorded):
 
 
 @pytest.mark.parametrize(("at", "wave", "running"), [(42.0, 4, 81), (2.0, 0, 1), (12.0, 1, 21), (16.5, 2, 21)])
-def test_it_goes_to_any_moment_and_stays_there(site, at, wave, running):
+def test_it_goes_to_any_moment_and_stays_there(site: Any, at: float, wave: int, running: Any) -> None:
     told = site.post("view", {"at": at, "paused": True})
     assert (told["position_s"], told["paused"]) == (at, True)
     first, second = site.get("state"), site.get("state")
@@ -97,13 +101,13 @@ def test_it_goes_to_any_moment_and_stays_there(site, at, wave, running):
     assert moment - kept[-1] < 1.1
 
 
-def test_time_goes_as_fast_as_it_is_told(site):
+def test_time_goes_as_fast_as_it_is_told(site: Any) -> None:
     site.post("view", {"at": 1.0, "paused": False, "speed": 8})
     wait_until(lambda: site.get("state")["recording"]["position_s"] > 3, "time to pass")
     assert site.post("view", {"paused": True})["speed"] == 8
 
 
-def test_the_stream_says_so_too_and_is_begun_anew_by_a_jump(site):
+def test_the_stream_says_so_too_and_is_begun_anew_by_a_jump(site: Any) -> None:
     site.post("view", {"at": 20.0, "paused": True})
     with connect(site.url.replace("http", "ws") + "/stream?since=0") as stream:
         hello, snapshot = json.loads(stream.recv(20)), json.loads(stream.recv(20))
@@ -119,34 +123,34 @@ def test_the_stream_says_so_too_and_is_begun_anew_by_a_jump(site):
     assert again["last_seq"] < hello["last_seq"]
 
 
-def test_its_end_is_when_the_last_thing_happened(tmp_path):
+def test_its_end_is_when_the_last_thing_happened(tmp_path: Path) -> None:
     with RecordedCore(tmp_path) as desk:
         desk.ready()
         desk.log.append(desk.now + 0.5, "bad_frame", {"channel": "back_output", "verdict": "garbled"})
     (file,) = files(tmp_path)
-    player = RecordingPlayer(Timeline(sources([str(file)])), file.name, {}, speed=1.0)
+    player = RecordingPlayer(Timeline([Source(str(file))]), file.name, {}, speed=1.0)
     player.play(speed=None, paused=True, position_s=player.position().duration_s)
     assert player.mailbox.log.since(0)[-1].kind == "bad_frame"
 
 
-def refusal(site, path, body):
+def refusal(site: Any, path: str, body: Any) -> Any:
     with pytest.raises(urllib.error.HTTPError) as refused:
         site.post(path, body)
     return refused.value.code, json.loads(refused.value.read())
 
 
-def test_nothing_can_be_started(site):
+def test_nothing_can_be_started(site: Any) -> None:
     code, problem = refusal(site, "waves", {"reason": "a try"})
     assert (code, problem["type"]) == (409, "../../problems/recording")
 
 
 @pytest.mark.parametrize("body", [{"speed": 0}, {"speed": 65}, {"at": -1}, {"at": 1e9}, {"paused": 1}, {"jump": 1}, []])
-def test_controls_that_are_none(site, body):
+def test_controls_that_are_none(site: Any, body: bytes) -> None:
     code, problem = refusal(site, "view", body)
     assert (code, problem["type"]) == (422, "../../problems/invalid-body")
 
 
-def test_what_cannot_be_viewed(recorded, tmp_path):
+def test_what_cannot_be_viewed(recorded: Any, tmp_path: Path) -> None:
     for arguments, said in (
         ((__file__,), "it is no recording of dp-coordinator"),
         ((str(recorded), "--speed", "0"), "--speed: '0' is no speed"),

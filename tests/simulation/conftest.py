@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import socket
+import os
 import subprocess
 import sys
 import time
@@ -29,10 +30,13 @@ def spawn(kind: str, options: Any) -> Process:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+_deployments = itertools.count(1)
+
+
+def own_address() -> str:
+    """A loopback address of this process and deployment alone: no free port to be found, which others could take."""
+    process, deployment = os.getpid(), next(_deployments)
+    return f"127.{1 + process % 251}.{process // 251 % 256}.{deployment % 256}:4700"
 
 
 class Deployment:
@@ -46,7 +50,7 @@ class Deployment:
         self.front = self.coordinator.get_stats_publish_address()
         self.dialect = dialect
         self.addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(engines))
-        collective = f"127.0.0.1:{free_port()}"
+        collective = own_address()
         self.options = [
             EngineOptions(
                 index=index,

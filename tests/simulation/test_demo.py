@@ -30,7 +30,7 @@ class Demo:
     """A running demo, what it prints and what its REST interface says."""
 
     def __init__(self, **options: Any) -> None:
-        settings = DemoOptions(**{"http": "127.0.0.1:0", "engines": 3, "front_ends": 1, "step_ms": 2.0} | options)
+        settings = DemoOptions(**{"http": "127.0.0.1:0", "engines": 3, "front_ends": 1, "step_ms": 2.0, **options})
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dp_coordinator", "demo", *to_arguments(settings)],
             stdout=subprocess.PIPE,

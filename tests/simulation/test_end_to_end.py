@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,11 +27,15 @@ def test_all_requests_finish_and_waves_advance(deploy: Deploy, account: Account,
     deployment.watch_until(lambda seen: seen.current_wave > ended and not seen.engines_running)
 
 
+def paused_at(wave: int, seen: Any) -> bool:
+    return bool(seen.current_wave == wave and not seen.engines_running)
+
+
 def test_a_lone_request_wakes_every_engine(deploy: Deploy, account: Account) -> None:
     deployment = deploy(2, "0.33")
     for wave in range(1, 3):
         assert account(deployment.front_end(1, seed=wave))["finished"] == 1
-        deployment.watch_until(lambda seen, wave=wave: seen.current_wave == wave and not seen.engines_running)
+        deployment.watch_until(partial(paused_at, wave))
 
 
 def test_the_others_finish_when_an_engine_is_killed_and_it_takes_part_again_after(

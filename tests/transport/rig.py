@@ -43,7 +43,8 @@ class Peer:
         self.socket.send_multipart(frames)
 
     def receive(self) -> list[bytes]:
-        return self.socket.recv_multipart()
+        frames: list[bytes] = self.socket.recv_multipart()
+        return frames
 
     def receive_start(self) -> list[Any]:
         """The next START; engines since vLLM 0.18 pass over a READY after their first."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import BroadcastStartWave, SendReady, WriteJournal
+from dp_coordinator.core.effects import BroadcastStartWave, Effect, SendReady, WriteJournal
 from dp_coordinator.core.events import (
     EngineStatsReported,
     EngineSubscribed,
@@ -18,7 +20,8 @@ from dp_coordinator.core.events import (
     NewRequestNotified,
 )
 from dp_coordinator.core.snapshot import StartAction
-from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.transport import Loop, Sockets
 from tests.transport.rig import PATIENCE, Peer
@@ -27,28 +30,28 @@ from tests.transport.rig import PATIENCE, Peer
 class Notes:
     """An observer, and what performs effects, in one list."""
 
-    def __init__(self):
-        self.taken = []
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
 
-    def perform(self, effects, now):
+    def perform(self, effects: list[Effect], now: float) -> None:
         self.taken += [type(effect) for effect in effects]
 
-    def took(self, given, effects, now):
+    def took(self, given: Any, effects: list[Effect], now: float) -> None:
         self.taken.append(given)
 
-    def raised(self, given, error, now):
+    def raised(self, given: Any, error: Any, now: float) -> None:
         self.taken.append((given, str(error)))
 
-    def turned(self, now):
+    def turned(self, now: float) -> Any:
         return now + 7.0
 
 
-def host(notes, perform=None):
+def host(notes: Any, perform: Any = None) -> Any:
     core = Coordinator(1, Dialect.for_version("0.28"), now=0.0)
     return Host(core, [notes], perform or notes.perform)
 
 
-def test_effects_are_performed_before_anybody_is_told_of_them():
+def test_effects_are_performed_before_anybody_is_told_of_them() -> None:
     notes = Notes()
     coordinator, notice = host(notes), NewRequestNotified(0, 0)
     coordinator.take(EngineSubscribed(), 0.0)
@@ -57,14 +60,14 @@ def test_effects_are_performed_before_anybody_is_told_of_them():
     assert notes.taken.index(BroadcastStartWave) < notes.taken.index(notice)
 
 
-def test_the_journal_is_written_before_ready_is_sent():
+def test_the_journal_is_written_before_ready_is_sent() -> None:
     notes = Notes()
     host(notes).take(EngineSubscribed(), 0.0)
     assert notes.taken.index(WriteJournal) < notes.taken.index(SendReady)
 
 
-def test_an_input_whose_effects_failed_is_told_all_the_same():
-    def fail(effects, now):
+def test_an_input_whose_effects_failed_is_told_all_the_same() -> None:
+    def fail(effects: list[Effect], now: float) -> None:
         raise OSError("no such socket")
 
     notes, subscribed = Notes(), EngineSubscribed()
@@ -73,7 +76,7 @@ def test_an_input_whose_effects_failed_is_told_all_the_same():
     assert notes.taken == [subscribed]
 
 
-def test_a_defect_of_the_core_is_told_and_raised():
+def test_a_defect_of_the_core_is_told_and_raised() -> None:
     notes = Notes()
     coordinator, broken = host(notes), NewRequestNotified(0, None)  # type: ignore[arg-type]
     coordinator.take(EngineSubscribed(), 0.0)
@@ -83,7 +86,7 @@ def test_a_defect_of_the_core_is_told_and_raised():
     assert notes.taken == [(broken, notes.taken[0][1])]
 
 
-def test_the_next_turn_is_when_the_core_or_an_observer_wants_it():
+def test_the_next_turn_is_when_the_core_or_an_observer_wants_it() -> None:
     coordinator = host(Notes())
     assert coordinator.core.next_deadline() is None
     assert coordinator.turned(1.0) == 8.0
@@ -94,7 +97,7 @@ def test_the_next_turn_is_when_the_core_or_an_observer_wants_it():
     assert Host(coordinator.core, []).turned(1.0) == due
 
 
-def test_snapshots_follow_what_was_taken():
+def test_snapshots_follow_what_was_taken() -> None:
     core = Coordinator(1, Dialect.for_version("0.28"), now=0.0)
     mailbox = Mailbox(core.snapshot(0.0), Endpoints("", "", ""), min_stats_update_interval=0.1)
     books = Books(core, mailbox, 0.0)
@@ -115,7 +118,7 @@ def test_snapshots_follow_what_was_taken():
     assert len(mailbox.snapshot.actions) == 1, "the state has it before the answer is given"
 
 
-def test_frames_are_counted_by_kind_unless_they_are_rejected():
+def test_frames_are_counted_by_kind_unless_they_are_rejected() -> None:
     core = Coordinator(2, Dialect.for_version("0.28"), now=0.0)
     mailbox = Mailbox(core.snapshot(0.0), Endpoints("", "", ""), min_stats_update_interval=0.1)
     coordinator = Host(core, [Books(core, mailbox, 0.0)])
@@ -132,7 +135,7 @@ def test_frames_are_counted_by_kind_unless_they_are_rejected():
     assert mailbox.counters.loads_published == 1
 
 
-def test_a_new_engine_is_ready_before_a_start_that_is_asked_for_in_the_same_turn(tmp_path):
+def test_a_new_engine_is_ready_before_a_start_that_is_asked_for_in_the_same_turn(tmp_path: Path) -> None:
     core = Coordinator(1, Dialect.for_version("0.28"), now=time.monotonic())
     with ExitStack() as stack:
         sockets = stack.enter_context(Sockets(*(f"ipc://{tmp_path}/{name}" for name in ("front", "output", "back"))))
@@ -142,7 +145,7 @@ def test_a_new_engine_is_ready_before_a_start_that_is_asked_for_in_the_same_turn
         engines = []
         for asked in (False, True):
             engines.append(stack.enter_context(closing(Peer(context, zmq.XSUB, mailbox.endpoints.back_publish))))
-            assert sockets.back_publish.poll(PATIENCE * 1000)
+            assert sockets.back_publish.poll(int(PATIENCE * 1000))
             answer = mailbox.inbox.post(ManualStartRequested("why", "test")) if asked else None
             loop.turn()
             assert engines[-1].receive() == [b"READY"]

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -24,7 +26,7 @@ from dp_coordinator.values import BadValueError, parse_host_port, zmq_address
 PATIENCE = 20.0
 
 
-def test_addresses_exit_code_and_sentinel():
+def test_addresses_exit_code_and_sentinel() -> None:
     with DPCoordinator(engine_count=2, http=None) as coordinator:
         back_publish, back_output = coordinator.get_engine_socket_addresses()
         assert coordinator.http_url is None
@@ -39,26 +41,26 @@ def test_addresses_exit_code_and_sentinel():
     coordinator.close()
 
 
-def test_its_death_is_seen_by_both_kinds_of_poller():
+def test_its_death_is_seen_by_both_kinds_of_poller() -> None:
     with DPCoordinator(engine_count=1, http=None) as coordinator:
         poller = zmq.Poller()
         poller.register(coordinator.proc.sentinel, zmq.POLLIN)
         coordinator.proc.kill()
-        assert poller.poll(PATIENCE * 1000)
+        assert poller.poll(int(PATIENCE * 1000))
         assert wait([coordinator.proc.sentinel], timeout=PATIENCE) == [coordinator.proc.sentinel]
         coordinator.proc.join(PATIENCE)
         assert coordinator.proc.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_cleanly(number):
+def test_signals_end_it_cleanly(number: int) -> None:
     with DPCoordinator(engine_count=1) as coordinator:
         os.kill(coordinator.proc.pid, number)
         coordinator.proc.join(PATIENCE)
         assert coordinator.proc.exitcode == 0
 
 
-def test_it_does_not_outlive_its_parent():
+def test_it_does_not_outlive_its_parent() -> None:
     script = (
         "import sys; from dp_coordinator.handle import DPCoordinator\n"
         "c = DPCoordinator(engine_count=1, http=None); print(c.proc.pid, flush=True); sys.stdin.read()"
@@ -71,14 +73,14 @@ def test_it_does_not_outlive_its_parent():
         os.close(orphan)
 
 
-def test_missing_engines_end_it_with_a_code_of_their_own(capfd):
+def test_missing_engines_end_it_with_a_code_of_their_own(capfd: pytest.CaptureFixture[str]) -> None:
     with DPCoordinator(engine_count=3, http=None, start_timeout=0.2) as coordinator:
         coordinator.proc.join(PATIENCE)
         assert coordinator.proc.exitcode == EXIT_START_TIMEOUT
     assert "0 of 3 engines have subscribed after 0.2 s (--start-timeout)" in capfd.readouterr().err
 
 
-def test_a_taken_port_is_named():
+def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(CoordinatorStartError, match=f"cannot bind --http {address}: Address already in use"):
@@ -101,7 +103,7 @@ def test_a_taken_port_is_named():
         ({"no_such_thing": 1}, "no_such_thing"),
     ],
 )
-def test_settings_that_cannot_be_used_are_named(options, text):
+def test_settings_that_cannot_be_used_are_named(options: Any, text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         DPCoordinator(**({"engine_count": 1, "http": None} | options))
 
@@ -110,25 +112,25 @@ def test_settings_that_cannot_be_used_are_named(options, text):
     ("address", "parsed"),
     [("127.0.0.1:8080", ("127.0.0.1", 8080)), ("localhost:0", ("localhost", 0)), ("[::1]:80", ("::1", 80))],
 )
-def test_host_and_port(address, parsed):
+def test_host_and_port(address: str, parsed: Any) -> None:
     assert parse_host_port(address) == parsed
 
 
 @pytest.mark.parametrize(
     "address", ["", ":", "8080", "127.0.0.1", "127.0.0.1:", ":8080", "h:x", "h:70000", "h:-1", "::1:80"]
 )
-def test_no_host_and_port(address):
+def test_no_host_and_port(address: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         parse_host_port(address)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
-def test_a_public_address_needs_a_token_or_the_flag(host):
+def test_a_public_address_needs_a_token_or_the_flag(host: str) -> None:
     with pytest.raises(CoordinatorStartError, match="token"):
         DPCoordinator(engine_count=1, http=f"{host}:0")
 
 
-def test_a_long_tmpdir_is_no_hindrance(tmp_path, monkeypatch):
+def test_a_long_tmpdir_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
@@ -140,16 +142,16 @@ def test_a_long_tmpdir_is_no_hindrance(tmp_path, monkeypatch):
     assert list(deep.iterdir()) == []
 
 
-def test_an_ipc_path_that_is_too_long_is_refused_in_words():
+def test_an_ipc_path_that_is_too_long_is_refused_in_words() -> None:
     with pytest.raises(BadValueError, match="at most 107 bytes"):
         zmq_address(f"ipc:///tmp/{'x' * 110}")
 
 
-def test_the_token_is_not_in_the_options_text():
+def test_the_token_is_not_in_the_options_text() -> None:
     assert "secret" not in repr(ServeOptions(1, token="secret"))
 
 
-def test_run_coordinator_in_a_process_of_the_callers(tmp_path):
+def test_run_coordinator_in_a_process_of_the_callers(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     addresses = [f"ipc://{tmp_path}/{name}" for name in ("front", "output", "back")]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import zmq
 
+from dp_coordinator.core.events import WaveCompleted
 from dp_coordinator.handle import DPCoordinator
 from dp_coordinator.wire.coordinator import engine_events
 from tests.transport.player import Player
@@ -12,7 +15,7 @@ from tests.wire.recordings import recordings
 
 
 @pytest.mark.parametrize("name", recordings())
-def test_recorded_run(name):
+def test_recorded_run(name: str) -> None:
     recording = recordings()[name]
     arguments = recording.arguments
     options = {
@@ -35,7 +38,7 @@ def test_recorded_run(name):
             player.close()
 
 
-def check_rest(player, recording):
+def check_rest(player: Any, recording: Any) -> None:
     state = player.get("state")
     announcements = recording.announcements() or [(0, False)]
     assert (state["current_wave"], state["engines_running"]) == announcements[-1]
@@ -46,6 +49,7 @@ def check_rest(player, recording):
     last = recording.incarnations[-1]
     reported = any(m.type == "engine_stats" for m in last.messages)
     assert (state["totals"]["waiting"] is not None) is reported
-    ended = {e.wave for m in last.messages if m.type == "engine_wave_complete" for e in engine_events(m.frames[0])}
+    complete = [m.frames[0] for m in last.messages if m.type == "engine_wave_complete"]
+    ended = {e.wave for frame in complete for e in engine_events(frame) if isinstance(e, WaveCompleted)}
     completed = [w["number"] for w in player.get("waves")["waves"] if w["completed"]]
     assert completed == sorted(ended, reverse=True)

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,36 +19,37 @@ class Installed:
         self.generation = generation
 
     @property
-    def coordinator(self):
+    def coordinator(self) -> Any:
         return import_module("vllm.v1.engine.coordinator")
 
     @property
-    def utils(self):
+    def utils(self) -> Any:
         return import_module("vllm.v1.engine.utils")
 
     @property
     def replaced(self) -> bool:
-        return self.utils.DPCoordinator.__module__ == "dp_coordinator.vllm.coordinator"
+        module: str = self.utils.DPCoordinator.__module__
+        return module == "dp_coordinator.vllm.coordinator"
 
-    def launch(self, placement=None, **arguments):
+    def launch(self, placement: Any = None, **arguments: Any) -> Any:
         """What vLLM does with its coordinator, from start to end, as a context manager."""
         config = standin.ParallelConfig(self.generation, **(placement or {}))
         return self.utils.launch_core_engines(config, **(self.generation.arguments | arguments))
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """`install(generation)` makes a vLLM of that generation importable and calls the plugin's entry point."""
     for name in [name for name in os.environ if name.startswith("DP_COORDINATOR")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DP_COORDINATOR", "1")
     monkeypatch.setenv("DP_COORDINATOR_HTTP", "127.0.0.1:0")
 
-    def forget():
+    def forget() -> None:
         for name in [name for name in sys.modules if name == "vllm" or name.startswith("vllm.")]:
             del sys.modules[name]
 
-    def installed(generation=standin.NEWEST, edit=None):
+    def installed(generation: standin.Generation = standin.NEWEST, edit: Any = None) -> Any:
         from dp_coordinator.vllm import register
 
         standin.write(tmp_path, generation)

@@ -74,12 +74,13 @@ class Node:
 
     def __init__(self, model: str, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
         self.port = free_port()
+        self.arguments = arguments
         self.log = folder / f"{self.port}.log"
         api = [] if "--headless" in arguments else ["--host", "127.0.0.1", "--port", str(self.port)]
-        command = [HOME / "env/bin/vllm", "serve", HOME / "models" / model, "--served-model-name", "tiny"]
+        command = [str(HOME / "env/bin/vllm"), "serve", str(HOME / "models" / model), "--served-model-name", "tiny"]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*map(str, command), *SMALL, *api, *arguments],
+                [*command, *SMALL, *api, *arguments],
                 env=os.environ | QUIET | environment,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -115,13 +116,16 @@ class Deployment:
         self.nodes = [Node(model, arguments, self.folder, clean | ours | environment) for arguments in nodes]
         self._pool = ThreadPoolExecutor(64)
         self.url = ""
+        self.api_servers = 1
 
     def wait_ready(self) -> None:
         pattern = r"Dashboard: (http://\S+)"
-        said = eventually("the coordinator is up", lambda: self._alive() and self.nodes[0].said(pattern), START_TIMEOUT)
+        said = eventually(
+            "the coordinator is up", lambda: self.nodes[0].said(pattern) if self._alive() else None, START_TIMEOUT
+        )
         self.url = said[1]
         for node in self.nodes:
-            if "--headless" not in node.process.args:
+            if "--headless" not in node.arguments:
                 eventually("vLLM answers", node.healthy, START_TIMEOUT)
         eventually("every engine has subscribed", lambda: self.state()["ready"])
 

@@ -81,13 +81,13 @@ class Generation:
     elastic: bool = True
 
     @property
-    def arguments(self) -> dict[str, object]:
+    def arguments(self) -> dict[str, Any]:
         """What launch_core_engines gives the constructor besides parallel_config."""
         names = [part.split("=")[0].strip() for part in self.constructor.split(",")[2:]]
         return {name: {"enable_wave_coordination": True, "logging_config": object()}[name] for name in names}
 
 
-OLD = {
+OLD: dict[str, Any] = {
     "end": "def close(self): ...",
     "stop": "coordinator.close()",
     "hands_endpoints_back": False,
@@ -115,7 +115,7 @@ class ParallelConfig:
 
     def __init__(
         self, generation: Generation, *, local: int = 2, fronts_elsewhere: bool = False, elastic: bool = False
-    ):
+    ) -> None:
         self.data_parallel_size = 2
         self.data_parallel_size_local = local
         self.data_parallel_master_ip = "127.0.0.1"

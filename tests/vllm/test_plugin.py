@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 
 import pytest
 import zmq
@@ -14,27 +15,32 @@ import zmq
 from dp_coordinator.vllm import register
 from dp_coordinator.vllm.coordinator import addresses
 from dp_coordinator.vllm.refusal import log
+from tests.vllm import standin
 from tests.vllm.standin import GENERATIONS, Generation, ParallelConfig, state
 
 ENDS = {"0.10.2", "0.18.0", "0.20.0", "0.33.0"}
 
 
-def by_version(generation):
+def by_version(generation: standin.Generation) -> Any:
     return generation.version
 
 
-def test_the_package_has_the_entry_point():
-    (found,) = [point for point in entry_points(group="vllm.general_plugins") if point.dist.name == "dp-coordinator"]
+def test_the_package_has_the_entry_point() -> None:
+    (found,) = [
+        point
+        for point in entry_points(group="vllm.general_plugins")
+        if point.dist is not None and point.dist.name == "dp-coordinator"
+    ]
     assert found.load() is register
 
 
 @pytest.mark.parametrize("switch", [None, "", "0", "false", "off", "no", " 0 "])
-def test_off_is_off(install, monkeypatch, switch):
+def test_off_is_off(install: Any, monkeypatch: pytest.MonkeyPatch, switch: Any) -> None:
     monkeypatch.delenv("DP_COORDINATOR") if switch is None else monkeypatch.setenv("DP_COORDINATOR", switch)
     assert not install().replaced
 
 
-def test_off_imports_nothing():
+def test_off_imports_nothing() -> None:
     """vLLM calls the plugin in every process that it starts."""
     program = (
         "import sys; from dp_coordinator.vllm import register; before = set(sys.modules); register();"
@@ -45,14 +51,14 @@ def test_off_imports_nothing():
 
 
 @pytest.mark.parametrize("switch", ["1", "true", "on", "yes", "TRUE"])
-def test_on_replaces_the_class_in_both_places(install, monkeypatch, switch):
+def test_on_replaces_the_class_in_both_places(install: Any, monkeypatch: pytest.MonkeyPatch, switch: Any) -> None:
     monkeypatch.setenv("DP_COORDINATOR", switch)
     vllm = install()
     assert vllm.replaced
     assert vllm.coordinator.DPCoordinator is vllm.utils.DPCoordinator
 
 
-def test_again_changes_nothing(install, caplog):
+def test_again_changes_nothing(install: Any, caplog: pytest.LogCaptureFixture) -> None:
     vllm = install()
     before = vllm.utils.DPCoordinator
     register()
@@ -60,7 +66,9 @@ def test_again_changes_nothing(install, caplog):
     assert caplog.text == ""
 
 
-def test_nonsense_in_the_switch_is_refused(install, monkeypatch, caplog):
+def test_nonsense_in_the_switch_is_refused(
+    install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("DP_COORDINATOR", "perhaps")
     with pytest.raises(SystemExit) as ended:
         install()
@@ -69,7 +77,7 @@ def test_nonsense_in_the_switch_is_refused(install, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("generation", GENERATIONS, ids=by_version)
-def test_vllm_uses_it_from_start_to_end(install, generation):
+def test_vllm_uses_it_from_start_to_end(install: Any, generation: standin.Generation) -> None:
     """What vLLM reads of its coordinator, in the order in which it does, and what its pollers wait for."""
     vllm = install(generation)
     with vllm.launch() as coordinator:
@@ -97,12 +105,12 @@ def test_vllm_uses_it_from_start_to_end(install, generation):
     assert process.exitcode == 0
 
 
-def test_a_model_without_experts_gets_no_waves(install):
+def test_a_model_without_experts_gets_no_waves(install: Any) -> None:
     with install().launch(enable_wave_coordination=False) as coordinator:
         assert state(coordinator)["wave_coordination"] is False
 
 
-PLACEMENTS = {
+PLACEMENTS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "all here": ({}, ("ipc", "ipc")),
     "engines elsewhere": ({"local": 1}, ("ipc", "tcp")),
     "front-ends elsewhere": ({"local": 1, "fronts_elsewhere": True}, ("tcp", "tcp")),
@@ -113,7 +121,7 @@ PLACEMENTS = {
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("generation", GENERATIONS, ids=by_version)
-def test_kinds_of_endpoint(install, generation, placement):
+def test_kinds_of_endpoint(install: Any, generation: standin.Generation, placement: Any) -> None:
     given, (front, back) = PLACEMENTS[placement]
     if "elastic" in given and not generation.elastic:
         back = "ipc"  # that rule came with 0.17
@@ -129,7 +137,7 @@ def test_kinds_of_endpoint(install, generation, placement):
 
 
 @pytest.mark.parametrize("generation", [g for g in GENERATIONS if g.version in ENDS], ids=by_version)
-def test_real_endpoints_come_back(install, generation):
+def test_real_endpoints_come_back(install: Any, generation: standin.Generation) -> None:
     vllm = install(generation)
     with vllm.launch({"local": 1, "fronts_elsewhere": True}) as coordinator:
         ends = {coordinator.get_stats_publish_address(), *coordinator.get_engine_socket_addresses()}
@@ -152,10 +160,10 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_a_contract_that_is_not_known_is_left_alone(install, caplog, what):
+def test_a_contract_that_is_not_known_is_left_alone(install: Any, caplog: pytest.LogCaptureFixture, what: Any) -> None:
     old, new, said = REFUSALS[what]
 
-    def edit(engine):
+    def edit(engine: Any) -> None:
         text = (engine / "coordinator.py").read_text()
         assert old in text
         (engine / "coordinator.py").write_text(text.replace(old, new))
@@ -177,8 +185,10 @@ def test_a_contract_that_is_not_known_is_left_alone(install, caplog, what):
         ("def launch_core_engines", "def launch_engines"),
     ],
 )
-def test_a_lookup_that_is_not_known_is_left_alone(install, caplog, old, new):
-    def edit(engine):
+def test_a_lookup_that_is_not_known_is_left_alone(
+    install: Any, caplog: pytest.LogCaptureFixture, old: Any, new: Any
+) -> None:
+    def edit(engine: Any) -> None:
         text = (engine / "utils.py").read_text()
         assert old in text
         (engine / "utils.py").write_text(text.replace(old, new))
@@ -187,7 +197,7 @@ def test_a_lookup_that_is_not_known_is_left_alone(install, caplog, old, new):
     assert "launch_core_engines does not build" in caplog.text
 
 
-def test_a_vllm_without_a_coordinator_is_left_alone(install, caplog):
+def test_a_vllm_without_a_coordinator_is_left_alone(install: Any, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ModuleNotFoundError):
         install(edit=lambda engine: (engine / "coordinator.py").unlink()).replaced  # noqa: B018
     assert "this vLLM has no coordinator that is known" in caplog.text
@@ -196,13 +206,15 @@ def test_a_vllm_without_a_coordinator_is_left_alone(install, caplog):
 @pytest.mark.parametrize(
     ("version", "said"), [("0.9.1", "oldest version spoken is 0.10.2"), ("dev", "not a vLLM version")]
 )
-def test_a_version_that_cannot_be_spoken_is_left_alone(install, caplog, version, said):
+def test_a_version_that_cannot_be_spoken_is_left_alone(
+    install: Any, caplog: pytest.LogCaptureFixture, version: str, said: str
+) -> None:
     assert not install(Generation(version)).replaced
     assert said in caplog.text
     assert version in caplog.text
 
 
-def test_a_newer_version_is_tried_with_a_warning(install, caplog):
+def test_a_newer_version_is_tried_with_a_warning(install: Any, caplog: pytest.LogCaptureFixture) -> None:
     with install(Generation("0.34.1")).launch() as coordinator:
         assert state(coordinator)["dialect"] == "0.34.1"
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -210,7 +222,7 @@ def test_a_newer_version_is_tried_with_a_warning(install, caplog):
     assert warning.name == log.name
 
 
-def test_the_page_is_told(install, caplog):
+def test_the_page_is_told(install: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with install().launch() as coordinator:
         url = coordinator.http_url

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ from tests.vllm.standin import state
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-def refusal(vllm, caplog):
+def refusal(vllm: Any, caplog: pytest.LogCaptureFixture) -> Any:
     """The one sentence that a person gets when vLLM builds its coordinator."""
     with pytest.raises(SystemExit) as ended, vllm.launch():
         pytest.fail("it started")
@@ -41,7 +42,7 @@ def refusal(vllm, caplog):
     return message
 
 
-def variables(*, decided):
+def variables(*, decided: Any) -> Any:
     """The variables that vLLM decides, or the others."""
     return {
         flag.variable
@@ -52,14 +53,16 @@ def variables(*, decided):
 
 
 @pytest.mark.parametrize("variable", sorted(variables(decided=True)))
-def test_what_vllm_decides_cannot_be_set(install, monkeypatch, caplog, variable):
+def test_what_vllm_decides_cannot_be_set(
+    install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
     monkeypatch.setenv(variable, "0.32" if variable.endswith("DIALECT") else "4")
     message = refusal(install(), caplog)
     assert f"{variable} has no meaning under vLLM" in message
     assert message.endswith("; unset it.")
 
 
-def test_every_setting_of_serve_is_decided_or_passed_on():
+def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
     """A flag that serve gets one day is either taken over or named in DECIDED."""
     given = {
         "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
@@ -110,7 +113,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on():
     )
 
 
-def test_defaults():
+def test_defaults() -> None:
     options = options_for(2, "0.32.0", False, {})
     assert options.supervised is True
     assert options.http == "127.0.0.1:8080-8099"
@@ -119,7 +122,7 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("words", [("--port", "8080"), ("--port=8080",), ("--port", "1", "--port", "8080")])
-def test_the_page_keeps_away_from_vllms_own_port(words, caplog):
+def test_the_page_keeps_away_from_vllms_own_port(words: tuple[str, ...], caplog: pytest.LogCaptureFixture) -> None:
     arguments = ("vllm", "serve", "model", *words)
     assert options_for(2, "0.32.0", True, {}, arguments).http == "127.0.0.1:8081-8099"
     assert "Port 8080 is vLLM's own" in caplog.text
@@ -127,14 +130,16 @@ def test_the_page_keeps_away_from_vllms_own_port(words, caplog):
         options_for(2, "0.32.0", True, {"DP_COORDINATOR_HTTP": "127.0.0.1:8080"}, arguments)
 
 
-def test_a_taken_port(install, monkeypatch, caplog):
+def test_a_taken_port(install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = f"127.0.0.1:{listener.getsockname()[1]}"
         monkeypatch.setenv("DP_COORDINATOR_HTTP", taken)
         assert f"cannot bind DP_COORDINATOR_HTTP {taken}: Address already in use" in refusal(install(), caplog)
 
 
-def test_a_public_address_without_a_token(install, monkeypatch, caplog):
+def test_a_public_address_without_a_token(
+    install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("DP_COORDINATOR_HTTP", "0.0.0.0:0")
     message = refusal(install(), caplog)
     assert "refusing to serve 0.0.0.0" in message
@@ -154,19 +159,23 @@ BAD = {
 
 
 @pytest.mark.parametrize("variable", BAD)
-def test_a_bad_value(install, monkeypatch, caplog, variable):
+def test_a_bad_value(
+    install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
     monkeypatch.setenv(variable, BAD[variable])
     assert variable in refusal(install(), caplog)
 
 
-def test_no_folder_for_the_journal(install, monkeypatch, caplog):
+def test_no_folder_for_the_journal(
+    install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     message = refusal(install(), caplog)
     assert "/nowhere" in message
     assert "TMPDIR" in message
 
 
-def test_the_token_guards_the_page(install, monkeypatch, tmp_path):
+def test_the_token_guards_the_page(install: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN + "\n")
     monkeypatch.setenv("DP_COORDINATOR_TOKEN_FILE", str(tmp_path / "token"))
     with install().launch() as coordinator:
@@ -180,7 +189,7 @@ def test_the_token_guards_the_page(install, monkeypatch, tmp_path):
             assert answer.status == 200
 
 
-def test_no_page(install, monkeypatch, caplog):
+def test_no_page(install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     monkeypatch.delenv("DP_COORDINATOR_HTTP")
     monkeypatch.setenv("DP_COORDINATOR_NO_HTTP", "1")
@@ -189,7 +198,7 @@ def test_no_page(install, monkeypatch, caplog):
     assert "Dashboard: none (DP_COORDINATOR_NO_HTTP)" in caplog.text
 
 
-def test_endpoints_file(install, monkeypatch, tmp_path):
+def test_endpoints_file(install: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "ends.json"
     monkeypatch.setenv("DP_COORDINATOR_ENDPOINTS_FILE", str(file))
     with install().launch() as coordinator:
@@ -199,11 +208,11 @@ def test_endpoints_file(install, monkeypatch, tmp_path):
     assert not file.exists()
 
 
-def worker(coordinator):
+def worker(coordinator: Any) -> Any:
     return coordinator.worker_pid()
 
 
-def gone(pid):
+def gone(pid: int) -> Any:
     """Wait until no such process is there."""
     deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}/stat").exists() and _state(pid) != "Z":
@@ -212,17 +221,17 @@ def gone(pid):
     return True
 
 
-def _state(pid):
+def _state(pid: int) -> Any:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return "Z"
 
 
-def test_the_coordinator_never_imports_vllm(install, monkeypatch, tmp_path):
+def test_the_coordinator_never_imports_vllm(install: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whoever imports this vLLM leaves its process id; the coordinator's processes could, and do not."""
 
-    def edit(engine):
+    def edit(engine: Any) -> None:
         package = engine.parent.parent / "__init__.py"
         note = (
             f"import os\nwith open({str(tmp_path / 'importers')!r}, 'a') as file:\n    print(os.getpid(), file=file)\n"
@@ -235,7 +244,7 @@ def test_the_coordinator_never_imports_vllm(install, monkeypatch, tmp_path):
         assert (tmp_path / "importers").read_text().split() == [str(os.getpid())]
 
 
-def test_a_fork_that_lets_go_changes_nothing(install):
+def test_a_fork_that_lets_go_changes_nothing(install: Any) -> None:
     """vLLM may fork its API servers and engines, and a copy of the coordinator's handle comes along."""
     with install().launch() as coordinator:
         scratch = Path(coordinator._directory)
@@ -251,7 +260,7 @@ def test_a_fork_that_lets_go_changes_nothing(install):
     assert not scratch.exists()
 
 
-def test_there_is_an_exit_code_when_vllm_asks_for_it(install):
+def test_there_is_an_exit_code_when_vllm_asks_for_it(install: Any) -> None:
     """At once after the sentinel, and vLLM takes None for a failure."""
     vllm = install()
     for number in (signal.SIGKILL, signal.SIGTERM):
@@ -261,7 +270,7 @@ def test_there_is_an_exit_code_when_vllm_asks_for_it(install):
             assert coordinator.proc.exitcode == (-signal.SIGKILL if number == signal.SIGKILL else 0)
 
 
-def test_shutdown_at_once_leaves_nothing(install):
+def test_shutdown_at_once_leaves_nothing(install: Any) -> None:
     """vLLM's default is `shutdown(timeout=0.0)`."""
     with install().launch() as coordinator:
         pids = [coordinator.proc.pid, worker(coordinator)]
@@ -272,7 +281,7 @@ def test_shutdown_at_once_leaves_nothing(install):
         assert gone(pid)
 
 
-def test_a_killed_worker_comes_back_at_the_same_addresses(install):
+def test_a_killed_worker_comes_back_at_the_same_addresses(install: Any) -> None:
     with install().launch() as coordinator:
         before = worker(coordinator)
         ends = coordinator.get_engine_socket_addresses()
@@ -293,7 +302,7 @@ def test_a_killed_worker_comes_back_at_the_same_addresses(install):
         assert coordinator.proc.is_alive()
 
 
-def test_nothing_outlives_a_killed_parent(tmp_path):
+def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
     standin.write(tmp_path, standin.NEWEST)
     program = textwrap.dedent("""
         import os, signal

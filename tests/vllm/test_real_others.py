@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ pytestmark = pytest.mark.vllm
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_pip_changes_nothing_but_adds_us():
+def test_pip_changes_nothing_but_adds_us() -> None:
     """What `pip install dp-coordinator` would do in vLLM's own environment."""
-    pip = [HOME / "env/bin/python", "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
+    pip = [str(HOME / "env/bin/python"), "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-"]
     ran = subprocess.run(
         [*pip, "--force-reinstall", "--no-deps", str(REPOSITORY)], check=True, capture_output=True, text=True
     )
@@ -31,7 +32,7 @@ def test_pip_changes_nothing_but_adds_us():
 
 
 @pytest.mark.parametrize("api_servers", ["1", "2"])
-def test_a_taken_port_is_one_sentence(api_servers):
+def test_a_taken_port_is_one_sentence(api_servers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = f"127.0.0.1:{listener.getsockname()[1]}"
         deployment = Deployment(MOE, ["--api-server-count", api_servers], DP_COORDINATOR_HTTP=taken)
@@ -44,7 +45,7 @@ def test_a_taken_port_is_one_sentence(api_servers):
             deployment.stop()
 
 
-def test_a_dense_model_and_the_end_of_its_parent():
+def test_a_dense_model_and_the_end_of_its_parent() -> None:
     with deployed(DENSE, ["--api-server-count", "1"]) as vllm:
         vllm.complete_all(6, 32)
         state = vllm.paused()
@@ -75,7 +76,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_two_vllm_serve(place):
+def test_two_vllm_serve(place: Any) -> None:
     """Two `vllm serve`, one engine each, as on two machines: sockets over TCP, completions at both ends, a kill."""
     ports = ["--data-parallel-rpc-port", str(free_port())]
     with deployed(MOE, *([*arguments, *ports] for arguments in PLACES[place])) as vllm:

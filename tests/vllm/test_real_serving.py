@@ -7,7 +7,9 @@ import signal
 import statistics
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import wait
+from typing import Any
 
 import pytest
 
@@ -19,21 +21,21 @@ KILLS_WHILE_PAUSED = 4
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one API server", "two API servers"])
-def vllm(request):
+def vllm(request: pytest.FixtureRequest) -> Iterator[Any]:
     with deployed(MOE, ["--api-server-count", str(request.param)]) as deployment:
         deployment.api_servers = request.param
         yield deployment
 
 
 @pytest.fixture(autouse=True)
-def logs_when_it_fails(vllm, request):
+def logs_when_it_fails(vllm: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     failed = request.session.testsfailed
     yield
     if request.session.testsfailed > failed:
         print(vllm.logs())
 
 
-def test_small_beside_vllm(vllm):
+def test_small_beside_vllm(vllm: Any) -> None:
     state = vllm.state()
     worker, supervisor = resident_mb(state["pid"]), resident_mb(vllm.supervisor_pid())
     print(f"\ncoordinator {worker:.0f} MB, its supervisor {supervisor:.0f} MB")
@@ -43,7 +45,7 @@ def test_small_beside_vllm(vllm):
         assert "libtorch" not in maps.read()  # vLLM's environment preloads libgomp out of torch's folder, no more
 
 
-def test_it_is_what_vllm_has_installed(vllm):
+def test_it_is_what_vllm_has_installed(vllm: Any) -> None:
     state = vllm.state()
     assert state["dialect"].startswith("0.")
     assert state["engine_count"] == state["engines_subscribed"] == 2
@@ -52,7 +54,7 @@ def test_it_is_what_vllm_has_installed(vllm):
     assert state["front_ends"] == vllm.api_servers
 
 
-def test_completions_and_waves(vllm):
+def test_completions_and_waves(vllm: Any) -> None:
     before = vllm.paused()["current_wave"]
     for round_number in range(3):
         vllm.complete_all(6, 16)
@@ -63,13 +65,13 @@ def test_completions_and_waves(vllm):
     assert vllm.paused()["current_wave"] > before
 
 
-def test_counts_are_those_of_vllms_own_metrics(vllm):
+def test_counts_are_those_of_vllms_own_metrics(vllm: Any) -> None:
     compared = []
 
-    def counts():
+    def counts() -> Any:
         return {engine["index"]: (engine["waiting"], engine["running"]) for engine in vllm.get("engines")["engines"]}
 
-    def agree():
+    def agree() -> Any:
         """Ours stand before and after vLLM told its own: on a busy machine its metrics take seconds."""
         before, theirs, after = counts(), vllm.counts(), counts()
         compared.append((before, theirs, after))
@@ -89,7 +91,7 @@ def test_counts_are_those_of_vllms_own_metrics(vllm):
     assert vllm.state()["totals"] == {"waiting": 0, "running": 0}
 
 
-def test_a_start_by_hand_wakes_real_ranks(vllm):
+def test_a_start_by_hand_wakes_real_ranks(vllm: Any) -> None:
     before = vllm.paused()["current_wave"]
     answer = HTTP.post(f"{vllm.url}/api/v1/waves", json={"reason": "a test"}, timeout=10)
     assert answer.status_code == 202, answer.text
@@ -101,7 +103,7 @@ def test_a_start_by_hand_wakes_real_ranks(vllm):
     assert vllm.paused()["current_wave"] == before + 1
 
 
-def test_the_coordinator_is_killed_while_the_engines_are_paused(vllm):
+def test_the_coordinator_is_killed_while_the_engines_are_paused(vllm: Any) -> None:
     took, settled = [], []
     with vllm.watching_waves():
         for _ in range(KILLS_WHILE_PAUSED):
@@ -119,7 +121,7 @@ def test_the_coordinator_is_killed_while_the_engines_are_paused(vllm):
     print(f"a whole wave later, and recovered, after {statistics.median(settled):.2f} s, at most {max(settled):.2f} s")
 
 
-def test_the_coordinator_is_killed_under_traffic(vllm):
+def test_the_coordinator_is_killed_under_traffic(vllm: Any) -> None:
     restarts = vllm.state()["restarts"]
     took = []
     with vllm.watching_waves() as waves:
@@ -140,13 +142,13 @@ def test_the_coordinator_is_killed_under_traffic(vllm):
     assert after["totals"] == {"waiting": 0, "running": 0}
 
 
-def report(what, took):
+def report(what: Any, took: Any) -> None:
     print(
         f"\n{len(took)} kills, {what}: serving again after {statistics.median(took):.2f} s, at most {max(took):.2f} s"
     )
 
 
-def test_how_fast_it_is_up(vllm):
+def test_how_fast_it_is_up(vllm: Any) -> None:
     """Another coordinator, beside that deployment. Told, not asserted: `make bench-vllm` measures it."""
     program = (
         "import time; began = time.monotonic()\n"
@@ -162,7 +164,7 @@ def test_how_fast_it_is_up(vllm):
     print("\nup after", ", ".join(f"{seconds:.2f} s" for seconds in took))
 
 
-def test_the_supervisor_is_killed(vllm):
+def test_the_supervisor_is_killed(vllm: Any) -> None:
     """Last, for it is the end of that deployment, as it is when vLLM's own coordinator dies."""
     pids = [vllm.supervisor_pid(), vllm.state()["pid"]]
     os.kill(pids[0], signal.SIGKILL)

@@ -17,7 +17,8 @@ from websockets.sync.client import ClientConnection, connect
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.effects import Answer
 from dp_coordinator.core.events import EngineStatsReported, EngineSubscribed, Event, StartWaveRequested, WaveCompleted
-from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.web.app import Application, create_app
 from dp_coordinator.web.server import WebServer

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 import tracemalloc
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -50,7 +51,12 @@ async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
 
 
 def test_a_client_that_stops_reading_is_cut_off_and_others_go_on() -> None:
-    settings = {"stall_timeout_s": 0.2, "sample_interval_s": 0.005, "heartbeat_s": 0.005, "send_buffer_bytes": 4096}
+    settings: dict[str, Any] = {
+        "stall_timeout_s": 0.2,
+        "sample_interval_s": 0.005,
+        "heartbeat_s": 0.005,
+        "send_buffer_bytes": 4096,
+    }
     with site(2048, **settings) as running, socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.settimeout(10)

@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.web.nginx import Proxy, location, nginx
 from tests.web.rig import TOKEN, Site, site
@@ -86,9 +87,9 @@ def test_every_address_leads_to_its_own_deployment(shown: tuple[Proxy, Site, Sit
 def test_the_stream(shown: tuple[Proxy, Site, Site], secure: bool) -> None:
     proxy, _, _ = shown
     root = proxy.secure if secure else proxy.plain
-    more = {"ssl": ssl.create_default_context(cafile=proxy.certificate)} if secure else {}
-    origin = {"origin": root}
-    with connect(f"{root.replace('http', 'ws', 1)}/b/api/v1/stream", proxy=None, **more, **origin) as stream:  # type: ignore[arg-type]
+    trusting = ssl.create_default_context(cafile=proxy.certificate) if secure else None
+    address = f"{root.replace('http', 'ws', 1)}/b/api/v1/stream"
+    with connect(address, proxy=None, ssl=trusting, origin=Origin(root)) as stream:
         assert json.loads(stream.recv(10))["type"] == "hello"
         assert json.loads(stream.recv(10))["engine_count"] == 5
 

@@ -3,19 +3,22 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp_coordinator.mailbox import EventLog
+from dp_coordinator.mailbox import EventLog, Mailbox
 from dp_coordinator.web.api import events
 from dp_coordinator.web.views import WallClock
+from tests.web.builders import snapshot
+from tests.web.rig import ENDPOINTS
 
 CLOCK = WallClock()
 KINDS = ["wave_started", "wave_completed", "bad_frame"]
 
 
-def filled(kinds: list[str], size: int) -> EventLog:
-    log = EventLog(size)
+def filled(kinds: list[str], size: int) -> Mailbox:
+    mailbox = Mailbox(snapshot(), ENDPOINTS, min_stats_update_interval=0.1)
+    mailbox.log = EventLog(size)
     for kind in kinds:
-        log.append(1.0, kind, {})
-    return log
+        mailbox.log.append(1.0, kind, {})
+    return mailbox
 
 
 @settings(max_examples=150, deadline=None)
@@ -29,16 +32,17 @@ def filled(kinds: list[str], size: int) -> EventLog:
 def test_walking_the_pages_gives_each_held_entry_once(
     kinds: list[str], size: int, since: int, limit: int, wanted: set[str]
 ) -> None:
-    log = filled(kinds, size)
+    mailbox = filled(kinds, size)
+    held = mailbox.log.since(0)
     after = since if since <= len(kinds) else 0
-    expected = [e.seq for e in log.since(after) if not wanted or e.kind in wanted]
+    expected = [e.seq for e in mailbox.log.since(after) if not wanted or e.kind in wanted]
     walked: list[int] = []
     position, pages = since, 0
     while True:
-        page = events.page(log, CLOCK, 5.0, since=position, kinds=wanted, limit=limit)
+        page = events.page(mailbox, CLOCK, position, wanted, limit)
         assert len(page.events) <= limit
         walked += [e.seq for e in page.events]
-        lost_some = after + 1 < log.oldest_seq or since > len(kinds)
+        lost_some = after + 1 < (held[0].seq if held else 1) or since > len(kinds)
         assert page.truncated == (lost_some if pages == 0 else page.truncated)
         pages += 1
         if page.next_since == page.last_seq:
@@ -51,13 +55,13 @@ def test_walking_the_pages_gives_each_held_entry_once(
 
 @given(kinds=st.lists(st.sampled_from(KINDS), max_size=20), limit=st.integers(1, 10))
 def test_without_since_come_the_newest(kinds: list[str], limit: int) -> None:
-    page = events.page(filled(kinds, 50), CLOCK, 5.0, since=None, kinds=(), limit=limit)
+    page = events.page(filled(kinds, 50), CLOCK, None, (), limit)
     assert [e.seq for e in page.events] == list(range(1, len(kinds) + 1))[-limit:]
     assert page.next_since == len(kinds)
     assert not page.truncated
 
 
 def test_a_number_from_an_earlier_life_starts_over_and_says_so() -> None:
-    page = events.page(filled(["bad_frame"] * 3, 50), CLOCK, 5.0, since=900, kinds=(), limit=10)
+    page = events.page(filled(["bad_frame"] * 3, 50), CLOCK, 900, (), 10)
     assert [e.seq for e in page.events] == [1, 2, 3]
     assert page.truncated

@@ -17,7 +17,7 @@ from tests.web.test_security import BEARER, cookie_of, handshake_status, login
 PROXY = ("10.0.0.0/8", "127.0.0.1")
 
 
-def seen(peer: str, path: str = "/", proxies: tuple[str, ...] = PROXY, **headers: str) -> dict[str, Any]:
+def seen(peer: str, path: str = "/", **headers: str) -> dict[str, Any]:
     """A scope, as it is after the headers of a peer were heeded."""
     told = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope: dict[str, Any] = {
@@ -28,7 +28,7 @@ def seen(peer: str, path: str = "/", proxies: tuple[str, ...] = PROXY, **headers
         "raw_path": path.encode(),
         "headers": [(b"host", b"inside"), *told],
     }
-    TrustedProxies(proxies).correct(scope)
+    TrustedProxies(PROXY).correct(scope)
     return scope
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from dp_coordinator import messages as m
+from dp_coordinator import requests
 from dp_coordinator.core.snapshot import ActionState
 from dp_coordinator.web.problems import KINDS
 from tests.recorder.recorded_core import RecordedCore, replayed, whole
@@ -28,7 +29,7 @@ def problem(response: Any, status: int, kind: str, below: str = "") -> dict[str,
     assert told["detail"]
     assert unquote(urljoin(asked, told["instance"])).partition("?")[0] == response.url.path
     assert not {told["type"][0], told["instance"][0]} & {"/"}  # a proxy may show us under a path of its choice
-    msgspec.convert(told, m.Problem)
+    msgspec.convert(told, requests.Problem)
     return told
 
 

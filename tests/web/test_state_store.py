@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ def held(store: StateStore) -> list[tuple[float, Any]]:
     return [
         (at, state)
         for chunk in store.chunks()
-        for at, state in zip(chunk.at, json.loads(b"[%b]" % chunk.texts()), strict=True)
+        for at, state in zip(chunk.at, json.loads(b"[%b]" % zlib.decompress(chunk.packed)), strict=True)
     ]
 
 

@@ -208,17 +208,17 @@ def test_all_viewers_of_a_live_server_receive_the_same_frames(fresh: Site) -> No
     def watch(_: int) -> list[str]:
         with fresh.stream() as viewer:
             viewer.recv(5)
-            joined.wait(10)
+            all_there.wait(10)
             frames: list[str] = []
             deadline = time.monotonic() + 20
             while not (frames and "wave_completed" in frames[-1]) and time.monotonic() < deadline:
                 frames.append(str(viewer.recv(10)))
             return [f for f in frames if '"type":"event"' in f]
 
-    joined = threading.Barrier(6)
+    all_there = threading.Barrier(6)
     with ThreadPoolExecutor(5) as pool:
         watching = [pool.submit(watch, n) for n in range(5)]
-        joined.wait(10)
+        all_there.wait(10)
         fresh.loop.feed(start_wave(), complete())
         first, *others = [w.result(20) for w in watching]
     assert "".join(first).count('"type":"event"') == 3

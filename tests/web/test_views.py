@@ -9,6 +9,7 @@ from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import views
+from dp_coordinator.words import AlarmKind, EngineStatus
 from tests.web.builders import snapshot, wave
 from tests.web.rig import ENDPOINTS
 
@@ -31,7 +32,7 @@ STARTING = {"phase": Phase.STARTING, "engines_running": True}
     ],
 )
 def test_a_rank_is_stale_only_while_it_has_something_to_report(
-    reported_at: float | None, state: dict[str, Any], now: float, status: str
+    reported_at: float | None, state: dict[str, Any], now: float, status: EngineStatus
 ) -> None:
     assert views.statuses(snapshot((reported_at,), **state), now, 5.0) == m.Statuses(status, {})
 
@@ -43,7 +44,7 @@ def rows(reported_at: tuple[float | None, ...], **changes: Any) -> list[m.Engine
 def test_the_status_of_most_ranks_is_said_once() -> None:
     reported_at = (99.0, None, 10.0, 99.0, 10.0, 99.0)
     assert views.statuses(snapshot(reported_at, **RUNNING), 100.0, 5.0) == m.Statuses(
-        "fresh", {"stale": [2, 4], "never": [1]}
+        EngineStatus.FRESH, {EngineStatus.STALE: [2, 4], EngineStatus.NEVER: [1]}
     )
     assert [row.status for row in rows(reported_at, **RUNNING)] == [
         "fresh",
@@ -69,7 +70,9 @@ def test_the_status_of_most_ranks_is_said_once() -> None:
         ({"recovery": RecoveryState(RecoveryPhase.DONE, 3, 60.0, 2, 2, 69.0)}, (), []),
     ],
 )
-def test_what_is_told_in_passing(changes: dict[str, Any], alarms: tuple[str, ...], told: list[tuple[str, str]]) -> None:
+def test_what_is_told_in_passing(
+    changes: dict[str, Any], alarms: tuple[AlarmKind, ...], told: list[tuple[str, str]]
+) -> None:
     notices = views.notices(snapshot((None, None), **changes), alarms, 100.0)
     assert [(notice.kind, notice.tone) for notice in notices] == told
     assert all(notice.text for notice in notices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.events import (
     EngineCountChanged,
     EngineStatsReported,
+    Event,
     NewRequestNotified,
     StartWaveRequested,
     WaveCompleted,
@@ -33,7 +35,7 @@ V28, V33, V16 = (Dialect.for_version(v) for v in ("0.28", "0.33", "0.16"))
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("engine_stats"))
-def test_recorded_stats(frames, decoded):
+def test_recorded_stats(frames: tuple[bytes, ...], decoded: Any) -> None:
     (event,) = engine_events(frames[0])
     stats = decoded[2]
     assert event == EngineStatsReported(
@@ -47,17 +49,17 @@ def test_recorded_stats(frames, decoded):
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("engine_wave_complete"))
-def test_recorded_wave_complete(frames, decoded):
+def test_recorded_wave_complete(frames: tuple[bytes, ...], decoded: Any) -> None:
     assert list(engine_events(frames[0])) == [WaveCompleted(decoded[0], decoded[6])]
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("engine_start_wave"))
-def test_recorded_start_wave(frames, decoded):
+def test_recorded_start_wave(frames: tuple[bytes, ...], decoded: Any) -> None:
     assert list(engine_events(frames[0])) == [StartWaveRequested(decoded[0], decoded[7])]
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("front_first_req:bytes") + samples("front_first_req:int"))
-def test_recorded_notices(frames, decoded):
+def test_recorded_notices(frames: tuple[bytes, ...], decoded: Any) -> None:
     engine = decoded[0]
     if isinstance(engine, dict):
         engine = int.from_bytes(bytes.fromhex(engine["__bytes__"]), "little")
@@ -65,22 +67,22 @@ def test_recorded_notices(frames, decoded):
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("START_DP_WAVE:exclude_int"))
-def test_recorded_starts_are_encoded_to_the_byte(frames, decoded):
+def test_recorded_starts_are_encoded_to_the_byte(frames: tuple[bytes, ...], decoded: Any) -> None:
     assert tuple(encode_start(*decoded[1])) == frames
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("front_publish_wave_state"))
-def test_recorded_announcements_are_encoded_to_the_byte(frames, decoded):
+def test_recorded_announcements_are_encoded_to_the_byte(frames: tuple[bytes, ...], decoded: Any) -> None:
     assert encode_wave_state(*decoded[1:]) == frames[0]
 
 
 @pytest.mark.parametrize(("frames", "decoded"), samples("front_publish_counts"))
-def test_recorded_loads_are_encoded_to_the_byte(frames, decoded):
+def test_recorded_loads_are_encoded_to_the_byte(frames: tuple[bytes, ...], decoded: Any) -> None:
     counts, wave, running = decoded
     assert encode_load([tuple(c) for c in counts], wave, running, V28) == frames[0]
 
 
-def test_before_0_27_counts_have_two_numbers():
+def test_before_0_27_counts_have_two_numbers() -> None:
     assert msgspec.msgpack.decode(encode_load([(1, 2, 0.5)], 3, True, V16)) == [[[1, 2]], 3, True]
 
 
@@ -102,7 +104,7 @@ STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 3, "curre
         ([1, [], STATS, 1.0, None, None, 2], [EngineStatsReported(1, 1, 2, 0.5, 3, 4), WaveCompleted(1, 2)]),
     ],
 )
-def test_engine_outputs_are_decoded_tolerantly(fields, events):
+def test_engine_outputs_are_decoded_tolerantly(fields: Any, events: Any) -> None:
     assert list(engine_events(pack(fields))) == events
 
 
@@ -127,13 +129,13 @@ def test_engine_outputs_are_decoded_tolerantly(fields, events):
         b"\x91" * 100_000,
     ],
 )
-def test_what_is_no_engine_output_is_a_bad_frame(frame):
+def test_what_is_no_engine_output_is_a_bad_frame(frame: bytes) -> None:
     with pytest.raises(BadFrameError) as caught:
         engine_events(frame)
     assert caught.value.kind == "undecodable"
 
 
-def test_an_oversize_frame_is_not_even_decoded():
+def test_an_oversize_frame_is_not_even_decoded() -> None:
     with pytest.raises(BadFrameError, match="at most") as caught:
         engine_events(pack([0, ["x" * MAX_FRAME]]))
     assert caught.value.kind == "oversize"
@@ -152,7 +154,7 @@ def test_an_oversize_frame_is_not_even_decoded():
         (("SCALE_ELASTIC_EP", 8), EngineCountChanged(8)),
     ],
 )
-def test_front_end_messages(message, event):
+def test_front_end_messages(message: Any, event: Event) -> None:
     assert front_end_event(pack(message), 300) == event
 
 
@@ -176,7 +178,7 @@ def test_front_end_messages(message, event):
         7,
     ],
 )
-def test_what_is_no_front_end_message_is_a_bad_frame(message):
+def test_what_is_no_front_end_message_is_a_bad_frame(message: Any) -> None:
     with pytest.raises(BadFrameError):
         front_end_event(pack(message), 2)
 
@@ -189,7 +191,46 @@ _values = st.recursive(
 
 
 @given(st.binary(max_size=200) | _values.map(pack))
-def test_any_bytes_give_events_or_a_bad_frame(frame):
+def test_any_bytes_give_events_or_a_bad_frame(frame: bytes) -> None:
     for decode in (engine_events, lambda f: front_end_event(f, 2)):
         with contextlib.suppress(BadFrameError):
             decode(frame)
+
+
+NOTICE = 'expected (engine, wave) or ("SCALE_ELASTIC_EP", engine_count): '
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "says"),
+    [
+        (bytes(MAX_FRAME + 1), "oversize", f"{MAX_FRAME + 1} bytes; front-end messages have at most {MAX_FRAME}"),
+        (bytes(MAX_FRAME), "undecodable", NOTICE),
+        (b"junk", "undecodable", NOTICE),
+        (pack((0, 2**53)), "undecodable", f"{2**53} is no wave and no engine count"),
+        (pack((0, -1)), "undecodable", "-1 is no wave and no engine count"),
+        (pack((b"\x01\x00\x00", 5)), "undecodable", "an engine identity has 2 bytes, not 3"),
+    ],
+)
+def test_what_is_wrong_with_a_front_ends_message(frame: bytes, kind: str, says: str) -> None:
+    with pytest.raises(BadFrameError) as caught:
+        front_end_event(frame, 4)
+    assert caught.value.kind == kind
+    assert str(caught.value).startswith(says)
+    assert str(caught.value) == says or says == NOTICE
+
+
+def test_what_is_wrong_with_an_engines_message() -> None:
+    with pytest.raises(BadFrameError, match=f"^{MAX_FRAME + 1} bytes; engine outputs have at most {MAX_FRAME}$"):
+        engine_events(bytes(MAX_FRAME + 1))
+    with pytest.raises(BadFrameError, match=r"^not an EngineCoreOutputs array: ."):
+        engine_events(b"junk")
+
+
+def test_the_largest_that_are_taken() -> None:
+    empty = pack([0, [b""]])
+    filled = pack([0, [b"x" * 100_000]])
+    room = MAX_FRAME - len(filled) + 100_000
+    assert list(engine_events(pack([0, [b"x" * room]]))) == []
+    assert len(pack([0, [b"x" * room]])) == MAX_FRAME > len(empty)
+    assert front_end_event(pack((3, 2**53 - 1)), 4) == NewRequestNotified(3, 2**53 - 1)
+    assert front_end_event(pack((4, 0)), 4) == NewRequestNotified(None, 0)

@@ -14,7 +14,7 @@ asked for then.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dp_coordinator.alarms.kinds import Alarm
@@ -76,7 +76,7 @@ class AlarmDetector:
         self._pending: dict[AlarmKind, tuple[float, float]] = {}
         """Kind -> first and last look at which it was so."""
         self._standing: dict[AlarmKind, Alarm] = {}
-        self._looked_at: float | None = None
+        self._looked_at = self._loop_alive_at = float("-inf")
         self._hearing_since = 0.0
         self._loads: list[int] = []
         """Requests at each rank, at this look."""
@@ -88,7 +88,7 @@ class AlarmDetector:
         self._heavy: dict[int, tuple[float, int]] = {}
         """Rank -> since when it has had far more than the others, and how many then."""
         self._journal_failed_at: float | None = None
-        self._checks: dict[AlarmKind, tuple[Callable[[Observation, float], Alarm | None], float, float]] = {
+        self._checks: dict[AlarmKind, tuple[Callable[[Snapshot, float], Alarm | None], float, float]] = {
             # What finds it, how long it must last, how long it must be over, in seconds.
             AlarmKind.ASKED_NOT_STEPPING: (self._asked_not_stepping, 0.0, 0.0),
             AlarmKind.RANK_SILENT: (self._rank_silent, 0.0, 0.0),
@@ -105,9 +105,8 @@ class AlarmDetector:
     def detect(self, observation: Observation, now: float) -> list[Alarm]:
         """The alarms that stand at `now`, in the order of `AlarmKind`. An alarm keeps its `since` while it stands."""
         self._listen(observation, now)
-        self._loads = _loads(observation.snapshot)
         for kind, (find, lasting, over) in self._checks.items():
-            self._weigh(kind, find(observation, now), now, lasting, over)
+            self._weigh(kind, find(observation.snapshot, now), now, lasting, over)
         self._looked_at = now
         return [self._standing[kind] for kind in AlarmKind if kind in self._standing]
 
@@ -129,19 +128,27 @@ class AlarmDetector:
 
     def _listen(self, observation: Observation, now: float) -> None:
         """Silence counts only while somebody listens: this process may have been stopped, or its loop stuck."""
-        looked = self._looked_at
-        if looked is None or now - looked > DEAF_AFTER or now - observation.loop_alive_at > DEAF_AFTER:
+        self._loop_alive_at = observation.loop_alive_at
+        if now - min(self._looked_at, self._loop_alive_at) > DEAF_AFTER:
             self._hearing_since = now
+        self._loads = _loads(observation.snapshot)
         for kind, at in observation.entries:
             if kind == "journal_failed":
                 self._journal_failed_at = at
             elif kind == "journal_works_again":
                 self._journal_failed_at = None
+        before, self._late_before = self._late_before, observation.late_publications
+        if before is not None:
+            self._late_at.extend([now] * min(LATE_OFTEN, observation.late_publications - before))
+        for key, count in observation.bad_frames.items():
+            more = count - self._bad.get(key, 0)
+            if more:
+                self._bad_now[key] = self._bad_now.get(key, (0, now))[0] + more, now
+        self._bad = dict(observation.bad_frames)
 
     # -- do the engines step? ----------------------------------------------------------------------------------------
 
-    def _asked_not_stepping(self, observation: Observation, now: float) -> Alarm | None:
-        snapshot = observation.snapshot
+    def _asked_not_stepping(self, snapshot: Snapshot, now: float) -> Alarm | None:
         wave = snapshot.waves[-1] if snapshot.waves else None
         if wave is None or not snapshot.wave_coordination or _rejoining(snapshot):
             return None
@@ -165,69 +172,50 @@ class AlarmDetector:
         title = f"{capital(ranks(unseen))} not seen stepping in wave {wave.number}, which was asked for"
         return Alarm(AlarmKind.ASKED_NOT_STEPPING, Severity.CRITICAL, began, title, unseen, {"wave": wave.number})
 
-    def _rank_silent(self, observation: Observation, now: float) -> Alarm | None:
-        snapshot = observation.snapshot
+    def _rank_silent(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if AlarmKind.ASKED_NOT_STEPPING in self._standing:
             return None  # said already
         if snapshot.wave_coordination and snapshot.phase is not Phase.RUNNING:
             return None
-        heard_from = self._hearing_since
-        if snapshot.wave_coordination:
-            heard_from = max(heard_from, snapshot.phase_since)
-        loads = self._loads
-        working = [rank for rank, load in enumerate(loads) if load]
-        if not working:
-            return None
-        reported = [at or 0.0 for at in snapshot.engines.reported_at]
-        if now - max(heard_from, min([reported[rank] for rank in working])) < self._limits.alarm_silent_s:
-            return None
-        last_heard = max(heard_from, *reported)
+        heard, working = self._heard(snapshot), [rank for rank, load in enumerate(self._loads) if load]
         running = [count or 0 for count in snapshot.engines.running]
-        if snapshot.wave_coordination and now - last_heard >= self._patience(sum(running)):
-            silent = tuple(working)  # a step takes every rank: any report would have shown that all go on
-        else:
-            silent = tuple(
-                rank for rank in working if now - max(heard_from, reported[rank]) >= self._patience(running[rank])
-            )
-        if not silent:
-            return None
-        since = min(max(heard_from, reported[rank]) for rank in silent)
-        have = "has" if len(silent) == 1 else "have"
-        title = f"{capital(ranks(silent))} {have} requests and said nothing for long"
-        counts = {"requests": sum(loads[rank] for rank in silent)}
-        return Alarm(AlarmKind.RANK_SILENT, Severity.WARNING, since, title, silent, counts)
+        silent = [rank for rank in working if now - heard[rank] >= self._patience(running[rank])]
+        if snapshot.wave_coordination and now - max(heard) >= self._patience(sum(running)):
+            silent = working  # a step takes every rank: any report would have shown that all go on
+        title = f"{_have(silent)} requests and said nothing for long"
+        return self._loaded(AlarmKind.RANK_SILENT, title, {rank: heard[rank] for rank in silent})
 
     def _patience(self, running: int) -> float:
         return self._limits.alarm_silent_s * MANY_REQUESTS / min(MANY_REQUESTS, running or MANY_REQUESTS)
 
-    def _work_held_up(self, observation: Observation, now: float) -> Alarm | None:
-        snapshot = observation.snapshot
+    def _heard(self, snapshot: Snapshot) -> list[float]:
+        """Since when each rank has said nothing that could have been heard; before the phase it had no reason to."""
+        since = max(self._hearing_since, snapshot.phase_since) if snapshot.wave_coordination else self._hearing_since
+        return [max(since, at or 0.0) for at in snapshot.engines.reported_at]
+
+    def _loaded(self, kind: AlarmKind, title: str, since: Mapping[int, float], **counts: int) -> Alarm | None:
+        """The alarm about ranks that have requests, with the time since when for each; None for no rank."""
+        if not since:
+            return None
+        counts = {"requests": sum(self._loads[rank] for rank in since)} | counts
+        return Alarm(kind, Severity.WARNING, min(since.values()), title, tuple(since), counts)
+
+    def _work_held_up(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if not snapshot.wave_coordination or snapshot.phase is not Phase.PAUSED or _rejoining(snapshot):
             return None
         if not snapshot.ready or snapshot.engines_subscribed < snapshot.engine_count:
             return None  # the counts of the engine that is gone stay as they were
-        heard_from = max(self._hearing_since, snapshot.phase_since)
-        loads, reported = self._loads, snapshot.engines.reported_at
-        held = tuple(
-            rank
-            for rank, load in enumerate(loads)
-            if load and now - max(heard_from, reported[rank] or 0.0) >= HELD_UP_AFTER
-        )
-        if not held:
-            return None
-        since = min(max(heard_from, reported[rank] or 0.0) for rank in held)
-        title = f"Paused, but {ranks(held)} reported work and went silent"
-        counts = {"requests": sum(loads[rank] for rank in held)}
-        return Alarm(AlarmKind.WORK_HELD_UP, Severity.WARNING, since, title, held, counts)
+        heard = enumerate(self._heard(snapshot))
+        held = {rank: at for rank, at in heard if self._loads[rank] and now - at >= HELD_UP_AFTER}
+        return self._loaded(AlarmKind.WORK_HELD_UP, f"Paused, but {ranks(held)} reported work and went silent", held)
 
     # -- is the load spread, and told in time? -----------------------------------------------------------------------
 
-    def _load_imbalance(self, observation: Observation, now: float) -> Alarm | None:
+    def _load_imbalance(self, snapshot: Snapshot, now: float) -> Alarm | None:
         """Far above: twice the mean of the others and 8 more; until below one and a half times and 4 more.
 
         Before it is raised, a queue that drains is given its time: after a burst that is all that is left to do.
         """
-        snapshot = observation.snapshot
         loads, reported = self._loads, snapshot.engines.reported_at
         total, others, most = sum(loads), len(loads) - 1, max(loads)
         if others == 0 or most < 1.5 * (total - most) / others + FAR_MORE / 2:
@@ -244,22 +232,14 @@ class AlarmDetector:
                 drains = load < DRAINS * then and not lasts
                 heavy[rank] = (now, load) if drains or now < self._hearing_since + DEAF_AFTER else (since, then)
         self._heavy = heavy
-        lasting = tuple(rank for rank, (since, _) in heavy.items() if now - since >= self._limits.alarm_imbalance_s)
-        if not lasting:
-            return None
-        have = "has" if len(lasting) == 1 else "have"
-        title = f"{capital(ranks(lasting))} {have} far more requests than the others"
-        counts = {"requests": sum(loads[rank] for rank in lasting), "requests_in_all": total}
-        since = min(heavy[rank][0] for rank in lasting)
-        return Alarm(AlarmKind.LOAD_IMBALANCE, Severity.WARNING, since, title, lasting, counts)
+        lasting = {rank: since for rank, (since, _) in heavy.items() if now - since >= self._limits.alarm_imbalance_s}
+        title = f"{_have(lasting)} far more requests than the others"
+        return self._loaded(AlarmKind.LOAD_IMBALANCE, title, lasting, requests_in_all=total)
 
-    def _publication_late(self, observation: Observation, now: float) -> Alarm | None:
-        before, self._late_before = self._late_before, observation.late_publications
-        if before is not None:
-            self._late_at.extend([now] * min(LATE_OFTEN, observation.late_publications - before))
-        if now - observation.loop_alive_at >= STUCK_AFTER:
+    def _publication_late(self, snapshot: Snapshot, now: float) -> Alarm | None:
+        if now - self._loop_alive_at >= STUCK_AFTER:
             title = "The coordinator's loop stands still"
-            return Alarm(AlarmKind.PUBLICATION_LATE, Severity.CRITICAL, observation.loop_alive_at, title)
+            return Alarm(AlarmKind.PUBLICATION_LATE, Severity.CRITICAL, self._loop_alive_at, title)
         stands = AlarmKind.PUBLICATION_LATE in self._standing
         recent = [at for at in self._late_at if now - at < LATE_WITHIN]
         if len(recent) < (1 if stands else LATE_OFTEN):
@@ -269,12 +249,7 @@ class AlarmDetector:
 
     # -- who is there, and who should not be? ------------------------------------------------------------------------
 
-    def _bad_frames(self, observation: Observation, now: float) -> Alarm | None:
-        for key, count in observation.bad_frames.items():
-            more = count - self._bad.get(key, 0)
-            if more:
-                self._bad_now[key] = self._bad_now.get(key, (0, now))[0] + more, now
-        self._bad = dict(observation.bad_frames)
+    def _bad_frames(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if all(now - at >= BAD_FRAMES_QUIET for _, at in self._bad_now.values()):
             self._bad_now.clear()
             return None
@@ -282,8 +257,7 @@ class AlarmDetector:
         title = "Bad frames arrive: " + ", ".join(f"{count} {key}" for key, count in counts.items())
         return Alarm(AlarmKind.BAD_FRAMES, Severity.WARNING, now, title, (), counts)
 
-    def _engine_gone(self, observation: Observation, now: float) -> Alarm | None:
-        snapshot = observation.snapshot
+    def _engine_gone(self, snapshot: Snapshot, now: float) -> Alarm | None:
         missing = snapshot.engine_count - snapshot.engines_subscribed
         if not snapshot.ready or missing <= 0 or _rejoining(snapshot):
             return None
@@ -291,8 +265,8 @@ class AlarmDetector:
         counts = {"subscribed": snapshot.engines_subscribed, "expected": snapshot.engine_count}
         return Alarm(AlarmKind.ENGINE_GONE, Severity.CRITICAL, now, title, (), counts)
 
-    def _front_end_gone(self, observation: Observation, now: float) -> Alarm | None:
-        have = observation.snapshot.front_ends
+    def _front_end_gone(self, snapshot: Snapshot, now: float) -> Alarm | None:
+        have = snapshot.front_ends
         usual = self._front_ends.after(have, now)
         if have >= usual:
             return None
@@ -302,9 +276,9 @@ class AlarmDetector:
 
     # -- does the coordinator outlive a crash? -----------------------------------------------------------------------
 
-    def _recovery_under_way(self, observation: Observation, now: float) -> Alarm | None:
+    def _recovery_under_way(self, snapshot: Snapshot, now: float) -> Alarm | None:
         """Settling is no trouble while a wave runs: it lasts as long as that wave, hours under steady traffic."""
-        snapshot, recovery = observation.snapshot, observation.snapshot.recovery
+        recovery = snapshot.recovery
         if recovery is None or recovery.phase is RecoveryPhase.DONE:
             return None
         back, expected = recovery.engines_back, recovery.engines_expected
@@ -317,7 +291,7 @@ class AlarmDetector:
         title = "Restarted: all engines are back, and none was seen to follow START"
         return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.WARNING, recovery.resumed_at, title, (), counts)
 
-    def _journal_failed(self, observation: Observation, now: float) -> Alarm | None:
+    def _journal_failed(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if self._journal_failed_at is None:
             return None
         title = "The journal cannot be written"
@@ -343,6 +317,10 @@ class _Usual:
         else:
             self._most_since = max(self._most_since, have)
         return self._usual
+
+
+def _have(indexes: Collection[int]) -> str:
+    return f"{capital(ranks(indexes))} {'has' if len(indexes) == 1 else 'have'}"
 
 
 def _rejoining(snapshot: Snapshot) -> bool:

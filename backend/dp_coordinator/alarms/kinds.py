@@ -22,16 +22,6 @@ class Alarm:
     """Ranks it is about, ascending; empty where none can be named."""
     counts: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def meaning(self) -> str:
-        """What it means."""
-        return TEXTS[self.kind][0]
-
-    @property
-    def remedy(self) -> str:
-        """What to do."""
-        return TEXTS[self.kind][1]
-
 
 TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
     AlarmKind.ASKED_NOT_STEPPING: (

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from dp_coordinator.cli import render
 from dp_coordinator.cli.options import RecordingOptions, ReplayOptions, ViewOptions
 from dp_coordinator.cli.settings import USAGE_ERROR
 from dp_coordinator.recorder.chunks import SUFFIX
-from dp_coordinator.recorder.reader import Source, sources
+from dp_coordinator.recorder.reader import Source
 from dp_coordinator.recorder.replay import Difference, Summary
 from dp_coordinator.recorder.replay import replay as run_again
 from dp_coordinator.recorder.timeline import Timeline
@@ -27,7 +26,8 @@ def replay(options: ReplayOptions) -> int:
     files = opened(options)
     summary = run_again(files)
     if options.json:
-        print(json.dumps(_as_json(files, summary)))
+        told = {**asdict(summary), "effects": dict(summary.effects)}
+        print(json.dumps({"files": [file.name for file in files], **told}))
     else:
         print("\n".join(_lines(files, summary)))
     for ending in summary.endings:
@@ -47,7 +47,7 @@ def opened(options: RecordingOptions) -> list[Source]:
         if not found:
             raise SettingsError(f"there is no recording in {str(path)!r}: their names end in {SUFFIX}")
         files += found
-    return sources([str(file) for file in files], any_version=options.any_version)
+    return [Source(str(file), any_version=options.any_version) for file in files]
 
 
 def _lines(files: Sequence[Source], summary: Summary) -> list[str]:
@@ -80,12 +80,6 @@ def _outcome(difference: Difference | None) -> list[str]:
         f"  expected  {difference.expected}",
         f"  got       {difference.got}",
     ]
-
-
-def _as_json(files: Sequence[Source], summary: Summary) -> dict[str, Any]:
-    told = asdict(summary)
-    told["effects"] = dict(summary.effects)
-    return {"files": [file.name for file in files], **told}
 
 
 def view(options: ViewOptions) -> int:

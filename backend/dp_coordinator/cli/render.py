@@ -91,27 +91,22 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> str:
 
 def state(now: State) -> str:
     """What `dp-coordinator state` prints: the phase in words, sums, then the engines."""
-    facts = [
-        ["state", clean(now.phase_text)],
-        [
-            "engines",
-            f"{now.engines_subscribed} of {now.engine_count} subscribed{'' if now.ready else ', not ready yet'}",
-        ],
-        ["front-ends", str(now.front_ends)],
-        ["waiting", _total(now.totals.waiting)],
-        ["running", _total(now.totals.running)],
-        ["manual start", f"blocked: {now.start_blocked}" if now.start_blocked else "possible"],
-        ["dialect", f"vLLM {now.dialect}, wave coordination {'on' if now.wave_coordination else 'off'}"],
-        ["up for", f"{duration(now.uptime_s)}, state {duration(now.data_age_s)} old"],
-        ["restarts", _restarts(now)],
-        *(
-            [["recovery", f"{clean(now.recovery.text)}, at {clock(now.recovery.resumed_at)}"]]
-            if now.recovery is not None
-            else []
-        ),
-    ]
-    width = max(len(name) for name, _ in facts)
-    lines = [f"{name.ljust(width)}  {value}" for name, value in facts]
+    missing = "" if now.ready else ", not ready yet"
+    facts = {
+        "state": clean(now.phase_text),
+        "engines": f"{now.engines_subscribed} of {now.engine_count} subscribed{missing}",
+        "front-ends": str(now.front_ends),
+        "waiting": _total(now.totals.waiting),
+        "running": _total(now.totals.running),
+        "manual start": f"blocked: {now.start_blocked}" if now.start_blocked else "possible",
+        "dialect": f"vLLM {now.dialect}, wave coordination {'on' if now.wave_coordination else 'off'}",
+        "up for": f"{duration(now.uptime_s)}, state {duration(now.data_age_s)} old",
+        "restarts": _restarts(now),
+    }
+    if now.recovery is not None:
+        facts["recovery"] = f"{clean(now.recovery.text)}, at {clock(now.recovery.resumed_at)}"
+    width = max(map(len, facts))
+    lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
     return "\n".join([*lines, "", table(ENGINES, now.engines)])
 
 

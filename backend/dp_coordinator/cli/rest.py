@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import json
-import ssl
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from dp_coordinator.cli.render import clean
 from dp_coordinator.cli.settings import RefusedError, UsageError
+from dp_coordinator.requests import Problem
 
 TIMEOUT = 10.0
 """Seconds until a coordinator that does not answer counts as not reachable."""
@@ -23,40 +23,35 @@ class UnreachableError(UsageError):
     """Nobody answers there, now."""
 
 
+def bearer(token: str | None) -> dict[str, str]:
+    """The header that carries a token; none without one."""
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
 class Rest:
     """One coordinator's REST interface."""
 
     def __init__(self, url: str, token: str | None) -> None:
         """`url` is what `values.base_url` accepts."""
         self.url = url
-        self._token = token
+        self._headers = {"Accept": "application/json", **bearer(token)}
         parts = urlsplit(url)
         self._path = parts.path
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, parts.port, timeout=TIMEOUT, context=ssl.create_default_context()
-            )
-        else:
-            self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
 
     def get(self, path: str, **query: object) -> bytes:
         """The body of a GET. Raises `UnreachableError`; `RefusedError` when the answer is no, else `UsageError`."""
-        asked = {key: value for key, value in query.items() if value not in (None, ())}
-        return self._request("GET", f"{path}?{urlencode(asked, doseq=True)}" if asked else path)
+        asked = urlencode({key: value for key, value in query.items() if value not in (None, ())}, doseq=True)
+        return self._request("GET", f"{path}?{asked}" if asked else path)
 
     def post(self, path: str, body: dict[str, object], headers: dict[str, str]) -> bytes:
         """The body that answers a POST of JSON. Raises as `get` does."""
-        return self._request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+        return self._request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json", **headers})
 
-    def _request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> bytes:
-        sent = {"Accept": "application/json", **(headers or {})}
-        if self._token is not None:
-            sent["Authorization"] = f"Bearer {self._token}"
+    def _request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> bytes:
         try:
-            self._connection.request(method, self._path + path, body, sent)
+            self._connection.request(method, self._path + path, body, {**self._headers, **headers})
             response = self._connection.getresponse()
             answer = response.read(_MAX_ANSWER)
             if response.length:  # it died over its answer
@@ -73,14 +68,13 @@ class Rest:
 
     def _refusal(self, status: int, body: bytes) -> Exception:
         if status == 401:
-            given = "the token was not accepted" if self._token else "it wants a token"
+            given = "the token was not accepted" if "Authorization" in self._headers else "it wants a token"
             return UsageError(f"{self.url} did not let this in: {given}; name the right one with --token-file")
         try:
-            problem: Any = json.loads(body)
-            said = str(problem["detail"] or problem["title"])
-        except (ValueError, KeyError, TypeError):
+            problem = msgspec.json.decode(body, type=Problem)
+        except msgspec.DecodeError:
             return UsageError(f"{self.url} answered HTTP {status}: is that the address of a coordinator?")
-        return RefusedError(clean(said).rstrip("."), body)
+        return RefusedError(clean(problem.detail or problem.title).rstrip("."), body)
 
 
 def decode(body: bytes, shape: type[T], url: str) -> T:

@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -15,7 +15,7 @@ from dp_coordinator.cli import render
 from dp_coordinator.cli.options import EventsOptions, RestOptions, StartWaveOptions
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
 from dp_coordinator.cli.settings import REFUSED
-from dp_coordinator.messages import Action, EnginePage, Event, EventPage, State, WavePage
+from dp_coordinator.messages import Action, EnginePage, EventPage, State, WavePage
 
 POLL = 0.1
 """Seconds between looks at a manual start that is under way."""
@@ -24,32 +24,31 @@ FOLLOW = 0.5
 SAME_START = 0.25
 """Seconds by which the start of one coordinator may seem to move, while its clock is being set."""
 API = "/api/v1"
+T = TypeVar("T")
 
 
 def state(options: RestOptions) -> int:
     """`dp-coordinator state`."""
-    return _show(options, f"{API}/state", lambda body, url: render.state(decode(body, State, url)))
+    return _show(options, "state", State, render.state)
 
 
 def engines(options: RestOptions) -> int:
     """`dp-coordinator engines`."""
-    return _show(
-        options, f"{API}/engines", lambda body, url: render.table(render.ENGINES, decode(body, EnginePage, url).engines)
-    )
+    return _show(options, "engines", EnginePage, lambda page: render.table(render.ENGINES, page.engines))
 
 
 def waves(options: RestOptions) -> int:
     """`dp-coordinator waves`."""
-    return _show(options, f"{API}/waves", lambda body, url: render.waves(decode(body, WavePage, url).waves))
+    return _show(options, "waves", WavePage, lambda page: render.waves(page.waves))
 
 
-def _show(options: RestOptions, path: str, for_people: Callable[[bytes, str], str]) -> int:
+def _show(options: RestOptions, path: str, shape: type[T], for_people: Callable[[T], str]) -> int:
     rest = Rest(options.url, options.token)
-    body = rest.get(path)
+    body = rest.get(f"{API}/{path}")
     if options.json:
         _print_json(body)
     else:
-        print(for_people(body, rest.url))
+        print(for_people(decode(body, shape, rest.url)))
     return 0
 
 
@@ -62,13 +61,12 @@ def _print_json(body: bytes) -> None:
 def events(options: EventsOptions) -> int:
     """`dp-coordinator events`: the newest, or page by page all since a number; with --follow also what comes."""
     rest = Rest(options.url, options.token)
-    query: dict[str, object] = {"kind": options.kind, "limit": options.limit}
-    since = options.since
     if options.follow:
-        _follow(rest, since, query, as_json=options.json)
+        _follow(rest, options)
+    since = options.since
     one_page = since is None or options.limit is not None
     while True:
-        body = rest.get(f"{API}/events", since=since, **query)
+        body = _events(rest, options, since)
         if options.json:
             _print_json(body)
             return 0
@@ -79,13 +77,18 @@ def events(options: EventsOptions) -> int:
             return 0
 
 
-def _follow(rest: Rest, since: int | None, query: dict[str, object], *, as_json: bool) -> NoReturn:
+def _events(rest: Rest, options: EventsOptions, since: int | None) -> bytes:
+    return rest.get(f"{API}/events", since=since, kind=options.kind, limit=options.limit)
+
+
+def _follow(rest: Rest, options: EventsOptions) -> NoReturn:
     """Print what comes, until interrupted. A coordinator that is away is waited for; one that came back counts anew."""
+    since = options.since
     started_at: float | None = None
     away = False
     while True:
         try:
-            page = decode(rest.get(f"{API}/events", since=since, **query), EventPage, rest.url)
+            page = decode(_events(rest, options, since), EventPage, rest.url)
         except UnreachableError:
             if started_at is None:
                 raise
@@ -100,7 +103,7 @@ def _follow(rest: Rest, since: int | None, query: dict[str, object], *, as_json:
             _note("the coordinator was restarted; its event numbers begin again")
             since = 0
             continue
-        _print_page(page, since, as_json=as_json)
+        _print_page(page, since, as_json=options.json)
         since = page.next_since
         if since >= page.last_seq:
             time.sleep(FOLLOW)
@@ -112,11 +115,7 @@ def _print_page(page: EventPage, since: int | None, *, as_json: bool) -> None:
     elif page.truncated:
         _note(f"some events after number {since} are no longer held")
     for event in page.events:
-        _print_event(event, as_json=as_json)
-
-
-def _print_event(event: Event, *, as_json: bool) -> None:
-    print(msgspec.json.encode(event).decode() if as_json else render.event(event), flush=True)
+        print(msgspec.json.encode(event).decode() if as_json else render.event(event), flush=True)
 
 
 def _note(sentence: str) -> None:
@@ -132,20 +131,14 @@ def start_wave(options: StartWaveOptions) -> int:
     if options.wait:
         if not options.json:
             print(f"wave {action.wave} asked for; waiting until every rank is seen stepping", flush=True)
-        body, action = _observed(rest, body, action)
+        while action.state == "asked":  # the coordinator ends it after its own time limit
+            time.sleep(POLL)
+            body = rest.get(f"{API}/actions/{quote(action.id, safe='')}")
+            action = decode(body, Action, rest.url)
     if options.json:
         _print_json(body)
-    elif not options.wait and action.state == "asked":
+    elif action.state == "asked":
         print(f"wave {action.wave} asked for; `GET {API}/actions/{action.id}` tells what comes of it")
     else:
         print(render.action(action))
     return REFUSED if action.state == "timed_out" else 0
-
-
-def _observed(rest: Rest, body: bytes, action: Action) -> tuple[bytes, Action]:
-    """The action once it is over. The coordinator ends it after its own time limit."""
-    while action.state == "asked":
-        time.sleep(POLL)
-        body = rest.get(f"{API}/actions/{quote(action.id, safe='')}")
-        action = decode(body, Action, rest.url)
-    return body, action

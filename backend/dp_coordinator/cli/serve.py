@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import fields
 from typing import NoReturn
 
 from dp_coordinator import __version__
 from dp_coordinator.hosts import HttpAddress
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.process import Bound
 from dp_coordinator.process import serve as run_coordinator
@@ -53,7 +54,7 @@ def announce(bound: Bound, options: CommandOptions) -> None:
     waves = "" if options.wave_coordination else ", without wave coordination"
     lines = [
         f"dp-coordinator {__version__}, speaking vLLM {options.dialect}, for {options.engine_count} engines{waves}",
-        *(f"  {name:<14} {address}" for name, address in asdict(bound.endpoints).items()),
+        *(f"  {end.name:<14} {getattr(bound, end.name)}" for end in fields(Endpoints)),
         f"  dashboard      {bound.http_url or 'none (--no-http)'}",
     ]
     if options.http is not None and HttpAddress.parse(options.http).everywhere:

@@ -23,19 +23,19 @@ Sent = TypeVar("Sent")
 class Connection(Generic[Opened, Sent]):
     """What all clients share. The first of their sockets subscribes at once, the last one sends."""
 
-    def __init__(self, *wanted: tuple[int, str]) -> None:
-        """Open sockets of (type, address). `ValueError` names one that cannot be connected, and nothing stays open."""
+    def __init__(self, *wanted: tuple[int, str], topic: bytes = b"") -> None:
+        """Open sockets of (type, address), and subscribe to what begins with `topic`.
+
+        `ValueError` names one that cannot be connected, and nothing stays open.
+        """
         self._context = self._new_context()
-        self._sockets: list[Opened] = []
         try:
-            for kind, address in wanted:
-                self._sockets.append(_open(self._context, kind))
-                _connect(self._sockets[-1], address)
+            self._sockets = [_connected(self._context, kind, address) for kind, address in wanted]
         except ValueError:
             self._context.destroy(linger=0)
             raise
         # A plain send of a few bytes to a socket without a high-water mark never blocks.
-        zmq.Socket.shadow(self._sockets[0]).send(SUBSCRIBE)
+        zmq.Socket.shadow(self._sockets[0]).send(SUBSCRIBE + topic)
 
     def _new_context(self) -> zmq.Context[Opened]:
         raise NotImplementedError
@@ -97,20 +97,17 @@ class Asynchronous(Connection[zmq.asyncio.Socket, Coroutine[Any, Any, None]]):
         self.close()
 
 
-def _open(context: zmq.Context[Opened], kind: int) -> Opened:
-    """Open a socket as vLLM's ends do, without a high-water mark, but so that closing it is bounded."""
+def _connected(context: zmq.Context[Opened], kind: int, address: str) -> Opened:
+    """Connect a socket as vLLM's ends do, without a high-water mark, but so that closing it is bounded."""
     socket = context.socket(kind)
     socket.set_hwm(0)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
-    return socket
-
-
-def _connect(socket: zmq.Socket[Any], address: str) -> None:
     socket.setsockopt(zmq.IPV6, int(address.startswith("tcp://[")))
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
         raise ValueError(f"cannot connect to {address!r}: {error.strerror}") from error
+    return socket
 
 
 class Deadline:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from dp_coordinator import __version__
 from dp_coordinator.settings import SettingsError
 
@@ -133,9 +135,7 @@ def _unpack(packed: bytes, at: int) -> bytes:
 def header_of(chunk: Chunk) -> dict[str, Any]:
     """What the header says. Raises `NotARecordingError` when it is none."""
     try:
-        found = json.loads(chunk.body)
-    except ValueError:
-        found = None
-    if chunk.kind != HEADER or not isinstance(found, dict):
-        raise NotARecordingError("it does not begin with a header")
-    return found
+        header: dict[str, Any] = msgspec.json.decode(chunk.body if chunk.kind == HEADER else b"", type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        raise NotARecordingError("it does not begin with a header") from None
+    return header

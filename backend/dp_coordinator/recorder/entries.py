@@ -20,8 +20,11 @@ from dp_coordinator.mailbox import LogEntry
 _EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 Row: TypeAlias = tuple[int, int, int, float, int, int]
 _row = attrgetter("engine_index", "waiting", "running", "kv_cache_usage", "step_counter", "current_wave")
+_log_entry = attrgetter("seq", "at", "kind", "fields")
 encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
 _NOTHING = encode([])
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are not ours."""
 
 
 class Reports(msgspec.Struct, array_like=True, tag=0, gc=False):
@@ -37,7 +40,8 @@ class Input(msgspec.Struct, array_like=True, tag=1, gc=False):
 
     at: float
     kind: str
-    fields: dict[str, Any]
+    fields: Any
+    """The event's own, by name."""
     out: msgspec.Raw
 
 
@@ -90,55 +94,18 @@ def defect(error: Exception) -> bytes:
     return encode(f"{type(error).__name__}: {error}")
 
 
-def reports(events: Iterable[EngineStatsReported], at: float, out: bytes) -> bytes:
-    """A `Reports` record."""
-    return b"\x94\x00%b%b%b" % (encode(at), encode(list(map(_row, events))), out)
+def rows(reports: Iterable[EngineStatsReported]) -> list[Row]:
+    """Reports as they stand in a `Reports`."""
+    return list(map(_row, reports))
 
 
-def event(taken: Event, at: float, out: bytes) -> bytes:
-    """An `Input` record."""
-    return b"\x95\x01%b%b%b%b" % (encode(at), encode(type(taken).__name__), encode(taken), out)
-
-
-def tick(at: float, out: bytes) -> bytes:
-    """A `Tick` record."""
-    return b"\x93\x02%b%b" % (encode(at), out)
-
-
-def records_body(index: int, records: Sequence[bytes], log: Iterable[LogEntry]) -> bytes:
+def records_body(index: int, records: Iterable[bytes], log: Iterable[LogEntry]) -> bytes:
     """A `RecordsBody` of records that are encoded already."""
-    start = b"\x93%b\xdd%b" % (encode(index), len(records).to_bytes(4, "big"))
-    entries = [(entry.seq, entry.at, entry.kind, entry.fields) for entry in log]
-    return b"%b%b%b" % (start, b"".join(records), encode(entries))
-
-
-def checkpoint_body(index: int, at: float, wall: float, state: CoreState) -> bytes:
-    """A `CheckpointBody`."""
-    return encode((index, at, wall, state))
+    return encode((index, list(map(msgspec.Raw, records)), list(map(_log_entry, log))))
 
 
 class UnusableError(ValueError):
     """Whole and unchanged, but nothing that this version of dp-coordinator has written."""
-
-
-_decode_records_body = msgspec.msgpack.Decoder(RecordsBody).decode
-_decode_checkpoint_body = msgspec.msgpack.Decoder(CheckpointBody).decode
-
-
-def records_body_of(body: bytes) -> RecordsBody:
-    """A RECORDS chunk's body. Raises `UnusableError`."""
-    try:
-        return _decode_records_body(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnusableError(f"records that cannot be read: {error}") from None
-
-
-def checkpoint_body_of(body: bytes) -> CheckpointBody:
-    """A CHECKPOINT chunk's body. Raises `UnusableError`."""
-    try:
-        return _decode_checkpoint_body(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnusableError(f"a state that cannot be read: {error}") from None
 
 
 def event_of(record: Input) -> Event:

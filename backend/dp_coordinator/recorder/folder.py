@@ -24,20 +24,16 @@ class Folder:
 
     def __init__(self, path: str, max_bytes: int) -> None:
         """Make the folder if need be. Raises `RecordingError`: cannot be made or written, or is in use."""
-        self._path = Path(path)
+        self.path = Path(path)
+        """Where the files are."""
         self._max_bytes = max_bytes
-        self._lock = _lock(self._path)
+        self._lock = _lock(self.path)
         self._stem = f"recording-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
         self._number = 0
         self._file: int | None = None
         self._size = 0
         self._others: dict[Path, int] = {}
         """Size of each file but the open one, oldest first."""
-
-    @property
-    def path(self) -> Path:
-        """Where the files are."""
-        return self._path
 
     @property
     def is_open(self) -> bool:
@@ -51,9 +47,9 @@ class Folder:
 
     def begin(self, head: bytes) -> None:
         """Open the next file with these bytes in it. Raises `OSError`."""
-        self._others = _sizes(self._path)
+        self._others = _sizes(self.path)
         self._number += 1
-        name = self._path / f"{self._stem}-{self._number:04}{chunks.SUFFIX}"
+        name = self.path / f"{self._stem}-{self._number:04}{chunks.SUFFIX}"
         self._file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size = 0
         self.write(head)
@@ -67,8 +63,7 @@ class Folder:
         self._size += written
         while self._others and sum(self._others.values()) + self._size > self._max_bytes:
             oldest = next(iter(self._others))
-            with suppress(FileNotFoundError):
-                oldest.unlink()
+            oldest.unlink(missing_ok=True)
             del self._others[oldest]
 
     def finish(self, end: bytes) -> None:
@@ -87,7 +82,7 @@ class Folder:
         self._close()
         if self._size == 0:
             with suppress(OSError):
-                (self._path / f"{self._stem}-{self._number:04}{chunks.SUFFIX}").unlink()
+                (self.path / f"{self._stem}-{self._number:04}{chunks.SUFFIX}").unlink()
 
     def close(self) -> None:
         """Let another coordinator have the folder."""
@@ -101,10 +96,7 @@ class Folder:
 
 
 def _sizes(path: Path) -> dict[Path, int]:
-    found = sorted(
-        file for file in path.iterdir() if file.suffix == chunks.SUFFIX and file.name.startswith("recording-")
-    )
-    return {file: file.stat().st_size for file in found}
+    return {file: file.stat().st_size for file in sorted(path.glob(f"recording-*{chunks.SUFFIX}"))}
 
 
 def _lock(path: Path) -> int:

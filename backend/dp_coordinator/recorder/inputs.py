@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
+import msgspec
+
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import Effect
-from dp_coordinator.core.state import CoreState
 from dp_coordinator.observer import Given
 from dp_coordinator.recorder import entries
+from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, Reports, Tick
 
 HAND_OVER_BYTES = 256 * 1024
 HAND_OVER_S = 1.0
@@ -29,16 +31,6 @@ class QueuedInputs:
 
     index: int
     records: list[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedCheckpoint:
-    """The core's state between two records."""
-
-    index: int
-    at: float
-    wall: float
-    state: CoreState
 
 
 class RecorderRequests:
@@ -58,7 +50,7 @@ class RecorderRequests:
         return asked
 
 
-Queue: TypeAlias = "SimpleQueue[QueuedInputs | QueuedCheckpoint | Future[None] | None]"
+Queue: TypeAlias = "SimpleQueue[QueuedInputs | CheckpointBody | Future[None] | None]"
 """A future is done once all before it has been put away; None is the end."""
 
 
@@ -88,9 +80,10 @@ class InputRecorder:
         """`Observer.raised`: what is run again must raise the same."""
         self._add(_record(given, now, entries.defect(error)))
 
-    def _add(self, record: bytes) -> None:
-        self._records.append(record)
-        self._size += len(record)
+    def _add(self, record: RecordedInput) -> None:
+        encoded = entries.encode(record)
+        self._records.append(encoded)
+        self._size += len(encoded)
 
     # -- between turns ---------------------------------------------------------------------------------------------
 
@@ -127,10 +120,12 @@ class InputRecorder:
             self._queue.put(QueuedInputs(index, records))  # one without records too: there may be news in the event log
 
     def _put_checkpoint(self, now: float) -> None:
-        self._queue.put(QueuedCheckpoint(self._index, now, time.time(), self._core.checkpoint()))
+        self._queue.put(CheckpointBody(self._index, now, time.time(), self._core.checkpoint()))
 
 
-def _record(given: Given, at: float, out: bytes) -> bytes:
+def _record(given: Given, at: float, out: bytes) -> RecordedInput:
     if isinstance(given, list):
-        return entries.reports(given, at, out)
-    return entries.tick(at, out) if given is None else entries.event(given, at, out)
+        return Reports(at, entries.rows(given), msgspec.Raw(out))
+    if given is None:
+        return Tick(at, msgspec.Raw(out))
+    return Input(at, type(given).__name__, given, msgspec.Raw(out))

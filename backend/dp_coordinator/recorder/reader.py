@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from dp_coordinator import __version__
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.recorder import chunks, entries
 from dp_coordinator.recorder.chunks import Chunk, CutOffError, DamagedError, NotARecordingError
+from dp_coordinator.recorder.entries import CheckpointBody, RecordsBody
 
 FILE_AT_MOST = 1 << 30
 """Bytes. `serve` writes files of an eighth of --record-max-mb."""
+_BODIES: dict[bytes, tuple[type[Any], str]] = {
+    chunks.CHECKPOINT: (CheckpointBody, "a state"),
+    chunks.RECORDS: (RecordsBody, "records"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +43,6 @@ class Ended:
     """The file was changed, not only cut off."""
 
 
-Item = tuple[Place, entries.CheckpointBody] | tuple[Place, entries.RecordsBody]
-
-
 class Source:
     """One file, opened and looked at, but not yet read."""
 
@@ -52,46 +56,33 @@ class Source:
             _check_header(self.header, any_version=any_version)
         except (CutOffError, DamagedError, NotARecordingError) as error:
             raise NotARecordingError(f"{path}: {error}") from None
+        self.run = str(self.header.get("run"))
+        """Which process recorded it; all of its files have the same."""
         self.ended = Ended(path, None)
         """Of use once `items` has come to its end."""
 
-    @property
-    def run(self) -> str:
-        """Which process recorded it; all of its files have the same."""
-        return str(self.header.get("run"))
-
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[tuple[Place, CheckpointBody | RecordsBody]]:
         """The states and batches, each with its place. How it ended is then in `ended`."""
         try:
-            for chunk in self._chunks():
-                yield self._item(chunk)
-        except CutOffError as error:
-            self.ended = Ended(self.name, str(error))
-        except DamagedError as error:
-            self.ended = Ended(self.name, str(error), damaged=True)
+            for chunk in chunks.read(self._data):
+                if chunk.kind in _BODIES:
+                    yield Place(self.name, chunk.offset), body_of(chunk)
+        except (CutOffError, DamagedError) as error:
+            self.ended = Ended(self.name, str(error), damaged=isinstance(error, DamagedError))
 
-    def item_at(self, offset: int) -> entries.CheckpointBody | entries.RecordsBody:
+    def item_at(self, offset: int) -> CheckpointBody | RecordsBody:
         """What `items` gave with this place."""
-        return self._item(chunks.chunk_at(self._data, offset)[0])[1]
-
-    def _chunks(self) -> Iterator[Chunk]:
-        for chunk in chunks.read(self._data):
-            if chunk.kind in (chunks.CHECKPOINT, chunks.RECORDS):
-                yield chunk
-
-    def _item(self, chunk: Chunk) -> Item:
-        place = Place(self.name, chunk.offset)
-        try:
-            if chunk.kind == chunks.CHECKPOINT:
-                return place, entries.checkpoint_body_of(chunk.body)
-            return place, entries.records_body_of(chunk.body)
-        except entries.UnusableError as error:
-            raise DamagedError(f"the chunk at byte {chunk.offset} holds {error}") from None
+        return body_of(chunks.chunk_at(self._data, offset)[0])
 
 
-def sources(paths: Sequence[str], *, any_version: bool = False) -> list[Source]:
-    """All files, looked at. Raises `NotARecordingError` for the first that cannot be used."""
-    return [Source(path, any_version=any_version) for path in paths]
+def body_of(chunk: Chunk) -> CheckpointBody | RecordsBody:
+    """What a CHECKPOINT or RECORDS chunk holds. Raises `DamagedError`."""
+    kind, what = _BODIES[chunk.kind]
+    try:
+        body: CheckpointBody | RecordsBody = msgspec.msgpack.decode(chunk.body, type=kind)
+    except entries.UNREADABLE as error:
+        raise DamagedError(f"the chunk at byte {chunk.offset} holds {what} that cannot be read: {error}") from None
+    return body
 
 
 def _load(path: str) -> bytes:

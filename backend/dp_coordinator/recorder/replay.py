@@ -18,6 +18,9 @@ from dp_coordinator.recorder import entries
 from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, RecordsBody, Reports
 from dp_coordinator.recorder.reader import Ended, Place, Source
 
+_MISSING = object()
+"""Nothing at all, where the other side has something."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -160,19 +163,20 @@ def _difference(runner: Runner, record: RecordedInput, place: Place, got: bytes)
 
 def _differing_effect(expected: Any, got: Any) -> tuple[str, str]:
     if not (isinstance(expected, list) and isinstance(got, list)):
-        return _shown("", expected), _shown("", got)  # the one or the other is a defect, told as text
-    pairs = enumerate(zip_longest(expected, got, fillvalue=_Missing))
-    number, then, now = next((n, then, now) for n, (then, now) in pairs if _unlike(then, now))
-    where, sides = f"effect {number}", (_shown("", then), _shown("", now))
-    if isinstance(then, list) and isinstance(now, list) and then[0] == now[0]:
-        where, sides = f"{where}, {then[0]}", _first_difference(then[1], now[1])
+        return _shown(expected), _shown(got)  # the one or the other is a defect, told as text
+    pairs = enumerate(zip_longest(expected, got, fillvalue=_MISSING))
+    number, (then, now) = next((found for found in pairs if _unlike(*found[1])), (0, (expected, got)))
+    where, sides = f"effect {number}", (_shown(then), _shown(now))
+    match then, now:
+        case [kind, then_fields], [now_kind, now_fields] if kind == now_kind:
+            where, sides = f"{where}, {kind}", _first_difference(then_fields, now_fields)
     return f"{where}: {sides[0]}", f"{where}: {sides[1]}"
 
 
 def _decoded(told: bytes) -> Any:
     try:
         return msgspec.msgpack.decode(told)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except entries.UNREADABLE:
         return told.hex()
 
 
@@ -187,33 +191,21 @@ def describe(record: RecordedInput) -> str:
     return "tick: something was due"
 
 
-def _first_difference(expected: Any, got: Any) -> tuple[str, str]:
+def _first_difference(expected: Any, got: Any, way: str = "") -> tuple[str, str]:
     """Both sides where they first differ, with the way there."""
-    way = ""
-    while type(expected) is type(got) and isinstance(expected, list | dict):
-        if isinstance(expected, dict):
-            pairs = [(key, expected.get(key, _Missing), got.get(key, _Missing)) for key in {**expected, **got}]
-        else:
-            longest = max(len(expected), len(got))
-            both = (values + [_Missing] * (longest - len(values)) for values in (expected, got))
-            pairs = [(number, *pair) for number, pair in enumerate(zip(*both, strict=True))]
-        differing = next((pair for pair in pairs if _unlike(pair[1], pair[2])), None)
-        if differing is None:
-            break
-        way, expected, got = f"{way}[{differing[0]!r}]", differing[1], differing[2]
-    return _shown(way, expected), _shown(way, got)
+    if type(expected) is type(got) and isinstance(expected, list | dict):
+        then, now = (dict(enumerate(side)) if isinstance(side, list) else side for side in (expected, got))
+        for key in {**then, **now}:
+            inner = then.get(key, _MISSING), now.get(key, _MISSING)
+            if _unlike(*inner):
+                return _first_difference(*inner, f"{way}[{key!r}]")
+    return _shown(expected, way), _shown(got, way)
 
 
 def _unlike(a: Any, b: Any) -> bool:
-    if a is _Missing or b is _Missing:
-        return a is not b
     return entries.encode(a) != entries.encode(b)
 
 
-class _Missing:
-    """Nothing at all, where the other side has something."""
-
-
-def _shown(way: str, value: Any) -> str:
-    text = "nothing" if value is _Missing else repr(value)
-    return f"{way} = {text[:500]}" if way else text[:500]
+def _shown(value: Any, way: str = "") -> str:
+    text = "nothing" if value is _MISSING else repr(value)[:500]
+    return f"{way} = {text}" if way else text

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator
+
+import zmq
 
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.settings import SettingsError, shared, to_arguments
 from dp_coordinator.simulation.children import Children
 from dp_coordinator.simulation.hub import CollectiveHub
+from dp_coordinator.simulation.lifetime import Lifetime
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
-from dp_coordinator.simulation.stopping import Stop
 
-LOOK_S = 0.1
-"""Seconds between two looks at the children."""
+LOOK_MS = 100
+"""Milliseconds between two looks at the children."""
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -28,31 +28,31 @@ def run_demo(options: DemoOptions) -> int:
 
     Returns the exit code: 0, 1 when the coordinator ended by itself, 2 when something cannot be used or bound.
     """
-    with Stop(options.parent_pid) as stop, ExitStack() as stack:
+    with Lifetime(options.parent_pid) as lifetime:
         try:
             told = shared(options, CommandOptions) | {"log_level": "warning", "parent_pid": None}
-            coordinator = stack.enter_context(DPCoordinator(options.engines, **told))
+            coordinator = lifetime.enter_context(DPCoordinator(options.engines, **told))
         except (CoordinatorStartError, SettingsError) as error:
             _complain(f"{error}. Choose another address with --http, for example --http 127.0.0.1:0 for any free port.")
             return 2
-        hub = stack.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))
-        children = stack.enter_context(contextlib.closing(Children(options.respawn_after_s, _say)))
+        hub = lifetime.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
+        directory = lifetime.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))
+        children = lifetime.enter_context(contextlib.closing(Children(options.respawn_after_s, _say)))
         for name, arguments in _commands(options, coordinator, hub.address, directory):
             children.add(name, arguments)
         _greet(options, coordinator, children)
-        return _supervise(stop, coordinator, hub, children)
+        return _supervise(lifetime, coordinator, hub, children)
 
 
 def _commands(
     options: DemoOptions, coordinator: DPCoordinator, collective: str, directory: str
-) -> list[tuple[str, list[str]]]:
+) -> Iterator[tuple[str, list[str]]]:
     """Name and arguments of every child."""
     back_publish, back_output = coordinator.get_engine_socket_addresses()
     ours = {"log_level": "warning", "parent_pid": os.getpid()}
     addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(options.engines))
-    engines = [
-        EngineOptions(
+    for index, address in enumerate(addresses):
+        engine = EngineOptions(
             index=index,
             engine_count=options.engines,
             back_publish_address=back_publish,
@@ -61,10 +61,9 @@ def _commands(
             collective=collective,
             **(shared(options, EngineOptions) | ours),
         )
-        for index, address in enumerate(addresses)
-    ]
-    front_ends = [
-        FrontEndOptions(
+        yield f"engine {index}", ["engine", *to_arguments(engine)]
+    for index in range(options.front_ends):
+        front_end = FrontEndOptions(
             front_publish_address=coordinator.get_stats_publish_address(),
             engine_address=addresses,
             index=index,
@@ -72,12 +71,7 @@ def _commands(
             epoch=time.time(),
             **(shared(options, FrontEndOptions) | ours),
         )
-        for index in range(options.front_ends)
-    ]
-    return [
-        *((f"engine {each.index}", ["engine", *to_arguments(each)]) for each in engines),
-        *((f"front-end {each.index}", ["front-end", *to_arguments(each)]) for each in front_ends),
-    ]
+        yield f"front-end {index}", ["front-end", *to_arguments(front_end)]
 
 
 def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children) -> None:
@@ -94,13 +88,15 @@ def _greet(options: DemoOptions, coordinator: DPCoordinator, children: Children)
     _say("kill any of them and watch the page; Ctrl-C ends the demo")
 
 
-def _supervise(stop: Stop, coordinator: DPCoordinator, hub: CollectiveHub, children: Children) -> int:
-    watched: list[Any] = [stop, hub, coordinator.proc.sentinel]
+def _supervise(lifetime: Lifetime, coordinator: DPCoordinator, hub: CollectiveHub, children: Children) -> int:
+    poller = zmq.Poller()
+    for watched in (lifetime.fileno(), hub.socket, coordinator.proc.sentinel):
+        poller.register(watched, zmq.POLLIN)
     pid = coordinator.worker_pid()
-    while not stop.asked:
-        select.select(watched, [], [], LOOK_S)
+    while not lifetime.over:
+        poller.poll(LOOK_MS)
         hub.turn()
-        if stop.asked:
+        if lifetime.over:
             break
         if not coordinator.proc.is_alive():
             _complain(f"the coordinator ended with exit code {coordinator.proc.exitcode}")

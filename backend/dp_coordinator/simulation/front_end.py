@@ -8,17 +8,16 @@ import math
 import sys
 import time
 from collections import deque
-from contextlib import ExitStack
 from dataclasses import asdict
 
 import zmq
 
 from dp_coordinator.client import FrontendClient, NoEngineError, ProtocolError
 from dp_coordinator.simulation.demand import Demand
-from dp_coordinator.simulation.messages import Request, decode_finished, encode, received
+from dp_coordinator.simulation.lifetime import PARENT_CHECK_S, Lifetime, run_until_stopped
+from dp_coordinator.simulation.messages import Request, decode_answer, encode, received
 from dp_coordinator.simulation.options import FrontEndOptions
 from dp_coordinator.simulation.outstanding import Outstanding, Sent
-from dp_coordinator.simulation.stopping import PARENT_CHECK_S, Stop, run_until_stopped
 from dp_coordinator.simulation.traffic import Size, Traffic
 
 log = logging.getLogger(__name__)
@@ -32,25 +31,22 @@ def run_front_end(options: FrontEndOptions) -> int:
 
     At the end what became of its requests is printed as one line of JSON; on demand, each time that all are answered.
     """
-
-    def live(stop: Stop, stack: ExitStack) -> dict[str, int]:
-        return SimulatedFrontEnd(options, stop, stack).run()
-
-    return run_until_stopped(f"front-end {options.index}", options.parent_pid, live)
+    name = f"front-end {options.index}"
+    return run_until_stopped(name, options.parent_pid, lambda lifetime: SimulatedFrontEnd(options, lifetime).run())
 
 
 class SimulatedFrontEnd:
     """The front-end's sockets, its traffic and its requests in flight."""
 
-    def __init__(self, options: FrontEndOptions, stop: Stop, stack: ExitStack) -> None:
-        self._options, self._stop = options, stop
+    def __init__(self, options: FrontEndOptions, lifetime: Lifetime) -> None:
+        self._options, self._lifetime = options, lifetime
         self._name = f"front-end {options.index}"
         self._demand = Demand(options, sys.stdin.fileno()) if options.on_demand else None
         self._traffic = self._demand or (None if options.no_traffic else Traffic(options, time.time()))
         self._outstanding = Outstanding(options.request_timeout_s)
         self._totals = self._outstanding.totals
         self._unsent: deque[tuple[int, Size, int | None]] = deque()
-        self._client = stack.enter_context(
+        self._client = lifetime.enter_context(
             FrontendClient(
                 options.front_publish_address,
                 dialect=options.dialect,
@@ -59,10 +55,10 @@ class SimulatedFrontEnd:
                 client_count=options.front_end_count,
             )
         )
-        context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
-        self._engines = [stack.enter_context(_dealer(context, address)) for address in options.engine_address]
+        context: zmq.Context[zmq.Socket[bytes]] = lifetime.enter_context(zmq.Context())
+        self._engines = [lifetime.enter_context(_dealer(context, address)) for address in options.engine_address]
         self._poller = zmq.Poller()
-        self._poller.register(stop.fileno(), zmq.POLLIN)
+        self._poller.register(lifetime.fileno(), zmq.POLLIN)
         if self._demand is not None:
             self._poller.register(self._demand.fileno(), zmq.POLLIN)
         for socket in (self._client.socket, *self._engines):
@@ -71,7 +67,7 @@ class SimulatedFrontEnd:
     def run(self) -> dict[str, int]:
         """Turn until asked to stop, or all requests that were wanted are answered; gives what became of them."""
         wanted = self._options.requests
-        while not self._stop.asked and not (wanted and self._totals.finished >= wanted):
+        while not self._lifetime.over and not (wanted and self._totals.finished >= wanted):
             self._poller.poll(self._timeout_ms())
             self._hear()
             self._read_answers()
@@ -103,8 +99,8 @@ class SimulatedFrontEnd:
 
     def _read_answers(self) -> None:
         for socket in self._engines:
-            for _, answer in received(socket, decode_finished, self._name):
-                if (sent := self._outstanding.finish(answer.id)) is not None:
+            for _, number in received(socket, decode_answer, self._name):
+                if (sent := self._outstanding.finish(number)) is not None:
                     self._client.request_finished(sent.engine)
 
     def _take_overdue(self) -> None:

@@ -1,106 +1,81 @@
-"""The host of the collective: accepts the ranks' connections and applies the rules of `simulation.collective`."""
+"""The host of the collective: hears who comes and goes, and applies the rules of `simulation.collective`.
+
+Each rank subscribes to a topic of its own, so a connection that is gone is a subscription that ends.
+"""
 
 from __future__ import annotations
 
 import logging
-import selectors
+
+import zmq
 
 from dp_coordinator.addresses import bound_address, listen
-from dp_coordinator.simulation.collective import Collective, Contribution, Delivery
-from dp_coordinator.simulation.frames import Channel, ConnectionLostError, Frame, Kind
+from dp_coordinator.simulation.collective import Collective, Delivery
+from dp_coordinator.simulation.messages import Member, Told, decode_contributed, decode_member, encode, received
+from dp_coordinator.wire.client import SUBSCRIBE, UNSUBSCRIBE
 
 log = logging.getLogger(__name__)
 
+MAX_MESSAGE = 1024
+"""Bytes; libzmq closes the connection of a peer that sends more, before it takes up memory."""
+
 
 class CollectiveHub:
-    """Bind it, then call `turn` whenever its file descriptor is readable. One thread, no waiting inside."""
+    """Bind it, then call `turn` whenever its socket is readable. One thread, no waiting inside."""
 
     def __init__(self, address: str, size: int) -> None:
         """Bind HOST:PORT for a group of `size` ranks; port 0 picks a free one. Raises `OSError`."""
-        self._listener = listen(address, backlog=max(128, size))
-        self._listener.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._group = Collective(size)
-        self._ranks: dict[int, Channel] = {}
-        self.address = bound_address(self._listener)
+        listener = listen(address, backlog=max(128, size))
+        listener.setblocking(False)
+        self.address = bound_address(listener)
         """Where ranks connect."""
+        self._group = Collective(size)
+        self._taken: dict[int, int] = {}
+        """Rank -> number of its last contribution."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self._context.socket(zmq.XPUB)
+        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # a rank may be back before its end was noticed
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.USE_FD, listener.detach())
+        self.socket.bind(f"tcp://{self.address}")
 
-    def fileno(self) -> int:
-        """Give a descriptor that is readable while there is something to do."""
-        return self._selector.fileno()
+    def turn(self) -> None:
+        """Do all that there is to do."""
+        for _, deliveries in received(self.socket, self._take, "collective"):
+            for rank, outcome, answer in deliveries:
+                self._tell(rank, Told(self._taken[rank] if answer else 0, outcome))
 
-    def turn(self, timeout: float = 0.0) -> None:
-        """Do what there is to do, waiting at most `timeout` seconds for it."""
-        for key, _ in self._selector.select(timeout):
-            if key.fileobj is self._listener:
-                self._accept()
-            else:
-                self._read(key.data)
+    def _take(self, frame: bytes) -> list[Delivery]:
+        """Take a rank's coming, its going, or a contribution. Raises `ValueError` for anything else."""
+        if frame.startswith(SUBSCRIBE):
+            return self._join(self._rank(decode_member(frame[1:])))
+        if frame.startswith(UNSUBSCRIBE):
+            rank = self._rank(decode_member(frame[1:]))
+            log.info("collective: lost rank %d", rank)
+            return self._group.leave(rank)
+        member, number, contribution = decode_contributed(frame)
+        rank = self._rank(member)
+        if rank not in self._group.connected or self._taken.get(rank) == number:
+            return []  # on its way while the connection was lost: it comes again, or came twice
+        self._taken[rank] = number
+        return self._group.contribute(rank, contribution)
 
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError as error:  # gone again already, or out of descriptors
-            log.warning("collective: cannot accept a connection: %s", error)
-            return
-        channel = Channel(connection)
-        self._selector.register(connection, selectors.EVENT_READ, channel)
+    def _rank(self, member: Member) -> int:
+        rank, size = member
+        if size != self._group.size or not 0 <= rank < size:
+            raise ValueError(f"rank {rank} of {size} does not belong to this group of {self._group.size}")
+        return rank
 
-    def _read(self, channel: Channel) -> None:
-        try:
-            for frame in channel.receive():
-                self._handle(channel, frame)
-        except ConnectionLostError as error:
-            self._drop(channel, str(error))
+    def _join(self, rank: int) -> list[Delivery]:
+        deliveries = self._group.leave(rank)  # of an earlier connection, if there is one still
+        self._taken.pop(rank, None)
+        self._tell(rank, Told(None, self._group.last))
+        return deliveries + self._group.join(rank)
 
-    def _handle(self, channel: Channel, frame: Frame) -> None:
-        rank = self._rank_of(channel)
-        if frame.kind is Kind.HELLO and rank is None:
-            self._welcome(channel, frame)
-        elif frame.kind is Kind.CONTRIBUTION and rank is not None:
-            self._deliver(self._group.contribute(rank, Contribution(frame.unfinished, frame.wave, frame.step)))
-        else:
-            raise ConnectionLostError(f"{frame.kind.name} out of place")
-
-    def _rank_of(self, channel: Channel) -> int | None:
-        return next((rank for rank, other in self._ranks.items() if other is channel), None)
-
-    def _welcome(self, channel: Channel, hello: Frame) -> None:
-        if hello.step != self._group.size or hello.rank >= self._group.size:
-            raise ConnectionLostError(
-                f"rank {hello.rank} of {hello.step} does not belong to this group of {self._group.size}"
-            )
-        if (earlier := self._ranks.get(hello.rank)) is not None:
-            self._drop(earlier, "replaced by a new connection of the same rank")
-        last = self._group.last
-        channel.send(Frame(Kind.WELCOME_FIRST) if last is None else Frame(Kind.WELCOME_BACK, last[0], 0, *last[1:]))
-        self._ranks[hello.rank] = channel
-        self._deliver(self._group.join(hello.rank))
-
-    def _deliver(self, deliveries: list[Delivery]) -> None:
-        lost: list[tuple[Channel, str]] = []
-        for rank, outcome, answer in deliveries:
-            kind = Kind.OUTCOME if answer else Kind.NEWS
-            try:
-                self._ranks[rank].send(Frame(kind, outcome.unfinished, rank, outcome.wave, outcome.step))
-            except ConnectionLostError as error:
-                lost.append((self._ranks[rank], str(error)))
-        for channel, why in lost:
-            self._drop(channel, why)
-
-    def _drop(self, channel: Channel, why: str) -> None:
-        rank = self._rank_of(channel)
-        log.info("collective: lost %s: %s", "a connection" if rank is None else f"rank {rank}", why)
-        if channel.socket.fileno() >= 0:
-            self._selector.unregister(channel.socket)
-            channel.close()
-        if rank is not None:
-            del self._ranks[rank]
-            self._deliver(self._group.leave(rank))
+    def _tell(self, rank: int, told: Told) -> None:
+        self.socket.send_multipart([encode(Member(rank, self._group.size)), encode(told)])
 
     def close(self) -> None:
         """Close all connections."""
-        for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
-        self._selector.close()
+        self._context.destroy()

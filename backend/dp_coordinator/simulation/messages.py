@@ -1,19 +1,21 @@
-"""What simulated front-ends and engines say to each other directly, as msgpack arrays."""
+"""What simulated front-ends, engines and the collective say to each other directly, as msgpack arrays."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import zmq
+
+from dp_coordinator.simulation.collective import AllReduceResult, Contribution
 
 log = logging.getLogger(__name__)
 Message = TypeVar("Message")
 
 
-class Request(msgspec.Struct, frozen=True, array_like=True):
+class Request(NamedTuple):
     """Front-end to engine."""
 
     id: int
@@ -25,25 +27,49 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     """How many steps it takes."""
 
 
-class Finished(msgspec.Struct, frozen=True, array_like=True):
-    """Engine to front-end."""
+class Member(NamedTuple):
+    """Who is at the other end: the topic that a rank subscribes to."""
 
-    id: int
+    rank: int
+    size: int
+    """Of the group that it expects."""
+
+
+class Contributed(NamedTuple):
+    """Rank to collective."""
+
+    member: Member
+    number: int
+    """1, 2, 3, ...: one that is sent again is the same."""
+    contribution: Contribution
+
+
+class Told(NamedTuple):
+    """Collective to rank."""
+
+    answers: int | None
+    """The number of the rank's contribution; 0 for news of a step that began without it; None for a welcome."""
+    outcome: AllReduceResult | None
+    """Of that step; in a welcome of the last one, if there was any."""
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_finished = msgspec.msgpack.Decoder(Finished).decode
+decode_answer = msgspec.msgpack.Decoder(int).decode
+"""Engine to front-end: the request of that number is finished."""
+decode_member = msgspec.msgpack.Decoder(Member).decode
+decode_contributed = msgspec.msgpack.Decoder(Contributed).decode
+decode_told = msgspec.msgpack.Decoder(Told).decode
 
 
 def received(
-    socket: zmq.Socket[bytes], decode: Callable[[bytes], Message], whose: str
+    socket: zmq.Socket[bytes], read: Callable[[bytes], Message], whose: str
 ) -> Iterator[tuple[bytes, Message]]:
     """What has arrived, each with its first frame, which on a ROUTER is the sender. What cannot be read is dropped."""
     while True:
         try:
             frames = socket.recv_multipart(zmq.NOBLOCK)
-            message = decode(frames[-1])
+            message = read(frames[-1])
         except zmq.Again:
             return
         except (msgspec.MsgspecError, ValueError) as error:

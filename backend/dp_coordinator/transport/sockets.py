@@ -6,7 +6,7 @@ import contextlib
 
 import zmq
 
-from dp_coordinator.mailbox import Endpoints
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
 
 RECEIVE_HWM = 10_000

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
-from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.alarms.kinds import TEXTS, Alarm
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
-from dp_coordinator.web.views import WallClock, seconds
+from dp_coordinator.web.views import WallClock, seconds, told
 from dp_coordinator.words import AlarmKind, Severity
 
 LOOK_INTERVAL_S = 0.25
@@ -63,9 +63,8 @@ class AlarmBoard:
 
     def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:
         """The alarms that stand, critical ones first, the oldest of each first."""
-        listed = sorted(
-            self.standing.values(), key=lambda alarm: (alarm.severity is not Severity.CRITICAL, alarm.since)
-        )
+        stand = self.standing.values()
+        listed = sorted(stand, key=lambda alarm: (alarm.severity is not Severity.CRITICAL, alarm.since))
         return [_message(alarm, now, clock) for alarm in listed]
 
 
@@ -75,14 +74,5 @@ def _fields(alarm: Alarm) -> dict[str, object]:
 
 
 def _message(alarm: Alarm, now: float, clock: WallClock) -> m.Alarm:
-    return m.Alarm(
-        kind=alarm.kind,
-        severity=alarm.severity,
-        since=clock.of(alarm.since),
-        age_s=seconds(now - alarm.since),
-        title=alarm.title,
-        meaning=alarm.meaning,
-        remedy=alarm.remedy,
-        engines=list(alarm.engines),
-        counts=dict(alarm.counts),
-    )
+    since, (meaning, remedy) = alarm.since, TEXTS[alarm.kind]
+    return told(m.Alarm, alarm, since=clock.of(since), age_s=seconds(now - since), meaning=meaning, remedy=remedy)

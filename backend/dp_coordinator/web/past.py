@@ -96,7 +96,7 @@ class Past:
         chunk = chunks[number - 1] if number else Chunk((), zlib.compress(b""))
         return StateHistory(
             at=[clock.of(at) for at in chunk.at],
-            states=cast(list[StateAt], msgspec.Raw(b"[" + chunk.texts() + b"]")),  # encoded long ago
+            states=cast(list[StateAt], msgspec.Raw(b"[" + zlib.decompress(chunk.packed) + b"]")),  # encoded long ago
             until=begins[number] if number < len(begins) else None,
             oldest_at=begins[0] if begins else None,
         )
@@ -108,10 +108,7 @@ class Chunk(NamedTuple):
     at: Sequence[float]
     """When each was taken, in monotonic seconds."""
     packed: bytes
-
-    def texts(self) -> bytes:
-        """The states as they stand in a JSON array: with commas between them."""
-        return zlib.decompress(self.packed)
+    """The states as they stand in a JSON array, with commas between them; compressed."""
 
 
 class StateStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -112,11 +112,7 @@ def _encoded(body: Mapping[str, object], status: int, headers: Mapping[str, str]
 
 def of_validation(error: RequestValidationError) -> ProblemError:
     """What was wrong with path, query or header parameters, one clause for each."""
-    return ProblemError("invalid-parameter", "; ".join(_clause(found) for found in _found(error)[:10]))
-
-
-def _found(error: RequestValidationError) -> Sequence[Mapping[str, Any]]:
-    return list(error.errors())
+    return ProblemError("invalid-parameter", "; ".join(_clause(found) for found in error.errors()[:10]))
 
 
 def _clause(found: Mapping[str, Any]) -> str:

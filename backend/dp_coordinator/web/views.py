@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Container
-from typing import Any
+from typing import Any, TypeVar
 
-from msgspec.structs import asdict, astuple, replace
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from dp_coordinator import __version__, sentences
 from dp_coordinator import messages as m
@@ -27,6 +28,8 @@ ASKED_QUIET_S = 1.0
 RECOVERED_SHOWN_S = 30.0
 """For so long the end of a recovery is told: a page that the restart cut off is back long before."""
 _CLOCK_STEP = 0.25
+M = TypeVar("M", bound=Struct)
+E = TypeVar("E", bound=m.Event)
 
 
 class WallClock:
@@ -47,18 +50,22 @@ class WallClock:
             self._offset = offset
         return round(monotonic + self._offset, 3)
 
-    def maybe(self, monotonic: float | None) -> float | None:
-        """The same, None for None."""
-        return None if monotonic is None else self.of(monotonic)
+
+def told(message: type[M], seen: object, clock: WallClock | None = None, /, **made: Any) -> M:
+    """The message that tells of what was `seen`: fields that are not `made` here have the same name there.
+
+    The `clock` is for moments among them (`*_at`). Raises `AttributeError` for a field that is neither made nor seen.
+    """
+    for name in message.__struct_fields__:
+        if name not in made:
+            value = getattr(seen, name)
+            made[name] = clock.of(value) if clock and value is not None and name.endswith("_at") else value
+    return message(**made)
 
 
 def seconds(value: float) -> float:
     """A duration as messages carry it: never negative, in whole milliseconds."""
     return round(max(0.0, value), 3)
-
-
-def _age(now: float, then: float | None) -> float | None:
-    return None if then is None else seconds(now - then)
 
 
 def data_age(mailbox: Mailbox, snapshot: Snapshot, now: float) -> float:
@@ -73,9 +80,8 @@ def statuses(snapshot: Snapshot, now: float, stale_after: float) -> m.Statuses:
     counted = {status: of_each.count(status) for status in EngineStatus}
     most = max(EngineStatus, key=lambda status: counted[status])
     others = (status for status, count in counted.items() if count and status is not most)
-    return m.Statuses(
-        most, {other: [rank for rank, status in enumerate(of_each) if status is other] for other in others}
-    )
+    ranks = {other: [rank for rank, status in enumerate(of_each) if status is other] for other in others}
+    return m.Statuses(most, ranks)
 
 
 def _status_of_each(snapshot: Snapshot, now: float, stale_after: float) -> list[EngineStatus]:
@@ -94,19 +100,8 @@ def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
     """One wave."""
     began = record.asked_at if record.asked_at is not None else record.started_at
     until = now if record.ended_at is None else record.ended_at
-    return m.WaveInfo(
-        number=record.number,
-        cause=record.cause,
-        cause_engine=record.cause_engine,
-        asked_at=clock.maybe(record.asked_at),
-        started_at=clock.maybe(record.started_at),
-        ended_at=clock.maybe(record.ended_at),
-        duration_s=None if began is None else seconds(until - began),
-        open=record.ended_at is None,
-        completed=record.completed,
-        peak_waiting=record.peak_waiting,
-        peak_running=record.peak_running,
-    )
+    lasts = None if began is None else seconds(until - began)
+    return told(m.WaveInfo, record, clock, duration_s=lasts, open=record.ended_at is None)
 
 
 def waves(snapshot: Snapshot, limit: int, now: float, clock: WallClock) -> list[m.WaveInfo]:
@@ -116,28 +111,16 @@ def waves(snapshot: Snapshot, limit: int, now: float, clock: WallClock) -> list[
 
 def action(made: StartAction, now: float, clock: WallClock) -> m.Action:
     """One manual start, with its outcome as a sentence."""
-    silent = list(made.silent) if made.state is not ActionState.OBSERVED else []
-    return m.Action(
-        id=made.id,
-        wave=made.wave,
-        reason=made.reason,
-        caller=made.caller,
-        state=made.state,
-        asked_at=clock.of(made.asked_at),
+    return told(
+        m.Action,
+        made,
+        clock,
         age_s=seconds(now - made.asked_at),
         seen=[m.RankSeen(rank, seconds(after)) for rank, after in made.seen],
-        silent=silent,
-        collective=made.collective,
+        silent=() if made.state is ActionState.OBSERVED else made.silent,
         took_s=None if made.finished_at is None else seconds(made.finished_at - made.asked_at),
-        engine_count=made.engine_count,
         summary=sentences.start_text(made, now),
     )
-
-
-def endpoints(mailbox: Mailbox) -> m.EndpointInfo:
-    """Where engines and front-ends connect."""
-    at = mailbox.endpoints
-    return m.EndpointInfo(at.front_publish, at.back_output, at.back_publish)
 
 
 def recovery(snapshot: Snapshot, clock: WallClock) -> m.Recovery | None:
@@ -145,31 +128,16 @@ def recovery(snapshot: Snapshot, clock: WallClock) -> m.Recovery | None:
     state = snapshot.recovery
     if state is None:
         return None
-    return m.Recovery(
-        phase=state.phase,
-        resumed_wave=state.resumed_wave,
-        resumed_at=clock.of(state.resumed_at),
-        engines_back=state.engines_back,
-        engines_expected=state.engines_expected,
-        finished_at=clock.maybe(state.finished_at),
-        text=sentences.recovery_text(state, snapshot.current_wave),
-    )
+    return told(m.Recovery, state, clock, text=sentences.recovery_text(state, snapshot.current_wave))
 
 
 def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallClock) -> dict[str, Any]:
-    """The fields of a `Situation`."""
+    """The fields of a `Situation` that a snapshot does not have."""
     return {
-        "current_wave": snapshot.current_wave,
-        "engines_running": snapshot.engines_running,
-        "phase": snapshot.phase,
         "phase_word": sentences.phase_word(snapshot),
         "phase_text": sentences.phase_text(snapshot, now),
         "phase_age_s": seconds(now - snapshot.phase_since),
-        "asked_age_s": _age(now, snapshot.asked_at),
-        "ready": snapshot.ready,
-        "engine_count": snapshot.engine_count,
-        "engines_subscribed": snapshot.engines_subscribed,
-        "front_ends": snapshot.front_ends,
+        "asked_age_s": None if snapshot.asked_at is None else seconds(now - snapshot.asked_at),
         "totals": m.Totals(snapshot.waiting, snapshot.running),
         "restarts": mailbox.restarts,
         "recovery": recovery(snapshot, clock),
@@ -177,23 +145,19 @@ def _situation(mailbox: Mailbox, snapshot: Snapshot, now: float, clock: WallCloc
 
 
 def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[str, Any]:
-    """The fields that a `State` and a `SnapshotMessage` share besides."""
-    return {
-        "data_age_s": data_age(mailbox, snapshot, now),
-        "wave_coordination": snapshot.wave_coordination,
-        "dialect": snapshot.dialect,
-        "endpoints": endpoints(mailbox),
-        "start_blocked": snapshot.start_blocked,
-        "recording": playback(mailbox),
-    }
+    """What a `State` and a `SnapshotMessage` tell besides, which is not in a snapshot either."""
+    age = data_age(mailbox, snapshot, now)
+    return {"data_age_s": age, "endpoints": mailbox.endpoints, "recording": playback(mailbox)}
 
 
 def state(mailbox: Mailbox, snapshot: Snapshot, now: float, stale_after: float, clock: WallClock) -> m.State:
     """`GET /api/v1/state`."""
-    return m.State(
+    return told(
+        m.State,
+        snapshot,
+        clock,
         **_situation(mailbox, snapshot, now, clock),
         **_of_the_present(mailbox, snapshot, now),
-        stepping=list(snapshot.stepping),
         engines=columns(snapshot, now, stale_after).rows(),
         min_stats_update_interval_ms=round(mailbox.min_stats_update_interval * 1000),
         uptime_s=seconds(now - mailbox.started_at),
@@ -207,31 +171,17 @@ def playback(mailbox: Mailbox) -> m.Playback | None:
     return None if mailbox.player is None else mailbox.player.position()
 
 
-def event(entry: LogEntry, clock: WallClock) -> m.Event:
-    """One event-log entry for REST."""
-    text, tone, group = sentences.event(entry.kind, entry.fields)
-    return m.Event(entry.seq, clock.of(entry.at), entry.kind, group, tone, text, entry.fields)
-
-
-def event_message(entry: LogEntry, clock: WallClock) -> m.EventMessage:
-    """One event-log entry for the stream."""
-    return m.EventMessage(*astuple(event(entry, clock)))
+def event(entry: LogEntry, clock: WallClock, message: type[E]) -> E:
+    """One event-log entry, for REST or the stream."""
+    said = sentences.event(entry.kind, entry.fields)
+    return told(message, entry, at=clock.of(entry.at), **said._asdict())
 
 
 def columns(snapshot: Snapshot, now: float, stale_after: float) -> m.EngineColumnsMessage:
     """All ranks."""
-    engines = snapshot.engines
-    return m.EngineColumnsMessage(
-        waiting=engines.waiting,
-        running=engines.running,
-        kv_cache_usage=engines.kv_cache_usage,
-        step_counter=engines.step_counter,
-        current_wave=engines.current_wave,
-        age_s=[None if at is None else round(max(0.0, now - at), 3) for at in engines.reported_at],
-        status=statuses(snapshot, now, stale_after),
-        restarts=engines.restarts,
-        stepping=snapshot.stepping,
-    )
+    engines, status = snapshot.engines, statuses(snapshot, now, stale_after)
+    ages = [None if at is None else round(max(0.0, now - at), 3) for at in engines.reported_at]
+    return told(m.EngineColumnsMessage, engines, age_s=ages, status=status, stepping=snapshot.stepping)
 
 
 def notices(snapshot: Snapshot, alarms: Container[AlarmKind], now: float) -> list[m.Notice]:
@@ -254,7 +204,10 @@ def state_at(
     mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock, *, stale_after: float
 ) -> m.StateAt:
     """What may change from one moment to the next, with engines as columns."""
-    return m.StateAt(
+    return told(
+        m.StateAt,
+        snapshot,
+        clock,
         **_situation(mailbox, snapshot, now, clock),
         engines=columns(snapshot, now, stale_after),
         notices=notices(snapshot, {alarm.kind for alarm in alarms}, now),
@@ -279,7 +232,10 @@ def snapshot_message(
     mailbox: Mailbox, snapshot: Snapshot, alarms: list[m.Alarm], now: float, clock: WallClock, *, stale_after: float
 ) -> m.SnapshotMessage:
     """The state for the stream."""
-    return m.SnapshotMessage(
+    return told(
+        m.SnapshotMessage,
+        snapshot,
+        clock,
         **asdict(state_at(mailbox, snapshot, alarms, now, clock, stale_after=stale_after)),
         **_of_the_present(mailbox, snapshot, now),
         at=clock.of(now),

@@ -18,7 +18,8 @@ from unittest import mock
 import zmq
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.mailbox import Endpoints, Mailbox
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Endpoints
 from dp_coordinator.transport import loop as our_loop
 
 FRONT, OUTPUT, BACK = "front_publish", "back_output", "back_publish"
@@ -204,7 +205,7 @@ def run_vllm(
     """vLLM's own loop. `how`: `together` and `wall_step` of `Script`."""
     script = Script(stimuli, vllm=True, **how)
     unbound = iter(_BIND_ORDER)
-    replaced = {
+    replaced: dict[str, Any] = {
         "make_zmq_socket": lambda **_: script.sockets[next(unbound)],
         "zmq": _scripted_zmq(script),
         "time": SimpleNamespace(time=script.wall_clock),

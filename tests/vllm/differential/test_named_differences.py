@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -18,9 +20,10 @@ from tests.vllm.differential.scripted import BACK, FRONT, OUTPUT, QUIET_MS, Stim
 pytestmark = pytest.mark.vllm
 SHOWN: set[str] = set()
 ENGINES = 2
+F = TypeVar("F", bound=Callable[..., None])
 
 
-def shows(name):
+def shows(name: str) -> Callable[[F], F]:
     """The test that shows this difference."""
     assert name in NAMED
     SHOWN.add(name)
@@ -28,11 +31,11 @@ def shows(name):
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="dp_coordinator")
 
 
-def both(*stimuli, which=generations.INSTALLED, ready=True, **how):
+def both(*stimuli: Any, which: str = generations.INSTALLED, ready: bool = True, **how: Any) -> Any:
     missing = generations.why_missing(which)
     if missing is not None:
         pytest.skip(missing)
@@ -42,27 +45,27 @@ def both(*stimuli, which=generations.INSTALLED, ready=True, **how):
     return run_vllm(module, script, ENGINES, **how), run_ours(version, script, ENGINES, **how)
 
 
-def on_front(frame, after=0):
+def on_front(frame: bytes, after: int = 0) -> Any:
     return Stimulus(FRONT, frame, "", after)
 
 
-def on_output(frame, after=0):
+def on_output(frame: bytes, after: int = 0) -> Any:
     return Stimulus(OUTPUT, frame, "", after)
 
 
-def starts(outcome):
+def starts(outcome: Any) -> Any:
     return [msgspec.msgpack.decode(f[1]) for f in to_engines(all_sent(outcome)) if len(f) == 2]
 
 
-def waves(outcome):
+def waves(outcome: Any) -> Any:
     return [tuple(msgspec.msgpack.decode(f)[1:]) for (f,) in announcements(all_sent(outcome))]
 
 
-def counts(outcome):
+def counts(outcome: Any) -> Any:
     return [msgspec.msgpack.decode(f)[0] for (f,) in loads(all_sent(outcome))]
 
 
-def load_times(outcome):
+def load_times(outcome: Any) -> Any:
     return [at for at, where, (frame, *_) in outcome.sent_at if where == FRONT and msgspec.msgpack.decode(frame)[0]]
 
 
@@ -71,19 +74,19 @@ LATER = on_front(frames.notice(0, 0))
 """Shows that a loop still runs, in versions with notices."""
 
 
-def test_every_difference_is_shown():
+def test_every_difference_is_shown() -> None:
     assert set(NAMED) == SHOWN
 
 
 @pytest.fixture
-def with_notices():
+def with_notices() -> None:
     installed = generations.installed_version()
     if installed is not None and not Dialect.for_version(installed).notices_accepted:
         pytest.skip(f"front-ends of the installed vLLM {installed} send no notices")
 
 
 @shows("identity_is_broadcast_as_index")
-def test_identity(with_notices):
+def test_identity(with_notices: Any) -> None:
     theirs, ours = both(on_front(frames.notice(b"\x01\x00", 0)))
     assert starts(theirs) == [[0, b"\x01\x00"]]
     assert starts(ours) == [[0, 1]]
@@ -92,7 +95,7 @@ def test_identity(with_notices):
 
 @shows("unknown_engine_excludes_nobody")
 @pytest.mark.parametrize("engine", [-1, 2, 70_000])
-def test_notice_of_an_unknown_engine(engine, with_notices):
+def test_notice_of_an_unknown_engine(engine: Any, with_notices: Any) -> None:
     theirs, ours = both(on_front(frames.notice(engine, 0)))
     assert starts(theirs) == [[0, engine]]
     assert starts(ours) == [[0, None]]
@@ -100,7 +103,7 @@ def test_notice_of_an_unknown_engine(engine, with_notices):
 
 @shows("undecodable")
 @pytest.mark.parametrize(("channel", "frame", "name"), [stray for stray in STRAYS if stray[2] == "undecodable"])
-def test_undecodable(channel, frame, name, with_notices):
+def test_undecodable(channel: str, frame: bytes, name: str, with_notices: Any) -> None:
     theirs, ours = both(Stimulus(channel, frame, name), LATER)
     if frame == frames.notice(b"\x01", 0):  # decodes, and is passed on: no engine has such an identity
         assert starts(theirs) == [[0, b"\x01"], [0, 0]]
@@ -115,7 +118,7 @@ def test_undecodable(channel, frame, name, with_notices):
 
 @shows("unexpected_fields")
 @pytest.mark.parametrize("position", [1, 4])
-def test_unexpected_fields(position):
+def test_unexpected_fields(position: Any) -> None:
     message = msgspec.msgpack.decode(frames.outputs(0, start_wave=0))
     message += [None] * (9 - len(message))
     message[position] = [["r", [1]]] if position == 1 else [1, None, None]
@@ -126,7 +129,7 @@ def test_unexpected_fields(position):
 
 
 @shows("topic_subscription")
-def test_topic_subscription(with_notices):
+def test_topic_subscription(with_notices: Any) -> None:
     theirs, ours = both(on_front(b"\x01topic"), LATER)
     assert (theirs.ended, starts(theirs)) == ("DecodeError", [])
     assert (ours.ended, starts(ours)) == (None, [[0, 0]])
@@ -135,7 +138,7 @@ def test_topic_subscription(with_notices):
 
 @shows("stray_on_back_publish")
 @pytest.mark.parametrize("frame", [b"hello", UNSUBSCRIBE])
-def test_stray_before_ready(frame):
+def test_stray_before_ready(frame: bytes) -> None:
     subscribe = Stimulus(BACK, SUBSCRIBE, "engine subscribes")
     # After an unsubscription one engine is missing again.
     again = [subscribe] if frame == UNSUBSCRIBE else []
@@ -146,7 +149,7 @@ def test_stray_before_ready(frame):
 
 @shows("unknown_engine_is_dropped")
 @pytest.mark.parametrize("which", ["0.10.2", "0.16.0", "0.26.0", "0.27.0", generations.INSTALLED])
-def test_report_of_an_unknown_engine(which):
+def test_report_of_an_unknown_engine(which: str) -> None:
     theirs, ours = both(on_output(frames.report(2, 5, 5)), which=which)
     assert theirs.ended == ("IndexError" if which in {"0.10.2", "0.16.0", "0.26.0"} else None)
     assert (ours.ended, ours.verdicts["back_output", "index_out_of_range"]) == (None, 1)
@@ -154,7 +157,7 @@ def test_report_of_an_unknown_engine(which):
 
 
 @shows("unknown_engine_may_move_the_wave")
-def test_report_of_an_unknown_engine_with_a_wave_message():
+def test_report_of_an_unknown_engine_with_a_wave_message() -> None:
     stats = frames.stats(1, 1, 0.0, wave=0, step=1)
     theirs, ours = both(on_output(frames.outputs(2, scheduler_stats=stats, wave_complete=4)))
     assert (waves(theirs), waves(ours)) == ([], [(5, False)])
@@ -163,7 +166,7 @@ def test_report_of_an_unknown_engine_with_a_wave_message():
 
 
 @shows("negative_numbers")
-def test_negative_numbers(with_notices):
+def test_negative_numbers(with_notices: Any) -> None:
     theirs, ours = both(on_output(frames.report(-1, 3, 4, 0.5)))
     assert (counts(theirs)[-1], counts(ours)[-1]) == ([EMPTY, [3, 4, 0.5]], [EMPTY, EMPTY])
     theirs, ours = both(on_output(frames.report(0, -3, 4, 0.5)))
@@ -174,7 +177,7 @@ def test_negative_numbers(with_notices):
 
 @shows("scale_out_of_range")
 @pytest.mark.parametrize(("count", "left"), [(0, 0), (-1, 1), (16_385, 16_385), ("two", None), (None, None)])
-def test_scale_out_of_range(count, left):
+def test_scale_out_of_range(count: int, left: int) -> None:
     theirs, ours = both(on_front(frames.scale(count)), on_output(frames.outputs(0, start_wave=0), after=QUIET_MS))
     if left is None:
         assert theirs.ended == "TypeError"
@@ -184,7 +187,7 @@ def test_scale_out_of_range(count, left):
 
 
 @shows("scale_is_published")
-def test_scale_is_published():
+def test_scale_is_published() -> None:
     theirs, ours = both(on_front(frames.scale(3), after=QUIET_MS))
     widths = [[(at - QUIET_MS, len(c)) for at, c in zip(load_times(o), counts(o), strict=True)] for o in (theirs, ours)]
     their_first, our_first = (next(at for at, width in seen if width == 3) for seen in widths)
@@ -193,7 +196,7 @@ def test_scale_is_published():
 
 
 @shows("scale_changes_the_whole_step")
-def test_scale_while_a_whole_step_waits():
+def test_scale_while_a_whole_step_waits() -> None:
     reports = [frames.report(0, 1, 1, step=1), frames.report(1, 2, 2, step=1), frames.report(0, 3, 3, step=2)]
     # A load has just been published, so that the snapshot has to wait.
     first = on_output(frames.report(1, 9, 9), after=QUIET_MS)
@@ -207,7 +210,7 @@ def test_scale_while_a_whole_step_waits():
 
 
 @shows("scale_before_ready")
-def test_scale_before_ready():
+def test_scale_before_ready() -> None:
     subscribe = Stimulus(BACK, SUBSCRIBE, "engine subscribes")
     theirs, ours = both(on_front(frames.scale(3)), subscribe, subscribe, ready=False)
     assert (to_engines(all_sent(theirs)), to_engines(all_sent(ours))) == ([(b"READY",)], [])
@@ -216,8 +219,8 @@ def test_scale_before_ready():
 
 
 @shows("restart_opens_steps_again")
-def test_restart_opens_steps_again():
-    def step(number, load):
+def test_restart_opens_steps_again() -> None:
+    def step(number: int, load: int) -> Any:
         return [on_output(frames.report(engine, load, load, step=number)) for engine in range(ENGINES)]
 
     after_restart = [step(0, 5)[0], *step(0, 5)[1:], *step(1, 6), *step(2, 7)[:1]]
@@ -234,7 +237,7 @@ def test_restart_opens_steps_again():
 @pytest.mark.parametrize(
     ("which", "snapshot"), [("0.16.0", True), ("0.26.0", True), ("0.27.0", False), ("0.31.0", False)]
 )
-def test_dense_steps(which, snapshot):
+def test_dense_steps(which: str, snapshot: Any) -> None:
     reports = [frames.report(0, 1, 1, step=1), frames.report(1, 2, 2, step=1), frames.report(0, 3, 3, step=2)]
     # All at one moment, and just after a publication: nothing is due meanwhile.
     script = [on_output(frames.report(1, 9, 9), QUIET_MS), on_output(reports[0], 20), *map(on_output, reports[1:])]
@@ -247,7 +250,7 @@ def test_dense_steps(which, snapshot):
 
 @shows("announcements_of_one_turn")
 @pytest.mark.parametrize("which", ["0.16.0", "0.28.0"])
-def test_announcements_of_one_turn(which):
+def test_announcements_of_one_turn(which: str) -> None:
     script = [on_front(frames.notice(0, 0), 10), on_output(frames.outputs(0, wave_complete=0))]
     theirs, ours = both(*script, which=which, together=True)
     assert (waves(theirs), waves(ours)) == ([(1, False)], [(0, True), (1, False)])
@@ -255,7 +258,7 @@ def test_announcements_of_one_turn(which):
 
 
 @shows("publication_under_load")
-def test_publication_under_load():
+def test_publication_under_load() -> None:
     flow = [on_output(frames.report(0, n, n, step=1), after=10) for n in range(1, 201)]
     theirs, ours = both(*flow)
     end = 2_000
@@ -265,7 +268,7 @@ def test_publication_under_load():
     assert max(b - a for a, b in itertools.pairwise(during)) <= 110
 
 
-def test_a_load_after_a_notice_comes_when_that_of_vllm_does(with_notices):
+def test_a_load_after_a_notice_comes_when_that_of_vllm_does(with_notices: Any) -> None:
     """No difference: a front-end is not told "not running" while the engines are still waking."""
     first = on_output(frames.report(0, 1, 1), QUIET_MS)
     theirs, ours = both(first, on_front(frames.notice(0, 0), 8), on_front(frames.notice(1, 0), 30))
@@ -277,7 +280,7 @@ def test_a_load_after_a_notice_comes_when_that_of_vllm_does(with_notices):
 
 
 @shows("publication_under_load")
-def test_publication_under_notices(with_notices):
+def test_publication_under_notices(with_notices: Any) -> None:
     flow = [on_front(frames.notice(0, 0), 10) for _ in range(200)]
     reports = [on_output(frames.report(0, 1, 1)), *flow[:1], on_output(frames.report(0, 2, 2)), *flow[1:]]
     theirs, ours = both(on_output(frames.report(0, 3, 3), QUIET_MS), *reports)
@@ -287,7 +290,7 @@ def test_publication_under_notices(with_notices):
 
 
 @shows("wall_clock")
-def test_wall_clock_set_back():
+def test_wall_clock_set_back() -> None:
     # vLLM's loop computes how long to wait from wall-clock time; the hour is up only long after the script has ended.
     changes = [on_output(frames.report(0, 1, 1, step=1), QUIET_MS), on_output(frames.report(0, 2, 2, step=2), 200)]
     theirs, ours = both(*changes, wall_step=(QUIET_MS + 180, -3_600_000))
@@ -296,7 +299,7 @@ def test_wall_clock_set_back():
 
 
 @shows("held_before_ready")
-def test_held_before_ready(with_notices):
+def test_held_before_ready(with_notices: Any) -> None:
     subscribe = Stimulus(BACK, SUBSCRIBE, "engine subscribes")
     completions = [on_output(frames.outputs(0, wave_complete=n)) for n in range(1_030)]
     theirs, ours = both(*completions, subscribe, subscribe, ready=False)

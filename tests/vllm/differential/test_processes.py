@@ -60,7 +60,7 @@ class Side:
             output = Peer(context, zmq.PUSH, back_output)
             stack.callback(output.close)
             side = cls(engines[0], front_end, output, context, back_publish, front_publish)
-            stack.callback(lambda: [peer.close() for peer in side.further])
+            stack.callback(lambda: [peer.socket.close() for peer in side.further])
             for engine in engines:
                 assert engine.receive() == [b"READY"]
             yield side
@@ -124,7 +124,11 @@ def vllms(folder: Path, *, wave_coordination: bool) -> Iterator[Side]:
 @contextmanager
 def ours(*, wave_coordination: bool) -> Iterator[Side]:
     """Our process."""
-    options = {"dialect": generations.installed_version(), "wave_coordination": wave_coordination, "http": None}
+    options: dict[str, Any] = {
+        "dialect": generations.installed_version(),
+        "wave_coordination": wave_coordination,
+        "http": None,
+    }
     with DPCoordinator(ENGINES, **options) as coordinator:
         back_publish, back_output = coordinator.get_engine_socket_addresses()
         with Side.attached(coordinator.get_stats_publish_address(), back_output, back_publish) as side:
@@ -132,7 +136,7 @@ def ours(*, wave_coordination: bool) -> Iterator[Side]:
 
 
 @pytest.mark.parametrize("wave_coordination", [True, False], ids=["waves", "dense"])
-def test_two_processes_say_the_same(tmp_path, monkeypatch, wave_coordination):
+def test_two_processes_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wave_coordination: bool) -> None:
     missing = generations.why_missing(generations.INSTALLED)
     if missing is not None:
         pytest.skip(missing)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
+from functools import partial
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from dp_coordinator.core import Dialect
 from tests.vllm.differential import generations
 from tests.vllm.differential.comparison import difference, shortest
-from tests.vllm.differential.generator import Generator
+from tests.vllm.differential.generator import Generator, Sequence
+from tests.vllm.differential.scripted import Stimulus
 
 pytestmark = pytest.mark.vllm
 
@@ -20,13 +24,18 @@ FIRST_SEED = int(os.environ.get("DP_COORDINATOR_DIFFERENTIAL_SEED", "0"))
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="dp_coordinator")
+
+
+def differs(sequence: Sequence, module: ModuleType, stimuli: list[Stimulus]) -> bool:
+    """Whether it still shows a difference with so many stimuli."""
+    return difference(replace(sequence, stimuli=stimuli), module) is not None
 
 
 @pytest.mark.parametrize("wave_coordination", [True, False], ids=["waves", "dense"])
 @pytest.mark.parametrize("which", [generations.INSTALLED, *generations.OTHERS])
-def test_no_difference_that_is_not_named(which, wave_coordination):
+def test_no_difference_that_is_not_named(which: str, wave_coordination: bool) -> None:
     missing = generations.why_missing(which)
     if missing is not None:
         pytest.skip(missing)
@@ -38,15 +47,13 @@ def test_no_difference_that_is_not_named(which, wave_coordination):
         sequence = Generator(seed, dialect, wave_coordination=wave_coordination).sequence(seed, STIMULI)
         found = difference(sequence, module)
         if found is not None:
-            least = shortest(
-                sequence.stimuli, lambda s, whole=sequence: difference(replace(whole, stimuli=s), module) is not None
-            )
+            least = shortest(sequence.stimuli, partial(differs, sequence, module))
             small = replace(sequence, stimuli=least)
             pytest.fail(f"{difference(small, module)}\n{small.what()}")
 
 
 @pytest.mark.parametrize("wrong", ["0.17", "0.26", "0.28", "0.33"])
-def test_another_generation_is_noticed_and_shown_briefly(wrong):
+def test_another_generation_is_noticed_and_shown_briefly(wrong: Any) -> None:
     missing = generations.why_missing("0.32.0")
     if missing is not None:
         pytest.skip(missing)
@@ -55,6 +62,6 @@ def test_another_generation_is_noticed_and_shown_briefly(wrong):
     assert difference(sequence, module) is None
     mistaken = replace(sequence, dialect=Dialect.for_version(wrong))
     assert difference(mistaken, module) is not None
-    least = shortest(mistaken.stimuli, lambda s: difference(replace(mistaken, stimuli=s), module) is not None)
+    least = shortest(mistaken.stimuli, partial(differs, mistaken, module))
     # Its engines' subscriptions, and what it takes to see the one rule that is different.
     assert len(least) <= sequence.engine_count + 4

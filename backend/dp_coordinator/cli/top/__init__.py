@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ def top(options: RestOptions) -> int:
     )  # a wrong address or token is said before there is a screen
     from dp_coordinator.cli.top.app import App  # noqa: PLC0415  (needs Rich)
 
-    return App(options.url, options.token).run()
+    return asyncio.run(App(options.url, options.token).run())
 
 
 def _can_draw() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from rich.text import Text
 
@@ -86,88 +87,76 @@ def _age(scene: Scene, now: float) -> Text:
     return Text(f"data is {render.duration(age)} old", "bold yellow")
 
 
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    text: str
+    style: str = ""
+    most: int = 3
+    """Lines."""
+
+
 def strips(scene: Scene, now: float, width: int, height: int) -> list[Text]:
     """What stands below the header, the gravest first; `height` lines of the whole screen bound how much of it."""
-    lines = [*_lost(scene, now, width), *_not_understood(scene, width), *_held(scene, now, width)]
+    said = [*_lost(scene, now, width), *_not_understood(scene.live), *_held(scene, now)]
     snapshot = scene.shown.snapshot
     if snapshot is not None:
-        lines += _alarms(scene, snapshot, now, width, height)
+        said += _alarms(snapshot, scene.elapsed(now), height)
         if scene.connected:
-            lines += _state_strips(scene, snapshot, now, width)
-    return lines
+            said += _awaited(snapshot)
+    return [line for strip in said for line in wrapped(strip.text, width, strip.style, strip.most)]
 
 
-def _lost(scene: Scene, now: float, width: int) -> list[Text]:
+def _lost(scene: Scene, now: float, width: int) -> Iterator[_Strip]:
     link = scene.link
-    if link.state == "open":
-        return []
     if link.state == "connecting":
-        return wrapped(f" connecting to {scene.url} ...", width, WARN)
-    age = data_age(scene.live, now)
-    old = "Nothing was heard so far." if age is None else f"All numbers are {render.duration(age)} old."
-    wait = math.ceil(link.retry_at - now)
-    next_ = f"next try in {wait} s (r tries now)" if wait > 0 else "trying now ..."
-    return [
-        *wrapped(f"*** DISCONNECTED ***   {next_}".center(width), width, BAD),
-        *wrapped(f" {scene.url}: {link.why}. {old}", width, BAD),
-    ]
+        yield _Strip(f" connecting to {scene.url} ...", WARN)
+    elif link.state == "lost":
+        age = data_age(scene.live, now)
+        old = "Nothing was heard so far." if age is None else f"All numbers are {render.duration(age)} old."
+        wait = math.ceil(link.retry_at - now)
+        next_ = f"next try in {wait} s (r tries now)" if wait > 0 else "trying now ..."
+        yield _Strip(f"*** DISCONNECTED ***   {next_}".center(width), BAD)
+        yield _Strip(f" {scene.url}: {link.why}. {old}", BAD)
 
 
-def _not_understood(scene: Scene, width: int) -> list[Text]:
-    live = scene.live
+def _not_understood(live: Live) -> Iterator[_Strip]:
     if live.outdated is not None:
         said = f" The coordinator is of version {live.outdated} and speaks another stream: update this dp-coordinator."
-        return wrapped(said, width, BAD)
-    if live.ignored:
+        yield _Strip(said, BAD)
+    elif live.ignored:
         version = "" if live.hello is None else f" of version {live.hello.version}"
         what = "1 message" if live.ignored == 1 else f"{live.ignored} messages"
-        return wrapped(f" {what} of the coordinator{version} not understood: update this one", width, WARN)
-    return []
+        yield _Strip(f" {what} of the coordinator{version} not understood: update this one", WARN)
 
 
-def _held(scene: Scene, now: float, width: int) -> list[Text]:
+def _held(scene: Scene, now: float) -> Iterator[_Strip]:
     held = scene.choices.held
-    if held is None:
-        return []
-    at = None if held.live.snapshot is None else held.live.snapshot.at
-    return wrapped(
-        f" DISPLAY PAUSED: as of {render.clock(at)}, {render.duration(now - held.at)} ago (p goes on)", width, WARN
-    )
+    if held is not None:
+        at = render.clock(None if held.live.snapshot is None else held.live.snapshot.at)
+        yield _Strip(f" DISPLAY PAUSED: as of {at}, {render.duration(now - held.at)} ago (p goes on)", WARN)
 
 
-def _alarms(scene: Scene, snapshot: SnapshotMessage, now: float, width: int, height: int) -> list[Text]:
+def _alarms(snapshot: SnapshotMessage, elapsed: float, height: int) -> Iterator[_Strip]:
     most = max(1, height // 8)
-    lines: list[Text] = []
     for alarm in snapshot.alarms[:most]:
-        critical = alarm.severity == Severity.CRITICAL
-        age = render.duration(alarm.age_s + scene.elapsed(now))
-        said = f" {'CRITICAL' if critical else 'WARNING'} for {age}: {alarm.title}"
-        lines += wrapped(said, width, BAD if critical else WARN, 2)
+        word, style = ("CRITICAL", BAD) if alarm.severity == Severity.CRITICAL else ("WARNING", WARN)
+        yield _Strip(f" {word} for {render.duration(alarm.age_s + elapsed)}: {alarm.title}", style, 2)
         if height >= 30:
-            lines += wrapped(f"   {alarm.remedy}", width, "", 2)
+            yield _Strip(f"   {alarm.remedy}", most=2)
     if (more := len(snapshot.alarms) - most) > 0:
-        lines += wrapped(f" and {more} more alarm{'s' if more > 1 else ''}", width, WARN)
-    return lines
+        yield _Strip(f" and {more} more alarm{'s' if more > 1 else ''}", WARN)
 
 
-def _state_strips(scene: Scene, snapshot: SnapshotMessage, now: float, width: int) -> list[Text]:
-    lines: list[Text] = []
+def _awaited(snapshot: SnapshotMessage) -> Iterator[_Strip]:
+    """What the coordinator says of now; who has yet to come, and where to."""
     for notice in snapshot.notices:
-        lines += wrapped(f" {notice.text}", width, WARN)
-    for text in _waiting_for(snapshot):
-        lines += wrapped(f" {text}", width)
-    return lines
-
-
-def _waiting_for(snapshot: SnapshotMessage) -> list[str]:
-    """Who has yet to come, and where to."""
+        yield _Strip(f" {notice.text}", WARN)
     ends = snapshot.endpoints
     if not snapshot.ready:
-        return [
-            f"{snapshot.engines_subscribed} of {snapshot.engine_count} engines are subscribed; they connect to",
-            f"  back_publish {ends.back_publish}",
-            f"  back_output  {ends.back_output}",
-        ]
-    if snapshot.front_ends == 0 and snapshot.phase_word != PhaseWord.RECOVERING:
-        return [f"no front-end is subscribed; they connect to {ends.front_publish}"]
-    return []
+        yield _Strip(
+            f" {snapshot.engines_subscribed} of {snapshot.engine_count} engines are subscribed; they connect to"
+        )
+        yield _Strip(f"   back_publish {ends.back_publish}")
+        yield _Strip(f"   back_output  {ends.back_output}")
+    elif snapshot.front_ends == 0 and snapshot.phase_word != PhaseWord.RECOVERING:
+        yield _Strip(f" no front-end is subscribed; they connect to {ends.front_publish}")

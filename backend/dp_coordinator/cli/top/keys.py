@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import termios
 import tty
 from collections.abc import Iterator
@@ -12,11 +13,23 @@ from contextlib import contextmanager
 ESCAPE = "escape"
 ENTER = "enter"
 BACKSPACE = "backspace"
-_NAMED = {"\r": ENTER, "\n": ENTER, "\x7f": BACKSPACE, "\x08": BACKSPACE, "\x15": "clear", "\x04": "end of input"}
+_NAMED = {
+    "\r": ENTER,
+    "\n": ENTER,
+    "\x7f": BACKSPACE,
+    "\x08": BACKSPACE,
+    "\x15": "clear",
+    "\x04": "end of input",
+    "\x1b": ESCAPE,
+}
 _FINAL = {"A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end"}
-_TILDE = {"1": "home", "4": "end", "5": "page up", "6": "page down", "7": "home", "8": "end"}
-_LONGEST = 16
-"""Characters of an escape sequence; what goes on for longer is none."""
+_TILDE = {"1~": "home", "4~": "end", "5~": "page up", "6~": "page down", "7~": "home", "8~": "end"}
+_KEY = re.compile(
+    r"\x1b[\[O](?P<sequence>[^@-~]{0,13}[@-~])"
+    r"|(?P<cut_off>\x1b[\[O][^@-~]{0,13}\Z)"  # what goes on for longer is none
+    r"|(?P<character>.)",
+    re.DOTALL,
+)
 
 
 @contextmanager
@@ -53,24 +66,7 @@ class Keys:
         text = self._rest + self._text.decode(raw)
         self._rest = ""
         keys = []
-        while text:
-            if text[0] == "\x1b":
-                key, text = self._escaped(text)
-            else:
-                key, text = _NAMED.get(text[0], text[0] if text[0].isprintable() else None), text[1:]
-            if key is not None:
-                keys.append(key)
-        return keys
-
-    def _escaped(self, text: str) -> tuple[str | None, str]:
-        """The key at the start of a text that begins with Esc, and what follows it."""
-        if len(text) == 1 or text[1] not in "[O":
-            return ESCAPE, text[1:]
-        for place, character in enumerate(text[2:_LONGEST], start=2):
-            if "@" <= character <= "~":
-                name = _TILDE.get(text[2:place]) if character == "~" else _FINAL.get(character)
-                return name, text[place + 1 :]
-        if len(text) < _LONGEST:
-            self._rest = text
-            return None, ""
-        return ESCAPE, text[1:]
+        for sequence, self._rest, character in _KEY.findall(text):
+            printable = character if character.isprintable() else ""
+            keys.append(_TILDE.get(sequence) or _FINAL.get(sequence[-1:]) or _NAMED.get(character, printable))
+        return [key for key in keys if key]

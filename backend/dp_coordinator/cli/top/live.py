@@ -7,6 +7,7 @@ which are Unix seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -73,33 +74,27 @@ class Link:
 
     state: Literal["connecting", "open", "lost"] = "connecting"
     why: str = ""
-    since: float = 0.0
-    """When it was lost."""
     retry_at: float = 0.0
 
 
 def parse(frame: str | bytes) -> list[Message]:
     """One frame of the stream as its messages; None for each that is malformed or of an unknown type."""
     text = frame.encode() if isinstance(frame, str) else frame
-    if not text.lstrip().startswith(b"["):
-        return [_message(text)]
     try:
-        return [_message(part) for part in msgspec.json.decode(text, type=list[msgspec.Raw])]
+        parts = msgspec.json.decode(text, type=list[msgspec.Raw]) if text.lstrip().startswith(b"[") else [text]
     except msgspec.DecodeError:
         return [None]
+    return [_message(part) for part in parts]
 
 
 def _message(text: bytes | msgspec.Raw) -> Message:
-    try:
+    with suppress(msgspec.DecodeError):
         message: Message = _decoder.decode(text)
         return message
-    except msgspec.DecodeError:
-        pass
-    try:
+    with suppress(msgspec.DecodeError):
         foreign = msgspec.json.decode(text, type=ForeignHello)
-    except msgspec.DecodeError:
-        return None
-    return foreign if foreign.protocol != PROTOCOL else None
+        return foreign if foreign.protocol != PROTOCOL else None
+    return None
 
 
 _decoder = msgspec.json.Decoder(Hello | SnapshotMessage | EventMessage | GapMessage)
@@ -107,10 +102,8 @@ _decoder = msgspec.json.Decoder(Hello | SnapshotMessage | EventMessage | GapMess
 
 def apply(live: Live, messages: Sequence[Message], at: float) -> Live:
     """What is known after these messages, which arrived at `at`."""
-    log: list[LogLine] = []
     for message in messages:
         if isinstance(message, Hello | ForeignHello):
-            live, log = _with_log(live, log), []
             live = _greeted(live, message, at)
         elif live.outdated is not None:
             continue  # what another protocol means by a snapshot is anyone's guess
@@ -119,26 +112,25 @@ def apply(live: Live, messages: Sequence[Message], at: float) -> Live:
         elif isinstance(message, SnapshotMessage):
             live = replace(live, snapshot=message, snapshot_at=at, ignored=0)
         else:
-            live = _logged(live, message, log)
-    return _with_log(live, log)
+            live = _logged(live, message)
+    return live
 
 
-def _with_log(live: Live, new: Sequence[LogLine]) -> Live:
-    return replace(live, log=(*live.log, *new)[-LOG_SIZE:]) if new else live
-
-
-def _logged(live: Live, message: EventMessage | GapMessage, log: list[LogLine]) -> Live:
+def _logged(live: Live, message: EventMessage | GapMessage) -> Live:
     """Put an event into the log, with what is missing before it. A number seen before is a replayed one."""
-    last = message.seq if isinstance(message, EventMessage) else message.last
+    last, new = _log_lines(live, message)
     if last <= live.last_seq:
         return live
+    return replace(live, log=(*live.log, *new)[-LOG_SIZE:], last_seq=last)
+
+
+def _log_lines(live: Live, message: EventMessage | GapMessage) -> tuple[int, list[LogLine]]:
+    """The number that it ends with, and what the log says of it."""
     if isinstance(message, GapMessage):
-        log.append(_gap(message.first, message.last, _last_at(live, log)))
-    else:
-        if 0 < live.last_seq < message.seq - 1:
-            log.append(_gap(live.last_seq + 1, message.seq - 1, message.at))
-        log.append(message)
-    return replace(live, last_seq=last)
+        return message.last, [_gap(message.first, message.last, _last_at(live))]
+    if 0 < live.last_seq < message.seq - 1:
+        return message.seq, [_gap(live.last_seq + 1, message.seq - 1, message.at), message]
+    return message.seq, [message]
 
 
 def _gap(first: int, last: int, at: float) -> Note:
@@ -146,11 +138,10 @@ def _gap(first: int, last: int, at: float) -> Note:
     return Note(at, f"{which} no longer held")
 
 
-def _last_at(live: Live, log: Sequence[LogLine]) -> float:
+def _last_at(live: Live) -> float:
     """The newest time that the log knows: a gap carries none."""
-    entries = log or live.log
-    if entries:
-        return entries[-1].at
+    if live.log:
+        return live.log[-1].at
     return live.hello.now if live.hello is not None else 0.0
 
 

@@ -27,5 +27,4 @@ SORTS = tuple(_KEYS)
 def by(sort: str, unsorted: list[Engine]) -> list[Engine]:
     """The rows, the greatest value first; those that never reported come last, ranks in their order."""
     key = _KEYS[sort]
-    known = [row for row in unsorted if key(row) is not None]
-    return sorted(known, key=lambda row: -(key(row) or 0)) + [row for row in unsorted if key(row) is None]
+    return sorted(unsorted, key=lambda row: (key(row) is None, -(key(row) or 0)))

@@ -49,14 +49,10 @@ class Scene:
         held = self.choices.held
         return self.live if held is None else held.live
 
-    def shown_at(self, now: float) -> float:
-        """The moment that the body shows."""
-        held = self.choices.held
-        return now if held is None else held.at
-
     def elapsed(self, now: float) -> float:
         """Seconds since the state that is shown arrived, at the moment that is shown."""
-        return max(0.0, self.shown_at(now) - self.shown.snapshot_at)
+        held = self.choices.held
+        return max(0.0, (now if held is None else held.at) - self.shown.snapshot_at)
 
     @property
     def connected(self) -> bool:

@@ -78,54 +78,43 @@ def compose(scene: Scene, now: float, width: int, height: int) -> Screen:
     count = 0 if snapshot is None else len(snapshot.engines.restarts)
     planned = plan(lines, count, len(tables.known_waves(scene)), beside=beside)
     page = max(0, planned.engines - 2)
-    whole = Layout()
     body = _help(width) if scene.choices.help else _body(scene, now, width, planned, beside=beside)
-    parts = [Layout(Group(*top), size=len(top)), *([Layout(body, size=lines)] if lines > 0 else [])]
-    whole.split_column(*parts, Layout(Group(*bottom), size=len(bottom)))
+    whole = Layout()
+    whole.split_column(
+        Layout(Group(*top), size=len(top)),
+        Layout(body, size=lines, visible=lines > 0),
+        Layout(Group(*bottom), size=len(bottom)),
+    )
     return Screen(whole, page, max(0, count - page) if page else 0)
 
 
 def _body(scene: Scene, now: float, width: int, planned: Plan, *, beside: bool) -> RenderableType:
-    if scene.shown.snapshot is None and not scene.shown.log:
-        return Text("")
-    dim = "" if scene.connected else "dim"
-    parts: list[Layout] = []
-    if scene.shown.snapshot is None:
-        parts.append(Layout(Text(""), size=planned.engines))
-    elif planned.engines:
-        made = tables.engines(scene, now, width, planned.engines)
-        parts.append(Layout(_dimmed(Group(*made), dim), size=planned.engines))
-    half = width // 2 if beside else width
-    waves = Group(*tables.waves(scene, now, half, planned.waves)) if planned.waves else None
-    log = Group(*tables.log(scene, planned.log)) if planned.log else None
-    below = [
-        Layout(_dimmed(part, dim), size=None if beside else lines)
-        for part, lines in ((waves, planned.waves), (log, planned.log))
-        if part is not None
-    ]
-    whole = Layout()
-    if beside and below:
-        row = Layout(size=planned.log)
-        row.split_row(*below)
-        parts.append(row)
+    engines: RenderableType = Text("")
+    if scene.shown.snapshot is not None:
+        engines = tables.engines(scene, now, width, planned.engines)
+    elif not scene.shown.log:
+        return engines
+    waves = tables.waves(scene, now, width // 2 if beside else width, planned.waves)
+    log = tables.log(scene, planned.log)
+    below = Layout(size=planned.waves + planned.log, visible=planned.log > 0)
+    if beside:
+        below.size = planned.log
+        below.split_row(Layout(waves), Layout(log))
     else:
-        parts += below
-    whole.split_column(*parts)
-    return whole
-
-
-def _dimmed(part: RenderableType, style: str) -> RenderableType:
-    """Numbers that nobody vouches for any more are grey; that they are old is said in words too."""
-    return Styled(part, style) if style else part
+        below.split_column(Layout(waves, size=planned.waves, visible=planned.waves > 0), Layout(log, size=planned.log))
+    whole = Layout()
+    whole.split_column(Layout(engines, size=planned.engines), below)
+    # Numbers that nobody vouches for any more are grey; that they are old is said in words too.
+    return Styled(whole, "" if scene.connected else "dim")
 
 
 def _help(width: int) -> RenderableType:
-    lines = [Text("KEYS", "bold")]
-    for heading, pairs in (("", HELP), ("WORDS", MEANINGS)):
-        if heading:
-            lines += [Text(""), Text(heading, "bold")]
+    lines: list[Text] = []
+    for heading, pairs in (("KEYS", HELP), ("WORDS", MEANINGS)):
+        lines.append(Text(heading, "bold"))
         for key, meaning in pairs:
             lines += head.wrapped(f"{key:<13}{meaning}", width)
+        lines.append(Text(""))
     return Group(*lines)
 
 

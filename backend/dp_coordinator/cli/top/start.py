@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dp_coordinator.cli import render
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
@@ -15,6 +15,7 @@ from dp_coordinator.messages import Action
 from dp_coordinator.words import ActionState
 
 LONGEST_REASON = 500
+_NO_ANSWER = "no answer, so it is not known whether the wave was asked for; the same reason again asks only once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,8 @@ def followed(asked: Asked, live: Live) -> Asked:
     """The start as the newest state has it."""
     if asked.action is None or live.snapshot is None:
         return asked
-    for action in live.snapshot.actions:
-        if action.id == asked.action.id:
-            return Asked(asked.wave, asked.incarnation, action)
-    return asked
+    newest = [action for action in live.snapshot.actions if action.id == asked.action.id]
+    return replace(asked, action=newest[0]) if newest else asked
 
 
 def outcome(asked: Asked, live: Live, link: Link) -> list[str]:
@@ -67,10 +66,7 @@ def outcome(asked: Asked, live: Live, link: Link) -> list[str]:
     action = asked.action
     if action.state != ActionState.ASKED:
         summary, *ranks = render.action(action).splitlines()
-        return [
-            summary,
-            *sorted(ranks, key=lambda line: not line.startswith("  silent")),
-        ]  # silent ones are not cut off
+        return [summary, *sorted(ranks, key=lambda line: "silent" not in line)]  # silent ones are not cut off
     if asked.incarnation != live.incarnation:
         return [f"wave {action.wave}: the coordinator was restarted; what came of the start is not known"]
     if link.state != "open":
@@ -101,22 +97,16 @@ class Starter:
         return asked
 
     def _ask(self, asked: Asked, reason: str, key: str) -> None:
+        action = problem = None
         try:
-            body = self._rest.post(
-                "/api/v1/waves",
-                {"reason": reason, "expected_wave": asked.wave, "wave": None},
-                {"Idempotency-Key": key},
-            )
-            action = decode(body, Action, self._rest.url)
-            answer = Asked(asked.wave, asked.incarnation, action)
+            body = {"reason": reason, "expected_wave": asked.wave, "wave": None}
+            answer = self._rest.post("/api/v1/waves", body, {"Idempotency-Key": key})
+            action = decode(answer, Action, self._rest.url)
         except UnreachableError:
-            problem = (
-                "no answer, so it is not known whether the wave was asked for; the same reason again asks only once"
-            )
-            answer = Asked(asked.wave, asked.incarnation, problem=problem)
+            problem = _NO_ANSWER
         except (RefusedError, UsageError) as error:
-            answer = Asked(asked.wave, asked.incarnation, problem=f"refused: {error}")
-        if answer.problem is None or not answer.problem.startswith("no answer"):
+            problem = f"refused: {error}"
+        if problem != _NO_ANSWER:
             self._unanswered = None
-        self.answer = answer
+        self.answer = Asked(asked.wave, asked.incarnation, action, problem)
         self._answered()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import socket
 import ssl
@@ -17,13 +16,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.sync.client import ClientConnection, connect
 
 from dp_coordinator.cli.render import clean
+from dp_coordinator.cli.rest import bearer
 from dp_coordinator.cli.top.live import Link, Live, apply, parse
 
 SILENCE = 10.0
 """Seconds after which it is gone, whatever the socket says: the server says something every second."""
 OPEN_TIMEOUT = 8.0
-_LOOK = 1.0
-"""Seconds between looks at how long it has been silent."""
 _DELAYS = (1.0, 2.0, 4.0, 8.0, 10.0)
 _MAX_MESSAGE = 64 * 1024 * 1024
 
@@ -33,12 +31,8 @@ def retry_delay(attempt: int, chance: float) -> float:
     return _DELAYS[min(attempt, len(_DELAYS) - 1)] * (0.8 + 0.4 * chance)
 
 
-class LostError(Exception):
-    """The connection cannot be made, or has ended; the message is one sentence for a person."""
-
-
 class Stream:
-    """What is known of the coordinator, kept up to date until `stop`."""
+    """What is known of the coordinator, kept up to date until the process ends."""
 
     def __init__(self, url: str, token: str | None, changed: Callable[[], None]) -> None:
         """`url` is what `values.base_url` accepts.
@@ -46,90 +40,65 @@ class Stream:
         `changed` is called on the stream's thread when the connection was made or lost.
         """
         self._url = url
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = bearer(token)
         self._changed = changed
         self.live = Live()
         """Replaced as a whole, never changed: whoever looks sees one moment."""
         self.link = Link()
-        self._connection: ClientConnection | None = None
-        self._stopping = False
         self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
 
     def start(self) -> None:
         """Begin to listen."""
-        self._thread.start()
+        threading.Thread(target=self._run, name="stream", daemon=True).start()
 
     def retry_now(self) -> None:
         """Do not wait for the next try."""
         self._hurry.set()
 
-    def stop(self) -> None:
-        """Listen no more. A try that is just under way is left to itself: it ends with the process."""
-        self._stopping = True
-        self._hurry.set()
-        if (connection := self._connection) is not None:
-            _cut(connection)
-        self._thread.join(1.0)
-
     def _run(self) -> None:
-        attempt, lost_at = 0, None
-        while not self._stopping:
+        attempt = 0
+        while True:
             self._hurry.clear()
-            try:
-                self._listen()
-                attempt, lost_at = 0, None  # only to ask again from the beginning
-                continue
-            except LostError as error:
-                why = str(error)
-            now = time.monotonic()
+            why = self._listen()
+            if why is None:
+                continue  # only to ask again from the beginning
             if self.link.state == "open":
-                attempt, lost_at = 0, None
-            lost_at = now if lost_at is None else lost_at
-            delay = retry_delay(attempt, random.random())  # noqa: S311  (spreads viewers, keeps no secret)
-            self._show(link=Link("lost", why, lost_at, now + delay))
-            attempt += 1
-            if self._hurry.wait(delay):
                 attempt = 0
+            delay = retry_delay(attempt, random.random())  # noqa: S311  (spreads viewers, keeps no secret)
+            self._set(Link("lost", why, time.monotonic() + delay))
+            attempt = 0 if self._hurry.wait(delay) else attempt + 1
 
-    def _show(self, *, live: Live | None = None, link: Link | None = None) -> None:
-        self.live = live or self.live
-        if link is not None:
-            self.link = link
-            self._changed()
+    def _set(self, link: Link) -> None:
+        self.link = link
+        self._changed()
 
-    def _listen(self) -> None:
-        """Listen until the connection ends, with `LostError`, or the log must be asked for from its beginning."""
+    def _listen(self) -> str | None:
+        """Listen until the connection ends: why it did, in a sentence, or None: the log must be asked for anew."""
         try:
             with self._connect() as connection:
-                self._connection = connection
-                self._take_all(connection)
+                return self._take_all(connection)
         except InvalidStatus as refused:
-            raise LostError(_refusal(refused.response.status_code)) from None
+            return _refusal(refused.response.status_code)
         except ConnectionClosed as closed:
-            raise LostError(_goodbye(closed)) from None
+            return _goodbye(closed)
         except TimeoutError:
-            raise LostError(f"no answer within {OPEN_TIMEOUT:g} s") from None
+            return f"no answer within {OPEN_TIMEOUT:g} s"
         except (EOFError, InvalidMessage):
-            raise LostError("the connection broke before the stream began") from None
+            return "the connection broke before the stream began"
         except InvalidHandshake as error:
-            raise LostError(f"what answers there is no coordinator ({clean(str(error))})") from None
+            return f"what answers there is no coordinator ({clean(str(error))})"
         except OSError as error:
-            raise LostError(f"no coordinator answers ({error.strerror or error})") from None
-        finally:
-            self._connection = None
+            return f"no coordinator answers ({error.strerror or error})"
 
     def _connect(self) -> ClientConnection:
         parts = urlsplit(self._url)
         secure = parts.scheme == "https"
-        address = parts.hostname or "", parts.port or (443 if secure else 80)
-        uri = f"ws{self._url.removeprefix('http')}/api/v1/stream?since={self.live.last_seq}"
         more: dict[str, Any] = {"ssl": ssl.create_default_context()} if secure else {}
         # A socket of our own: from some version on, the library would go through a proxy that the environment names.
-        raw = socket.create_connection(address, timeout=OPEN_TIMEOUT)
+        raw = socket.create_connection((parts.hostname, parts.port or (443 if secure else 80)), OPEN_TIMEOUT)
         try:
             connection: ClientConnection = connect(
-                uri,
+                f"ws{self._url.removeprefix('http')}/api/v1/stream?since={self.live.last_seq}",
                 sock=raw,
                 additional_headers=self._headers,
                 compression=None,
@@ -143,29 +112,18 @@ class Stream:
             raise
         return connection
 
-    def _take_all(self, connection: ClientConnection) -> None:
-        heard_at = time.monotonic()
-        while not self._stopping:
+    def _take_all(self, connection: ClientConnection) -> str | None:
+        while True:
             try:
-                frame = connection.recv(timeout=_LOOK)
+                frame = connection.recv(timeout=SILENCE)
             except TimeoutError:
-                if time.monotonic() - heard_at > SILENCE:
-                    raise LostError(f"nothing was heard for {SILENCE:g} s") from None
-                continue
-            heard_at = time.monotonic()
-            live = apply(self.live, parse(frame), heard_at)
-            greeted = live.hello is not self.live.hello or live.outdated is not None
-            if live.must_replay:
-                self._show(live=replace(live, must_replay=False))
-                return
-            self._show(live=live, link=Link("open") if greeted and self.link.state != "open" else None)
-        raise LostError("stopped")
-
-
-def _cut(connection: ClientConnection) -> None:
-    """End a connection at once, so that whoever waits for it wakes up."""
-    with contextlib.suppress(OSError):  # it may have ended already
-        connection.socket.shutdown(socket.SHUT_RDWR)
+                return f"nothing was heard for {SILENCE:g} s"
+            before, self.live = self.live, apply(self.live, parse(frame), time.monotonic())
+            if self.live.must_replay:
+                self.live = replace(self.live, must_replay=False)
+                return None
+            if self.link.state != "open" and (self.live.hello is not before.hello or self.live.outdated is not None):
+                self._set(Link("open"))
 
 
 def _refusal(status: int) -> str:

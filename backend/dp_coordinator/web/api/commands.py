@@ -17,7 +17,7 @@ from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import StartAction, StartRefusal
 from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import InboxFullError, Mailbox, Reply
-from dp_coordinator.messages import StartWave
+from dp_coordinator.requests import StartWave
 from dp_coordinator.web.access.refusals import RefusalLog
 from dp_coordinator.web.access.security import caller_of
 from dp_coordinator.web.api.bodies import decode, read_json
@@ -60,11 +60,8 @@ class Starter:
 
     def _check_rate(self) -> None:
         if not self._rate.take(time.monotonic()):
-            raise ProblemError(
-                "too-many-attempts",
-                f"more than {self._settings.starts_per_s:g} start requests a second; look at the state first",
-                headers={"Retry-After": "1"},
-            )
+            detail = f"more than {self._settings.starts_per_s:g} start requests a second; look at the state first"
+            raise ProblemError("too-many-attempts", detail, headers={"Retry-After": "1"})
 
     def _post(self, command: ManualStartRequested) -> Future[Reply]:
         try:
@@ -73,15 +70,11 @@ class Starter:
             raise ProblemError("inbox-full", str(error), headers={"Retry-After": "1"}) from None
 
     async def _answer(self, reply: Future[Reply]) -> Reply:
-        waited = asyncio.wrap_future(reply)
-        done, _ = await asyncio.wait({waited}, timeout=self._settings.answer_timeout_s)
+        waited, within = asyncio.wrap_future(reply), self._settings.answer_timeout_s
+        done, _ = await asyncio.wait({waited}, timeout=within)
         if not done and reply.cancel():  # the loop passes over a command that was taken back
-            raise ProblemError(
-                "no-answer",
-                f"the coordinator's loop did not answer within {self._settings.answer_timeout_s:g} s; nothing was "
-                "started, try again",
-                headers={"Retry-After": "2"},
-            )
+            detail = f"the coordinator's loop did not answer within {within:g} s; nothing was started, try again"
+            raise ProblemError("no-answer", detail, headers={"Retry-After": "2"})
         try:
             return await waited
         except asyncio.CancelledError:
@@ -106,9 +99,8 @@ def _command(body: bytes, key: str | None, caller: str) -> ManualStartRequested:
     wanted = decode(body, StartWave, _EXPECTED)
     reason = wanted.reason.strip()
     if not 1 <= len(reason) <= REASON_AT_MOST:
-        raise ProblemError(
-            "invalid-body", f"`reason` must be 1 to {REASON_AT_MOST} characters, not {len(reason)}: say why"
-        )
+        detail = f"`reason` must be 1 to {REASON_AT_MOST} characters, not {len(reason)}: say why"
+        raise ProblemError("invalid-body", detail)
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in reason):
         raise ProblemError("invalid-body", "`reason` must be one line of text without control characters")
     for name in ("expected_wave", "wave"):
@@ -124,7 +116,6 @@ def _idempotency_key(request: Request) -> str | None:
         return None
     key = given[0]
     if len(given) > 1 or not 1 <= len(key) <= KEY_AT_MOST or not all(" " <= c <= "~" for c in key):
-        raise ProblemError(
-            "invalid-parameter", f"give one Idempotency-Key of 1 to {KEY_AT_MOST} visible ASCII characters"
-        )
+        detail = f"give one Idempotency-Key of 1 to {KEY_AT_MOST} visible ASCII characters"
+        raise ProblemError("invalid-parameter", detail)
     return key

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from dp_coordinator.mailbox import EventLog
-from dp_coordinator.messages import EventPage
-from dp_coordinator.web import views
+from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.messages import Event, EventPage
+from dp_coordinator.web.views import WallClock, event
 
 
-def page(
-    log: EventLog, clock: views.WallClock, started_at: float, *, since: int | None, kinds: Collection[str], limit: int
-) -> EventPage:
+def page(mailbox: Mailbox, clock: WallClock, since: int | None, kinds: Collection[str], limit: int) -> EventPage:
     """Entries after number `since`, oldest first, at most `limit`; without `since` the newest `limit` ones.
 
     Only entries of `kinds` are given when any are named. Whoever asks again with `since=next_since` misses nothing and
     sees nothing twice, whatever the filter. A `since` beyond the newest number is from an earlier incarnation of the
-    coordinator: it counts as 0, and the page says that something was lost. `started_at`: monotonic seconds at which
-    this incarnation began.
+    coordinator: it counts as 0, and the page says that something was lost.
     """
-    held = log.since(0)
+    held = mailbox.log.since(0)
     last = held[-1].seq if held else 0
     first = held[0].seq if held else 1
     earlier_life = since is not None and since > last
@@ -30,9 +27,9 @@ def page(
     else:
         wanted, rest = wanted[:limit], wanted[limit:]
     return EventPage(
-        events=[views.event(entry, clock) for entry in wanted],
+        events=[event(entry, clock, Event) for entry in wanted],
         next_since=wanted[-1].seq if rest else last,
         last_seq=last,
         truncated=earlier_life or (since is not None and first > after + 1),
-        started_at=clock.of(started_at),
+        started_at=clock.of(mailbox.started_at),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.messages import Check, Health
+from dp_coordinator.requests import Check, Health
 from dp_coordinator.sentences import duration
 from dp_coordinator.web.problems import ProblemError
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, StateSetMetricFamily
+from prometheus_client.core import CounterMetricFamily as Counter
+from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client.core import HistogramMetricFamily, StateSetMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -17,8 +20,12 @@ from dp_coordinator.words import AlarmKind
 _PREFIX = "dp_coordinator_"
 
 
-class MailboxCollector(Collector):
-    """Turns the newest snapshot and the loop's counters into metrics."""
+Values: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
+"""Of each label, in the order of their names, and the number."""
+
+
+class Metrics(Collector):
+    """Turns the newest snapshot and the loop's counters into metrics, with a registry of its own."""
 
     def __init__(
         self,
@@ -36,6 +43,12 @@ class MailboxCollector(Collector):
         self._alarms = alarms
         self._refused = refused
         self._viewers = viewers
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def page(self) -> bytes:
+        """Prometheus text."""
+        return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
@@ -43,46 +56,37 @@ class MailboxCollector(Collector):
         yield from _deployment(snapshot)
         yield from _engines(snapshot, now)
         yield from self._traffic()
-        yield self._alarm()
+        standing = self._alarms()
+        alarms = [((kind.value,), kind in standing) for kind in AlarmKind]
+        yield _family(Gauge, "alarm", "Whether an alarm of this kind stands.", alarms, "kind")
         yield from self._process(now)
 
     def _traffic(self) -> Iterator[Metric]:
         counters = self._mailbox.counters
         frames = dict(counters.frames)  # copied at once: the loop goes on counting
-        yield _counter("frames", "Frames in, by kind and by what became of them.", ("kind", "verdict"), frames.items())
+        what = "Frames in, by kind and by what became of them."
+        yield _family(Counter, "frames", what, frames.items(), "kind", "verdict")
         starts = [((cause,), count) for cause, count in dict(counters.starts).items()]
-        yield _counter("start_broadcasts", "START_DP_WAVE broadcasts by cause.", ("cause",), starts)
-        yield _counter("loads_published", "Load publications to front-ends.", (), [((), counters.loads_published)])
-        announced = [((), counters.wave_states_published)]
-        yield _counter("wave_states_published", "Wave announcements to front-ends.", (), announced)
-        durations = counters.wave_seconds
+        yield _family(Counter, "start_broadcasts", "START_DP_WAVE broadcasts by cause.", starts, "cause")
+        yield _count("loads_published", "Load publications to front-ends.", counters.loads_published)
+        yield _count("wave_states_published", "Wave announcements to front-ends.", counters.wave_states_published)
+        durations, lateness = counters.wave_seconds, counters.publication_lateness_seconds
         yield _histogram("wave_duration_seconds", "From the ask (or the start) of a wave to its end.", durations)
-        yield _histogram(
-            "publication_lateness_seconds",
-            "By how much load publications missed their deadline.",
-            counters.publication_lateness_seconds,
-        )
-
-    def _alarm(self) -> Metric:
-        standing = self._alarms()
-        family = GaugeMetricFamily(_PREFIX + "alarm", "Whether an alarm of this kind stands.", labels=("kind",))
-        for kind in AlarmKind:
-            family.add_metric((kind.value,), float(kind in standing))
-        return family
+        missed = "By how much load publications missed their deadline."
+        yield _histogram("publication_lateness_seconds", missed, lateness)
 
     def _process(self, now: float) -> Iterator[Metric]:
         connected, stalled = self._viewers()
         yield _gauge("viewers", "WebSocket viewers connected.", connected)
-        yield _counter("viewers_stalled", "Viewers cut off because they took nothing.", (), [((), stalled)])
+        yield _count("viewers_stalled", "Viewers cut off because they took nothing.", stalled)
         refused = [((reason,), count) for reason, count in self._refused().items()]
-        yield _counter("http_refused", "Requests refused, by what was wrong with them.", ("reason",), refused)
+        yield _family(Counter, "http_refused", "Requests refused, by what was wrong with them.", refused, "reason")
         yield _gauge("uptime_seconds", "Seconds since the coordinator started.", now - self._mailbox.started_at)
         yield _gauge("restarts", "How often this coordinator came back on its journal.", self._mailbox.restarts)
         turned = now - self._mailbox.loop_alive_at
         yield _gauge("loop_turn_age_seconds", "Seconds since the loop last turned.", max(0.0, turned))
-        build = GaugeMetricFamily(_PREFIX + "build_info", "Which version this is.", labels=("version", "dialect"))
-        build.add_metric((__version__, self._mailbox.snapshot.dialect), 1)
-        yield build
+        build = __version__, self._mailbox.snapshot.dialect
+        yield _family(Gauge, "build_info", "Which version this is.", [(build, 1)], "version", "dialect")
 
 
 def _deployment(snapshot: Snapshot) -> Iterator[Metric]:
@@ -108,22 +112,23 @@ def _engines(snapshot: Snapshot, now: float) -> Iterator[Metric]:
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:
-    return GaugeMetricFamily(_PREFIX + name, help_, value=float(value))
+    return _family(Gauge, name, help_, [((), value)])
 
 
 def _per_engine(name: str, help_: str, values: tuple[float | None, ...]) -> Metric:
     """One sample for each engine that has reported: a number that was never told is not zero."""
-    family = GaugeMetricFamily(f"{_PREFIX}engine_{name}", help_, labels=("engine",))
-    for index, value in enumerate(values):
-        if value is not None:
-            family.add_metric((str(index),), value)
-    return family
+    reported = [((str(index),), value) for index, value in enumerate(values) if value is not None]
+    return _family(Gauge, f"engine_{name}", help_, reported, "engine")
 
 
-def _counter(name: str, help_: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
-    family = CounterMetricFamily(_PREFIX + name, help_, labels=labels)
+def _count(name: str, help_: str, value: int) -> Metric:
+    return _family(Counter, name, help_, [((), value)])
+
+
+def _family(of: type[Counter | Gauge], name: str, help_: str, values: Values, *labels: str) -> Metric:
+    family = of(_PREFIX + name, help_, labels=labels)
     for key, value in values:
-        family.add_metric(key, value)
+        family.add_metric(key, float(value))
     return family
 
 
@@ -133,21 +138,3 @@ def _histogram(name: str, help_: str, values: Histogram) -> Metric:
         counted += count
         buckets.append(("+Inf" if bound == float("inf") else str(float(bound)), float(counted)))
     return HistogramMetricFamily(_PREFIX + name, help_, buckets=buckets, sum_value=values.sum)
-
-
-class Metrics:
-    """The metrics page, with a registry of its own."""
-
-    def __init__(
-        self,
-        mailbox: Mailbox,
-        viewers: Callable[[], tuple[int, int]],
-        alarms: Callable[[], Container[AlarmKind]] = frozenset,
-        refused: Callable[[], Mapping[str, int]] = dict,
-    ) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(MailboxCollector(mailbox, viewers, alarms, refused))
-
-    def page(self) -> bytes:
-        """Prometheus text."""
-        return generate_latest(self._registry)

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox, Player
-from dp_coordinator.messages import Play
+from dp_coordinator.requests import Play
 from dp_coordinator.web import views
 from dp_coordinator.web.api.bodies import decode, read_json
-from dp_coordinator.web.api.routing import accepts, json_response, query_params, responds
+from dp_coordinator.web.api.routing import accepts, api_router, json_response, responds
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
 
@@ -22,14 +22,9 @@ _EXPECTED = '{"speed": number or null, "paused": true, false or null, "at": seco
 
 def routes(mailbox: Mailbox, player: Player, settings: WebSettings) -> APIRouter:
     """The player's controls."""
-    router = APIRouter(prefix="/api/v1", tags=["recording"])
+    router = api_router("recording")
 
-    @router.post(
-        "/view",
-        responses=responds("Playback", "Where the recording is now."),
-        openapi_extra=accepts("Play"),
-        dependencies=query_params(),
-    )
+    @router.post("/view", responses=responds("Playback", "Where the recording is now."), openapi_extra=accepts("Play"))
     async def view(request: Request) -> Response:
         asked = decode(await read_json(request, settings.body_timeout_s), Play, _EXPECTED)
         _check(asked, player.position().duration_s)

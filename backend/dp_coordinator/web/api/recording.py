@@ -9,31 +9,27 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.web.api.routing import Described, query_params
+from dp_coordinator.web.api.routing import PROBLEM, Described, api_router
 from dp_coordinator.web.problems import ProblemError
 
 CATCH_UP_S = 2.0
 """How long the newest seconds are waited for. A loop that is stuck has none to give, and what is at hand goes out."""
 _SAYS: Described = {
     200: {"description": "A recording, at most 16 MiB.", "content": {"application/octet-stream": {}}},
-    "default": {
-        "description": "What was wrong; 409 when nothing is recorded.",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    },
+    "default": PROBLEM | {"description": "What was wrong; 409 when nothing is recorded."},
 }
 
 
 def routes(mailbox: Mailbox) -> APIRouter:
     """`GET /api/v1/recording`."""
-    router = APIRouter(prefix="/api/v1", tags=["state"])
+    router = api_router("state")
 
-    @router.get("/recording", responses=_SAYS, response_class=Response, dependencies=query_params())
+    @router.get("/recording", responses=_SAYS, response_class=Response)
     async def recording() -> Response:
         held = mailbox.recording
         if held is None:
-            raise ProblemError(
-                "not-recording", "nothing is recorded: start the coordinator with --record DIR to have recordings"
-            )
+            detail = "nothing is recorded: start the coordinator with --record DIR to have recordings"
+            raise ProblemError("not-recording", detail)
         caught_up = asyncio.wrap_future(held.caught_up())
         mailbox.inbox.wake()
         await asyncio.wait({caught_up}, timeout=CATCH_UP_S)

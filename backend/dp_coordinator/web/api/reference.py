@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from html import escape
 from typing import Any
 
@@ -80,11 +79,8 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
 
 
 def _table(rows: list[tuple[str, str, str]]) -> str:
-    return "<table>" + "".join(_row(*row) for row in rows) + "</table>"
-
-
-def _row(name: str, of: str, said: str) -> str:
-    return f"<tr><td><code>{escape(name)}</code></td><td>{of}</td><td>{escape(said)}</td></tr>"
+    cells = (f"<code>{escape(name)}</code></td><td>{of}</td><td>{escape(said)}" for name, of, said in rows)
+    return f"<table>{''.join(f'<tr><td>{row}</td></tr>' for row in cells)}</table>"
 
 
 def _content(told: dict[str, Any]) -> str:
@@ -92,26 +88,17 @@ def _content(told: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    return " or ".join(_types(schema)) or "any"
-
-
-def _types(schema: dict[str, Any]) -> Iterator[str]:
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
-        yield f'<a href="#{name}">{name}</a>'
-    elif "anyOf" in schema:
-        for option in schema["anyOf"]:
-            yield from _types(option)
-    elif "enum" in schema:
-        yield from (escape(repr(value)) for value in schema["enum"])
-    elif schema.get("type") == "array":
-        yield f"list of {_type(schema['items'])}"
-    elif "type" in schema:
-        yield escape(schema["type"] + _bounds(schema))
+        return f'<a href="#{name}">{name}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_type(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(escape(repr(value)) for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    bounds = [f"{word} {schema[bound]}" for bound, word in _BOUNDS.items() if bound in schema]
+    return escape(schema.get("type", "any") + (f" ({', '.join(bounds)})" if bounds else ""))
 
 
-def _bounds(schema: dict[str, Any]) -> str:
-    least, most = schema.get("minimum"), schema.get("maximum")
-    bounds = [] if least is None else [f"at least {least}"]
-    bounds += [] if most is None else [f"at most {most}"]
-    return f" ({', '.join(bounds)})" if bounds else ""
+_BOUNDS = {"minimum": "at least", "maximum": "at most"}

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.messages import AlarmPage, EnginePage, Login, Session, WavePage
+from dp_coordinator.messages import AlarmPage, EnginePage, WavePage
+from dp_coordinator.requests import Login, Session
 from dp_coordinator.web import views
 from dp_coordinator.web.access.proxies import PREFIX
 from dp_coordinator.web.access.security import IDENTITY, address_of, unbelieved
@@ -21,7 +22,7 @@ from dp_coordinator.web.api import events, health
 from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.api.commands import Starter
 from dp_coordinator.web.api.metrics import Metrics
-from dp_coordinator.web.api.routing import accepts, json_response, query_params, responds
+from dp_coordinator.web.api.routing import accepts, api_router, json_response, responds
 from dp_coordinator.web.past import LONGEST_S, Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
@@ -30,72 +31,56 @@ _SEQ_AT_MOST = 2**53 - 1
 COOKIE_PATH = re.compile(r"/([\w.~%!$&'()*+,=:@-]+/){0,20}")
 """Where a page may have been loaded from."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
+Since = Annotated[int | None, Query(ge=0, le=_SEQ_AT_MOST, description="After this number; without it the newest.")]
+Kinds = Annotated[
+    list[Annotated[str, Query(min_length=1, max_length=64)]],
+    Query(max_length=32, description="Only this kind; may be given several times."),
+]
+Window = Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")]
+Moment = Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")]
 
 
 def state_routes(mailbox: Mailbox, settings: WebSettings, clock: views.WallClock) -> APIRouter:
     """What is, and the logs of what happened."""
-    router = APIRouter(prefix="/api/v1", tags=["state"])
+    router = api_router("state")
     stale = settings.stale_after_s
 
-    @router.get("/state", responses=responds("State", "Everything now."), dependencies=query_params())
+    @router.get("/state", responses=responds("State", "Everything now."))
     async def state() -> Response:
         return json_response(views.state(mailbox, mailbox.snapshot, mailbox.clock(), stale, clock))
 
-    @router.get("/engines", responses=responds("EnginePage", "All ranks in order."), dependencies=query_params())
+    @router.get("/engines", responses=responds("EnginePage", "All ranks in order."))
     async def engines() -> Response:
         return json_response(EnginePage(views.columns(mailbox.snapshot, mailbox.clock(), stale).rows()))
 
-    @router.get("/engines/{index}", responses=responds("Engine", "One rank."), dependencies=query_params())
+    @router.get("/engines/{index}", responses=responds("Engine", "One rank."))
     async def engine(index: Annotated[int, Path(ge=0, le=_SEQ_AT_MOST)]) -> Response:
         snapshot = mailbox.snapshot
         if index >= snapshot.engine_count:
             raise ProblemError("not-found", f"there is no engine {index}: they are 0 to {snapshot.engine_count - 1}")
         return json_response(views.columns(snapshot, mailbox.clock(), stale).rows()[index])
 
-    @router.get("/waves", responses=responds("WavePage", "Newest first."), dependencies=query_params("limit"))
+    @router.get("/waves", responses=responds("WavePage", "Newest first."))
     async def waves(limit: Limit = 100) -> Response:
         return json_response(WavePage(views.waves(mailbox.snapshot, limit, mailbox.clock(), clock)))
 
-    @router.get(
-        "/events",
-        responses=responds("EventPage", "Oldest first."),
-        dependencies=query_params("since", "kind", "limit"),
-    )
-    async def event_log(
-        since: Annotated[
-            int | None, Query(ge=0, le=_SEQ_AT_MOST, description="After this number; without it the newest.")
-        ] = None,
-        kind: Annotated[
-            list[Annotated[str, Query(min_length=1, max_length=64)]],
-            Query(max_length=32, description="Only this kind; may be given several times."),
-        ] = [],  # noqa: B006  (FastAPI copies it)
-        limit: Limit = 100,
-    ) -> Response:
-        return json_response(
-            events.page(mailbox.log, clock, mailbox.started_at, since=since, kinds=frozenset(kind), limit=limit)
-        )
+    @router.get("/events", responses=responds("EventPage", "Oldest first."))
+    async def event_log(since: Since = None, kind: Kinds = [], limit: Limit = 100) -> Response:  # noqa: B006  (copied)
+        return json_response(events.page(mailbox, clock, since, frozenset(kind), limit))
 
     return router
 
 
 def history_routes(past: Past, clock: views.WallClock, mailbox: Mailbox) -> APIRouter:
     """What was: totals, and whole states."""
-    router = APIRouter(prefix="/api/v1", tags=["state"])
+    router = api_router("state")
 
-    @router.get("/history", responses=responds("History", "Columns."), dependencies=query_params("window_s"))
-    async def history(
-        window_s: Annotated[float, Query(ge=1, le=LONGEST_S, description="Seconds back from now.")] = 300,
-    ) -> Response:
+    @router.get("/history", responses=responds("History", "Columns."))
+    async def history(window_s: Window = 300) -> Response:
         return json_response(past.totals(window_s, mailbox.clock(), clock))
 
-    @router.get(
-        "/history/states",
-        responses=responds("StateHistory", "Whole states, a minute of them or less."),
-        dependencies=query_params("at"),
-    )
-    async def states(
-        at: Annotated[float, Query(ge=0, allow_inf_nan=False, description="The moment, in Unix seconds.")],
-    ) -> Response:
+    @router.get("/history/states", responses=responds("StateHistory", "Whole states, a minute of them or less."))
+    async def states(at: Moment) -> Response:
         return json_response(past.states(at, clock))
 
     return router
@@ -103,9 +88,9 @@ def history_routes(past: Past, clock: views.WallClock, mailbox: Mailbox) -> APIR
 
 def alarm_routes(mailbox: Mailbox, board: AlarmBoard, clock: views.WallClock) -> APIRouter:
     """What is wrong."""
-    router = APIRouter(prefix="/api/v1", tags=["state"])
+    router = api_router("state")
 
-    @router.get("/alarms", responses=responds("AlarmPage", "What is wrong now."), dependencies=query_params())
+    @router.get("/alarms", responses=responds("AlarmPage", "What is wrong now."))
     async def alarms() -> Response:
         return json_response(AlarmPage(board.messages(mailbox.clock(), clock)))
 
@@ -114,7 +99,7 @@ def alarm_routes(mailbox: Mailbox, board: AlarmBoard, clock: views.WallClock) ->
 
 def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -> APIRouter:
     """Starting a wave by hand, and what came of it."""
-    router = APIRouter(prefix="/api/v1", tags=["manual start"])
+    router = api_router("manual start")
 
     @router.post(
         "/waves",
@@ -122,14 +107,13 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
         responses=responds("Action", "Asked for; Location tells where to watch it.", 202),
         openapi_extra=accepts("StartWave")
         | {"parameters": [{"in": "header", "name": "Idempotency-Key", "schema": {"type": "string", "maxLength": 200}}]},
-        dependencies=query_params(),
     )
     async def start_wave(request: Request) -> Response:
         made = await starter.start(request)
         location = {"Location": f"actions/{made.id}"}  # relative: a proxy may show us under a path of its choice
         return json_response(views.action(made, mailbox.clock(), clock), 202, location)
 
-    @router.get("/actions/{action_id}", responses=responds("Action", "As it stands."), dependencies=query_params())
+    @router.get("/actions/{action_id}", responses=responds("Action", "As it stands."))
     async def action(action_id: Annotated[str, Path(max_length=100)]) -> Response:
         for made in reversed(mailbox.snapshot.actions):
             if made.id == action_id:
@@ -142,21 +126,18 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
 
 def session_routes(sessions: Sessions, settings: WebSettings, turned_away: TurnedAway) -> APIRouter:
     """The page's own login."""
-    router = APIRouter(prefix="/api/v1", tags=["session"])
+    router = api_router("session")
 
     def tell(identity: Identity, cookie: str | None = None, refused: str | None = None) -> Response:
         said = Session(sessions.token_required, identity.allowed, refused)
         return json_response(said, headers={} if cookie is None else {"Set-Cookie": cookie})
 
-    @router.get("/session", responses=responds("Session", "Whether to log in."), dependencies=query_params())
+    @router.get("/session", responses=responds("Session", "Whether to log in."))
     async def session(request: Request) -> Response:
         return tell(request.scope[IDENTITY], refused=turned_away.stream_of(address_of(request.scope)))
 
     @router.post(
-        "/login",
-        responses=responds("Session", "Logged in; a cookie was set."),
-        openapi_extra=accepts("Login"),
-        dependencies=query_params(),
+        "/login", responses=responds("Session", "Logged in; a cookie was set."), openapi_extra=accepts("Login")
     )
     async def login(request: Request) -> Response:
         body = await read_json(request, settings.body_timeout_s)
@@ -176,7 +157,7 @@ def session_routes(sessions: Sessions, settings: WebSettings, turned_away: Turne
         secure = request.url.scheme == "https" or request.headers.get("origin", "").lower().startswith("https://")
         return tell(Identity("session", made), sessions.set_cookie(made, secure=secure))
 
-    @router.post("/logout", responses=responds("Session", "Logged out."), dependencies=query_params())
+    @router.post("/logout", responses=responds("Session", "Logged out."))
     async def logout(request: Request) -> Response:
         identity: Identity = request.scope[IDENTITY]
         if identity.session is None:
@@ -197,9 +178,7 @@ def operating_routes(mailbox: Mailbox, settings: WebSettings, metrics: Metrics) 
         )
 
     for path in ("/livez", "/healthz", "/health"):
-        router.add_api_route(
-            path, livez, methods=["GET"], responses=lives, name=path, include_in_schema=path == "/livez"
-        )
+        router.add_api_route(path, livez, responses=lives, name=path, include_in_schema=path == "/livez")
 
     @router.get("/readyz", responses=responds("Health", "Every engine subscribed, after a restart again."))
     async def readyz(verbose: str | None = None) -> Response:

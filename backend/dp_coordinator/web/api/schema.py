@@ -13,33 +13,16 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator import messages
+from dp_coordinator import messages, requests
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
 
 REF = "#/components/schemas/"
-REST_TYPES: tuple[type, ...] = (
-    messages.State,
-    messages.Engine,
-    messages.EnginePage,
-    messages.WavePage,
-    messages.EventPage,
-    messages.AlarmPage,
-    messages.History,
-    messages.StateHistory,
-    messages.Action,
-    messages.StartWave,
-    messages.Login,
-    messages.Play,
-    messages.Session,
-    messages.Health,
-    messages.Problem,
-)
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one
 
 
@@ -52,7 +35,9 @@ def _any_value(of: type) -> Schema:
 
 def components() -> dict[str, Schema]:
     """Name -> JSON schema of every type, in a stable order."""
-    wanted = [*REST_TYPES, messages.StreamMessage]
+    declared = (vars(messages) | vars(requests)).values()
+    of_ours = (of for of in declared if isinstance(of, type) and issubclass(of, msgspec.Struct))
+    wanted = [of for of in of_ours if not of.__subclasses__()]  # others are found where they are referred to
     _, found = msgspec.json.schema_components(wanted, schema_hook=_any_value, ref_template=REF + "{name}")
     for owner, docs in _field_docs().items():
         for field, text in docs.items():
@@ -62,66 +47,48 @@ def components() -> dict[str, Schema]:
 
 
 def _field_docs() -> dict[str, dict[str, str]]:
-    """Class -> field -> the string that follows the field in messages.py: what a reader of the API needs too."""
+    """Class -> field -> the string that follows the field where it is declared: what a reader of the API needs too."""
     docs: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(messages)).body:
+    for node in ast.parse(inspect.getsource(messages) + inspect.getsource(requests)).body:
         if not isinstance(node, ast.ClassDef):
             continue
+        own = docs.setdefault(node.name, {})
         for base in node.bases:
-            if isinstance(base, ast.Name):
-                docs[node.name] = dict(docs.get(base.id, {}))
-        for field, after in zip(node.body, node.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(after):
-                docs.setdefault(node.name, {})[field.target.id] = " ".join(ast.literal_eval(after.value).split())
+            own |= docs.get(ast.unparse(base), {})
+        for pair in zip(node.body, node.body[1:], strict=False):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=field)), ast.Expr(value=ast.Constant(value=str(text))):
+                    own[field] = " ".join(text.split())
     return docs
-
-
-def _is_text(node: ast.stmt) -> TypeGuard[ast.Expr]:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def document() -> Schema:
     """One JSON schema document: a stream frame at the top, every type among the components."""
-    members = [{"$ref": f"{REF}{name}"} for name in stream_members()]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dp-coordinator: REST and stream messages",
-        "anyOf": members,
+        "anyOf": [{"$ref": f"{REF}{name}"} for name in stream_members()],
         "components": {"schemas": components()},
     }
 
 
 def stream_members() -> list[str]:
     """Names of the types that a WebSocket frame can be."""
-    return [
-        of.__name__ for of in (messages.Hello, messages.SnapshotMessage, messages.EventMessage, messages.GapMessage)
-    ]
+    return [of.__name__ for of in get_args(messages.StreamMessage)]
 
 
 def typescript() -> str:
     """The same for the page: a function for each type that checks whether something is of it, and the type."""
     described = components()
-    parts = ["// Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand."]
-    parts.append(f'import {{ {", ".join(_IMPORTED)} }} from "./checks";\n')
-    parts.append(f"export const PROTOCOL = {messages.PROTOCOL};\n")
-    parts += [_declared(name, described[name]) for name in _in_order(described, described)]
-    parts.append(f"export type StreamMessage = {' | '.join(stream_members())};\n")
-    return "\n".join(parts)
+    declared = [_declared(name, described[name]) for name in _in_order(described, described)]
+    last = f"export type StreamMessage = {' | '.join(stream_members())};\n"
+    return "\n".join([_HEAD, f"export const PROTOCOL = {messages.PROTOCOL};\n", *declared, last])
 
 
-_IMPORTED = (
-    "anything",
-    "dictionary",
-    "list",
-    "nullable",
-    "num",
-    "type Of",
-    "object",
-    "oneOf",
-    "optional",
-    "text",
-    "truth",
-)
+_HEAD = """\
+// Made by `python -m dp_coordinator.web.api.schema --typescript`; do not edit by hand.
+import { anything, dictionary, list, nullable, num, type Of, object, oneOf, optional, text, truth } from "./checks";
+"""
 
 
 def _in_order(described: Mapping[str, Schema], names: Iterable[str]) -> list[str]:
@@ -146,24 +113,23 @@ _SCALARS = {"string": "text", "integer": "num", "number": "num", "boolean": "tru
 
 def _check(schema: Schema) -> str:
     """The check for the part of JSON schema that msgspec makes of our types. Raises `ValueError` for another."""
-    kind = schema.get("type")
-    if "$ref" in schema:
-        return "is" + str(schema["$ref"]).removeprefix(REF)
-    if "enum" in schema:
-        return f"oneOf({', '.join(json.dumps(value) for value in schema['enum'])})"
-    if "anyOf" in schema:
-        [option] = [option for option in schema["anyOf"] if option != {"type": "null"}]
-        return f"nullable({_check(option)})"
-    if "properties" in schema:
-        return _object(schema)
-    if kind == "array":
-        return f"list({_check(schema['items'])})"
-    if kind == "object":
-        return f"dictionary({_check(schema['additionalProperties'])})"
-    if kind in _SCALARS:
-        return _SCALARS[kind]
-    if schema == _ANY:
-        return "anything"
+    match schema:
+        case {"$ref": ref}:
+            return "is" + str(ref).removeprefix(REF)
+        case {"enum": values}:
+            return f"oneOf({', '.join(map(json.dumps, values))})"
+        case {"anyOf": [option, {"type": "null"}]} | {"anyOf": [{"type": "null"}, option]}:
+            return f"nullable({_check(option)})"
+        case {"properties": _}:
+            return _object(schema)
+        case {"type": "array", "items": items}:
+            return f"list({_check(items)})"
+        case {"type": "object", "additionalProperties": values}:
+            return f"dictionary({_check(values)})"
+        case {"type": "string" | "integer" | "number" | "boolean" as scalar}:
+            return _SCALARS[scalar]
+        case _ if schema == _ANY:
+            return "anything"
     raise ValueError(f"no TypeScript for {schema!r}")
 
 

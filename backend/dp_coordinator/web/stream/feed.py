@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 
 import msgspec
@@ -11,7 +12,7 @@ from websockets.frames import Frame, Opcode
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
-from dp_coordinator.messages import PROTOCOL, GapMessage, Hello
+from dp_coordinator.messages import PROTOCOL, EventMessage, GapMessage, Hello
 from dp_coordinator.web import views
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.stream.viewer import Viewer
@@ -51,22 +52,21 @@ class Feed:
         if entries and entries[0].seq != self.last_seq + 1:
             self._events.clear()  # a flood went past us: what is held must be without gaps
         for entry in entries:
-            self._events.append(encode(views.event_message(entry, self._clock)))
+            self._events.append(encode(views.event(entry, self._clock, EventMessage)))
             self.last_seq = entry.seq
 
     def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Encode the state, with ages as of `now`."""
-        alarms = self._alarms.messages(now, self._clock)
-        message = views.snapshot_message(
-            self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after
-        )
+        message = self._told(views.snapshot_message, snapshot, now)
         self._snapshot = self._snapshot[0] + 1, frame(encode(message))
 
     def kept_state(self, snapshot: Snapshot, now: float) -> bytes:
         """The state as JSON for the past, with ages as of `now`."""
+        return encode(views.shortened(self._told(views.state_at, snapshot, now)))
+
+    def _told(self, tell: Callable[..., views.M], snapshot: Snapshot, now: float) -> views.M:
         alarms = self._alarms.messages(now, self._clock)
-        state = views.state_at(self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after)
-        return encode(views.shortened(state))
+        return tell(self._mailbox, snapshot, alarms, now, self._clock, stale_after=self._stale_after)
 
     def hello(self, since: int | None) -> Hello:
         """What a viewer is told before all else who asks for the events after `since`."""

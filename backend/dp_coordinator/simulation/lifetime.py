@@ -16,20 +16,20 @@ from dp_coordinator.wakeup import WakeUp
 log = logging.getLogger(__name__)
 
 PARENT_CHECK_S = 0.5
-"""At most this many seconds may pass between two looks at `asked`, to notice that the parent is gone."""
+"""At most this many seconds may pass between two looks at `over`, to notice that the parent is gone."""
 
 
-class Stop:
-    """A context in which the two signals only set `asked` and make the file descriptor readable."""
+class Lifetime(ExitStack):
+    """What a process holds until it ends. In it the two signals only set `over` and make the descriptor readable."""
 
     def __init__(self, parent_pid: int | None = None) -> None:
+        super().__init__()
         self._parent_pid = parent_pid
         self._signalled = False
         self._wake_up = WakeUp()
-        self._stack = ExitStack()
 
     @property
-    def asked(self) -> bool:
+    def over(self) -> bool:
         """Whether to end."""
         return self._signalled or (self._parent_pid is not None and os.getppid() != self._parent_pid)
 
@@ -38,24 +38,19 @@ class Stop:
         return self._wake_up.fileno()
 
     def __enter__(self) -> Self:
-        self._stack.callback(self._wake_up.close)
-        self._stack.enter_context(self._wake_up.on_signals(signal.SIGINT, signal.SIGTERM, do=self._on_signal))
+        self.callback(self._wake_up.close)
+        self.enter_context(self._wake_up.on_signals(signal.SIGINT, signal.SIGTERM, do=self._on_signal))
         return self
 
     def _on_signal(self) -> None:
         self._signalled = True
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
-
-def run_until_stopped(
-    whose: str, parent_pid: int | None, live: Callable[[Stop, ExitStack], Mapping[str, object]]
-) -> int:
+def run_until_stopped(whose: str, parent_pid: int | None, live: Callable[[Lifetime], Mapping[str, object]]) -> int:
     """Let a process live, and print the account that it gives at its end; the exit code: 0, or 1 if it cannot start."""
     try:
-        with Stop(parent_pid) as stop, ExitStack() as stack:
-            account = live(stop, stack)
+        with Lifetime(parent_pid) as lifetime:
+            account = live(lifetime)
     except (ClientError, OSError, ValueError) as error:
         log.error("%s: %s", whose, error)
         return 1
