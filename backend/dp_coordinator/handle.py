@@ -27,6 +27,7 @@ from dp_coordinator.journal import last_entry
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process import Bound, serve
+from dp_coordinator.scratch import make_scratch
 from dp_coordinator.settings import SettingsError, checked
 
 START_TIMEOUT = 30.0
@@ -82,7 +83,7 @@ class DPCoordinator:
         Raises `SettingsError` for options that cannot be used and `CoordinatorStartError` when the process fails.
         """
         self._owner = os.getpid()
-        self._directory = tempfile.mkdtemp(prefix="dp-coordinator-")
+        self._directory = make_scratch()
         tied: dict[str, Any] = {"journal": f"{self._directory}/journal"} if supervised else {"parent_pid": self._owner}
         defaults = {f"{end.name}_address": f"ipc://{self._directory}/{end.name}" for end in fields(Endpoints)}
         defaults |= {"http": "127.0.0.1:0"} | tied

@@ -248,6 +248,8 @@ export interface History extends Of<typeof isHistory> {}
 /** Body of `POST /api/v1/login`. */
 export const isLogin = object({
   token: text,
+  /** The folder from which the page was loaded: behind a proxy it is more than `/`, and the cookie is for it alone. */
+  path: optional(text),
 });
 export interface Login extends Of<typeof isLogin> {}
 
@@ -276,7 +278,7 @@ export const isPlay = object({
 });
 export interface Play extends Of<typeof isPlay> {}
 
-/** RFC 9457 problem details; `type` is `/problems/<slug>`. */
+/** RFC 9457 problem details; `type` is `problems/<slug>`, relative like `instance` to what was asked for. */
 export const isProblem = object({
   type: text,
   title: text,
@@ -310,6 +312,8 @@ export interface Recovery extends Of<typeof isRecovery> {}
 export const isSession = object({
   token_required: truth,
   authenticated: truth,
+  /** Why a stream of this client was just refused, which a browser does not tell its page. */
+  stream_refused: optional(nullable(text)),
 });
 export interface Session extends Of<typeof isSession> {}
 

@@ -115,4 +115,6 @@ def test_beyond_this_machine_it_wants_a_token_or_a_word_that_the_network_is_trus
     (tmp_path / "token").write_text("0123456789abcdef0123456789abcdef\n")
     for more in (("--token-file", str(tmp_path / "token")), ("--trust-network-without-token",)):
         with running(*exposed, *more) as process:
-            assert announced(process)["dashboard"].startswith("http://0.0.0.0:")
+            assert announced(process)["dashboard"].startswith("http://127.0.0.1:")
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "and at every other address of this machine"

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import NoReturn
 
 from dp_coordinator import __version__
+from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.process import Bound
@@ -56,4 +57,6 @@ def announce(bound: Bound, options: CommandOptions) -> None:
         *(f"  {end.name:<14} {getattr(bound, end.name)}" for end in fields(Endpoints)),
         f"  dashboard      {bound.http_url or 'none (--no-http)'}",
     ]
+    if options.http is not None and HttpAddress.parse(options.http).everywhere:
+        lines.append("                 and at every other address of this machine")
     print("\n".join(lines), flush=True)

@@ -21,6 +21,7 @@ from dp_coordinator.addresses import bound_address
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import TESTED
 from dp_coordinator.journal import Journal, JournalRecord
+from dp_coordinator.listening import url_of
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import Deployment, ServeOptions
 from dp_coordinator.process.bound import Bound
@@ -79,7 +80,7 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past
-        listener = None if options.http is None else stack.enter_context(listen(_http(options.http, past)))
+        listener = None if options.http is None else stack.enter_context(listen(*_page(options.http, past)))
         sockets = stack.enter_context(_sockets(options, past))
         mailbox, loop = _assemble(options, dialect, sockets, journal, stack)
         stack.callback(loop.close)
@@ -91,7 +92,7 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
             journal.begin(sockets.endpoints(), None if options.http is None or page is None else (options.http, page))
         stack.enter_context(signals_stop(loop))
         _log_start(mailbox, dialect, past)
-        url = None if page is None else f"http://{page}"
+        url = None if listener is None else url_of(listener)
         on_bound(Bound(**asdict(sockets.endpoints()), http_url=url, pid=os.getpid()))
         say_serving()
         freeze()
@@ -109,9 +110,9 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
     return journal
 
 
-def _http(asked: str, past: JournalRecord | None) -> str:
-    """Where an earlier incarnation served the page, if it was asked for the same: viewers come back there."""
-    return past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
+def _page(asked: str, past: JournalRecord | None) -> tuple[str, str | None]:
+    """Where the page is to be, and where an earlier incarnation that was asked for the same had it."""
+    return asked, past.http[1] if past is not None and past.http is not None and past.http[0] == asked else None
 
 
 def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
