@@ -15,17 +15,21 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dp_coordinator import endings
 from dp_coordinator.journal import last_entry
 from dp_coordinator.process import Bound, ServeOptions, SettingsError, serve
+from dp_coordinator.supervised import HANG_TIMEOUT_S
 
 START_TIMEOUT = 30.0
 """Seconds that the process gets to bind its sockets; it takes well under one on an idle machine."""
@@ -204,12 +208,14 @@ def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorPr
     command = [sys.executable, "-m", "dp_coordinator.child", str(report_write)]
     if scratch is not None:
         options = ["--parent", str(os.getpid()), "--pass-fd", str(report_write), "--scratch", scratch]
+        options += ["--hang-timeout", str(settings.get("hang_timeout", HANG_TIMEOUT_S))]
         command = [sys.executable, "-m", "dp_coordinator.supervisor", *options, "--", *command]
     try:
         with tempfile.TemporaryFile("w+") as stdin:  # a file, for every worker reads it from the beginning
             json.dump(settings, stdin)
             stdin.seek(0)
-            popen = subprocess.Popen(command, stdin=stdin, pass_fds=(report_write, alive_write))  # noqa: S603
+            with _signals_kept():
+                popen = subprocess.Popen(command, stdin=stdin, pass_fds=(report_write, alive_write))  # noqa: S603
     except BaseException:
         os.close(report_read)
         os.close(alive_read)
@@ -229,6 +235,19 @@ def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorPr
         raise
     weakref.finalize(proc, os.close, alive_read)
     return proc, bound
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """A child that is started meanwhile is not ended by a signal before it can take away what is its to take away.
+
+    It inherits that they are blocked, and takes them when it is ready (`endings`).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, endings.ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _await_report(popen: subprocess.Popen[bytes], report_read: int) -> dict[str, Any]:

@@ -212,6 +212,8 @@ class Mailbox:
         """Seconds between load publications."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
+        self.troubles: Mapping[str, tuple[float, str]] = {}
+        """What the process itself knows to be wrong: kind of alarm -> since when (monotonic), and what in one line."""
         self.recording: Recent | None = None
         """None when nothing is recorded."""
         self.clock: Callable[[], float] = time.monotonic

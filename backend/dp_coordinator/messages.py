@@ -27,6 +27,9 @@ AlarmKindName = Literal[
     "front_end_gone",
     "recovery_under_way",
     "journal_failed",
+    "socket_unreachable",
+    "fresh_start",
+    "part_missing",
 ]
 SeverityName = Literal["critical", "warning"]
 

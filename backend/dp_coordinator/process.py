@@ -6,35 +6,40 @@ everything is, turn the loop. Shut-down is the reverse.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import resource
 import secrets
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING
+from functools import partial
 
+from dp_coordinator import descriptors
 from dp_coordinator.alarms.detector import Thresholds
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import DEFAULT_VERSION, UnknownDialectError
+from dp_coordinator.endings import Told, told_to_end
 from dp_coordinator.journal import Deployment, Journal, JournalError, JournalRecord
 from dp_coordinator.mailbox import Endpoints, Mailbox
-from dp_coordinator.recorder.folder import AT_LEAST_MB, Folder, RecordingError
-from dp_coordinator.recorder.inputs import InputRecorder
-from dp_coordinator.recorder.recording import Recording
-from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, say_serving, supervisor_pid
+from dp_coordinator.parts import PagePart, RecordingPart, freeze
+from dp_coordinator.recorder.folder import AT_LEAST_MB, RecordingError
+from dp_coordinator.supervised import (
+    EXIT_SETTINGS,
+    EXIT_START_TIMEOUT,
+    HANG_TIMEOUT_LEAST_S,
+    HANG_TIMEOUT_S,
+    LateToken,
+    lifeline,
+    previous_end,
+    say_alive,
+    say_serving,
+)
 from dp_coordinator.transport import BindError, Loop, Sockets, StartTimeoutError
+from dp_coordinator.upkeep import Part, Upkeep
 from dp_coordinator.web.settings import ConfigurationError, WebSettings, check_exposure
-
-if TYPE_CHECKING:
-    from dp_coordinator.web.server import WebServer
 
 log = logging.getLogger("dp_coordinator")
 
@@ -42,7 +47,8 @@ ANY_LOCAL_PORT = "tcp://127.0.0.1:*"
 EXIT_OK = 0
 EXIT_WEB = 1
 """The web server ended by itself."""
-FILES_WANTED = 16_384
+WEB_CONNECTIONS = 2256
+"""Connections to the page at a time when there are open files enough: 2,000 viewers, and REST beside them."""
 _THRESHOLDS = Thresholds()
 _ALARMS = {
     "alarm_not_stepping_s": "asked_not_stepping",
@@ -51,10 +57,6 @@ _ALARMS = {
     "alarm_missing_s": "missing",
 }
 """Option -> field of `Thresholds`."""
-WEB_STOP_TIMEOUT = 5.0
-"""Seconds that the web thread gets to say goodbye to its viewers."""
-RECORDER_STOP_TIMEOUT = 5.0
-"""Seconds that the recorder gets to write what is left."""
 
 
 class SettingsError(ValueError):
@@ -92,6 +94,8 @@ class ServeOptions:
     alarm_silent_s: float = _THRESHOLDS.rank_silent
     alarm_imbalance_s: float = _THRESHOLDS.load_imbalance
     alarm_missing_s: float = _THRESHOLDS.missing
+    hang_timeout: float = HANG_TIMEOUT_S
+    """Seconds without a sign of life after which a supervisor kills the coordinator and starts it again."""
     log_level: str = "info"
     parent_pid: int | None = None
     """Exit when this process is no longer our parent."""
@@ -111,10 +115,12 @@ class ServeOptions:
             raise SettingsError(f"--min-stats-update-interval-ms must be 0 to 60000, not {given}")
         if not AT_LEAST_MB <= self.record_max_mb <= 1 << 20:
             raise SettingsError(f"--record-max-mb must be {AT_LEAST_MB} to 1048576, not {self.record_max_mb}")
-        for name in ("start_timeout", "manual_start_timeout", "stale_after_s", *_ALARMS):
+        for name in ("start_timeout", "manual_start_timeout", "stale_after_s", "hang_timeout", *_ALARMS):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds <= 86_400:
                 raise SettingsError(f"--{name.replace('_', '-')} must be more than 0 and at most 86400 seconds")
+        if self.hang_timeout < HANG_TIMEOUT_LEAST_S:
+            raise SettingsError(f"--hang-timeout must be {HANG_TIMEOUT_LEAST_S:g} to 86400 seconds")
         if self.log_level.upper() not in logging.getLevelNamesMapping():
             raise SettingsError(f"--log-level {self.log_level!r} is unknown; use debug, info, warning or error")
         try:
@@ -147,13 +153,16 @@ class Bound:
 
 
 def serve(options: ServeOptions, on_bound: Callable[[Bound], None] = lambda bound: None) -> int:
-    """Run a coordinator on this thread until SIGINT or SIGTERM, and return the exit code.
+    """Run a coordinator on this thread until a signal ends it (`endings`), and return the exit code.
 
     `on_bound` is called once everything is bound and before the first message is read. Settings that cannot be used and
-    addresses that cannot be bound give a line on the log and exit code 2; missing engines give 3.
+    addresses that cannot be bound give a line on the log and exit code 2; missing engines give 3. One that comes back
+    by its journal waits for its addresses instead, and does without what waves do not need, `on_bound` included.
     """
+    say_alive()
     try:
-        _serve(options.checked(), on_bound)
+        with told_to_end() as told:
+            _serve(options.checked(), on_bound, told)
     except (SettingsError, BindError, JournalError, RecordingError) as error:
         log.error("%s", error)
         return EXIT_SETTINGS
@@ -166,35 +175,38 @@ def serve(options: ServeOptions, on_bound: Callable[[Bound], None] = lambda boun
     return EXIT_OK
 
 
-def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
+def _serve(options: ServeOptions, on_bound: Callable[[Bound], None], told: Told) -> None:
     dialect = Dialect.for_version(options.dialect)
     if not dialect.tested:
         log.warning(
             "vLLM %s is newer than any that was tested (0.10.2 to 0.33); speaking as 0.33 does", dialect.version
         )
-    _allow_many_files()
     sys.setswitchinterval(0.0001)  # a busy web thread may hold the loop up for a tenth of a millisecond, not five
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past
-        listener = None if options.http is None else stack.enter_context(listen(_http(options.http, past)))
         sockets = stack.enter_context(_sockets(options, past))
-        mailbox, loop = _assemble(options, dialect, sockets, journal, stack)
+        budget = _descriptors(options, first=past is None)
+        mailbox, loop, upkeep = _assemble(options, dialect, sockets, journal)
         stack.callback(loop.close)
-        web = None if listener is None else _Web(mailbox, web_settings(options, listener), listener, loop.stop)
-        if web is not None:
-            stack.enter_context(web)
-        page = None if listener is None else name_of(listener)
+        if options.record is not None:
+            record = RecordingPart(options.record, options.record_max_mb, _about(options, mailbox), loop, stack)
+            upkeep.add(Part("the recording", record.begin), needed=past is None)
+        page = _page(options, budget, past, loop, stack)
+        if page is not None:
+            upkeep.add(page.part, needed=past is None)
+        http = _http(options, page, past)
         if journal is not None:
-            journal.begin(sockets.endpoints(), None if options.http is None or page is None else (options.http, page))
-        stack.enter_context(_signals(loop))
+            upkeep.add(Part("the journal", partial(journal.begin, sockets.endpoints(), http)), needed=past is None)
         _log_start(mailbox, dialect, past)
-        on_bound(Bound(sockets.endpoints(), None if page is None else f"http://{page}", os.getpid()))
+        bound = Bound(sockets.endpoints(), None if http is None else f"http://{http[1]}", os.getpid())
+        upkeep.add(Part("the announcement of the addresses", partial(on_bound, bound)), needed=past is None)
+        told.then(loop.stop)
         say_serving()
-        _freeze()
+        freeze()
         loop.run()
-        log.info("stopping")
-        if web is not None and not web.is_alive():
+        log.info("stopped")
+        if page is not None and page.ended:
             raise WebError("the web server has ended, and nobody told it to; the log says why")
 
 
@@ -207,36 +219,40 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
     return journal
 
 
-def _http(asked: str, past: JournalRecord | None) -> str:
-    """Where an earlier incarnation served the page, if it was asked for the same: viewers come back there."""
-    return past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
-
-
 def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
     if past is not None:
-        return Sockets(past.endpoints.front_publish, past.endpoints.back_output, past.endpoints.back_publish)
+        return Sockets(
+            past.endpoints.front_publish, past.endpoints.back_output, past.endpoints.back_publish, patient=True
+        )
     return Sockets(options.front_publish_address, options.back_output_address, options.back_publish_address)
 
 
 def _log_start(mailbox: Mailbox, dialect: Dialect, past: JournalRecord | None) -> None:
     entry: dict[str, object] = {"dialect": dialect.version, "pid": os.getpid(), "restarts": mailbox.restarts}
+    if (before := previous_end()) is not None:
+        entry["previous"] = before
     if past is not None:
         entry["resumed_wave"] = past.state.current_wave
         log.info("restart %d: going on with wave %d", mailbox.restarts, past.state.current_wave)
     mailbox.log.append(time.monotonic(), "coordinator_started", entry)
 
 
-def _allow_many_files() -> None:
-    """Every viewer and every ZeroMQ peer is a file; the usual soft limit of 1,024 is below what is allowed anyway."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _descriptors(options: ServeOptions, *, first: bool) -> descriptors.Budget:
+    """Share out the open files. Raises `SettingsError` when the engines of a first incarnation cannot all connect."""
+    budget = descriptors.share(options.engine_count, 0 if options.http is None else WEB_CONNECTIONS)
+    if options.engine_count <= budget.engines:
+        log.info("%s", budget)
+        return budget
+    text = f"--engine-count {options.engine_count} is more than can connect: {budget} (raise it: ulimit -Hn)"
+    if first:
+        raise SettingsError(text)
+    log.error("%s", text)
+    return budget
 
 
 def _assemble(
-    options: ServeOptions, dialect: Dialect, sockets: Sockets, journal: Journal | None, stack: ExitStack
-) -> tuple[Mailbox, Loop]:
+    options: ServeOptions, dialect: Dialect, sockets: Sockets, journal: Journal | None
+) -> tuple[Mailbox, Loop, Upkeep]:
     now = time.monotonic()
     interval = options.min_stats_update_interval_ms / 1000
     coordinator = Coordinator(
@@ -253,85 +269,82 @@ def _assemble(
     mailbox = Mailbox(
         coordinator.snapshot(now), sockets.endpoints(), min_stats_update_interval=interval, restarts=restarts
     )
+    upkeep = Upkeep(
+        mailbox,
+        sockets.unreachable,
+        fresh=journal is None or journal.past is None,
+        restarted=None if journal is None else previous_end(),
+    )
+    orphaned = lifeline(options.parent_pid)
+
+    def should_stop() -> bool:
+        upkeep.turn()
+        if orphaned():
+            log.info("stopping: the process that started this one is gone")
+            return True
+        return False
+
     loop = Loop(
         coordinator,
         sockets,
         mailbox,
         start_timeout=options.start_timeout,
-        should_stop=_orphan_check(options.parent_pid),
+        should_stop=should_stop,
         write_journal=(lambda state: None) if journal is None else journal.write,
-        tape=None if options.record is None else _record(options, options.record, coordinator, mailbox, stack),
     )
-    return mailbox, loop
+    return mailbox, loop, upkeep
 
 
-def _record(
-    options: ServeOptions, path: str, coordinator: Coordinator, mailbox: Mailbox, stack: ExitStack
-) -> InputRecorder:
-    """Begin to record, and write on a thread of its own until the stack is closed."""
+def _page(
+    options: ServeOptions, budget: descriptors.Budget, past: JournalRecord | None, loop: Loop, stack: ExitStack
+) -> PagePart | None:
+    """The page, where an earlier incarnation served it if it was asked for the same: viewers come back there."""
+    asked = options.http
+    if asked is None:
+        return None
+    address = past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
+    return PagePart(
+        partial(listen, address, most=budget.web), partial(web_settings, options), loop, stack, needed=past is None
+    )
+
+
+def _http(options: ServeOptions, page: PagePart | None, past: JournalRecord | None) -> tuple[str, str] | None:
+    """The page's address as it was asked for, and as it is, or was before the restart and will be again."""
+    if options.http is None or page is None:
+        return None
+    if page.bound is not None:
+        return options.http, page.bound
+    return None if past is None else past.http
+
+
+def _about(options: ServeOptions, mailbox: Mailbox) -> dict[str, object]:
     told = ("min_stats_update_interval_ms", "manual_start_timeout", "stale_after_s")
     about = {name: getattr(options, name) for name in told}
-    about |= {"endpoints": asdict(mailbox.endpoints), "restarts": mailbox.restarts, "pid": os.getpid()}
-    folder = Folder(path, options.record_max_mb << 20)
-    stack.callback(folder.close)
-    recording = Recording(coordinator, mailbox.log, folder, about, now=time.monotonic())
-    recording.begin()
-    writing = threading.Thread(target=recording.run, name="recorder", daemon=True)
-    writing.start()
-    stack.callback(writing.join, RECORDER_STOP_TIMEOUT)
-    stack.callback(recording.tape.close)
-    mailbox.recording = recording
-    return recording.tape
-
-
-def _orphan_check(parent_pid: int | None) -> Callable[[], bool]:
-    supervisor = supervisor_pid()
-    parent = parent_pid if supervisor is None else supervisor
-    return lambda: parent is not None and os.getppid() != parent
+    return about | {"endpoints": asdict(mailbox.endpoints), "restarts": mailbox.restarts, "pid": os.getpid()}
 
 
 @contextmanager
-def _signals(loop: Loop) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the loop, wherever it waits. Elsewhere than on the main thread, do nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: loop.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
-    wakeup_before = signal.set_wakeup_fd(loop.wake_fd, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(wakeup_before)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def listen(address: str) -> Iterator[socket.socket]:
+def listen(address: str, *, most: int = WEB_CONNECTIONS) -> Iterator[descriptors.Listener]:
     """The page's listening socket. Raises `BindError` in words: uvicorn would end the process instead."""
     host, port = parse_http(address)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listener = descriptors.Listener(socket.create_server((host, port), family=family, backlog=2048))
     except OSError as error:
         raise BindError(f"cannot bind --http {address}: {error.strerror or error}") from None
     with listener:
+        listener.most = most
         yield listener
-
-
-def name_of(listener: socket.socket) -> str:
-    """Where it listens, as HOST:PORT."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def web_settings(options: ServeOptions, listener: socket.socket) -> WebSettings:
     """What the web layer is told. Raises `SettingsError` for settings that would expose it."""
     host, port = listener.getsockname()[:2]
+    token = options.token
     settings = WebSettings(
         host=host,
         port=port,
-        token=options.token,
+        token=token.read() if isinstance(token, LateToken) else token,
         trusted_network=options.trust_network_without_token,
         allowed_hosts=options.allowed_hosts,
         allowed_origins=options.allowed_origins,
@@ -343,52 +356,6 @@ def web_settings(options: ServeOptions, listener: socket.socket) -> WebSettings:
     except ConfigurationError as error:
         raise SettingsError(str(error)) from None
     return settings
-
-
-class _Web(threading.Thread):
-    """The web server on its own thread. It is imported there too: engines need not wait half a second for that."""
-
-    def __init__(self, mailbox: Mailbox, settings: WebSettings, listener: socket.socket, on_end: Callable[[], None]):
-        super().__init__(name="web", daemon=True)
-        self._mailbox = mailbox
-        self._settings = settings
-        self._listener = listener
-        self._on_end = on_end
-        self._server: WebServer | None = None
-        self._stopping = False
-
-    def run(self) -> None:
-        try:
-            self._serve()
-        except Exception:
-            log.exception("the web server met a defect in dp-coordinator; please report it")
-        finally:
-            self._on_end()
-
-    def _serve(self) -> None:
-        from dp_coordinator.web.app import create_app  # noqa: PLC0415
-        from dp_coordinator.web.server import WebServer  # noqa: PLC0415
-
-        app = create_app(self._mailbox, self._settings)
-        self._server = WebServer(app, max_viewers=self._settings.max_viewers)
-        _freeze()
-        if not self._stopping:
-            self._server.run(sockets=[self._listener])
-
-    def __enter__(self) -> None:
-        self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping = True
-        if self._server is not None:
-            self._server.should_exit = True
-        self.join(WEB_STOP_TIMEOUT)
-
-
-def _freeze() -> None:
-    """What start-up made lives as long as the process: collections need not walk it."""
-    gc.collect()
-    gc.freeze()
 
 
 def configure_logging(level: str) -> None:

@@ -48,7 +48,12 @@ function started(f: Fields): [string, Tone] {
   const restarts = num(f, "restarts") ?? 0;
   const wave = num(f, "resumed_wave");
   if (restarts === 0) return ["Coordinator started", "good"];
-  return [`Coordinator came back (restart ${restarts})${wave === null ? "" : ` with wave ${wave}`}`, "warn"];
+  const previous = str(f, "previous");
+  const before = previous ? `; the one before ${previous}` : "";
+  return [
+    `Coordinator came back (restart ${restarts})${wave === null ? "" : ` with wave ${wave}`}${before}`,
+    "warn",
+  ];
 }
 
 function recovered(f: Fields): [string, Tone] {
@@ -74,6 +79,11 @@ const SENTENCES: Record<string, (f: Fields) => [string, Tone]> = {
     "bad",
   ],
   journal_works_again: () => ["The journal can be written again", "good"],
+  socket_unreachable: (f) => [`${str(f, "name")} cannot be reached: ${str(f, "detail")}`, "bad"],
+  socket_works_again: (f) => [`${str(f, "name")} can be reached again`, "good"],
+  part_missing: (f) => [`Missing since the restart: ${str(f, "name")}: ${str(f, "detail")}`, "warn"],
+  part_works_again: (f) => [`${str(f, "name")} is there again`, "good"],
+  fresh_start: (f) => [`A fresh start beside engines that live: ${str(f, "detail")}`, "bad"],
   engine_subscribed: (f) => [`An engine subscribed${subscribed(f)}`, "good"],
   engine_unsubscribed: (f) => [`An engine's subscription ended${subscribed(f)}`, "warn"],
   front_end_subscribed: (f) => [`A front-end subscribed${subscribed(f)}`, "good"],

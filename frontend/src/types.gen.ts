@@ -8,7 +8,7 @@ export type CauseName = "front-end" | "engine" | "manual" | "recovery" | "unknow
 
 export type ActionStateName = "asked" | "observed" | "timed_out";
 
-export type AlarmKindName = "asked_not_stepping" | "rank_silent" | "work_held_up" | "load_imbalance" | "publication_late" | "bad_frames" | "engine_gone" | "front_end_gone" | "recovery_under_way" | "journal_failed";
+export type AlarmKindName = "asked_not_stepping" | "rank_silent" | "work_held_up" | "load_imbalance" | "publication_late" | "bad_frames" | "engine_gone" | "front_end_gone" | "recovery_under_way" | "journal_failed" | "socket_unreachable" | "fresh_start" | "part_missing";
 
 export type SeverityName = "critical" | "warning";
 

@@ -190,3 +190,235 @@ def _with_path():
     import dp_coordinator
 
     return os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(dp_coordinator.__file__))}
+
+
+# -- signals that our parents decided on ------------------------------------------------------------------------------
+
+IGNORES = (
+    "import os, signal, sys; [signal.signal(getattr(signal, n), signal.SIG_IGN) for n in sys.argv[1].split(',')]; "
+)
+
+
+@contextlib.contextmanager
+def supervised_by_one_that_ignores(names, *worker):
+    """As under `nohup` (SIGHUP), and under a shell's `&` (SIGINT, SIGQUIT)."""
+    code = (
+        IGNORES + "os.execv(sys.executable, [sys.executable, '-m', 'dp_coordinator.supervisor', '--', *sys.argv[2:]])"
+    )
+    command = [sys.executable, "-c", code, names, sys.executable, "-c", *worker]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(WORKER_DONE)
+
+
+SAYS_WHAT_IT_IGNORES = (
+    "import signal, time; print([n.name for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)"
+    " if signal.getsignal(n) is signal.SIG_IGN], sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), flush=True);"
+    f"{SAYS_PID}"
+)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGQUIT"])
+def test_what_was_ignored_when_it_started_stays_so_for_it_and_its_workers(name):
+    with supervised_by_one_that_ignores(name, SAYS_WHAT_IT_IGNORES) as process:
+        for _ in range(2):
+            assert process.stdout.readline() == f"['{name}'] []\n"
+            worker = int(process.stdout.readline())
+            process.send_signal(getattr(signal, name))
+            os.kill(worker, getattr(signal, name))
+            os.kill(worker, signal.SIGKILL)  # and then it is started again, for the supervisor was not told to end
+            assert "was ended by SIGKILL" in process.stderr.readline()
+
+
+def test_a_worker_that_ignores_sigterm_with_its_supervisor_is_ended_otherwise():
+    with supervised_by_one_that_ignores("SIGTERM", f"import signal, sys; {SAYS_PID}") as process:
+        worker = int(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.wait(WORKER_DONE)
+        assert gone(worker)
+        assert "killing it" not in process.stderr.read()
+
+
+def test_ignored_deaths_of_children_do_not_hide_their_exit_codes():
+    """With SIGCHLD ignored the kernel forgets exit codes, and who waits for one is told 0."""
+    with supervised_by_one_that_ignores("SIGCHLD", "raise SystemExit(2)") as process:
+        assert process.wait(WORKER_DONE) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_its_end_says_which_signal_and_from_whom(number):
+    with supervised(SAYS_PID) as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        process.wait(WORKER_DONE)
+        assert f"ending: {number.name} from process {os.getpid()} (" in process.stderr.read()
+
+
+def test_it_says_that_its_parent_is_gone():
+    parent = (
+        "import os, subprocess, sys\n"
+        "s = subprocess.Popen([sys.executable, '-m', 'dp_coordinator.supervisor', '--parent', str(os.getpid()), '--',\n"
+        "                      sys.executable, '-c', sys.argv[1]])\n"
+        "s.wait()"
+    )
+    command = [sys.executable, "-c", parent, SAYS_PID]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.kill()
+        assert f"the process that started this supervisor ({process.pid}) is gone" in process.stderr.readline()
+
+
+# -- a worker that hangs ----------------------------------------------------------------------------------------------
+
+BEATS = "import time, os, dp_coordinator.supervised as s; s.say_serving(); print(os.getpid(), flush=True);"
+LIVES = f"{BEATS}\nwhile True: s.say_alive(); time.sleep(0.05)"
+HANGS = ("--hang-timeout", "0.5")
+
+
+def test_a_stopped_worker_is_killed_and_started_again_and_that_is_said():
+    with supervised(LIVES, options=HANGS) as process:
+        first = int(process.stdout.readline())
+        os.kill(first, signal.SIGSTOP)
+        assert int(process.stdout.readline()) != first
+        said = process.stderr.readline()
+        assert "gave no sign of life for 0.5 s and was killed after it served" in said
+        assert "starting it again (restart 1)" in said
+
+
+def test_a_worker_whose_loop_stands_still_is_killed():
+    with supervised(f"{BEATS} time.sleep(600)", options=HANGS) as process:
+        first = int(process.stdout.readline())
+        assert int(process.stdout.readline()) != first
+
+
+def test_one_that_hangs_before_its_first_sign_of_life_is_killed_too():
+    with supervised(SAYS_PID, options=HANGS, constants="s.START_PATIENCE_S = 0.5") as process:
+        first = int(process.stdout.readline())
+        assert int(process.stdout.readline()) != first
+        assert "gave no sign of life for 0.5 s and was killed at its start" in process.stderr.readline()
+
+
+def test_the_next_worker_is_told_how_the_one_before_it_ended():
+    worker = f"import dp_coordinator.supervised as s; print(s.previous_end(), flush=True); {SAYS_PID}"
+    with supervised(worker) as process:
+        assert process.stdout.readline() == "None\n"
+        os.kill(int(process.stdout.readline()), signal.SIGKILL)
+        assert process.stdout.readline() == "was ended by SIGKILL at its start\n"
+
+
+def test_time_in_which_the_supervisor_was_stopped_itself_is_not_the_workers_silence():
+    """As when a laptop sleeps, or `kill -STOP` hits the group: on waking both are well."""
+    code = (
+        "import signal, types, dp_coordinator.supervisor as s, dp_coordinator.endings as e\n"
+        "clock = iter((0.0, 3600.0, 3600.0, 7200.0))\n"
+        "s.time = types.SimpleNamespace(monotonic=lambda: next(clock))\n"
+        "e.wait = lambda numbers, seconds: None\n"
+        "supervisor = s.Supervisor(['unused'])\n"
+        "supervisor._wait(1.0); supervisor._wait(1.0)\n"
+        "print(supervisor._silent_s)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "0.0\n"
+
+
+def test_a_group_that_was_stopped_as_a_whole_goes_on_with_the_same_worker():
+    code = "import sys, dp_coordinator.supervisor as s\nsys.exit(s.main(sys.argv[1:]))"
+    says_beats = f"{BEATS}\nwhile True: s.say_alive(); print('beat', flush=True); time.sleep(0.2)"
+    command = [sys.executable, "-c", code, "--hang-timeout", "1", "--", sys.executable, "-c", says_beats]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            process.stdout.readline()
+            for _ in range(3):
+                os.killpg(process.pid, signal.SIGSTOP)
+                assert not select.select([process.stderr], [], [], 2.0)[0]  # longer than the hang timeout
+                os.killpg(process.pid, signal.SIGCONT)
+                assert [process.stdout.readline() for _ in range(6)][-1] == "beat\n"
+        finally:
+            process.terminate()
+            os.killpg(process.pid, signal.SIGCONT)
+        assert "no sign of life" not in process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a stopped process cannot be ended with its parent")
+def test_a_stopped_worker_does_not_outlive_its_supervisor():
+    with supervised(SAYS_PID) as process:
+        worker = int(process.stdout.readline())
+        os.kill(worker, signal.SIGSTOP)
+        process.kill()
+        assert gone(worker)
+
+
+def test_strangers_cannot_speak_for_the_worker():
+    with supervised(SAYS_PID, options=HANGS, constants="s.START_PATIENCE_S = 2.0; s.TICK_S = 0.1") as process:
+        first = int(process.stdout.readline())
+        while not select.select([process.stdout], [], [], 0.05)[0]:
+            process.send_signal(signal.SIGUSR2)
+        assert int(process.stdout.readline()) != first
+
+
+# -- nothing passing lasts -------------------------------------------------------------------------------------------
+
+
+def test_after_one_that_served_it_never_gives_up(tmp_path):
+    """What made the later ones die (no memory, a disk that is away) may be over in a minute."""
+    lives = tmp_path / "lives"
+    worker = (
+        "import os, sys, time, dp_coordinator.supervised as s\n"
+        "p = sys.argv[1]; n = len(open(p).read()) if os.path.exists(p) else 0\n"
+        "open(p, 'a').write('x')\n"
+        "if n == 0: s.say_serving(); time.sleep(0.3); os.abort()\n"
+        "if n < 8: sys.exit(2)\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    constants = "s.INSTANT_S = 0.2; s.INSTANT_DEATHS = 3; s.PAUSES_S = (0.0,)"
+    with supervised(worker, str(lives), constants=constants) as process:
+        assert process.stdout.readline() == "up\n"
+
+
+def test_a_worker_that_cannot_be_started_for_the_moment_is_tried_again(tmp_path):
+    program = tmp_path / "program"
+    code = "import sys, dp_coordinator.supervisor as s\ns.PAUSES_S = (0.0, 0.05); s.INSTANT_DEATHS = 10000\n"
+    code += "sys.exit(s.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--", str(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert "cannot be started" in process.stderr.readline()
+            complete = tmp_path / "complete"
+            complete.write_text("#!/bin/sh\necho up\nexec sleep 60\n")
+            complete.chmod(0o755)
+            complete.rename(program)
+            assert process.stdout.readline() == "up\n"
+        finally:
+            process.terminate()
+            process.communicate(timeout=WORKER_DONE)
+
+
+def test_it_works_where_nobody_tells_who_sent_a_signal():
+    """As on macOS, which has no sigtimedwait."""
+    with supervised(LIVES, options=HANGS, constants="del s.signal.sigtimedwait") as process:
+        first = int(process.stdout.readline())
+        os.kill(first, signal.SIGKILL)
+        second = int(process.stdout.readline())
+        os.kill(second, signal.SIGSTOP)
+        assert int(process.stdout.readline()) not in {first, second}
+        process.terminate()
+        assert "ending: SIGTERM\n" in process.stderr.read()
+
+
+def test_a_signal_while_it_is_not_yet_itself_leaves_no_scratch_folder(tmp_path):
+    """Whoever starts it with signals blocked (`DPCoordinator` does) has it take them once it can tidy up."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        process = supervise(SAYS_PID, options=("--scratch", str(scratch)))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=WORKER_DONE)
+    assert not scratch.exists()

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dp_coordinator.alarms.kinds import Alarm, AlarmKind, Severity, ranks
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot, Wave, WaveCause
@@ -74,6 +75,8 @@ class Observation:
     """Publications that missed their deadline by more than `LATE_BY`."""
     entries: Sequence[tuple[str, float]] = ()
     """Kind and time of the event-log entries since the last look."""
+    troubles: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """What the host knows to be wrong: kind of alarm -> since when, and the alarm's title."""
 
 
 class AlarmDetector:
@@ -108,6 +111,9 @@ class AlarmDetector:
             AlarmKind.FRONT_END_GONE: (self._front_end_gone, self._limits.missing, 0.0),
             AlarmKind.RECOVERY_UNDER_WAY: (self._recovery_under_way, self._limits.missing, 0.0),
             AlarmKind.JOURNAL_FAILED: (self._journal_failed, 0.0, 0.0),
+            AlarmKind.SOCKET_UNREACHABLE: (partial(_known, AlarmKind.SOCKET_UNREACHABLE, Severity.CRITICAL), 0.0, 0.0),
+            AlarmKind.FRESH_START: (partial(_known, AlarmKind.FRESH_START, Severity.CRITICAL), 0.0, 0.0),
+            AlarmKind.PART_MISSING: (partial(_known, AlarmKind.PART_MISSING, Severity.WARNING), 0.0, 0.0),
         }
 
     def detect(self, observation: Observation, now: float) -> list[Alarm]:
@@ -351,6 +357,14 @@ class _Usual:
         else:
             self._most_since = max(self._most_since, have)
         return self._usual
+
+
+def _known(kind: AlarmKind, severity: Severity, observation: Observation, now: float) -> Alarm | None:
+    """What the host has found itself."""
+    if kind.value not in observation.troubles:
+        return None
+    since, title = observation.troubles[kind.value]
+    return Alarm(kind, severity, since, title)
 
 
 def _rejoining(snapshot: Snapshot) -> bool:

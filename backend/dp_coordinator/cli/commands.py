@@ -135,6 +135,13 @@ SERVE_SETTINGS = (
     ),
     SUPERVISED,
     Setting(
+        "--hang-timeout",
+        "with --supervised: kill a coordinator that gives no sign of life for so long, and start it again; default 10",
+        v.seconds,
+        10.0,
+        "SECONDS",
+    ),
+    Setting(
         "--journal",
         "file by which a coordinator that is started again goes on with its wave and addresses; with --supervised "
         "default a temporary one",
@@ -151,8 +158,8 @@ SERVE = Command(
     "run a coordinator",
     "serve:serve",
     SERVE_SETTINGS,
-    epilog="Exit codes: 0 ended by a signal, 2 a setting is wrong or an address is taken, 3 engines are missing, "
-    "4 it died again and again (--supervised).",
+    epilog="Exit codes: 0 told to end by a signal, 1 the web server ended by itself, 2 a setting is wrong or an "
+    "address is taken, 3 engines are missing, 4 it died again and again before it ever served (--supervised).",
 )
 
 CONNECTION = (

@@ -92,7 +92,8 @@ def _as_json(files: Sequence[Source], summary: Summary) -> dict[str, Any]:
 def view(values: Values) -> int:
     """Show the page on a recording until SIGINT or SIGTERM."""
     # Imported here: replay needs no web server.
-    from dp_coordinator.process import ServeOptions, SettingsError, configure_logging, listen, name_of, web_settings  # noqa: PLC0415
+    from dp_coordinator.parts import name_of  # noqa: PLC0415
+    from dp_coordinator.process import ServeOptions, SettingsError, configure_logging, listen, web_settings  # noqa: PLC0415
     from dp_coordinator.transport import BindError  # noqa: PLC0415
     from dp_coordinator.viewing import RecordingPlayer, show  # noqa: PLC0415
 

@@ -15,6 +15,7 @@ from dp_coordinator.cli.commands import SUPERVISED
 from dp_coordinator.cli.settings import UsageError, Values
 from dp_coordinator.process import Bound, ServeOptions, SettingsError, configure_logging
 from dp_coordinator.process import serve as run_coordinator
+from dp_coordinator.supervised import previous_end
 
 ALARMS = ("alarm_not_stepping_s", "alarm_silent_s", "alarm_imbalance_s", "alarm_missing_s")
 ADDRESSES = ("front_publish_address", "back_output_address", "back_publish_address")
@@ -35,7 +36,11 @@ def serve(values: Values) -> int:
     def on_bound(bound: Bound) -> None:
         if file is not None:
             write_atomically(file, bound)
-        announce(bound, options)
+        try:
+            announce(bound, options)
+        except OSError:
+            if previous_end() is None:
+                raise  # in a restart: the terminal may be gone by now
 
     try:
         return run_coordinator(options, on_bound)
@@ -47,13 +52,21 @@ def become_supervisor(options: ServeOptions) -> NoReturn:
     """Turn this process into a supervisor, which runs the same command without `--supervised`."""
     sys.stdout.flush()
     worker = [sys.executable, "-m", "dp_coordinator", *(word for word in sys.argv[1:] if word != "--supervised")]
-    supervisor = [sys.executable, "-m", "dp_coordinator.supervisor"]
+    supervisor = [sys.executable, "-m", "dp_coordinator.supervisor", "--hang-timeout", str(options.hang_timeout)]
     if options.journal is None:
-        scratch = tempfile.mkdtemp(prefix="dp-coordinator-")
-        supervisor += ["--scratch", scratch]
-        worker += ["--journal", f"{scratch}/journal"]
+        journal = nameless_file()
+        supervisor += ["--pass-fd", str(journal)]
+        worker += ["--journal", f"/dev/fd/{journal}"]
     environment = {name: value for name, value in os.environ.items() if name != SUPERVISED.variable}
     os.execve(sys.executable, [*supervisor, "--", *worker], environment)  # noqa: S606
+
+
+def nameless_file() -> int:
+    """A descriptor, kept across exec, of a file that is nowhere: however its holders end, nothing of it is left."""
+    with tempfile.TemporaryFile() as file:
+        descriptor = os.dup(file.fileno())
+    os.set_inheritable(descriptor, True)
+    return descriptor
 
 
 def options_from(values: Values) -> ServeOptions:
@@ -73,6 +86,7 @@ def options_from(values: Values) -> ServeOptions:
         allowed_origins=values["allowed_origin"],
         stale_after_s=values["stale_after_s"],
         **{name: values[name] for name in ALARMS},
+        hang_timeout=values["hang_timeout"],
         log_level=values["log_level"],
         journal=values["journal"] and str(values["journal"]),
         record=values["record"] and str(values["record"]),

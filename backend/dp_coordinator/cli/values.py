@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
+from dp_coordinator.supervised import LateToken, previous_end
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
@@ -148,7 +149,16 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def token_in(text: str) -> str:
-    """The secret that stands in the file named by `text`, without blanks around it."""
+    """The secret that stands in the file named by `text`. A coordinator that came back does not die of its absence."""
+    try:
+        return _token_now(text)
+    except BadValueError:
+        if previous_end() is None:
+            raise
+        return LateToken.in_file(text, _token_now)
+
+
+def _token_now(text: str) -> str:
     path = Path(text)
     try:
         with path.open("rb") as file:
@@ -174,9 +184,9 @@ def check_token(token: str, where: str) -> str:
 
 
 def output_file(text: str) -> Path:
-    """A file that can be written: its folder is there."""
+    """A file that can be written: its folder is there, or was when this coordinator first started."""
     path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
+    if (path.is_dir() or not path.parent.is_dir()) and previous_end() is None:
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
     return path
 

@@ -116,6 +116,20 @@ class Loop:
         mailbox.inbox.connect(self.wake)
 
     @property
+    def mailbox(self) -> Mailbox:
+        """What it shares with the web thread."""
+        return self._mailbox
+
+    @property
+    def core(self) -> Coordinator:
+        """What it drives."""
+        return self._core
+
+    def record(self, tape: InputRecorder) -> None:
+        """From now on inputs reach the core through the tape. To be called between two turns."""
+        self._tape = self._inputs = tape
+
+    @property
     def wake_fd(self) -> int:
         """Write end of the pipe that wakes the loop (for `signal.set_wakeup_fd`)."""
         return self._wake_write

@@ -60,6 +60,7 @@ class AlarmBoard:
             bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},
             late_publications=sum(lateness.counts[bisect_left(lateness.bounds, LATE_BY) + 1 :]),
             entries=[(entry.kind, entry.at) for entry in entries],
+            troubles=mailbox.troubles,
         )
 
     def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:

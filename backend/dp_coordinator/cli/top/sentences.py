@@ -66,7 +66,8 @@ def _started(f: Fields) -> str:
     if not f.get("restarts"):
         return "coordinator started"
     wave = f" with wave {f['resumed_wave']}" if "resumed_wave" in f else ""
-    return f"coordinator came back (restart {f['restarts']}){wave}"
+    before = f"; the one before {f['previous']}" if "previous" in f else ""
+    return f"coordinator came back (restart {f['restarts']}){wave}{before}"
 
 
 def _silent(f: Fields) -> str:
@@ -82,6 +83,11 @@ _SENTENCES: dict[str, Callable[[Fields], str]] = {
     "recovery_finished": lambda f: f"recovered from the restart{_took(f, 'took_s')}; the next wave is {f['wave']}",
     "journal_failed": lambda f: f"the journal cannot be written: {f['detail']}",
     "journal_works_again": lambda f: "the journal can be written again",
+    "socket_unreachable": lambda f: f"{f['name']} cannot be reached: {f['detail']}",
+    "socket_works_again": lambda f: f"{f['name']} can be reached again",
+    "part_missing": lambda f: f"{f['name']} is missing: {f['detail']}",
+    "part_works_again": lambda f: f"{f['name']} is there again",
+    "fresh_start": lambda f: f"a fresh start beside engines that live: {f['detail']}",
     "recording_gap": lambda f: f"the recording lacks {f['records']} records: the disk was too slow",
     "recording_failed": lambda f: f"the recording cannot be written: {f['detail']}",
     "recording_works_again": lambda f: "the recording can be written again",

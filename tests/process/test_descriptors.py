@@ -1,0 +1,96 @@
+"""Open files: who gets how many, and what happens to connections beyond that."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import resource
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from dp_coordinator.descriptors import Listener, share
+from tests.cli.run import announced, environment
+from tests.process.test_restart import READY, Deployment, addresses_of
+
+COMMAND = [sys.executable, "-m", "dp_coordinator", "serve", "--http", "127.0.0.1:0"]
+
+
+@contextlib.contextmanager
+def serving_within(files, *arguments):
+    """A coordinator that may have so many open files."""
+    code = "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_NOFILE, (n, n)); "
+    code += "os.execv(sys.argv[2], sys.argv[2:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(files), *COMMAND, *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_silent_connections_to_the_page_take_nothing_from_the_engines():
+    """70 of them with 64 open files: engines got no READY, and the log grew by 13 MB a second."""
+    with serving_within(64, "--engine-count", "2") as process, contextlib.ExitStack() as stack:
+        *ends, url = addresses_of(process)
+        host, port = re.fullmatch(r"http://(.*):(\d+)", url).groups()
+        for _ in range(70):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        assert any("was turned away" in line for line in process.stderr)
+        peers = Deployment(stack, *ends)
+        assert peers.heard() == [[READY]] * 2
+        process.terminate()
+        log = process.stderr.read()
+        assert "was turned away" not in log  # said once, above
+        assert len(log) < 4096, log
+
+
+def test_more_engines_than_can_connect_are_refused_with_the_number_that_fits():
+    with serving_within(256, "--engine-count", "200") as process:
+        assert process.wait(30) == 2
+        said = process.stderr.read()
+        fits = int(re.search(r"--engine-count 200 is more than can connect: of 256 .* room for (\d+) engines", said)[1])
+    assert 90 <= fits < 128
+    with serving_within(256, "--engine-count", str(fits)) as process:
+        announced(process)
+
+
+def test_the_limit_is_raised_for_as_many_engines_as_there_are_to_be(monkeypatch):
+    asked = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1 << 20))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits[0]))
+    budget = share(16_384, 2256, in_use=40)
+    assert asked == [budget.limit]
+    assert budget.engines >= 16_384
+    assert budget.web == 2256
+
+
+@pytest.mark.parametrize("limit", [64, 256, 1024, 4096])
+def test_engines_come_first_and_the_page_keeps_a_few(monkeypatch, limit):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
+    budget = share(2, 2256, in_use=30)
+    assert budget.engines >= 2
+    assert 2 <= budget.web <= limit - 30 - 2 * 2
+    assert share(limit, 2256, in_use=30).engines < limit
+
+
+def test_a_listener_lets_another_in_when_one_has_gone():
+    with Listener(socket.create_server(("127.0.0.1", 0))) as listener:
+        listener.most = 1
+        with socket.create_connection(listener.getsockname()):
+            first, _ = listener.accept()
+            with socket.create_connection(listener.getsockname()) as second, pytest.raises(BlockingIOError):
+                listener.accept()
+            assert second.fileno() == -1
+            first.close()
+            with socket.create_connection(listener.getsockname()):
+                again, _ = listener.accept()
+                again.close()
+    assert listener.turned_away == 1
