@@ -232,7 +232,7 @@ def deployed(dialect: str) -> Iterator[Deployment]:
         yield Deployment(dialect, directory, stack)
 
 
-def run(dialect: str, kills: int, stops: int, seed: int) -> Figures:
+def run(dialect: str, kills: int, seed: int, *, stops: int = 0) -> Figures:
     """Kill and stop the coordinator so many times; ends early when a request is stranded."""
     chance = random.Random(f"{dialect} {seed}")
     rounds = [False] * kills + [True] * stops
@@ -317,7 +317,7 @@ def main() -> int:
             wanted // len(dialects) + (number < wanted % len(dialects)) for wanted in (given.kills, given.stops)
         )
         print(f"{kills} kills and {stops} stops with dialect {dialect} ...", file=sys.stderr, flush=True)
-        runs.append(run(dialect, kills, stops, given.seed))
+        runs.append(run(dialect, kills, given.seed, stops=stops))
     print(table([*runs, _sum(runs)]))
     return int(any(each.sent != each.finished or each.waves_went_back for each in runs))
 

@@ -1,10 +1,14 @@
-"""A coordinator as the child process of `DPCoordinator`: settings come on stdin, where it is bound goes to a pipe."""
+"""A coordinator as the child process of `DPCoordinator`: settings come on stdin, where it is bound goes to a pipe.
+
+Unsupervised, it is also given the folder to take away at its end: whoever started it may be killed.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -64,5 +68,13 @@ class _LastError(logging.Handler):
         self.text = record.getMessage()
 
 
+def _main(report: str, scratch: str | None = None) -> int:
+    try:
+        return child_main(sys.stdin, os.fdopen(int(report), "w"))
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
 if __name__ == "__main__":
-    sys.exit(child_main(sys.stdin, os.fdopen(int(sys.argv[1]), "w")))
+    sys.exit(_main(*sys.argv[1:]))

@@ -113,7 +113,7 @@ class DPCoordinator:
         try:
             ServeOptions(engine_count, **settings).checked()
             self.proc, self._bound = _start(
-                {"engine_count": engine_count, **settings}, self._directory if supervised else None
+                {"engine_count": engine_count, **settings}, self._directory, supervised=supervised
             )
         except TypeError as error:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -201,12 +201,14 @@ class DPCoordinatorProc:
             raise SystemExit(code)
 
 
-def _start(settings: dict[str, Any], scratch: str | None) -> tuple[CoordinatorProcess, dict[str, Any]]:
-    """Start the process; with `scratch`, the supervisor's folder, one that is kept alive."""
+def _start(settings: dict[str, Any], scratch: str, *, supervised: bool) -> tuple[CoordinatorProcess, dict[str, Any]]:
+    """Start the process, which takes the folder `scratch` away at its end, should nobody else do so."""
     report_read, report_write = os.pipe()
     alive_read, alive_write = os.pipe()  # the child holds the write end until it ends, however it ends
     command = [sys.executable, "-m", "dp_coordinator.child", str(report_write)]
-    if scratch is not None:
+    if not supervised:
+        command.append(scratch)
+    else:
         options = ["--parent", str(os.getpid()), "--pass-fd", str(report_write), "--scratch", scratch]
         options += ["--hang-timeout", str(settings.get("hang_timeout", HANG_TIMEOUT_S))]
         command = [sys.executable, "-m", "dp_coordinator.supervisor", *options, "--", *command]

@@ -54,6 +54,8 @@ PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 """Before the next start, by the number of instant deaths; the last one from there on."""
 GRACE_S = 10.0
 """From being told to end to SIGKILL."""
+CATCH_UP_S = 0.3
+"""For one that hangs, from SIGCONT to SIGKILL."""
 TICK_S = 0.5
 """Longest wait: the parent is looked for, and time counts as the worker's silence, in such steps at most."""
 OVERSLEPT_S = 0.25
@@ -124,6 +126,7 @@ class Supervisor:
         while worker.poll() is None and not self._told_to_end:
             if self._silent_s >= self._patience_s:
                 hung = self._silent_s
+                self._let_catch_up(worker)
                 worker.kill()
                 worker.wait()
             else:
@@ -131,6 +134,16 @@ class Supervisor:
         while self._wait(0.0):
             pass  # one that served for a moment may have said so meanwhile
         return self._end(worker), hung
+
+    def _let_catch_up(self, worker: subprocess.Popen[bytes]) -> None:
+        """One that was merely stopped takes in what was sent to it meanwhile, and journals it, before it is killed.
+
+        All of that would be lost with it, and the recovery is safe for the loss of a single message (`core.recovery`).
+        """
+        worker.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + CATCH_UP_S
+        while worker.poll() is None and (left := deadline - time.monotonic()) > 0:
+            self._wait(left)
 
     def _start(self) -> subprocess.Popen[bytes]:
         with suppress(OSError):

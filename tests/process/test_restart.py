@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -204,6 +205,20 @@ def test_a_damaged_journal_is_an_error_and_no_restart(tmp_path, content):
 def test_a_journal_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(CoordinatorStartError, match=r"--journal .*/none/journal cannot be opened for writing"):
         DPCoordinator(ENGINES, supervised=True, journal=str(tmp_path / "none" / "journal"))
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+def test_whoever_started_it_may_be_killed_and_no_folder_is_left(tmp_path, supervised):
+    code = (
+        "import sys, time; from dp_coordinator.handle import DPCoordinator as C\n"
+        f"c = C(2, supervised={supervised}, http=None, **{LOOPBACK}); print(c.proc.pid, flush=True); time.sleep(60)"
+    )
+    command, environment = [sys.executable, "-c", code], os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        assert len(list(tmp_path.iterdir())) == 1
+        process.kill()
+    wait_until(lambda: list(tmp_path.iterdir()) == [], "the folder to go")
 
 
 # -- on the command line -------------------------------------------------------------------------------------------
@@ -411,6 +426,17 @@ def test_a_stopped_coordinator_is_replaced_and_that_is_said_everywhere():
         assert state(coordinator.http_url)["restarts"] == 1
         (started,) = events(coordinator.http_url, "coordinator_started")
         assert "gave no sign of life for 3" in started["previous"]
+
+
+def test_what_was_sent_to_a_stopped_coordinator_is_not_lost(tmp_path):
+    """In ten seconds of silence many messages are, and the recovery is safe for the loss of one."""
+    journal = str(tmp_path / "journal")
+    with deployed(hang_timeout=3.0, dialect="0.28", journal=journal) as (coordinator, peers):
+        os.kill(coordinator.worker_pid(), signal.SIGSTOP)
+        peers.say(0, complete=0)
+        peers.say(1, start=1)
+        peers.say(1, complete=1)
+        wait_until(lambda: last_entry(journal).state.current_wave == 2, "what it was told")
 
 
 def test_a_fresh_start_beside_living_engines_is_not_silent(tmp_path):
