@@ -128,8 +128,11 @@ def _can_bind(family: int, where: tuple[Any, ...], *, share: bool = False) -> bo
 
 
 def url_of(listener: socket.socket) -> str:
+    """The address to open."""
+    return url_at(bound_address(listener))
+
+
+def url_at(bound: str) -> str:
     """The address to open, from this machine when it listens on all addresses: 0.0.0.0 and :: name none."""
-    host, port = listener.getsockname()[:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        return f"http://127.0.0.1:{port}"
-    return f"http://{bound_address(listener)}"
+    where = HttpAddress.parse(bound)
+    return f"http://127.0.0.1:{where.port}" if where.everywhere else f"http://{bound}"

@@ -13,12 +13,14 @@ from dp_coordinator import values as v
 from dp_coordinator.core.dialect import DEFAULT_VERSION
 from dp_coordinator.hosts import HostName, HttpPorts, NetworkAddress, Origin
 from dp_coordinator.settings import Flag
+from dp_coordinator.supervised import HANG_TIMEOUT_LEAST_S, HANG_TIMEOUT_S
 
 ANY_LOCAL_PORT = "tcp://127.0.0.1:*"
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_HTTP = "127.0.0.1:8080-8099"
 
 LogLevel: TypeAlias = Annotated[str, v.Kind(v.log_level, "LEVEL", v.log_level)]
+HangTimeout: TypeAlias = Annotated[float, v.Kind(v.seconds, "SECONDS", v.between(HANG_TIMEOUT_LEAST_S, 86_400))]
 ParentPid: TypeAlias = Annotated[int | None, v.Kind(v.count), Flag(for_people=False)]
 Token: TypeAlias = Annotated[
     str | None,
@@ -106,6 +108,8 @@ class ServeOptions(WebOptions, Deployment):
     """End with exit code 3 when engines are still missing after this."""
     manual_start_timeout: v.Seconds = 5.0
     """Time in which a manual start must be seen to be followed."""
+    hang_timeout: HangTimeout = HANG_TIMEOUT_S
+    """With --supervised: kill a coordinator that gives no sign of life for so long, and start it again."""
     journal: v.OutputFile | None = None
     """File by which a coordinator that is started again goes on with its wave and addresses; with --supervised a
     temporary one, if none is named. Remove it when the engines are restarted."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.scratch import SOCKET_PATH_AT_MOST
+from dp_coordinator.supervised import previous_end
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
@@ -49,10 +50,10 @@ def _whole_number(text: str, *, least: int, example: int) -> int:
     return value
 
 
-def between(least: int, most: int) -> Callable[[int], None]:
+def between(least: float, most: float) -> Callable[[float], None]:
     """Make the check of a number that both bounds are allowed for."""
 
-    def check(value: int) -> None:
+    def check(value: float) -> None:
         if not least <= value <= most:
             raise BadValueError(f"{value!r} is out of bounds: use {least} to {most}")
 
@@ -194,8 +195,11 @@ def token_in(text: str) -> str:
 
 
 def token_file(text: str) -> str:
-    """A file that holds a token. The text as it is: the file is read again when it changes."""
-    if Path(text).is_file() or not Path(text).exists():  # a pipe can be read only once
+    """A file that holds a token. The text as it is: the file is read again when it changes.
+
+    It may be away for a while when this coordinator comes back: then the page waits for it.
+    """
+    if previous_end() is None and (Path(text).is_file() or not Path(text).exists()):  # a pipe can be read only once
         token_in(text)
     return text
 
@@ -213,9 +217,9 @@ def check_token(token: str, where: str) -> str:
 
 
 def output_file(text: str) -> str:
-    """A file that can be written: its folder is there. The text as it is."""
+    """A file that can be written: its folder is there, or was before a restart. The text as it is."""
     path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
+    if (path.is_dir() or not path.parent.is_dir()) and previous_end() is None:
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
     return text
 

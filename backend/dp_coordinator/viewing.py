@@ -180,7 +180,7 @@ def show(player: RecordingPlayer, settings: WebSettings, listener: socket.socket
     """Serve until SIGINT or SIGTERM."""
     app = create_app(player.mailbox, settings)
     player.hub = app.state.hub
-    server = WebServer(app, max_viewers=settings.max_viewers)
+    server = WebServer(app)
 
     async def serve() -> None:
         playing = asyncio.create_task(player.run())

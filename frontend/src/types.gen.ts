@@ -36,7 +36,7 @@ export const isAction = object({
 export interface Action extends Of<typeof isAction> {}
 
 /** What can be wrong. At most one alarm of a kind stands at a time. */
-export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "front_end_gone", "journal_failed", "load_imbalance", "publication_late", "rank_silent", "recovery_under_way", "work_held_up");
+export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "fresh_start", "front_end_gone", "journal_failed", "load_imbalance", "part_missing", "publication_late", "rank_silent", "recovery_under_way", "socket_unreachable", "work_held_up");
 export type AlarmKind = Of<typeof isAlarmKind>;
 
 /** How soon somebody should look. */

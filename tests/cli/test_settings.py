@@ -31,7 +31,7 @@ EXAMPLES = {
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),
-    "seconds": ("1.5", 1.5),
+    "seconds": ("4.5", 4.5),
     "speed": ("2", 2.0),
     "str": ("name", "name"),
     "text": (" why not ", "why not"),

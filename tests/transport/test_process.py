@@ -20,7 +20,7 @@ import zmq
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator, DPCoordinatorProc
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.settings import SettingsError
-from dp_coordinator.supervisor import EXIT_START_TIMEOUT
+from dp_coordinator.supervised import EXIT_START_TIMEOUT
 from dp_coordinator.values import BadValueError, parse_host_port, zmq_address
 
 PATIENCE = 20.0

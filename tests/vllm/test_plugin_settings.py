@@ -68,6 +68,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
         "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
         "DP_COORDINATOR_ENDPOINTS_FILE": "ends.json",
+        "DP_COORDINATOR_HANG_TIMEOUT": "15",
         "DP_COORDINATOR_HTTP": "127.0.0.1:1234",
         "DP_COORDINATOR_LOG_LEVEL": "debug",
         "DP_COORDINATOR_MANUAL_START_TIMEOUT": "7",
@@ -85,14 +86,14 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
         "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
     }
-    others = {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
-    assert variables(decided=False) == given.keys() | others
+    assert variables(decided=False) == given.keys() | {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
     assert options_for(2, "0.32.0", True, given) == CommandOptions(
         engine_count=2,
         allowed_hosts=("a.example", "b.example"),
         allowed_origins=("http://c.example",),
         endpoints_file="ends.json",
         dialect="0.32.0",
+        hang_timeout=15.0,
         http="127.0.0.1:1234",
         log_level="debug",
         manual_start_timeout=7.0,

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import Phase, RecoveryPhase, Snapshot, Wave, WaveCause
@@ -51,6 +52,11 @@ UNANSWERED_SHOWN = 30.0
 HELD_UP_AFTER = 5.0
 FRESH_LOAD = 10.0
 """Seconds; counts older than this are not compared: their rank may be gone."""
+_KNOWN = {
+    AlarmKind.SOCKET_UNREACHABLE: Severity.CRITICAL,
+    AlarmKind.FRESH_START: Severity.CRITICAL,
+    AlarmKind.PART_MISSING: Severity.WARNING,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ class Observation:
     """Publications that missed their deadline by more than `LATE_BY`."""
     entries: Sequence[tuple[str, float]] = ()
     """Kind and time of the event-log entries since the last look."""
+    troubles: Mapping[AlarmKind, tuple[float, str]] = field(default_factory=dict)
+    """What the host knows to be wrong: kind of alarm -> since when, and the alarm's title."""
 
 
 class AlarmDetector:
@@ -88,6 +96,7 @@ class AlarmDetector:
         self._heavy: dict[int, tuple[float, int]] = {}
         """Rank -> since when it has had far more than the others, and how many then."""
         self._journal_failed_at: float | None = None
+        self._troubles: Mapping[AlarmKind, tuple[float, str]] = {}
         self._checks: dict[AlarmKind, tuple[Callable[[Snapshot, float], Alarm | None], float, float]] = {
             # What finds it, how long it must last, how long it must be over, in seconds.
             AlarmKind.ASKED_NOT_STEPPING: (self._asked_not_stepping, 0.0, 0.0),
@@ -100,6 +109,7 @@ class AlarmDetector:
             AlarmKind.FRONT_END_GONE: (self._front_end_gone, self._limits.alarm_missing_s, 0.0),
             AlarmKind.RECOVERY_UNDER_WAY: (self._recovery_under_way, self._limits.alarm_missing_s, 0.0),
             AlarmKind.JOURNAL_FAILED: (self._journal_failed, 0.0, 0.0),
+            **{kind: (partial(self._known, kind, severity), 0.0, 0.0) for kind, severity in _KNOWN.items()},
         }
 
     def detect(self, observation: Observation, now: float) -> list[Alarm]:
@@ -132,6 +142,7 @@ class AlarmDetector:
         if now - min(self._looked_at, self._loop_alive_at) > DEAF_AFTER:
             self._hearing_since = now
         self._loads = _loads(observation.snapshot)
+        self._troubles = observation.troubles
         for kind, at in observation.entries:
             if kind == "journal_failed":
                 self._journal_failed_at = at
@@ -296,6 +307,11 @@ class AlarmDetector:
             return None
         title = "The journal cannot be written"
         return Alarm(AlarmKind.JOURNAL_FAILED, Severity.WARNING, self._journal_failed_at, title)
+
+    def _known(self, kind: AlarmKind, severity: Severity, snapshot: Snapshot, now: float) -> Alarm | None:
+        """What the host has found itself."""
+        since, title = self._troubles.get(kind, (now, ""))
+        return Alarm(kind, severity, since, title) if title else None
 
 
 class _Usual:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import fields
 
 import zmq
 
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
+from dp_coordinator.transport.ipc import OwnFile, check_free, file_of
 
 RECEIVE_HWM = 10_000
 """Messages per peer. Beyond it vLLM's engines queue on their side (their limits are off), and nothing is lost."""
@@ -26,9 +28,18 @@ class BindError(SettingsError):
 class Sockets:
     """front_publish (XPUB), back_output (PULL) and back_publish (XPUB), as vLLM's peers expect them."""
 
-    def __init__(self, front_publish_address: str, back_output_address: str, back_publish_address: str) -> None:
-        """Bind all three, or raise `BindError` and leave nothing bound. TCP port 0 or * picks a free port."""
+    def __init__(
+        self, front_publish_address: str, back_output_address: str, back_publish_address: str, *, patient: bool = False
+    ) -> None:
+        """Bind all three, or raise `BindError` and leave nothing bound. TCP port 0 or * picks a free port.
+
+        `patient`: an address that cannot be bound now is tried again by `unreachable`.
+        """
         self.context = zmq.Context(io_threads=IO_THREADS)
+        self._patient = patient
+        self._unbound: dict[str, tuple[zmq.Socket[bytes], str]] = {}
+        """Name -> socket and the address it is to have."""
+        self._files: dict[str, OwnFile] = {}
         try:
             self.front_publish = self._bind("front_publish", zmq.XPUB, front_publish_address)
             self.back_output = self._bind("back_output", zmq.PULL, back_output_address)
@@ -39,11 +50,25 @@ class Sockets:
 
     def endpoints(self) -> Endpoints:
         """The addresses as really bound."""
-        return Endpoints(
-            front_publish=_last_endpoint(self.front_publish),
-            back_output=_last_endpoint(self.back_output),
-            back_publish=_last_endpoint(self.back_publish),
-        )
+        return Endpoints(**{end.name: self._endpoint(end.name) for end in fields(Endpoints)})
+
+    def _endpoint(self, name: str) -> str:
+        return self._unbound[name][1] if name in self._unbound else _last_endpoint(getattr(self, name))
+
+    def unreachable(self) -> dict[str, str]:
+        """Name of each socket that nobody can connect to -> why, after another try to bind those not bound yet.
+
+        To be asked now and then on the thread that owns the sockets.
+        """
+        found: dict[str, str] = {}
+        for name, (socket, address) in list(self._unbound.items()):
+            try:
+                self._bind_now(name, socket, address)
+                del self._unbound[name]
+            except BindError as error:
+                found[name] = str(error)
+        lost = {name: file.lost() for name, file in self._files.items()}
+        return found | {name: how for name, how in lost.items() if how is not None}
 
     def close(self) -> None:
         """Close the sockets; what was sent last still gets up to a second to leave."""
@@ -67,10 +92,23 @@ class Sockets:
             # Without it only the first of many equal subscriptions is seen, with VERBOSE only the last unsubscription.
             socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            raise BindError(f"cannot bind {name} to {address}: {error.strerror or error}") from None
+            self._bind_now(name, socket, address)
+        except BindError:
+            if not self._patient:
+                raise
+            self._unbound[name] = socket, address
         return socket
+
+    def _bind_now(self, name: str, socket: zmq.Socket[bytes], address: str) -> None:
+        file = file_of(address)
+        try:
+            if file is not None:
+                check_free(file)
+            socket.bind(address)
+        except (OSError, zmq.ZMQError) as error:
+            raise BindError(f"cannot bind {name} to {address}: {error.strerror or error}") from None
+        if file is not None:
+            self._files[name] = OwnFile(file)
 
 
 def _last_endpoint(socket: zmq.Socket[bytes]) -> str:

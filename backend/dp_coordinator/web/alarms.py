@@ -59,6 +59,7 @@ class AlarmBoard:
             bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},
             late_publications=counters.publication_lateness_seconds.above(LATE_BY),
             entries=[(entry.kind, entry.at) for entry in entries],
+            troubles=mailbox.troubles,
         )
 
     def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:

@@ -39,6 +39,8 @@ _SWEEP_S = 0.5
 _HEAD_AT_MOST = 16 * 1024
 _FRAMES_A_SECOND, _FRAMES_AT_ONCE = 10, 100
 _PARSED_AT_ONCE = 512
+_OTHERS = 256
+"""Connections beside WebSockets."""
 _LEAVING = 32
 """WebSockets beside the viewers that are allowed: those that were told to come later and did not say goodbye yet."""
 _POLICY = 1008
@@ -48,11 +50,11 @@ _BAD_LINES = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 class Connections:
     """All connections of one server."""
 
-    def __init__(self, turned_away: TurnedAway, max_viewers: int, most: int = 256, of_one_address: int = 128) -> None:
-        """`most` connections that are no viewers', and so many `of_one_address`."""
+    def __init__(self, turned_away: TurnedAway, max_viewers: int, most: int, of_one_address: int = 128) -> None:
+        """At `most` so many connections, at most half of them no viewers', and of these so many `of_one_address`."""
         self._turned_away = turned_away
-        self._most, self._of_one_address = most, of_one_address
-        self._max_sockets = max_viewers + _LEAVING
+        self._most, self._of_one_address = max(1, min(_OTHERS, most // 2)), of_one_address
+        self._max_sockets = min(max_viewers + _LEAVING, most - self._most)
         self._held: dict[BoundedHttp, str] = {}
         """Connections and their addresses; the one without a new request for longest comes first."""
         self._counts: Counter[str] = Counter()

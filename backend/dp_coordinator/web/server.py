@@ -17,9 +17,10 @@ _SAYS_LITTLE = 64 * 1024
 class WebServer(uvicorn.Server):
     """uvicorn would close WebSockets as it stops, as if it came back; ours are told that it goes away (1001)."""
 
-    def __init__(self, app: Application, *, max_viewers: int = 2000, **more: Any) -> None:
+    def __init__(self, app: Application, **more: Any) -> None:
         """`more` goes to `uvicorn.Config`."""
         self._hub = app.state.hub
+        settings = self._hub.settings
         defaults: dict[str, Any] = {
             "log_config": None,
             "log_level": "warning",
@@ -28,7 +29,7 @@ class WebServer(uvicorn.Server):
             "proxy_headers": False,  # callers are in the event log: nobody may choose the address shown there
             "timeout_graceful_shutdown": 2,
             "loop": "asyncio",
-            **Connections(app.state.turned_away, max_viewers).protocols(),
+            **Connections(app.state.turned_away, settings.max_viewers, settings.max_connections).protocols(),
             "ws_max_size": _SAYS_LITTLE,
             "ws_per_message_deflate": False,  # it would compress the same bytes anew for every viewer
         }

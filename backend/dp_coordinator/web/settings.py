@@ -30,6 +30,8 @@ class WebSettings(WebOptions):
     max_viewers: int = 2000
     viewers_per_client: int = 1000
     """Of one address. It is less than all there may be, so that one cannot take the place of all others."""
+    max_connections: int = 2288
+    """Viewers and others. There are fewer where the open files that engines leave allow no more."""
     send_buffer_bytes: int = 64 * 1024
     """What the kernel is to hold for one viewer; Linux takes twice that, and a thousand who never read 140 MB."""
     answer_timeout_s: float = 2.0
