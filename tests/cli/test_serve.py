@@ -63,6 +63,24 @@ def test_a_signal_that_was_ignored_when_it_started_does_not_end_it(number: signa
     started.__exit__(None, None, None)
 
 
+def test_a_demo_in_the_background_of_a_script_is_not_ended_by_the_scripts_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        started = running("demo", "--engines", "2", "--http", "127.0.0.1:0")
+        process = started.__enter__()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert process.stdout is not None
+    assert any("Ctrl-C" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    log = rest(process.stderr)
+    assert "stopping: SIGTERM from" in log
+    assert "stopping: SIGINT" not in log
+    started.__exit__(None, None, None)
+
+
 def test_a_second_signal_while_it_stops_does_not_cut_it_off(tmp_path: Path) -> None:
     """Whoever ends a whole group sends its members two: one himself, one through their parent."""
     with running(*QUIET, "--record", str(tmp_path / "r")) as process:

@@ -34,18 +34,18 @@ class Part:
 
     def attempt(self, now: float) -> None:
         """Try to have it."""
+        self.missing = None  # before it begins, for it may end at once
         try:
             self.begin()
         except Exception as error:  # whatever it is, waves must go on
-            self.missing = str(error) or repr(error)
-            self.retry_at, self._pause = now + self._pause, min(2 * self._pause, LONGEST_RETRY_S)
-        else:
-            self.missing = None
+            self._lose(str(error) or repr(error), now)
 
     def lose(self, why: str) -> None:
         """Note that it ended by itself. Safe from any thread."""
-        self.retry_at = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, LONGEST_RETRY_S)
+        self._lose(why, time.monotonic())
+
+    def _lose(self, why: str, now: float) -> None:
+        self.retry_at, self._pause = now + self._pause, min(2 * self._pause, LONGEST_RETRY_S)
         self.missing = why
 
 

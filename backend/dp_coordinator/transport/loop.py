@@ -96,7 +96,7 @@ class Loop:
         self._host.observe(observer)
 
     def stop(self) -> None:
-        """Ask `run` to return. Safe from any thread and from signal handlers."""
+        """Ask `run` to return. Safe from any thread."""
         self._stopping = True
         self.wake_up.wake()
 
