@@ -17,12 +17,12 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium nginx demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: install chromium ## .venv, npm packages, the page, and a Chromium for the browser tests
+setup: install chromium nginx ## .venv, npm packages, the page, a Chromium for the browser tests and an nginx
 
 install: $(INSTALLED) $(PAGE)
 
@@ -46,6 +46,9 @@ $(PAGE): $(MODULES) $(PAGE_SOURCES)
 
 chromium: $(INSTALLED)
 	@scripts/install-chromium
+
+nginx:
+	@scripts/install-nginx
 
 demo: install ## coordinator, engines and front-ends on this machine, with the dashboard on http://127.0.0.1:8080
 	@$(BIN)/dp-coordinator demo $(ARGS)

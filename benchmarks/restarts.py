@@ -1,7 +1,8 @@
-"""`python -m benchmarks.restarts --kills 200`: a supervised coordinator that is killed again and again, under traffic.
+"""`python -m benchmarks.restarts --kills 200 --stops 20`: a supervised coordinator that dies and hangs, under traffic.
 
 Coordinator, engines and front-ends are processes of their own. In each round requests are sent and the coordinator is
-killed (SIGKILL), at a random moment before, between or after them; the round is over when every request is answered.
+killed (SIGKILL) or stopped (SIGSTOP: its supervisor must replace it after the hang timeout), at a random moment before,
+between or after them; the round is over when every request is answered.
 Requests are few, often a lone one, and nothing else happens until they are answered: whatever a wake-up that got lost
 would strand stays stranded, is counted, and ends the run.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import math
 import os
 import random
 import select
@@ -31,6 +33,7 @@ from benchmarks import machine
 from dp_coordinator.handle import DPCoordinator
 from dp_coordinator.settings import to_arguments
 from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
+from dp_coordinator.supervised import HANG_TIMEOUT_S
 from dp_coordinator.supervisor import INSTANT_S
 
 DIALECTS = ("0.28", "0.32", "0.33")
@@ -49,6 +52,7 @@ class Figures:
 
     dialect: str
     kills: int = 0
+    stops: int = 0
     restarts: int = 0
     """As the coordinator counts them."""
     sent: int = 0
@@ -60,6 +64,8 @@ class Figures:
     waves_went_back: bool = False
     wakes_s: list[float] = field(default_factory=list)
     """From each kill until all engines were back and START was sent to them: requests are served as usual again."""
+    stop_wakes_s: list[float] = field(default_factory=list)
+    """The same from each stop."""
     recovery_s: list[float] = field(default_factory=list)
     """From each kill until REST says so too."""
 
@@ -78,7 +84,8 @@ class Deployment:
         self._coordinator = stack.enter_context(
             DPCoordinator(ENGINES, supervised=True, dialect=dialect, log_level="error")
         )
-        self._pid, self._killed_at, self._killed_at_unix = 0, 0.0, 0.0
+        self._pid, self._struck_at, self._struck_at_unix = 0, 0.0, 0.0
+        self._stopped = False
         addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(ENGINES))
         collective = f"127.0.0.1:{_free_port()}"
         self._engines = [
@@ -141,26 +148,29 @@ class Deployment:
 
     # -- the coordinator ---------------------------------------------------------------------------------------
 
-    def kill(self) -> None:
-        """Kill the coordinator."""
-        self._pid = self._coordinator.worker_pid()
-        self._killed_at, self._killed_at_unix = time.monotonic(), time.time()
-        os.kill(self._pid, signal.SIGKILL)
-        self.figures.kills += 1
+    def strike(self, *, stop: bool) -> None:
+        """Kill or stop the coordinator."""
+        self._pid, self._stopped = self._coordinator.worker_pid(), stop
+        self._struck_at, self._struck_at_unix = time.monotonic(), time.time()
+        os.kill(self._pid, signal.SIGSTOP if stop else signal.SIGKILL)
+        self.figures.stops += stop
+        self.figures.kills += not stop
 
     def recovered(self) -> None:
         """Wait until everything is as usual again, and take the time."""
         state = self._wait_for(
             lambda state: state["pid"] != self._pid and state["recovery"]["phase"] in {"settling", "done"}
         )
-        self.figures.recovery_s.append(time.monotonic() - self._killed_at)
+        if not self._stopped:
+            self.figures.recovery_s.append(time.monotonic() - self._struck_at)
         self.figures.restarts = state["restarts"]
         (rejoined,) = self._get("events?since=0&kind=engines_rejoined")["events"]
-        self.figures.wakes_s.append(rejoined["at"] - self._killed_at_unix)
+        wakes = self.figures.stop_wakes_s if self._stopped else self.figures.wakes_s
+        wakes.append(rejoined["at"] - self._struck_at_unix)
 
     def live_long_enough(self) -> None:
-        """The supervisor gives up on a coordinator that dies young ten times in a row. That is not the subject here."""
-        time.sleep(max(0.0, self._killed_at + INSTANT_S + 0.5 - time.monotonic()))
+        """The supervisor waits before it restarts one that dies young again and again. That is not the subject here."""
+        time.sleep(max(0.0, self._struck_at + INSTANT_S + 0.5 - time.monotonic()))
 
     def _wait_for(self, wanted: Any) -> Any:
         deadline = time.monotonic() + NORMAL_TIMEOUT_S
@@ -224,30 +234,32 @@ def deployed(dialect: str) -> Iterator[Deployment]:
         yield Deployment(dialect, directory, stack)
 
 
-def run(dialect: str, kills: int, seed: int) -> Figures:
-    """Kill the coordinator so many times; ends early when a request is stranded."""
+def run(dialect: str, kills: int, seed: int, *, stops: int = 0) -> Figures:
+    """Kill and stop the coordinator so many times; ends early when a request is stranded."""
     chance = random.Random(f"{dialect} {seed}")
+    rounds = [False] * kills + [True] * stops
+    chance.shuffle(rounds)
     with deployed(dialect) as deployment:
-        for number in range(kills):
-            if not _round(deployment, number, chance):
+        for number, stop in enumerate(rounds):
+            if not _round(deployment, number, chance, stop=stop):
                 break
         return deployment.account()
 
 
-def _round(deployment: Deployment, number: int, chance: random.Random) -> bool:
-    """One kill, and requests before it or while the coordinator is away; whether all were answered."""
+def _round(deployment: Deployment, number: int, chance: random.Random, *, stop: bool) -> bool:
+    """One kill or stop, and requests before it or while the coordinator is away; whether all were answered."""
     asked = [chance.randrange(FRONT_ENDS)] if chance.random() < 0.4 else list(range(FRONT_ENDS))
     requests = 1 if chance.random() < 0.5 else chance.randint(2, 30)
     paused = chance.random() < 0.4
     if paused:
-        deployment.kill()
+        deployment.strike(stop=stop)
         time.sleep(chance.uniform(0.0, 0.8))
         deployment.ask(requests, asked)
     else:
         deployment.ask(requests, asked)
         # A lone request is answered, and its wave over, within a tenth of a second.
         time.sleep(chance.uniform(0.0, 0.12 if requests == 1 else 0.8))
-        deployment.kill()
+        deployment.strike(stop=stop)
     deployment.recovered()
     if not all(deployment.answered(front_end) for front_end in asked):
         return False
@@ -259,25 +271,35 @@ def _round(deployment: Deployment, number: int, chance: random.Random) -> bool:
 def table(runs: list[Figures]) -> str:
     """The Markdown table."""
     lines = [
-        f"Measured on {machine.describe()}: {ENGINES} simulated engines, {FRONT_ENDS} front-ends, kill -9.",
+        f"Measured on {machine.describe()}: {ENGINES} simulated engines, {FRONT_ENDS} front-ends, kill -9 and "
+        f"SIGSTOP (hang timeout {HANG_TIMEOUT_S:g} s).",
         "",
-        "| dialect | kills | restarts | requests sent | finished | lost | stranded | waves "
-        "| engines woken p50 | max | REST says so p50 | max |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| dialect | kills | stops | restarts | requests sent | finished | lost | stranded | waves "
+        "| woken after a kill p50 | p99 | max | REST says so p50 | p99 | max | woken after a stop p50 | p99 | max |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in runs:
-        cells = (each.kills, each.restarts, each.sent, each.finished, each.lost, each.stranded, each.waves)
-        taken = (each.wakes_s, each.recovery_s)
-        times = " | ".join(f"{median(seconds):.2f} s | {max(seconds):.2f} s" for seconds in taken)
+        cells = (each.kills, each.stops, each.restarts, each.sent, each.finished, each.lost, each.stranded, each.waves)
+        times = " | ".join(_times(seconds) for seconds in (each.wakes_s, each.recovery_s, each.stop_wakes_s))
         lines.append(f"| {each.dialect} | {' | '.join(map(str, cells))} | {times} |")
     return "\n".join(lines)
 
 
+def _times(seconds: list[float]) -> str:
+    """Median, 99th percentile and most."""
+    if not seconds:
+        return "- | - | -"
+    ordered = sorted(seconds)
+    p99 = ordered[math.ceil(0.99 * len(ordered)) - 1]
+    return f"{median(ordered):.2f} s | {p99:.2f} s | {ordered[-1]:.2f} s"
+
+
 def _sum(runs: list[Figures]) -> Figures:
-    names = ("kills", "restarts", "sent", "finished", "stranded", "waves")
+    names = ("kills", "stops", "restarts", "sent", "finished", "stranded", "waves")
     total = Figures("all", **{name: sum(getattr(each, name) for each in runs) for name in names})
     for each in runs:
         total.wakes_s += each.wakes_s
+        total.stop_wakes_s += each.stop_wakes_s
         total.recovery_s += each.recovery_s
     return total
 
@@ -286,15 +308,18 @@ def main() -> int:
     """Run it, tell progress on stderr, print the table; the exit code says whether nothing was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="in all, evenly over the dialects (default 200)")
+    parser.add_argument("--stops", type=int, default=0, help="the same for SIGSTOP (default 0); each takes 10 s")
     parser.add_argument("--dialect", action="append", help="this one only; may be repeated")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     dialects = given.dialect or list(DIALECTS)
     runs = []
     for number, dialect in enumerate(dialects):
-        kills = given.kills // len(dialects) + (number < given.kills % len(dialects))
-        print(f"{kills} kills with dialect {dialect} ...", file=sys.stderr, flush=True)
-        runs.append(run(dialect, kills, given.seed))
+        kills, stops = (
+            wanted // len(dialects) + (number < wanted % len(dialects)) for wanted in (given.kills, given.stops)
+        )
+        print(f"{kills} kills and {stops} stops with dialect {dialect} ...", file=sys.stderr, flush=True)
+        runs.append(run(dialect, kills, given.seed, stops=stops))
     print(table([*runs, _sum(runs)]))
     return int(any(each.sent != each.finished or each.waves_went_back for each in runs))
 

@@ -117,6 +117,28 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
             {"pid": 8, "restarts": 2, "resumed_wave": 57},
             "Coordinator came back (restart 2) with wave 57",
         ),
+        (
+            "coordinator_started",
+            {"pid": 8, "restarts": 1, "resumed_wave": 5, "previous": "was ended by SIGKILL at its start"},
+            "Coordinator came back (restart 1) with wave 5; the one before was ended by SIGKILL at its start",
+        ),
+        (
+            "socket_unreachable",
+            {"name": "back_output", "detail": "/tmp/o was removed by somebody else"},
+            "back_output cannot be reached: /tmp/o was removed by somebody else",
+        ),
+        ("socket_works_again", {"name": "back_output"}, "back_output can be reached again"),
+        (
+            "part_missing",
+            {"name": "the recording", "detail": "--record r cannot be written"},
+            "Missing since the restart: the recording: --record r cannot be written",
+        ),
+        ("part_works_again", {"name": "the page"}, "Back since the restart: the page"),
+        (
+            "fresh_start",
+            {"detail": "the first wave heard of is 57"},
+            "A fresh start beside engines that live: the first wave heard of is 57",
+        ),
         ("engines_rejoined", {"engines": 4, "wave": 57}, "All 4 engines are back after the restart"),
         (
             "recovery_finished",
@@ -158,6 +180,7 @@ FIELDS = (
         "severity",
         "restarts",
     ),
+    *("name", "previous"),
 )
 
 

@@ -1,9 +1,13 @@
-"""A coordinator as the child process of `DPCoordinator`: settings come on stdin, where it is bound goes to a pipe."""
+"""A coordinator as the child process of `DPCoordinator`: settings come on stdin, where it is bound goes to a pipe.
+
+Unsupervised, it is also given the folder to take away at its end: whoever started it may be killed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +17,7 @@ from typing import IO, Any
 from dp_coordinator.logs import configure_logging
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process import serve
-from dp_coordinator.supervisor import EXIT_SETTINGS
+from dp_coordinator.supervised import EXIT_SETTINGS
 
 
 def child_main(settings: IO[str], report: IO[str]) -> int:
@@ -41,5 +45,13 @@ def child_main(settings: IO[str], report: IO[str]) -> int:
     return serve(options, lambda bound: tell(asdict(bound)), on_error)
 
 
+def _main(report: str, scratch: str | None = None) -> int:
+    try:
+        return child_main(sys.stdin, os.fdopen(int(report), "w"))
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
 if __name__ == "__main__":
-    sys.exit(child_main(sys.stdin, os.fdopen(int(sys.argv[1]), "w")))
+    sys.exit(_main(*sys.argv[1:]))

@@ -15,18 +15,22 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from multiprocessing.connection import Connection
 from typing import Any
 
+from dp_coordinator import endings
 from dp_coordinator.journal import last_entry
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process import Bound, serve
+from dp_coordinator.scratch import make_scratch
 from dp_coordinator.settings import SettingsError, checked
 
 START_TIMEOUT = 30.0
@@ -82,7 +86,7 @@ class DPCoordinator:
         Raises `SettingsError` for options that cannot be used and `CoordinatorStartError` when the process fails.
         """
         self._owner = os.getpid()
-        self._directory = tempfile.mkdtemp(prefix="dp-coordinator-")
+        self._directory = make_scratch()
         tied: dict[str, Any] = {"journal": f"{self._directory}/journal"} if supervised else {"parent_pid": self._owner}
         defaults = {f"{end.name}_address": f"ipc://{self._directory}/{end.name}" for end in fields(Endpoints)}
         defaults |= {"http": "127.0.0.1:0"} | tied
@@ -90,7 +94,7 @@ class DPCoordinator:
             asked = {name: value for name, value in options.items() if value is not None or name not in tied}
             settings = checked(ServeOptions(engine_count, **(defaults | asked)))
             self._journal = settings.journal
-            self.proc, self.bound = _start(settings, self._directory if supervised else None)
+            self.proc, self.bound = _start(settings, self._directory, supervised=supervised)
         except BaseException as error:
             shutil.rmtree(self._directory, ignore_errors=True)
             if isinstance(error, TypeError):  # an option that is unknown, or no such value
@@ -172,19 +176,23 @@ class DPCoordinatorProc:
             raise SystemExit(code)
 
 
-def _start(settings: ServeOptions, scratch: str | None) -> tuple[CoordinatorProcess, Bound]:
-    """Start the process; with `scratch`, the supervisor's folder, one that is kept alive."""
+def _start(settings: ServeOptions, scratch: str, *, supervised: bool) -> tuple[CoordinatorProcess, Bound]:
+    """Start the process, which takes the folder `scratch` away at its end, should nobody else do so."""
     report_read, report_write = os.pipe()
     alive_read, alive_write = os.pipe()  # the child holds the write end until it ends, however it ends
     command = [sys.executable, "-m", "dp_coordinator.child", str(report_write)]
-    if scratch is not None:
+    if not supervised:
+        command.append(scratch)
+    else:
         options = ["--parent", str(os.getpid()), "--pass-fd", str(report_write), "--scratch", scratch]
+        options += ["--hang-timeout", str(settings.hang_timeout)]
         command = [sys.executable, "-m", "dp_coordinator.supervisor", *options, "--", *command]
     try:
         with tempfile.TemporaryFile("w+") as stdin:  # a file, for every worker reads it from the beginning
             json.dump(asdict(settings), stdin)
             stdin.seek(0)
-            proc = CoordinatorProcess(command, stdin=stdin, pass_fds=(report_write, alive_write))
+            with _signals_kept():
+                proc = CoordinatorProcess(command, stdin=stdin, pass_fds=(report_write, alive_write))
     except BaseException:
         os.close(report_read)
         os.close(alive_read)
@@ -199,6 +207,19 @@ def _start(settings: ServeOptions, scratch: str | None) -> tuple[CoordinatorProc
     except BaseException:
         _end(proc, TERMINATE_TIMEOUT)
         raise
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """A child that is started meanwhile is not ended by a signal before it can take away what is its to take away.
+
+    It inherits that they are blocked, and takes them when it is ready (`endings`).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, endings.ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _await_report(proc: CoordinatorProcess, report_read: int) -> Bound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 
 class TokenBucket:
@@ -49,3 +49,24 @@ class Throttle:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)
         return bucket
+
+
+class Places:
+    """At most `each` at a time for every key."""
+
+    def __init__(self, each: int) -> None:
+        self.each = each
+        self._taken: Counter[str] = Counter()
+
+    def take(self, key: str) -> bool:
+        """Take a place; False when there is none left."""
+        if self._taken[key] >= self.each:
+            return False
+        self._taken[key] += 1
+        return True
+
+    def give_back(self, key: str) -> None:
+        """Give it back."""
+        self._taken[key] -= 1
+        if not self._taken[key]:
+            del self._taken[key]

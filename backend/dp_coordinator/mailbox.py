@@ -18,6 +18,7 @@ from typing import Protocol, TypeAlias
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
 from dp_coordinator.messages import Endpoints, Playback
+from dp_coordinator.words import AlarmKind
 
 EVENT_LOG_SIZE = 4096
 INBOX_SIZE = 256
@@ -181,6 +182,8 @@ class Mailbox:
         """Seconds between load publications."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
+        self.troubles: Mapping[AlarmKind, tuple[float, str]] = {}
+        """What the process itself knows to be wrong: kind of alarm -> since when (monotonic), and what in one line."""
         self.recording: Recent | None = None
         """None when nothing is recorded."""
         self.clock: Callable[[], float] = time.monotonic

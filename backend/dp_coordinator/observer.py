@@ -89,6 +89,10 @@ class Host:
         self._observers = tuple(observers)
         self._perform = perform
 
+    def observe(self, observer: Observer) -> None:
+        """Tell one more, from the next input on. To be called between two turns."""
+        self._observers += (observer,)
+
     def take(self, given: Given, now: float) -> Sequence[Effect]:
         """Put one input to the core; returns what came out, once it is performed and told. Raises what a defect raises.
 

@@ -11,12 +11,16 @@ from typing import Annotated, TypeAlias
 
 from dp_coordinator import values as v
 from dp_coordinator.core.dialect import DEFAULT_VERSION
+from dp_coordinator.hosts import HostName, HttpPorts, NetworkAddress, Origin
 from dp_coordinator.settings import Flag
+from dp_coordinator.supervised import HANG_TIMEOUT_LEAST_S, HANG_TIMEOUT_S
 
 ANY_LOCAL_PORT = "tcp://127.0.0.1:*"
-DEFAULT_HTTP = "127.0.0.1:8080"
+DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_HTTP = "127.0.0.1:8080-8099"
 
 LogLevel: TypeAlias = Annotated[str, v.Kind(v.log_level, "LEVEL", v.log_level)]
+HangTimeout: TypeAlias = Annotated[float, v.Kind(v.seconds, "SECONDS", v.between(HANG_TIMEOUT_LEAST_S, 86_400))]
 ParentPid: TypeAlias = Annotated[int | None, v.Kind(v.count), Flag(for_people=False)]
 Token: TypeAlias = Annotated[
     str | None,
@@ -53,14 +57,21 @@ class Deployment:
 class AccessOptions:
     """Who may use the page, REST and metrics."""
 
-    token: Token = field(default=None, repr=False)
-    """Whoever presents it may read and start waves; None lets everyone who can reach the address."""
+    token: Annotated[str | None, v.Kind(v.token), Flag(on_command_line=False)] = field(default=None, repr=False)
+    """The token itself, only as a variable, since everyone sees a command line: whoever presents it may read and start
+    waves; None lets everyone who can reach the address."""
+    token_file: v.TokenFile | None = None
+    """File that holds the token, and is read again when it changes; it goes before the variable that holds the token
+    itself."""
     trust_network_without_token: v.Switch = False
     """Listen beyond this machine without a token: whoever reaches the port can start waves."""
-    allowed_hosts: Annotated[tuple[str, ...], v.Kind(str, "HOST"), Flag("--allowed-host")] = ()
-    """Further name under which the page may be asked for (the Host header), without port; again for more."""
-    allowed_origins: Annotated[tuple[str, ...], v.Kind(str, "ORIGIN"), Flag("--allowed-origin")] = ()
+    allowed_hosts: Annotated[tuple[HostName, ...], Flag("--allowed-host")] = ()
+    """Further name under which the page may be asked for (the Host header), with any port; again for more."""
+    allowed_origins: Annotated[tuple[Origin, ...], Flag("--allowed-origin")] = ()
     """Further origin whose pages may use this one, such as https://ops.example.com; again for more."""
+    trusted_proxies: Annotated[tuple[NetworkAddress, ...], Flag("--trusted-proxy")] = ()
+    """Address or CIDR block of a proxy whose X-Forwarded-* headers (For, Proto, Host, Prefix) are believed; again for
+    more."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +97,16 @@ class WebOptions(AlarmOptions, AccessOptions):
 class ServeOptions(WebOptions, Deployment):
     """Everything that a coordinator's process can be told."""
 
-    http: Annotated[v.HostPort | None, Flag(), Flag("--no-http", "no web server at all", means=None)] = DEFAULT_HTTP
-    """Where page, REST and metrics listen; port 0 takes a free one."""
+    http: Annotated[HttpPorts | None, Flag(), Flag("--no-http", "no web server at all", means=None)] = DEFAULT_HTTP
+    """Where page, REST and metrics listen; HOST:FIRST-LAST takes the first port that is free, port 0 any."""
     min_stats_update_interval_ms: Annotated[int, v.Kind(v.milliseconds, "MS", v.between(0, 60_000))] = 100
     """Milliseconds between load publications."""
     start_timeout: v.Seconds | None = None
     """End with exit code 3 when engines are still missing after this."""
     manual_start_timeout: v.Seconds = 5.0
     """Time in which a manual start must be seen to be followed."""
+    hang_timeout: HangTimeout = HANG_TIMEOUT_S
+    """With --supervised: kill a coordinator that gives no sign of life for so long, and start it again."""
     journal: v.OutputFile | None = None
     """File by which a coordinator that is started again goes on with its wave and addresses; with --supervised a
     temporary one, if none is named. Remove it when the engines are restarted."""

@@ -26,13 +26,17 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /api/v1/login`."""
 
     token: str
+    path: str = "/"
+    """The folder from which the page was loaded: behind a proxy it is more than `/`, and the cookie is for it alone."""
 
 
-class Session(msgspec.Struct, frozen=True):
+class Session(msgspec.Struct, frozen=True, omit_defaults=True):
     """`GET /api/v1/session`: whether a token is needed here, and whether this request carried a valid one."""
 
     token_required: bool
     authenticated: bool
+    stream_refused: str | None = None
+    """Why a stream of this client was just refused, which a browser does not tell its page."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -51,7 +55,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """RFC 9457 problem details; `type` is `/problems/<slug>`."""
+    """RFC 9457 problem details; `type` is `problems/<slug>`, relative like `instance` to what was asked for."""
 
     type: str
     title: str

@@ -210,7 +210,8 @@ def _started(f: Fields) -> str:
     if not f.get("restarts"):
         return "started"
     wave = f" with wave {f['resumed_wave']}" if "resumed_wave" in f else ""
-    return f"came back (restart {f['restarts']}){wave}"
+    before = f"; the one before {f['previous']}" if "previous" in f else ""
+    return f"came back (restart {f['restarts']}){wave}{before}"
 
 
 def _urgency(f: Fields) -> Tone:
@@ -239,6 +240,11 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "recovery_finished": (Tone.GOOD, "Recovered from the restart{AFTER}; the next wave is {wave}"),
         "journal_failed": (Tone.BAD, "The journal cannot be written, and a restart would lose the wave: {detail}"),
         "journal_works_again": (Tone.GOOD, "The journal can be written again"),
+        "socket_unreachable": (Tone.BAD, "{name} cannot be reached: {detail}"),
+        "socket_works_again": (Tone.GOOD, "{name} can be reached again"),
+        "part_missing": (Tone.WARN, "Missing since the restart: {name}: {detail}"),
+        "part_works_again": (Tone.GOOD, "Back since the restart: {name}"),
+        "fresh_start": (Tone.BAD, "A fresh start beside engines that live: {detail}"),
     },
     EventGroup.RECORDING: {
         "recording_gap": (Tone.WARN, "The recording lacks {records} records: the disk was too slow"),

@@ -217,7 +217,8 @@ def checked(options: Options) -> Options:
         value = getattr(options, setting.name)
         if value is not None:
             try:
-                setting.kind.check(value)
+                for one in value if setting.many else (value,):
+                    setting.kind.check(one)
             except BadValueError as error:
                 raise SettingsError(f"{setting.flags[0].flag}: {error}") from None
     return options

@@ -1,9 +1,9 @@
 """Keeps a coordinator alive: `python -m dp_coordinator.supervisor [--parent PID] [--scratch DIR] -- COMMAND ...`.
 
-It starts COMMAND (the worker), starts it again when it dies, passes signals on, and does nothing else: a process that
-does next to nothing has next to nothing to die of. It imports the standard library and wakeup.py alone. What the
-worker needs to come back is in its journal. A worker says that it serves by `say_serving`; one that was killed after
-that comes back at once, however often.
+It starts COMMAND (the worker), starts it again when it dies or hangs, passes signals on, and does nothing else: a
+process that does next to nothing has next to nothing to die of. It imports the standard library alone. What the worker
+needs to come back is in its journal. A worker says that it serves, and from time to time that it lives (`supervised`);
+one that is silent for --hang-timeout seconds is killed. Once one has served, another is started whatever it takes.
 
 Each worker inherits stdin from its beginning (when that is a file), stdout, stderr, and the descriptors of --pass-fd.
 Ends with the worker's exit code when it was told to end, or when the first worker says that a setting is wrong (2) or
@@ -13,135 +13,212 @@ any says that engines are missing (3); with 4 when it gives up. Takes --scratch 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from dp_coordinator.wakeup import WakeUp
+from dp_coordinator import endings
+from dp_coordinator.supervised import (
+    ALIVE,
+    EXIT_SETTINGS,
+    EXIT_START_TIMEOUT,
+    HANG_TIMEOUT_S,
+    PREVIOUS_END_VARIABLE,
+    SERVING,
+    SUPERVISOR_VARIABLE,
+)
 
 log = logging.getLogger("dp_coordinator.supervisor")
 
-SUPERVISOR_VARIABLE = "DP_COORDINATOR_SUPERVISOR_PID"
-"""Tells the worker whose child it is: it ends when that is no longer its parent."""
-EXIT_SETTINGS = 2
-"""A coordinator's exit code: a setting is wrong or an address cannot be bound."""
-EXIT_START_TIMEOUT = 3
-"""A coordinator's exit code: not every engine subscribed within --start-timeout."""
 EXIT_GAVE_UP = 4
-"""The supervisor's own: the coordinator died instantly again and again."""
-SERVING = signal.SIGUSR1
-"""What a worker that serves sends to its supervisor."""
+"""The supervisor's own: no coordinator ever came to serve."""
+EXIT_NOT_STARTED = 126
+"""Stands for a worker that could not even be started."""
 INSTANT_S = 0.5
 """A worker that never served, or not for so long, died instantly: something is wrong with more than that one."""
 INSTANT_DEATHS = 10
-"""In a row; then it gives up."""
-PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8)
+"""In a row, before any served longer; then it gives up."""
+PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 """Before the next start, by the number of instant deaths; the last one from there on."""
 GRACE_S = 10.0
-"""From SIGTERM to SIGKILL."""
-PARENT_CHECK_S = 1.0
-
-
-def supervisor_pid() -> int | None:
-    """The process that supervises this one; None when this is no supervised worker."""
-    told = os.environ.get(SUPERVISOR_VARIABLE, "")
-    return int(told) if told.isdigit() else None
-
-
-def say_serving() -> None:
-    """Tell the supervisor, if there is one, that this worker has begun to serve."""
-    supervisor = supervisor_pid()
-    if supervisor is not None and supervisor == os.getppid():
-        os.kill(supervisor, SERVING)
+"""From being told to end to SIGKILL."""
+CATCH_UP_S = 0.3
+"""For one that hangs, from SIGCONT to SIGKILL."""
+TICK_S = 0.5
+"""Longest wait: the parent is looked for, and time counts as the worker's silence, in such steps at most."""
+OVERSLEPT_S = 0.25
+"""A wait that lasts so much longer than asked for: this process was stopped, or the whole machine."""
+START_PATIENCE_S = 60.0
+"""For a worker that has not yet given a sign of life: Python and its imports may have to come from a slow disk."""
+_PR_SET_PDEATHSIG = 1
 
 
 class Supervisor:
     """One worker after the other."""
 
-    def __init__(self, command: Sequence[str], *, parent: int | None = None, pass_fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        parent: int | None = None,
+        pass_fds: Sequence[int] = (),
+        hang_timeout: float = HANG_TIMEOUT_S,
+    ) -> None:
         self._command = list(command)
         self._parent = parent
         self._pass_fds = tuple(pass_fds)
+        self._hang_timeout = hang_timeout
         self._told_to_end = False
+        self._worker: subprocess.Popen[bytes] | None = None
         self._serving_since: float | None = None
-        self._signals = WakeUp()
+        self._silent_s = self._patience_s = 0.0
+        self._previous_end: str | None = None
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, it would have the kernel drop exit codes
+        self._ending = endings.heeded()
+        self._heard = self._ending | {signal.SIGCHLD, SERVING, ALIVE}
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._heard)
+        self._in_the_child = _in_the_child(self._heard)
 
     def run(self) -> int:
         """Keep a worker alive until told to end, or until that is pointless; returns the exit code."""
-        with self._signals.on_signals(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, SERVING):
-            return self._run()
-
-    def _run(self) -> int:
         instant_deaths = incarnations = 0
+        established = False
         while not self._told_to_end:
-            code = self._live()
+            code, hung = self._live()
             incarnations += 1
             served = 0.0 if self._serving_since is None else time.monotonic() - self._serving_since
             if self._told_to_end:
                 return code
             if code == EXIT_START_TIMEOUT or (code == EXIT_SETTINGS and incarnations == 1):
                 return code  # it has said itself what is wrong
+            established |= served >= INSTANT_S
             instant_deaths = instant_deaths + 1 if served < INSTANT_S else 0
-            how = f"the coordinator {_ending(code)} {f'after it served {served:.1f} s' if served else 'at its start'}"
-            if instant_deaths >= INSTANT_DEATHS:
-                log.error("%s, the %dth time in a row: giving up", how, instant_deaths)
+            how = f"{_ending(code, hung)} {f'after it served {served:.1f} s' if served else 'at its start'}"
+            if instant_deaths >= INSTANT_DEATHS and not established:
+                log.error("the coordinator %s, the %dth time in a row: giving up", how, instant_deaths)
                 return EXIT_GAVE_UP
-            log.warning("%s; starting it again (restart %d)", how, incarnations)
-            self._wait(PAUSES_S[min(instant_deaths, len(PAUSES_S) - 1)])
+            log.warning("the coordinator %s; starting it again (restart %d)", how, incarnations)
+            self._previous_end = how
+            self._pause(PAUSES_S[min(instant_deaths, len(PAUSES_S) - 1)])
         return 0
 
-    def _live(self) -> int:
+    def _live(self) -> tuple[int, float | None]:
+        """Start a worker and wait for its end: its exit code, and how long it was silent if it was killed for that."""
+        self._serving_since, self._silent_s, self._patience_s = None, 0.0, max(START_PATIENCE_S, self._hang_timeout)
+        try:
+            self._worker = worker = self._start()
+        except OSError as error:  # no memory or processes left, for the moment
+            log.error("the coordinator cannot be started: %s", error)
+            return EXIT_NOT_STARTED, None
+        hung = None
+        while worker.poll() is None and not self._told_to_end:
+            if self._silent_s >= self._patience_s:
+                hung = self._silent_s
+                self._let_catch_up(worker)
+                worker.kill()
+                worker.wait()
+            else:
+                self._wait(min(TICK_S, self._patience_s - self._silent_s))
+        while self._wait(0.0):
+            pass  # one that served for a moment may have said so meanwhile
+        return self._end(worker), hung
+
+    def _let_catch_up(self, worker: subprocess.Popen[bytes]) -> None:
+        """One that was merely stopped takes in what was sent to it meanwhile, and journals it, before it is killed.
+
+        All of that would be lost with it, and the recovery is safe for the loss of a single message (`core.recovery`).
+        """
+        worker.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + CATCH_UP_S
+        while worker.poll() is None and (left := deadline - time.monotonic()) > 0:
+            self._wait(left)
+
+    def _start(self) -> subprocess.Popen[bytes]:
         with suppress(OSError):
             os.lseek(0, 0, os.SEEK_SET)  # its settings may stand there
-        self._serving_since = None
         environment = os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())}
-        worker = subprocess.Popen(self._command, pass_fds=self._pass_fds, env=environment)  # noqa: S603
-        while worker.poll() is None and not self._told_to_end:
-            self._wait(None)
-        self._heed()  # one that served for a moment may have said so meanwhile
-        return self._end(worker)
+        if self._previous_end is not None:
+            environment[PREVIOUS_END_VARIABLE] = self._previous_end
+        return subprocess.Popen(  # noqa: S603
+            self._command,
+            pass_fds=self._pass_fds,
+            env=environment,
+            preexec_fn=self._in_the_child,  # noqa: PLW1509  (there is one thread)
+        )
 
-    def _wait(self, seconds: float | None) -> None:
-        """Until a signal came, `seconds` have passed, or the parent has gone."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while not self._told_to_end:
-            left = PARENT_CHECK_S if deadline is None else min(PARENT_CHECK_S, deadline - time.monotonic())
-            if select.select([self._signals], [], [], max(0.0, left))[0]:
-                self._heed()
-                if seconds is None:
-                    return
-            if self._parent is not None and os.getppid() != self._parent:
-                self._told_to_end = True
-            if deadline is not None and time.monotonic() >= deadline:
-                return
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._told_to_end and (left := deadline - time.monotonic()) > 0:
+            self._wait(min(TICK_S, left))
 
-    def _heed(self) -> None:
-        """Take in the signals that have come."""
-        numbers = self._signals.drain()
-        if SERVING in numbers:
-            self._serving_since = time.monotonic()
-        self._told_to_end |= bool(numbers - {signal.SIGCHLD, SERVING})
+    def _wait(self, seconds: float) -> bool:
+        """Take in the next signal, if one comes in time; whether one did."""
+        before = time.monotonic()
+        came = endings.wait(self._heard, seconds)
+        took = time.monotonic() - before
+        # When we were stopped ourselves, the worker probably was, too: from now on it gets its full time again.
+        self._silent_s = 0.0 if took > seconds + OVERSLEPT_S else self._silent_s + min(took, seconds)
+        if came is not None:
+            self._heed(came)
+        if self._parent is not None and os.getppid() != self._parent and not self._told_to_end:
+            log.info("ending: the process that started this supervisor (%d) is gone", self._parent)
+            self._told_to_end = True
+        return came is not None
+
+    def _heed(self, came: endings.Came) -> None:
+        if came.number in self._ending:
+            if not self._told_to_end:
+                log.info("ending: %s", came.text)
+            self._told_to_end = True
+        elif came.number in {SERVING, ALIVE} and self._worker is not None:
+            if came.sender not in {None, self._worker.pid}:
+                return  # a stranger's
+            self._silent_s, self._patience_s = 0.0, self._hang_timeout
+            if came.number == SERVING:
+                self._serving_since = time.monotonic()
 
     def _end(self, worker: subprocess.Popen[bytes]) -> int:
         """Its exit code; when it still runs it is told to end, and made to."""
         if worker.poll() is None:
-            worker.terminate()
+            # It ignores what we ignore.
+            worker.send_signal(next((number for number in endings.ENDING if number in self._ending), signal.SIGKILL))
             try:
                 worker.wait(GRACE_S)
             except subprocess.TimeoutExpired:
-                log.warning("the coordinator did not end within %g s of SIGTERM: killing it", GRACE_S)
+                log.warning("the coordinator did not end within %g s of being told to: killing it", GRACE_S)
                 worker.kill()
         return worker.wait()
 
 
-def _ending(code: int) -> str:
+def _in_the_child(heard: frozenset[signal.Signals]) -> Callable[[], None]:
+    """What a new worker does before it becomes one: take signals again, and die with us.
+
+    A stopped worker cannot see that its supervisor is gone, so the kernel kills it then (Linux). It does so at the end
+    of the *thread* that started it, which here is the only one.
+    """
+    supervisor = os.getpid()
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+    def prepare() -> None:
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != supervisor:
+                os.kill(os.getpid(), signal.SIGKILL)  # it died before it could be named
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+
+    return prepare
+
+
+def _ending(code: int, hung: float | None) -> str:
+    if hung is not None:
+        return f"gave no sign of life for {hung:.1f} s and was killed"
     if code >= 0:
         return f"ended with exit code {code}"
     with suppress(ValueError):
@@ -154,12 +231,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("dp_coordinator.supervisor", allow_abbrev=False)
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     parser.add_argument("--pass-fd", type=int, action="append", default=[], help="a descriptor for the worker")
+    parser.add_argument("--hang-timeout", type=float, default=HANG_TIMEOUT_S, help="seconds of silence before a kill")
     parser.add_argument("--scratch", help="a folder to remove at the end")
     parser.add_argument("command", nargs="+")
     given = parser.parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    supervisor = Supervisor(given.command, parent=given.parent, pass_fds=given.pass_fd, hang_timeout=given.hang_timeout)
     try:
-        return Supervisor(given.command, parent=given.parent, pass_fds=given.pass_fd).run()
+        return supervisor.run()
     finally:
         if given.scratch is not None:
             shutil.rmtree(given.scratch, ignore_errors=True)

@@ -6,6 +6,7 @@ The types at the end are what options classes annotate their fields with: a type
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
+from dp_coordinator.scratch import SOCKET_PATH_AT_MOST
+from dp_coordinator.supervised import previous_end
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
@@ -47,10 +50,10 @@ def _whole_number(text: str, *, least: int, example: int) -> int:
     return value
 
 
-def between(least: int, most: int) -> Callable[[int], None]:
+def between(least: float, most: float) -> Callable[[float], None]:
     """Make the check of a number that both bounds are allowed for."""
 
-    def check(value: int) -> None:
+    def check(value: float) -> None:
         if not least <= value <= most:
             raise BadValueError(f"{value!r} is out of bounds: use {least} to {most}")
 
@@ -115,6 +118,9 @@ def zmq_address(text: str) -> str:
     match = _ZMQ_ADDRESS.fullmatch(text)
     if match is None or (match[2] not in {None, "*"} and not _is_port(match[2])):
         raise BadValueError(f"{text!r} is not a ZeroMQ address such as tcp://127.0.0.1:5555 or ipc:///tmp/dp.sock")
+    path = text.removeprefix("ipc://")
+    if path != text and len(os.fsencode(path)) > SOCKET_PATH_AT_MOST:
+        raise BadValueError(f"{text!r} is too long: a socket's path has at most {SOCKET_PATH_AT_MOST} bytes")
     return text
 
 
@@ -188,6 +194,16 @@ def token_in(text: str) -> str:
     return check_token(token, repr(text))
 
 
+def token_file(text: str) -> str:
+    """A file that holds a token. The text as it is: the file is read again when it changes.
+
+    It may be away for a while when this coordinator comes back: then the page waits for it.
+    """
+    if previous_end() is None and (Path(text).is_file() or not Path(text).exists()):  # a pipe can be read only once
+        token_in(text)
+    return text
+
+
 def token(text: str) -> str:
     """A secret given as it is (in a variable only: a command line is seen by everyone on the machine)."""
     return check_token(text.strip(), "the value")
@@ -201,9 +217,9 @@ def check_token(token: str, where: str) -> str:
 
 
 def output_file(text: str) -> str:
-    """A file that can be written: its folder is there. The text as it is."""
+    """A file that can be written: its folder is there, or was before a restart. The text as it is."""
     path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
+    if (path.is_dir() or not path.parent.is_dir()) and previous_end() is None:
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
     return text
 
@@ -234,6 +250,7 @@ Amount: TypeAlias = Annotated[float, Kind(amount, "X")]
 Text: TypeAlias = Annotated[str, Kind(text, "TEXT")]
 ZmqAddress: TypeAlias = Annotated[str, Kind(zmq_address, "ADDRESS")]
 HostPort: TypeAlias = Annotated[str, Kind(host_port, "HOST:PORT", host_port)]
+TokenFile: TypeAlias = Annotated[str, Kind(token_file, "FILE")]
 Version: TypeAlias = Annotated[str, Kind(version, "VERSION", version)]
 OutputFile: TypeAlias = Annotated[str, Kind(output_file, "FILE")]
 Folder: TypeAlias = Annotated[str, Kind(text, "DIR")]

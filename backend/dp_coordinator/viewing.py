@@ -7,10 +7,10 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 
 from dp_coordinator.core.snapshot import Snapshot
+from dp_coordinator.endings import told_to_end
 from dp_coordinator.mailbox import Counters, Mailbox
 from dp_coordinator.messages import Endpoints, Playback
 from dp_coordinator.observer import count
@@ -177,10 +177,10 @@ def _mailbox(snapshot: Snapshot, header: dict[str, object]) -> Mailbox:
 
 
 def show(player: RecordingPlayer, settings: WebSettings, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until a signal ends it (`endings`)."""
     app = create_app(player.mailbox, settings)
     player.hub = app.state.hub
-    server = WebServer(app, max_viewers=settings.max_viewers)
+    server = WebServer(app)
 
     async def serve() -> None:
         playing = asyncio.create_task(player.run())
@@ -188,7 +188,8 @@ def show(player: RecordingPlayer, settings: WebSettings, listener: socket.socket
         await server.serve(sockets=[listener])
         playing.cancel()
 
-    with suppress(KeyboardInterrupt):
+    with told_to_end() as told:
+        told.then(lambda: setattr(server, "should_exit", True))
         asyncio.run(serve())
 
 

@@ -1,18 +1,13 @@
-"""What ends a wait: a pipe that other threads and signals write to, and that any kind of poller can watch.
-
-It imports next to nothing, for the supervisor uses it.
-"""
+"""What ends a wait: a pipe that other threads write to, and that any kind of poller can watch."""
 
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 
 class WakeUp:
-    """A descriptor that becomes readable with each `wake` and each signal of `on_signals`, until it is drained."""
+    """A descriptor that becomes readable with each `wake`, until it is drained."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -24,29 +19,15 @@ class WakeUp:
         return self._read
 
     def wake(self) -> None:
-        """End the wait. Safe from any thread and from signal handlers."""
+        """End the wait. Safe from any thread."""
         with suppress(OSError):  # the pipe is full or closed: whoever waits is awake or gone
             os.write(self._write, b"\0")
 
-    def drain(self) -> set[int]:
-        """Take out what was written: the signals that came, and 0 for a `wake`."""
-        written: set[int] = set()
+    def drain(self) -> None:
+        """Take out what was written."""
         with suppress(BlockingIOError):
-            while read := os.read(self._read, 4096):
-                written.update(read)
-        return written
-
-    @contextmanager
-    def on_signals(self, *numbers: int, do: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """While it lasts these signals wake, and have `do` called in place of what they did. Main thread only."""
-        before = {number: signal.signal(number, lambda *_: do()) for number in numbers}
-        wakeup_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup_before)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            while os.read(self._read, 4096):
+                pass
 
     def close(self) -> None:
         """Close both ends; `wake` does nothing from then on."""

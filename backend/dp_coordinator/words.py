@@ -113,6 +113,9 @@ class AlarmKind(StrEnum):
     FRONT_END_GONE = "front_end_gone"
     RECOVERY_UNDER_WAY = "recovery_under_way"
     JOURNAL_FAILED = "journal_failed"
+    SOCKET_UNREACHABLE = "socket_unreachable"
+    FRESH_START = "fresh_start"
+    PART_MISSING = "part_missing"
 
 
 class Severity(StrEnum):

@@ -1,4 +1,5 @@
-// The REST calls that the page makes. All same-origin; the token, when one is needed, travels in an HttpOnly cookie.
+// The REST calls that the page makes; the token, when one is needed, travels in an HttpOnly cookie. All addresses are
+// relative to where the page was loaded: a proxy may show several deployments under paths of one host name.
 import type {
   Action,
   History,
@@ -53,34 +54,35 @@ const json = (body: unknown, headers: Record<string, string> = {}): RequestInit 
 });
 
 export const session = (timeoutMs: number) =>
-  call("/api/v1/session", { signal: AbortSignal.timeout(timeoutMs) }) as Promise<Session>;
+  call("api/v1/session", { signal: AbortSignal.timeout(timeoutMs) }) as Promise<Session>;
 
-export const login = (token: string) => call("/api/v1/login", json({ token }));
+export const login = (token: string) =>
+  call("api/v1/login", json({ token, path: new URL(".", location.href).pathname }));
 
-export const history = (windowS: number) => call(`/api/v1/history?window_s=${windowS}`) as Promise<History>;
+export const history = (windowS: number) => call(`api/v1/history?window_s=${windowS}`) as Promise<History>;
 
 /** The whole states around a moment in Unix seconds. */
 export const states = (at: number) =>
-  call(`/api/v1/history/states?at=${at.toFixed(3)}`, {
+  call(`api/v1/history/states?at=${at.toFixed(3)}`, {
     signal: AbortSignal.timeout(10_000),
   }) as Promise<StateHistory>;
 
 /** The newest `limit` waves, newest first. */
-export const waves = (limit: number) => call(`/api/v1/waves?limit=${limit}`) as Promise<WavePage>;
+export const waves = (limit: number) => call(`api/v1/waves?limit=${limit}`) as Promise<WavePage>;
 
 /** Asks for a wave. The same key with the same body asks only once, however often it is sent. */
 export const startWave = (body: StartWave, key: string) =>
-  call("/api/v1/waves", {
+  call("api/v1/waves", {
     ...json(body, { "Idempotency-Key": key }),
     signal: AbortSignal.timeout(10_000),
   }) as Promise<Action>;
 
 /** Changes how a recording is played. */
-export const play = (change: Play) => call("/api/v1/view", json(change)) as Promise<Playback>;
+export const play = (change: Play) => call("api/v1/view", json(change)) as Promise<Playback>;
 
 /** The last minutes as a file, and its name. */
 export async function recording(): Promise<[Blob, string]> {
-  const response = await fetch("/api/v1/recording", { cache: "no-store", credentials: "same-origin" });
+  const response = await fetch("api/v1/recording", { cache: "no-store", credentials: "same-origin" });
   if (!response.ok) throw problemOf(response, parse(await response.text()));
   const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
   return [await response.blob(), name ?? "recording.dprec"];

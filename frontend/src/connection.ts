@@ -48,8 +48,9 @@ export class Connection {
   }
 
   private open(): void {
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const url = `${scheme}//${location.host}/api/v1/stream?since=${this.listener.since()}`;
+    const url = new URL(`api/v1/stream?since=${this.listener.since()}`, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    url.hash = "";
     const socket = new WebSocket(url);
     this.socket = socket;
     this.opened = false;
@@ -84,7 +85,7 @@ export class Connection {
     const answer = await askSession();
     if (turn !== this.turn) return; // a later call took over
     if (answer === "silent") return this.lost("The coordinator does not answer.");
-    if (answer === "welcome") return this.lost("The coordinator answers, but refused the stream.");
+    if (answer !== "login") return this.lost(answer.refused);
     this.lostSince = null;
     this.listener.onLink({ state: "login" });
   }
@@ -120,13 +121,15 @@ export class Connection {
   }
 }
 
-/** Whether this page may listen. */
-async function askSession(): Promise<"welcome" | "login" | "silent"> {
+/** Whether this page may listen, or why it may not. */
+async function askSession(): Promise<{ refused: string } | "login" | "silent"> {
+  const refused = "The coordinator answers, but refused the stream.";
   try {
-    const { token_required, authenticated } = await session(OPEN_MS);
-    return token_required && !authenticated ? "login" : "welcome";
+    const { token_required, authenticated, stream_refused } = await session(OPEN_MS);
+    if (token_required && !authenticated) return "login";
+    return { refused: stream_refused ? `The coordinator refused the stream: ${stream_refused}.` : refused };
   } catch (error) {
     // A server without this route may still stream; one that does not answer at all cannot.
-    return error instanceof ApiError && error.status < 500 ? "welcome" : "silent";
+    return error instanceof ApiError && error.status < 500 ? { refused } : "silent";
   }
 }

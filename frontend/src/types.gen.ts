@@ -37,7 +37,7 @@ export const isAction = object({
 export interface Action extends Of<typeof isAction> {}
 
 /** What can be wrong. At most one alarm of a kind stands at a time. */
-export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "engine_surplus", "front_end_gone", "journal_failed", "load_imbalance", "never_heard", "publication_late", "rank_silent", "recovery_under_way", "same_index", "work_held_up");
+export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "engine_surplus", "fresh_start", "front_end_gone", "journal_failed", "load_imbalance", "never_heard", "part_missing", "publication_late", "rank_silent", "recovery_under_way", "same_index", "socket_unreachable", "work_held_up");
 export type AlarmKind = Of<typeof isAlarmKind>;
 
 /** How soon somebody should look. */
@@ -269,6 +269,8 @@ export interface History extends Of<typeof isHistory> {}
 /** Body of `POST /api/v1/login`. */
 export const isLogin = object({
   token: text,
+  /** The folder from which the page was loaded: behind a proxy it is more than `/`, and the cookie is for it alone. */
+  path: optional(text),
 });
 export interface Login extends Of<typeof isLogin> {}
 
@@ -325,7 +327,7 @@ export const isPlay = object({
 });
 export interface Play extends Of<typeof isPlay> {}
 
-/** RFC 9457 problem details; `type` is `/problems/<slug>`. */
+/** RFC 9457 problem details; `type` is `problems/<slug>`, relative like `instance` to what was asked for. */
 export const isProblem = object({
   type: text,
   title: text,
@@ -359,6 +361,8 @@ export interface Recovery extends Of<typeof isRecovery> {}
 export const isSession = object({
   token_required: truth,
   authenticated: truth,
+  /** Why a stream of this client was just refused, which a browser does not tell its page. */
+  stream_refused: optional(nullable(text)),
 });
 export interface Session extends Of<typeof isSession> {}
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from dp_coordinator import __version__
-from tests.cli.run import announced, load, rest, run, running
+from tests.cli.run import COMMAND, announced, environment, load, rest, run, running
 
 QUIET = ("serve", "--engine-count", "2", "--no-http")
 
@@ -30,13 +32,78 @@ def test_real_addresses_are_printed_and_written(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_it_cleanly_and_is_named_with_its_sender(number: signal.Signals) -> None:
     with running(*QUIET) as process:
         announced(process)
         process.send_signal(number)
         assert process.wait(30) == 0
-        assert "Traceback" not in rest(process.stderr)
+        log = rest(process.stderr)
+        assert "Traceback" not in log
+        assert f"stopping: {number.name} from process {os.getpid()} (" in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM])
+def test_a_signal_that_was_ignored_when_it_started_does_not_end_it(number: signal.Signals) -> None:
+    """SIGHUP under `nohup`; SIGINT and SIGQUIT behind a script's `&`."""
+    other = signal.SIGTERM if number != signal.SIGTERM else signal.SIGINT
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        started = running(*QUIET)
+        process = started.__enter__()
+    finally:
+        signal.signal(number, before)
+    announced(process)
+    process.send_signal(number)
+    process.send_signal(other)
+    assert process.wait(30) == 0
+    log = rest(process.stderr)
+    assert f"stopping: {other.name} from" in log
+    assert f"stopping: {number.name}" not in log
+    started.__exit__(None, None, None)
+
+
+def test_a_demo_in_the_background_of_a_script_is_not_ended_by_the_scripts_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        started = running("demo", "--engines", "2", "--http", "127.0.0.1:0")
+        process = started.__enter__()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert process.stdout is not None
+    assert any("Ctrl-C" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    log = rest(process.stderr)
+    assert "stopping: SIGTERM from" in log
+    assert "stopping: SIGINT" not in log
+    started.__exit__(None, None, None)
+
+
+def test_a_second_signal_while_it_stops_does_not_cut_it_off(tmp_path: Path) -> None:
+    """Whoever ends a whole group sends its members two: one himself, one through their parent."""
+    with running(*QUIET, "--record", str(tmp_path / "r")) as process:
+        announced(process)
+        for _ in range(200):
+            process.send_signal(signal.SIGTERM)
+            if process.poll() is not None:
+                break
+        assert process.wait(30) == 0
+    assert run("replay", str(tmp_path / "r")).returncode == 0
+
+
+def test_a_demo_whose_group_is_ended_leaves_a_whole_recording(tmp_path: Path) -> None:
+    command = [*COMMAND, "demo", "--engines", "2", "--http", "127.0.0.1:0", "--record", str(tmp_path / "r")]
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert "Ctrl-C ends the demo" in next(line for line in process.stdout if "Ctrl-C" in line)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 0
+    replayed = run("replay", str(tmp_path / "r"))
+    assert (replayed.returncode, replayed.stderr) == (0, "")
 
 
 def test_missing_engines_end_it_with_a_code_of_their_own() -> None:
@@ -115,4 +182,6 @@ def test_beyond_this_machine_it_wants_a_token_or_a_word_that_the_network_is_trus
     (tmp_path / "token").write_text("0123456789abcdef0123456789abcdef\n")
     for more in (("--token-file", str(tmp_path / "token")), ("--trust-network-without-token",)):
         with running(*exposed, *more) as process:
-            assert announced(process)["dashboard"].startswith("http://0.0.0.0:")
+            assert announced(process)["dashboard"].startswith("http://127.0.0.1:")
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "and at every other address of this machine"

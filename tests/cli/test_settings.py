@@ -24,10 +24,14 @@ EXAMPLES = {
     "boolean": ("true", True),
     "count": ("16", 16),
     "host_port": ("0.0.0.0:80", "0.0.0.0:80"),
+    "allowed_host": ("https://DP.example:8443", "dp.example"),
+    "http_address": ("127.0.0.1:8080-8089", "127.0.0.1:8080-8089"),
+    "network_address": ("10.1.2.3/8", "10.0.0.0/8"),
+    "allowed_origin": ("https://dp.example:443/", "https://dp.example"),
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),
-    "seconds": ("1.5", 1.5),
+    "seconds": ("4.5", 4.5),
     "speed": ("2", 2.0),
     "str": ("name", "name"),
     "text": (" why not ", "why not"),
@@ -49,9 +53,9 @@ def example(flag: Flag, folder: Path) -> tuple[str, Any]:
     if kind in {"output_file", "recording"}:
         (folder / "file").touch()
         return str(folder / "file"), str(folder / "file")
-    if kind == "token_in":
+    if kind in {"token_in", "token_file"}:
         (folder / "token").write_text("s3cr3t\n")
-        return str(folder / "token"), "s3cr3t"
+        return str(folder / "token"), "s3cr3t" if kind == "token_in" else str(folder / "token")
     text, value = EXAMPLES[kind]
     return text, flag.means if flag.is_switch else value
 

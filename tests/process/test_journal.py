@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -165,3 +166,119 @@ def test_addresses_too_long_for_an_entry_are_named(path: str) -> None:
     with pytest.raises(JournalError, match="use shorter addresses"):
         journal.begin(replace(ENDPOINTS, back_output="ipc://" + "x" * BLOCK), None)
     journal.close()
+
+
+# -- what is no journal ------------------------------------------------------------------------------------------------
+
+
+def as_fifo(path: str) -> Any:
+    os.mkfifo(path)
+    return path
+
+
+def as_link(path: str) -> Any:
+    live(f"{path}-there")
+    os.symlink(f"{path}-there", path)
+    return path
+
+
+def writable_by_all(path: str) -> Any:
+    live(path)
+    os.chmod(path, 0o666)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (as_fifo, "it is no regular file"),
+        (lambda path: os.devnull, "it is no regular file"),
+        (as_link, "it is a symbolic link"),
+        (writable_by_all, "everybody can write it (mode 0666)"),
+    ],
+    ids=["a FIFO", "/dev/null", "a symbolic link", "mode 0666"],
+)
+def test_other_files_are_refused_in_words(path: str, made: Any, said: str) -> None:
+    assert said in refused(made(path))
+
+
+IMPOSSIBLE = {
+    "a wave below 0": lambda entry: entry["state"].update(current_wave=-1),
+    "a wave that no message carries": lambda entry: entry["state"].update(current_wave=2**63),
+    "a wave in words": lambda entry: entry["state"].update(current_wave="7"),
+    "half a wave": lambda entry: entry["state"].update(current_wave=1.5),
+    "no engines": lambda entry: entry["state"].update(engine_count=0),
+    "ready as a number": lambda entry: entry["state"].update(ready=1),
+    "no incarnation": lambda entry: entry.update(incarnations=0),
+    "no process": lambda entry: entry.update(pid=0),
+    "an address that is none": lambda entry: entry["endpoints"].update(front_publish="udp://1.2.3.4:5"),
+    "a page that is none": lambda entry: entry.update(http=[1, 2]),
+    "half a page": lambda entry: entry.update(http=["127.0.0.1:0"]),
+}
+
+
+@pytest.mark.parametrize("change", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_impossible_values_are_refused_though_the_checksum_is_right(path: str, change: Any) -> None:
+    live(path)
+    with open(path, "rb") as file:
+        entry = json.loads(file.read().rstrip().rpartition(b" ")[0])
+    change(entry)
+    text = json.dumps(entry).encode()
+    with open(path, "wb") as file:
+        file.write(b"%s %08x\n" % (text, zlib.crc32(text)))
+    assert "is damaged, or no journal of dp-coordinator" in refused(path)
+
+
+# -- what happens to it while it is used -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journal(path: str) -> Any:
+    journal = Journal(path, DEPLOYMENT)
+    journal.begin(ENDPOINTS, HTTP)
+    yield journal
+    journal.close()
+
+
+MEDDLED = {
+    "removed": os.unlink,
+    "emptied or cut": lambda path: os.truncate(path, 0),
+}
+
+
+@pytest.mark.parametrize(("said", "meddle"), MEDDLED.items(), ids=MEDDLED.keys())
+def test_meddling_is_noticed_at_the_next_write_which_mends_it(
+    path: str, journal: Journal, said: str, meddle: Any
+) -> None:
+    meddle(path)
+    with pytest.raises(OSError, match=f"was {said} by somebody else"):
+        journal.write(Remembered(5, 4, True))
+    assert standing(path).state == Remembered(5, 4, True)
+    journal.write(Remembered(6, 4, True))
+    assert standing(path).state == Remembered(6, 4, True)
+    assert "is in use by another coordinator" in refused(path)
+
+
+def test_a_file_that_took_its_place_is_somebody_elses_and_stays_an_alarm(path: str, journal: Journal) -> None:
+    os.rename(path, f"{path}-away")
+    with open(path, "w") as other:
+        other.write("theirs")
+    for wave in (5, 6):
+        with pytest.raises(OSError, match="was replaced by somebody else"):
+            journal.write(Remembered(wave, 4, True))
+    with open(path) as other:
+        assert other.read() == "theirs"
+
+
+def test_begun_again_it_does_not_take_back_what_was_written_since(path: str, journal: Journal) -> None:
+    journal.write(Remembered(9, 4, True))
+    journal.begin(ENDPOINTS, HTTP)
+    assert standing(path).state == Remembered(9, 4, True)
+
+
+def test_a_file_without_a_name_can_be_one() -> None:
+    """What `serve --supervised` gives its workers: nothing is left of it, however they end."""
+    with tempfile.TemporaryFile() as file:
+        path = f"/dev/fd/{file.fileno()}"
+        assert live(path, Remembered(3, 4, True)) is None
+        assert live(path).state == Remembered(3, 4, True)

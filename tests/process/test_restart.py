@@ -6,7 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +27,7 @@ from tests.process.test_journal import standing
 from tests.transport.rig import Peer, pack, unpack, wait_until
 
 ENGINES = 2
+TOKEN = "0123456789abcdef"
 
 
 class Deployment:
@@ -82,8 +87,8 @@ class Deployment:
         deadline = time.monotonic() + 20
         while not condition():
             assert time.monotonic() < deadline, self._inbox
-            for socket, _ in self._poller.poll(100):
-                self._inbox[socket].append(socket.recv_multipart())
+            for each, _ in self._poller.poll(100):
+                self._inbox[each].append(each.recv_multipart())
 
 
 def start(wave: int, exclude: Any = None) -> Any:
@@ -203,6 +208,22 @@ def test_a_damaged_journal_is_an_error_and_no_restart(tmp_path: Path, content: b
 def test_a_journal_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CoordinatorStartError, match=r"--journal .*/none/journal cannot be opened for writing"):
         DPCoordinator(ENGINES, supervised=True, journal=str(tmp_path / "none" / "journal"))
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+def test_whoever_started_it_may_be_killed_and_no_folder_is_left(supervised: bool) -> None:
+    code = (
+        "import sys, time; from dp_coordinator.handle import DPCoordinator as C\n"
+        f"c = C(2, supervised={supervised}, http=None, **{LOOPBACK}); print(c.proc.pid, flush=True); time.sleep(60)"
+    )
+    with tempfile.TemporaryDirectory() as folder:  # below tmp_path names would be too long for sockets
+        command, environment = [sys.executable, "-c", code], os.environ | {"TMPDIR": folder}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert len(os.listdir(folder)) == 1
+            process.kill()
+        wait_until(lambda: os.listdir(folder) == [], "the folder to go")
 
 
 # -- on the command line -------------------------------------------------------------------------------------------

@@ -17,11 +17,16 @@ import pytest
 WORKER_DONE = 30.0
 
 
+def piped(command: Any, **how: Any) -> Any:
+    """A process whose output can be read here."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+
+
 def supervise(*worker: Any, options: Any = (), stdin: Any = subprocess.DEVNULL, constants: str = "") -> Any:
     """A supervisor of `python -c worker[0] worker[1:]`; `constants` are statements run before it."""
     code = f"import sys, dp_coordinator.supervisor as s\n{constants}\nsys.exit(s.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *options, "--", sys.executable, "-c", *worker]
-    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return piped(command, stdin=stdin)
 
 
 @contextlib.contextmanager
@@ -105,7 +110,7 @@ def test_it_gives_up_after_instant_deaths_and_says_so() -> None:
 
 def test_it_never_gives_up_on_workers_that_served() -> None:
     """Whoever kills them (an operator, the kernel when memory is short) may do so as often as he likes."""
-    serves = f"import dp_coordinator.supervisor as s; s.say_serving(); {SAYS_PID}"
+    serves = f"import dp_coordinator.supervised as s; s.say_serving(); {SAYS_PID}"
     with supervised(serves, constants="s.INSTANT_S = 0.0; s.INSTANT_DEATHS = 2; s.PAUSES_S = (0.0, 60.0)") as process:
         for _ in range(4):
             os.kill(int(process.stdout.readline()), signal.SIGKILL)
@@ -114,7 +119,7 @@ def test_it_never_gives_up_on_workers_that_served() -> None:
 
 def test_nobody_is_told_without_a_supervisor() -> None:
     """A variable left over from elsewhere must not send signals to strangers."""
-    code = "import dp_coordinator.supervisor as s; s.say_serving(); print('well')"
+    code = "import dp_coordinator.supervised as s; s.say_serving(); print('well')"
     environment = os.environ | {"DP_COORDINATOR_SUPERVISOR_PID": "1"}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert out.stdout == "well\n"
@@ -194,3 +199,154 @@ def _with_path() -> Any:
     import dp_coordinator
 
     return os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(dp_coordinator.__file__))}
+
+
+# -- a worker that hangs ----------------------------------------------------------------------------------------------
+
+BEATS = "import time, os, dp_coordinator.supervised as s; s.say_serving(); print(os.getpid(), flush=True);"
+LIVES = f"{BEATS}\nwhile True: s.say_alive(); time.sleep(0.05)"
+HANGS = ("--hang-timeout", "0.5")
+
+
+def test_a_stopped_worker_is_killed_and_started_again_and_that_is_said() -> None:
+    with supervised(LIVES, options=HANGS) as process:
+        first = int(process.stdout.readline())
+        os.kill(first, signal.SIGSTOP)
+        assert int(process.stdout.readline()) != first
+        said = process.stderr.readline()
+        assert "gave no sign of life for 0.5 s and was killed after it served" in said
+        assert "starting it again (restart 1)" in said
+
+
+def test_a_worker_whose_loop_stands_still_is_killed() -> None:
+    with supervised(f"{BEATS} time.sleep(600)", options=HANGS) as process:
+        first = int(process.stdout.readline())
+        assert int(process.stdout.readline()) != first
+
+
+def test_one_that_hangs_before_its_first_sign_of_life_is_killed_too() -> None:
+    with supervised(SAYS_PID, options=HANGS, constants="s.START_PATIENCE_S = 0.5") as process:
+        first = int(process.stdout.readline())
+        assert int(process.stdout.readline()) != first
+        assert "gave no sign of life for 0.5 s and was killed at its start" in process.stderr.readline()
+
+
+def test_the_next_worker_is_told_how_the_one_before_it_ended() -> None:
+    worker = f"import dp_coordinator.supervised as s; print(s.previous_end(), flush=True); {SAYS_PID}"
+    with supervised(worker) as process:
+        assert process.stdout.readline() == "None\n"
+        os.kill(int(process.stdout.readline()), signal.SIGKILL)
+        assert process.stdout.readline() == "was ended by SIGKILL at its start\n"
+
+
+def test_time_in_which_the_supervisor_was_stopped_itself_is_not_the_workers_silence() -> None:
+    """As when a laptop sleeps, or `kill -STOP` hits the group: on waking both are well."""
+    code = (
+        "import signal, types, dp_coordinator.supervisor as s, dp_coordinator.endings as e\n"
+        "clock = iter((0.0, 3600.0, 3600.0, 7200.0))\n"
+        "s.time = types.SimpleNamespace(monotonic=lambda: next(clock))\n"
+        "e.wait = lambda numbers, seconds: None\n"
+        "supervisor = s.Supervisor(['unused'])\n"
+        "supervisor._wait(1.0); supervisor._wait(1.0)\n"
+        "print(supervisor._silent_s)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "0.0\n"
+
+
+def test_a_group_that_was_stopped_as_a_whole_goes_on_with_the_same_worker() -> None:
+    code = "import sys, dp_coordinator.supervisor as s\nsys.exit(s.main(sys.argv[1:]))"
+    says_beats = f"{BEATS}\nwhile True: s.say_alive(); print('beat', flush=True); time.sleep(0.2)"
+    command = [sys.executable, "-c", code, "--hang-timeout", "1", "--", sys.executable, "-c", says_beats]
+    with piped(command, start_new_session=True) as process:
+        try:
+            process.stdout.readline()
+            for _ in range(3):
+                os.killpg(process.pid, signal.SIGSTOP)
+                assert not select.select([process.stderr], [], [], 2.0)[0]  # longer than the hang timeout
+                os.killpg(process.pid, signal.SIGCONT)
+                assert [process.stdout.readline() for _ in range(6)][-1] == "beat\n"
+        finally:
+            process.terminate()
+            os.killpg(process.pid, signal.SIGCONT)
+        assert "no sign of life" not in process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a stopped process cannot be ended with its parent")
+def test_a_stopped_worker_does_not_outlive_its_supervisor() -> None:
+    with supervised(SAYS_PID) as process:
+        worker = int(process.stdout.readline())
+        os.kill(worker, signal.SIGSTOP)
+        process.kill()
+        assert gone(worker)
+
+
+def test_strangers_cannot_speak_for_the_worker() -> None:
+    with supervised(SAYS_PID, options=HANGS, constants="s.START_PATIENCE_S = 2.0; s.TICK_S = 0.1") as process:
+        first = int(process.stdout.readline())
+        while not select.select([process.stdout], [], [], 0.05)[0]:
+            process.send_signal(signal.SIGUSR2)
+        assert int(process.stdout.readline()) != first
+
+
+# -- nothing passing lasts -------------------------------------------------------------------------------------------
+
+
+def test_after_one_that_served_it_never_gives_up(tmp_path: Path) -> None:
+    """What made the later ones die (no memory, a disk that is away) may be over in a minute."""
+    lives = tmp_path / "lives"
+    worker = (
+        "import os, sys, time, dp_coordinator.supervised as s\n"
+        "p = sys.argv[1]; n = len(open(p).read()) if os.path.exists(p) else 0\n"
+        "open(p, 'a').write('x')\n"
+        "if n == 0: s.say_serving(); time.sleep(0.3); os.abort()\n"
+        "if n < 8: sys.exit(2)\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    constants = "s.INSTANT_S = 0.2; s.INSTANT_DEATHS = 3; s.PAUSES_S = (0.0,)"
+    with supervised(worker, str(lives), constants=constants) as process:
+        assert process.stdout.readline() == "up\n"
+
+
+def test_a_worker_that_cannot_be_started_for_the_moment_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    code = "import sys, dp_coordinator.supervisor as s\ns.PAUSES_S = (0.0, 0.05); s.INSTANT_DEATHS = 10000\n"
+    code += "sys.exit(s.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--", str(program)]
+    with piped(command) as process:
+        try:
+            assert "cannot be started" in process.stderr.readline()
+            complete = tmp_path / "complete"
+            complete.write_text("#!/bin/sh\necho up\nexec sleep 60\n")
+            complete.chmod(0o755)
+            complete.rename(program)
+            assert process.stdout.readline() == "up\n"
+        finally:
+            process.terminate()
+            process.communicate(timeout=WORKER_DONE)
+
+
+def test_it_works_where_nobody_tells_who_sent_a_signal() -> None:
+    """As on macOS, which has no sigtimedwait."""
+    with supervised(LIVES, options=HANGS, constants="del s.signal.sigtimedwait") as process:
+        first = int(process.stdout.readline())
+        os.kill(first, signal.SIGKILL)
+        second = int(process.stdout.readline())
+        os.kill(second, signal.SIGSTOP)
+        assert int(process.stdout.readline()) not in {first, second}
+        process.terminate()
+        assert "ending: SIGTERM\n" in process.stderr.read()
+
+
+def test_a_signal_while_it_is_not_yet_itself_leaves_no_scratch_folder(tmp_path: Path) -> None:
+    """Whoever starts it with signals blocked (`DPCoordinator` does) has it take them once it can tidy up."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        process = supervise(SAYS_PID, options=("--scratch", str(scratch)))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=WORKER_DONE)
+    assert not scratch.exists()

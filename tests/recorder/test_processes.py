@@ -204,7 +204,7 @@ def test_without_a_recording_the_download_says_how_to_have_one() -> None:
         with pytest.raises(urllib.error.HTTPError, match="409") as refused:
             get(coordinator.http_url, "/api/v1/recording")
         problem = json.loads(refused.value.read())
-    assert problem["type"] == "/problems/not-recording"
+    assert problem["type"] == "../../problems/not-recording"
     assert "--record DIR" in problem["detail"]
 
 

@@ -141,13 +141,13 @@ def refusal(site: Any, path: str, body: Any) -> Any:
 
 def test_nothing_can_be_started(site: Any) -> None:
     code, problem = refusal(site, "waves", {"reason": "a try"})
-    assert (code, problem["type"]) == (409, "/problems/recording")
+    assert (code, problem["type"]) == (409, "../../problems/recording")
 
 
 @pytest.mark.parametrize("body", [{"speed": 0}, {"speed": 65}, {"at": -1}, {"at": 1e9}, {"paused": 1}, {"jump": 1}, []])
 def test_controls_that_are_none(site: Any, body: bytes) -> None:
     code, problem = refusal(site, "view", body)
-    assert (code, problem["type"]) == (422, "/problems/invalid-body")
+    assert (code, problem["type"]) == (422, "../../problems/invalid-body")
 
 
 def test_what_cannot_be_viewed(recorded: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ import zmq
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator, DPCoordinatorProc
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.settings import SettingsError
-from dp_coordinator.supervisor import EXIT_START_TIMEOUT
-from dp_coordinator.values import parse_host_port
+from dp_coordinator.supervised import EXIT_START_TIMEOUT
+from dp_coordinator.values import BadValueError, parse_host_port, zmq_address
 
 PATIENCE = 20.0
 
@@ -127,6 +128,23 @@ def test_no_host_and_port(address: str) -> None:
 def test_a_public_address_needs_a_token_or_the_flag(host: str) -> None:
     with pytest.raises(CoordinatorStartError, match="token"):
         DPCoordinator(engine_count=1, http=f"{host}:0")
+
+
+def test_a_long_tmpdir_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with DPCoordinator(engine_count=1, http=None) as coordinator:
+        path = coordinator.get_stats_publish_address().removeprefix("ipc://")
+        assert len(path) <= 107
+        assert os.path.exists(path)
+    assert not os.path.exists(os.path.dirname(path))
+    assert list(deep.iterdir()) == []
+
+
+def test_an_ipc_path_that_is_too_long_is_refused_in_words() -> None:
+    with pytest.raises(BadValueError, match="at most 107 bytes"):
+        zmq_address(f"ipc:///tmp/{'x' * 110}")
 
 
 def test_the_token_is_not_in_the_options_text() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -72,15 +74,26 @@ def eventually(what: str, check: Callable[[], T | None], timeout: float = 30.0) 
 class Node:
     """One `vllm serve`."""
 
-    def __init__(self, model: str, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        model: str,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: dict[str, str],
+        terminal: int | None = None,
+    ) -> None:
+        """`terminal`: run it with `nohup` and let it have this terminal as its own."""
         self.port = free_port()
         self.arguments = arguments
         self.log = folder / f"{self.port}.log"
         api = [] if "--headless" in arguments else ["--host", "127.0.0.1", "--port", str(self.port)]
         command = [str(HOME / "env/bin/vllm"), "serve", str(HOME / "models" / model), "--served-model-name", "tiny"]
+        nohup = [] if terminal is None else ["nohup"]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*command, *SMALL, *api, *arguments],
+                [*nohup, *command, *SMALL, *api, *arguments],
+                stdin=terminal,
+                preexec_fn=None if terminal is None else lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
                 env=os.environ | QUIET | environment,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -109,11 +122,11 @@ class Node:
 class Deployment:
     """One or several `vllm serve` that make up one data-parallel deployment; the first has the coordinator."""
 
-    def __init__(self, model: str, *nodes: Sequence[str], **environment: str) -> None:
+    def __init__(self, model: str, *nodes: Sequence[str], terminal: int | None = None, **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dpc-"))
         ours = {"DP_COORDINATOR": "1", "DP_COORDINATOR_HTTP": "127.0.0.1:0", "VLLM_RPC_BASE_PATH": str(self.folder)}
         clean = {name: "" for name in os.environ if name.startswith("DP_COORDINATOR_")}
-        self.nodes = [Node(model, arguments, self.folder, clean | ours | environment) for arguments in nodes]
+        self.nodes = [Node(model, arguments, self.folder, clean | ours | environment, terminal) for arguments in nodes]
         self._pool = ThreadPoolExecutor(64)
         self.url = ""
         self.api_servers = 1
@@ -259,9 +272,11 @@ def _worth_reading(log: Path) -> str:
 
 
 @contextlib.contextmanager
-def deployed(model: str, *nodes: Sequence[str], **environment: str) -> Iterator[Deployment]:
+def deployed(
+    model: str, *nodes: Sequence[str], terminal: int | None = None, **environment: str
+) -> Iterator[Deployment]:
     """A deployment that is ready; vLLM's logs are printed when it, or the test that has it, fails."""
-    deployment = Deployment(model, *nodes, **environment)
+    deployment = Deployment(model, *nodes, terminal=terminal, **environment)
     try:
         deployment.wait_ready()
         yield deployment

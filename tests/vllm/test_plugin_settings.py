@@ -21,7 +21,7 @@ import pytest
 
 from dp_coordinator.handle import CoordinatorProcess
 from dp_coordinator.options import CommandOptions
-from dp_coordinator.settings import settings_of
+from dp_coordinator.settings import SettingsError, settings_of
 from dp_coordinator.vllm.settings import DECIDED, options_for
 from tests.vllm import standin
 from tests.vllm.standin import state
@@ -68,6 +68,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
         "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
         "DP_COORDINATOR_ENDPOINTS_FILE": "ends.json",
+        "DP_COORDINATOR_HANG_TIMEOUT": "15",
         "DP_COORDINATOR_HTTP": "127.0.0.1:1234",
         "DP_COORDINATOR_LOG_LEVEL": "debug",
         "DP_COORDINATOR_MANUAL_START_TIMEOUT": "7",
@@ -82,16 +83,17 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_START_TIMEOUT": "300",
         "DP_COORDINATOR_SUPERVISED": "0",
         "DP_COORDINATOR_TOKEN": TOKEN,
+        "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
         "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
     }
-    others = {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
-    assert variables(decided=False) == given.keys() | others
+    assert variables(decided=False) == given.keys() | {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
     assert options_for(2, "0.32.0", True, given) == CommandOptions(
         engine_count=2,
         allowed_hosts=("a.example", "b.example"),
         allowed_origins=("http://c.example",),
         endpoints_file="ends.json",
         dialect="0.32.0",
+        hang_timeout=15.0,
         http="127.0.0.1:1234",
         log_level="debug",
         manual_start_timeout=7.0,
@@ -106,6 +108,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         supervised=False,
         token=TOKEN,
         trust_network_without_token=True,
+        trusted_proxies=("10.0.0.0/8", "::1/128"),
         wave_coordination=True,
     )
 
@@ -113,9 +116,18 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
 def test_defaults() -> None:
     options = options_for(2, "0.32.0", False, {})
     assert options.supervised is True
-    assert options.http == "127.0.0.1:8080"
+    assert options.http == "127.0.0.1:8080-8099"
     assert options.wave_coordination is False
     assert options.journal is None, "the handle keeps its own"
+
+
+@pytest.mark.parametrize("words", [("--port", "8080"), ("--port=8080",), ("--port", "1", "--port", "8080")])
+def test_the_page_keeps_away_from_vllms_own_port(words: tuple[str, ...], caplog: pytest.LogCaptureFixture) -> None:
+    arguments = ("vllm", "serve", "model", *words)
+    assert options_for(2, "0.32.0", True, {}, arguments).http == "127.0.0.1:8081-8099"
+    assert "Port 8080 is vLLM's own" in caplog.text
+    with pytest.raises(SettingsError, match=r"127\.0\.0\.1:8080 is vLLM's own --port"):
+        options_for(2, "0.32.0", True, {"DP_COORDINATOR_HTTP": "127.0.0.1:8080"}, arguments)
 
 
 def test_a_taken_port(install: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

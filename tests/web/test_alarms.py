@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
+import pytest
 
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.kinds import TEXTS
@@ -147,3 +148,13 @@ def test_ranks_are_named_and_a_restart_is_told() -> None:
     assert kinds(looking, 105.5) == []
     mailbox.loop_alive_at = 107.0
     assert kinds(looking, 107.5) == ["recovery_under_way"]
+
+
+@pytest.mark.parametrize("kind", ["socket_unreachable", "fresh_start", "part_missing"])
+def test_what_the_process_knows_to_be_wrong_is_an_alarm_while_it_says_so(kind: str) -> None:
+    looking, mailbox = board()
+    mailbox.troubles = {AlarmKind(kind): (99.0, "what it is")}
+    assert kinds(looking, 100.0) == [kind]
+    assert looking.messages(100.0, WallClock())[0].title == "what it is"
+    mailbox.troubles = {}
+    assert kinds(looking, 101.0) == []

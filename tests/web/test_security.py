@@ -8,8 +8,9 @@ import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
+from dp_coordinator.hosts import split_host
 from dp_coordinator.limits import Throttle, TokenBucket
-from dp_coordinator.web.access.origins import Hosts, split_host
+from dp_coordinator.web.access.origins import Hosts
 from dp_coordinator.web.access.sessions import SESSIONS_HELD, Sessions
 from dp_coordinator.web.settings import WebSettings
 from tests.web.rig import TOKEN, Site, site

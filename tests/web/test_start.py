@@ -20,7 +20,7 @@ def test_accepted(fresh: Site) -> None:
     response = fresh.start({"reason": "  wake them  ", "expected_wave": 0, "wave": None})
     made = msgspec.json.decode(response.content, type=m.Action)
     assert response.status_code == 202
-    assert response.headers["location"] == f"/api/v1/actions/{made.id}"
+    assert response.headers["location"] == f"actions/{made.id}"  # relative to /api/v1/waves
     assert (made.reason, made.caller, made.state, made.wave) == ("wake them", "127.0.0.1", "asked", 0)
     [asked] = [e for e in fresh.mailbox.log.since(0) if e.kind == "manual_start_asked"]
     assert (asked.fields["reason"], asked.fields["caller"]) == ("wake them", "127.0.0.1")

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dp_coordinator.alarms import presence
 from dp_coordinator.alarms.imbalance import Imbalance
@@ -56,6 +57,11 @@ SURPLUS_AFTER = 60.0
 """Seconds for which more engines may subscribe than there are: those of a coming SCALE load their weights first."""
 SENDERS_KEPT = 4
 """Senders of bad frames that an alarm names."""
+_KNOWN = {
+    AlarmKind.SOCKET_UNREACHABLE: Severity.CRITICAL,
+    AlarmKind.FRESH_START: Severity.CRITICAL,
+    AlarmKind.PART_MISSING: Severity.WARNING,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Observation:
     """Kind and time of the event-log entries since the last look."""
     bad_frame_senders: Sequence[tuple[str, int | None]] = ()
     """Who sent the bad frames since the last look, and which rank that is, where it is known."""
+    troubles: Mapping[AlarmKind, tuple[float, str]] = field(default_factory=dict)
+    """What the host knows to be wrong: kind of alarm -> since when, and the alarm's title."""
 
 
 class AlarmDetector:
@@ -95,6 +103,7 @@ class AlarmDetector:
         self._imbalance = Imbalance(options.alarm_imbalance_s)
         self._senders: dict[str, int | None] = {}
         self._journal_failed_at: float | None = None
+        self._troubles: Mapping[AlarmKind, tuple[float, str]] = {}
         self._checks: dict[AlarmKind, tuple[Callable[[Snapshot, float], Alarm | None], float, float]] = {
             # What finds it, how long it must last, how long it must be over, in seconds.
             AlarmKind.ASKED_NOT_STEPPING: (self._asked_not_stepping, 0.0, 0.0),
@@ -110,6 +119,7 @@ class AlarmDetector:
             AlarmKind.FRONT_END_GONE: (self._front_end_gone, self._limits.alarm_missing_s, 0.0),
             AlarmKind.RECOVERY_UNDER_WAY: (self._recovery_under_way, self._limits.alarm_missing_s, 0.0),
             AlarmKind.JOURNAL_FAILED: (self._journal_failed, 0.0, 0.0),
+            **{kind: (partial(self._known, kind, severity), 0.0, 0.0) for kind, severity in _KNOWN.items()},
         }
 
     def detect(self, observation: Observation, now: float) -> list[Alarm]:
@@ -142,6 +152,7 @@ class AlarmDetector:
         if now - min(self._looked_at, self._loop_alive_at) > DEAF_AFTER:
             self._hearing_since = now
         self._loads = _loads(observation.snapshot)
+        self._troubles = observation.troubles
         for kind, at in observation.entries:
             if kind == "journal_failed":
                 self._journal_failed_at = at
@@ -309,6 +320,11 @@ class AlarmDetector:
             return None
         title = "The journal cannot be written"
         return Alarm(AlarmKind.JOURNAL_FAILED, Severity.WARNING, self._journal_failed_at, title)
+
+    def _known(self, kind: AlarmKind, severity: Severity, snapshot: Snapshot, now: float) -> Alarm | None:
+        """What the host has found itself."""
+        since, title = self._troubles.get(kind, (now, ""))
+        return Alarm(kind, severity, since, title) if title else None
 
 
 class _Usual:

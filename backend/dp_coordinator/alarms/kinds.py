@@ -86,5 +86,20 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
         "with an old wave.",
         "Make room on the disk of the journal, or bring its folder back; the next wave is written again.",
     ),
+    AlarmKind.SOCKET_UNREACHABLE: (
+        "A socket is not bound, or its file is gone: engines and front-ends that connect now do not reach this "
+        "coordinator. Those connected before stay so.",
+        "Not bound: end the process that has the address; it is tried again once a second. File removed or replaced: "
+        "find who did so (a cleaner of temporary folders?), then restart the coordinator.",
+    ),
+    AlarmKind.FRESH_START: (
+        "This coordinator began afresh at wave 0, and engines from before live on: their waves are ahead of its own, "
+        "and before vLLM 0.18 a second READY ends them.",
+        "If requests hang, start a wave by hand with the engines' own number, or restart the engines as well.",
+    ),
+    AlarmKind.PART_MISSING: (
+        "Something that waves do not need could not be had after the restart; all else goes on.",
+        "Nothing is needed for the requests. It is tried again by itself; mend what the alarm names.",
+    ),
 }
 """Kind -> what it means, and what to do."""

@@ -32,8 +32,8 @@ COMMANDS = (
         "run a coordinator",
         "cli.serve:serve",
         "options:CommandOptions",
-        "Exit codes: 0 ended by a signal, 2 a setting is wrong or an address is taken, 3 engines are missing, "
-        "4 it died again and again (--supervised).",
+        "Exit codes: 0 told to end by a signal, 1 the web server ended by itself, 2 a setting is wrong or an address "
+        "is taken, 3 engines are missing, 4 it died again and again before it ever served (--supervised).",
     ),
     Command(
         "demo",

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from dp_coordinator import values as v
-from dp_coordinator.options import DEFAULT_HTTP, AccessOptions, LogLevel, Token
+from dp_coordinator.hosts import HttpPorts
+from dp_coordinator.options import DEFAULT_URL, AccessOptions, LogLevel, Token
 from dp_coordinator.settings import Flag
 
 
@@ -14,7 +15,7 @@ from dp_coordinator.settings import Flag
 class RestOptions:
     """How to ask a running coordinator."""
 
-    url: Annotated[str, v.Kind(v.base_url, "URL")] = f"http://{DEFAULT_HTTP}"
+    url: Annotated[str, v.Kind(v.base_url, "URL")] = DEFAULT_URL
     """Where the coordinator's page is."""
     token: Token = field(default=None, repr=False)
     json: v.Switch = False
@@ -73,7 +74,7 @@ class ViewOptions(AccessOptions, RecordingOptions):
 
     speed: Annotated[float, v.Kind(v.speed, "X")] = 1.0
     """How much faster than it was, 0.1 to 64."""
-    http: v.HostPort = "127.0.0.1:8081"
-    """Where the page and REST listen; port 0 takes a free one."""
+    http: HttpPorts = "127.0.0.1:8081-8099"
+    """Where the page and REST listen; HOST:FIRST-LAST takes the first port that is free, port 0 any."""
     log_level: LogLevel = "info"
     """Debug, info, warning or error."""

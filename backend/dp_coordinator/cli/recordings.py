@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dp_coordinator.addresses import bound_address
 from dp_coordinator.cli import render
 from dp_coordinator.cli.options import RecordingOptions, ReplayOptions, ViewOptions
 from dp_coordinator.cli.settings import USAGE_ERROR
@@ -86,6 +85,7 @@ def _outcome(difference: Difference | None) -> list[str]:
 def view(options: ViewOptions) -> int:
     """Show the page on a recording until SIGINT or SIGTERM."""
     # Imported here: replay needs no web server.
+    from dp_coordinator.listening import url_of  # noqa: PLC0415
     from dp_coordinator.process.listener import listen, web_settings  # noqa: PLC0415
     from dp_coordinator.viewing import RecordingPlayer, show  # noqa: PLC0415
 
@@ -99,6 +99,6 @@ def view(options: ViewOptions) -> int:
         name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
         player = RecordingPlayer(timeline, name, files[0].header, speed=options.speed)
         print(f"recording of {render.duration(player.position().duration_s)}: {name}")
-        print(f"dashboard: http://{bound_address(listener)}", flush=True)
+        print(f"dashboard: {url_of(listener)}", flush=True)
         show(player, settings, listener)
     return 0

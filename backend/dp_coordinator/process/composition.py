@@ -1,37 +1,43 @@
 """The composition root: one process with the poll loop on its main thread and the web server on one other.
 
-Start-up order: check the settings, bind the page's port and the sockets, start the web thread, tell whoever asked where
-everything is, turn the loop. Shut-down is the reverse.
+Start-up order: check the settings, bind the sockets, begin to record, bind the page's port and start the web thread,
+tell whoever asked where everything is, turn the loop. Shut-down is the reverse.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import resource
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 
-from dp_coordinator.addresses import bound_address
+from dp_coordinator import descriptors
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.dialect import TESTED
+from dp_coordinator.endings import Told, told_to_end
 from dp_coordinator.journal import Journal, JournalRecord
+from dp_coordinator.listening import url_at
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import Deployment, ServeOptions
 from dp_coordinator.process.bound import Bound
-from dp_coordinator.process.listener import listen, web_settings
-from dp_coordinator.process.signals import signals_stop
-from dp_coordinator.process.web_thread import WebThread, freeze
-from dp_coordinator.recorder.folder import Folder
-from dp_coordinator.recorder.inputs import InputRecorder
-from dp_coordinator.recorder.recording import Recording
+from dp_coordinator.process.listener import PAGE_CONNECTIONS, listen, web_settings
+from dp_coordinator.process.parts import PagePart, record
+from dp_coordinator.process.upkeep import Part, Upkeep
+from dp_coordinator.process.web_thread import freeze
 from dp_coordinator.settings import SettingsError, checked, shared
-from dp_coordinator.supervisor import EXIT_SETTINGS, EXIT_START_TIMEOUT, say_serving, supervisor_pid
+from dp_coordinator.supervised import (
+    EXIT_SETTINGS,
+    EXIT_START_TIMEOUT,
+    lifeline,
+    previous_end,
+    say_alive,
+    say_serving,
+)
 from dp_coordinator.transport import Loop, Sockets, StartTimeoutError
 
 log = logging.getLogger("dp_coordinator")
@@ -39,9 +45,6 @@ log = logging.getLogger("dp_coordinator")
 EXIT_OK = 0
 EXIT_WEB = 1
 """The web server ended by itself."""
-FILES_WANTED = 16_384
-RECORDER_STOP_TIMEOUT = 5.0
-"""Seconds that the recorder gets to write what is left."""
 
 
 class WebError(RuntimeError):
@@ -53,14 +56,17 @@ def serve(
     on_bound: Callable[[Bound], None] = lambda bound: None,
     on_error: Callable[[str], None] = lambda sentence: None,
 ) -> int:
-    """Run a coordinator on this thread until SIGINT or SIGTERM, and return the exit code.
+    """Run a coordinator on this thread until a signal ends it (`endings`), and return the exit code.
 
     `on_bound` is called once everything is bound and before the first message is read. Settings that cannot be used and
     addresses that cannot be bound give a line on the log and exit code 2; missing engines give 3. `on_error` is told
-    the same sentence.
+    the same sentence. One that comes back by its journal waits for its addresses instead, and does without what waves
+    do not need, `on_bound` included.
     """
+    say_alive()
     try:
-        _serve(checked(options), on_bound)
+        with told_to_end() as told:
+            _serve(checked(options), on_bound, told)
     except (SettingsError, StartTimeoutError, WebError) as error:
         log.error("%s", error)
         on_error(str(error))
@@ -70,34 +76,38 @@ def serve(
     return EXIT_OK
 
 
-def _serve(options: ServeOptions, on_bound: Callable[[Bound], None]) -> None:
+def _serve(options: ServeOptions, on_bound: Callable[[Bound], None], told: Told) -> None:
     dialect = Dialect.for_version(options.dialect)
     if not dialect.tested:
         log.warning("vLLM %s is newer than any that was tested (%s); speaking as the newest", dialect.version, TESTED)
-    _allow_many_files()
     sys.setswitchinterval(0.0001)  # a busy web thread may hold the loop up for a tenth of a millisecond, not five
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past
-        listener = None if options.http is None else stack.enter_context(listen(_http(options.http, past)))
         sockets = stack.enter_context(_sockets(options, past))
-        mailbox, loop = _assemble(options, dialect, sockets, journal, stack)
+        budget = _descriptors(options, first=past is None)
+        coordinator, mailbox, loop, upkeep = _assemble(options, dialect, sockets, journal)
         stack.callback(loop.close)
-        web, page = None, None
-        if listener is not None:
-            web = stack.enter_context(WebThread(mailbox, web_settings(options, listener), listener, loop.stop))
-            page = bound_address(listener)
+        if options.record is not None:
+            begin = partial(record, options, coordinator, mailbox, loop, stack)
+            upkeep.add(Part("the recording", begin), needed=past is None)
+        page = _page(options, budget, past, mailbox, loop, stack=stack)
+        if page is not None:
+            upkeep.add(page.part, needed=past is None)
+        http = _http(options, page, past)
         if journal is not None:
-            journal.begin(sockets.endpoints(), None if options.http is None or page is None else (options.http, page))
-        stack.enter_context(signals_stop(loop))
+            upkeep.add(Part("the journal", partial(journal.begin, sockets.endpoints(), http)), needed=past is None)
         _log_start(mailbox, dialect, past)
-        url = None if page is None else f"http://{page}"
-        on_bound(Bound(**asdict(sockets.endpoints()), http_url=url, pid=os.getpid()))
+        bound = Bound(
+            **asdict(sockets.endpoints()), http_url=None if http is None else url_at(http[1]), pid=os.getpid()
+        )
+        upkeep.add(Part("the announcement of the addresses", partial(on_bound, bound)), needed=past is None)
+        told.then(loop.stop)
         say_serving()
         freeze()
         loop.run()
-        log.info("stopping")
-        if web is not None and not web.is_alive():
+        log.info("stopped")
+        if page is not None and page.ended:
             raise WebError("the web server has ended, and nobody told it to; the log says why")
 
 
@@ -109,37 +119,41 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
     return journal
 
 
-def _http(asked: str, past: JournalRecord | None) -> str:
-    """Where an earlier incarnation served the page, if it was asked for the same: viewers come back there."""
-    return past.http[1] if past is not None and past.http is not None and past.http[0] == asked else asked
-
-
 def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
     if past is not None:
-        return Sockets(past.endpoints.front_publish, past.endpoints.back_output, past.endpoints.back_publish)
+        ends = past.endpoints
+        return Sockets(ends.front_publish, ends.back_output, ends.back_publish, patient=True)
     return Sockets(options.front_publish_address, options.back_output_address, options.back_publish_address)
 
 
 def _log_start(mailbox: Mailbox, dialect: Dialect, past: JournalRecord | None) -> None:
     entry: dict[str, object] = {"dialect": dialect.version, "pid": os.getpid(), "restarts": mailbox.restarts}
+    if (before := previous_end()) is not None:
+        entry["previous"] = before
     if past is not None:
         entry["resumed_wave"] = past.state.current_wave
         log.info("restart %d: going on with wave %d", mailbox.restarts, past.state.current_wave)
     mailbox.log.append(time.monotonic(), "coordinator_started", entry)
 
 
-def _allow_many_files() -> None:
-    """Every viewer and every ZeroMQ peer is a file; the usual soft limit of 1,024 is below what is allowed anyway."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _descriptors(options: ServeOptions, *, first: bool) -> descriptors.Budget:
+    """Share out the open files. Raises `SettingsError` when the engines of a first incarnation cannot all connect."""
+    budget = descriptors.share(options.engine_count, 0 if options.http is None else PAGE_CONNECTIONS)
+    if options.engine_count <= budget.engines:
+        log.info("%s", budget)
+        return budget
+    text = f"--engine-count {options.engine_count} is more than can connect: {budget} (raise it: ulimit -Hn)"
+    if first:
+        raise SettingsError(text)
+    log.error("%s", text)
+    return budget
 
 
 def _assemble(
-    options: ServeOptions, dialect: Dialect, sockets: Sockets, journal: Journal | None, stack: ExitStack
-) -> tuple[Mailbox, Loop]:
+    options: ServeOptions, dialect: Dialect, sockets: Sockets, journal: Journal | None
+) -> tuple[Coordinator, Mailbox, Loop, Upkeep]:
     now = time.monotonic()
+    past = None if journal is None else journal.past
     interval = options.min_stats_update_interval_ms / 1000
     coordinator = Coordinator(
         options.engine_count,
@@ -149,44 +163,66 @@ def _assemble(
         min_stats_update_interval=interval,
         manual_start_timeout=options.manual_start_timeout,
         action_prefix=secrets.token_hex(4),
-        resumed=None if journal is None or journal.past is None else journal.past.state,
+        resumed=None if past is None else past.state,
     )
     restarts = 0 if journal is None else journal.restarts
     mailbox = Mailbox(
         coordinator.snapshot(now), sockets.endpoints(), min_stats_update_interval=interval, restarts=restarts
     )
+    restarted = None if journal is None else previous_end()
+    upkeep = Upkeep(mailbox, sockets.unreachable, fresh=past is None, restarted=restarted)
     loop = Loop(
         coordinator,
         sockets,
         mailbox,
         start_timeout=options.start_timeout,
-        should_stop=_orphan_check(options.parent_pid),
+        should_stop=_each_turn(upkeep, lifeline(options.parent_pid)),
         write_journal=(lambda state: None) if journal is None else journal.write,
-        observers=[] if options.record is None else [_record(options, options.record, coordinator, mailbox, stack)],
     )
-    return mailbox, loop
+    return coordinator, mailbox, loop, upkeep
 
 
-def _record(
-    options: ServeOptions, path: str, coordinator: Coordinator, mailbox: Mailbox, stack: ExitStack
-) -> InputRecorder:
-    """Begin to record, and write on a thread of its own until the stack is closed."""
-    told = ("min_stats_update_interval_ms", "manual_start_timeout")
-    about = {name: getattr(options, name) for name in told}
-    about |= {"endpoints": asdict(mailbox.endpoints), "restarts": mailbox.restarts, "pid": os.getpid()}
-    folder = Folder(path, options.record_max_mb << 20)
-    stack.callback(folder.close)
-    recording = Recording(coordinator, mailbox.log, folder, about, now=time.monotonic())
-    recording.begin()
-    writing = threading.Thread(target=recording.run, name="recorder", daemon=True)
-    writing.start()
-    stack.callback(writing.join, RECORDER_STOP_TIMEOUT)
-    stack.callback(recording.recorder.close)
-    mailbox.recording = recording
-    return recording.recorder
+def _each_turn(upkeep: Upkeep, orphaned: Callable[[], bool]) -> Callable[[], bool]:
+    """What the loop does at every turn beside its work; whether it is to stop."""
+
+    def should_stop() -> bool:
+        upkeep.turn()
+        if orphaned():
+            log.info("stopping: the process that started this one is gone")
+            return True
+        return False
+
+    return should_stop
 
 
-def _orphan_check(parent_pid: int | None) -> Callable[[], bool]:
-    supervisor = supervisor_pid()
-    parent = parent_pid if supervisor is None else supervisor
-    return lambda: parent is not None and os.getppid() != parent
+def _page(
+    options: ServeOptions,
+    budget: descriptors.Budget,
+    past: JournalRecord | None,
+    mailbox: Mailbox,
+    loop: Loop,
+    *,
+    stack: ExitStack,
+) -> PagePart | None:
+    """The page, where an earlier incarnation had it if that was asked for the same: viewers come back there."""
+    asked = options.http
+    if asked is None:
+        return None
+    before = past.http[1] if past is not None and past.http is not None and past.http[0] == asked else None
+    return PagePart(
+        partial(listen, asked, before, budget.web),
+        partial(web_settings, options),
+        mailbox,
+        loop,
+        stack,
+        needed=past is None,
+    )
+
+
+def _http(options: ServeOptions, page: PagePart | None, past: JournalRecord | None) -> tuple[str, str] | None:
+    """The page's address as it was asked for, and as it is, or was before the restart and will be again."""
+    if options.http is None or page is None:
+        return None
+    if page.bound is not None:
+        return options.http, page.bound
+    return None if past is None else past.http

@@ -47,7 +47,7 @@ class WebThread(threading.Thread):
         from dp_coordinator.web.server import WebServer  # noqa: PLC0415
 
         app = create_app(self._mailbox, self._settings)
-        self._server = WebServer(app, max_viewers=self._settings.max_viewers)
+        self._server = WebServer(app)
         freeze()
         if not self._stopping:
             self._server.run(sockets=[self._listener])

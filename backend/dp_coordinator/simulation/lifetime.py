@@ -1,16 +1,16 @@
-"""How a simulated process runs until it ends: on SIGINT, SIGTERM, or when its parent is gone."""
+"""How a simulated process runs until it ends: by a signal (`endings`), or when its parent is gone."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Self
 
 from dp_coordinator.client import ClientError
+from dp_coordinator.endings import told_to_end
 from dp_coordinator.wakeup import WakeUp
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ PARENT_CHECK_S = 0.5
 
 
 class Lifetime(ExitStack):
-    """What a process holds until it ends. In it the two signals only set `over` and make the descriptor readable."""
+    """What a process holds until it ends. In it a signal only sets `over` and makes the descriptor readable."""
 
     def __init__(self, parent_pid: int | None = None) -> None:
         super().__init__()
@@ -39,11 +39,12 @@ class Lifetime(ExitStack):
 
     def __enter__(self) -> Self:
         self.callback(self._wake_up.close)
-        self.enter_context(self._wake_up.on_signals(signal.SIGINT, signal.SIGTERM, do=self._on_signal))
+        self.enter_context(told_to_end()).then(self._on_signal)
         return self
 
     def _on_signal(self) -> None:
         self._signalled = True
+        self._wake_up.wake()
 
 
 def run_until_stopped(whose: str, parent_pid: int | None, live: Callable[[Lifetime], Mapping[str, object]]) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dp_coordinator import values as v
 from dp_coordinator.core.dialect import DEFAULT_VERSION
+from dp_coordinator.hosts import HttpPorts
 from dp_coordinator.options import DEFAULT_HTTP, LogLevel, ParentPid
 
 
@@ -98,8 +99,8 @@ class DemoOptions:
     """How many simulated engines."""
     front_ends: v.Index = 2
     """How many simulated front-ends."""
-    http: v.HostPort = DEFAULT_HTTP
-    """HOST:PORT of the dashboard."""
+    http: HttpPorts = DEFAULT_HTTP
+    """HOST:PORT of the dashboard, or HOST:FIRST-LAST for the first port that is free."""
     dialect: v.Version = DEFAULT_VERSION
     """The vLLM version that all of them speak."""
     no_traffic: v.Switch = False

@@ -104,8 +104,12 @@ class Loop:
         self._poller.register(self.wake_up.fileno(), zmq.POLLIN)
         self._inbox.connect(self.wake_up.wake)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell one more observer from now on. To be called between two turns."""
+        self._host.observe(observer)
+
     def stop(self) -> None:
-        """Ask `run` to return. Safe from any thread and from signal handlers."""
+        """Ask `run` to return. Safe from any thread."""
         self._stopping = True
         self.wake_up.wake()
 

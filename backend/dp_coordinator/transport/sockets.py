@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import fields
 from itertools import count
 
 import zmq
 
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
+from dp_coordinator.transport.ipc import OwnFile, check_free, file_of
 from dp_coordinator.transport.peers import PeerWatch
 from dp_coordinator.words import Channel
 
@@ -33,12 +35,21 @@ class BindError(SettingsError):
 class Sockets:
     """front_publish (XPUB), back_output (PULL) and back_publish (XPUB), as vLLM's peers expect them."""
 
-    def __init__(self, front_publish_address: str, back_output_address: str, back_publish_address: str) -> None:
-        """Bind all three, or raise `BindError` and leave nothing bound. TCP port 0 or * picks a free port."""
+    def __init__(
+        self, front_publish_address: str, back_output_address: str, back_publish_address: str, *, patient: bool = False
+    ) -> None:
+        """Bind all three, or raise `BindError` and leave nothing bound. TCP port 0 or * picks a free port.
+
+        `patient`: an address that cannot be bound now is tried again by `unreachable`.
+        """
         self.context = zmq.Context(io_threads=IO_THREADS)
         self.watches: dict[Channel, PeerWatch] = {}
         """Who is connected to each."""
         self._peer_ids = count(1)
+        self._patient = patient
+        self._unbound: dict[str, tuple[zmq.Socket[bytes], str]] = {}
+        """Name -> socket and the address it is to have."""
+        self._files: dict[str, OwnFile] = {}
         try:
             self.front_publish = self._bind(Channel.FRONT_PUBLISH, zmq.XPUB, front_publish_address)
             self.back_output = self._bind(Channel.BACK_OUTPUT, zmq.PULL, back_output_address)
@@ -49,11 +60,25 @@ class Sockets:
 
     def endpoints(self) -> Endpoints:
         """The addresses as really bound."""
-        return Endpoints(
-            front_publish=_last_endpoint(self.front_publish),
-            back_output=_last_endpoint(self.back_output),
-            back_publish=_last_endpoint(self.back_publish),
-        )
+        return Endpoints(**{end.name: self._endpoint(end.name) for end in fields(Endpoints)})
+
+    def _endpoint(self, name: str) -> str:
+        return self._unbound[name][1] if name in self._unbound else _last_endpoint(getattr(self, name))
+
+    def unreachable(self) -> dict[str, str]:
+        """Name of each socket that nobody can connect to -> why, after another try to bind those not bound yet.
+
+        To be asked now and then on the thread that owns the sockets.
+        """
+        found: dict[str, str] = {}
+        for name, (socket, address) in list(self._unbound.items()):
+            try:
+                self._bind_now(name, socket, address)
+                del self._unbound[name]
+            except BindError as error:
+                found[name] = str(error)
+        lost = {name: file.lost() for name, file in self._files.items()}
+        return found | {name: how for name, how in lost.items() if how is not None}
 
     def close(self) -> None:
         """Close the sockets; what was sent last still gets up to a second to leave."""
@@ -81,10 +106,23 @@ class Sockets:
         socket.setsockopt(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
         self.watches[channel] = PeerWatch(channel, socket, self._peer_ids)
         try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            raise BindError(f"cannot bind {channel.value} to {address}: {error.strerror or error}") from None
+            self._bind_now(channel.value, socket, address)
+        except BindError:
+            if not self._patient:
+                raise
+            self._unbound[channel.value] = socket, address
         return socket
+
+    def _bind_now(self, name: str, socket: zmq.Socket[bytes], address: str) -> None:
+        file = file_of(address)
+        try:
+            if file is not None:
+                check_free(file)
+            socket.bind(address)
+        except (OSError, zmq.ZMQError) as error:
+            raise BindError(f"cannot bind {name} to {address}: {error.strerror or error}") from None
+        if file is not None:
+            self._files[name] = OwnFile(file)
 
 
 def _last_endpoint(socket: zmq.Socket[bytes]) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.options import CommandOptions
 from dp_coordinator.settings import SettingsError, read, settings_of
+from dp_coordinator.vllm.refusal import log
 
 _SOCKETS = "vLLM chooses the sockets (--data-parallel-address, VLLM_RPC_BASE_PATH)"
 DECIDED = {
@@ -23,16 +27,48 @@ DECIDED = {
 
 
 def options_for(
-    engine_count: int, dialect: str, wave_coordination: bool, environment: Mapping[str, str] | None = None
+    engine_count: int,
+    dialect: str,
+    wave_coordination: bool,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] | None = None,
 ) -> CommandOptions:
-    """What the environment asks for, and vLLM decided. Raises `SettingsError` naming the variable."""
+    """What the environment asks for, and vLLM decided. Raises `SettingsError` naming the variable.
+
+    `arguments`: vLLM's own command line.
+    """
     variables = os.environ if environment is None else environment
     for setting in settings_of(CommandOptions):
         for flag in setting.flags:
             if setting.name in DECIDED and variables.get(flag.variable):
                 raise SettingsError(f"{flag.variable} has no meaning under vLLM: {DECIDED[setting.name]}; unset it")
     decided = {"engine_count": engine_count, "dialect": dialect, "wave_coordination": wave_coordination}
-    return read(CommandOptions, {}, variables, {"supervised": True, **decided})
+    options = read(CommandOptions, {}, variables, {"supervised": True, **decided})
+    port = _option("--port", sys.argv if arguments is None else arguments)
+    if options.http is None or not port.isdecimal():
+        return options
+    return replace(options, http=_without(options.http, int(port)))
+
+
+def _without(http: str, port: int) -> str:
+    """Where the page is to listen, never at vLLM's own `--port`, whether or not that is bound already."""
+    left = HttpAddress.parse(http).without(port)
+    if left is None:
+        raise SettingsError(f"DP_COORDINATOR_HTTP: {http} is vLLM's own --port; give the page another one")
+    if str(left) != http:
+        log.warning("Port %d is vLLM's own: dp-coordinator's page takes one of %s.", port, left)
+    return str(left)
+
+
+def _option(flag: str, arguments: Sequence[str]) -> str:
+    """The last value that a command line gives to a flag; empty when it gives none."""
+    found = ""
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+        if argument == flag:
+            found = following
+        elif argument.startswith(f"{flag}="):
+            found = argument.partition("=")[2]
+    return found
 
 
 def in_variables(text: str) -> str:

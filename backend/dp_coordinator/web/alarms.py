@@ -60,6 +60,7 @@ class AlarmBoard:
             late_publications=counters.publication_lateness_seconds.above(LATE_BY),
             entries=[(entry.kind, entry.at) for entry in entries],
             bad_frame_senders=[sender for entry in entries if (sender := _sender(entry)) is not None],
+            troubles=mailbox.troubles,
         )
 
     def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:

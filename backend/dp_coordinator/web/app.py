@@ -20,8 +20,9 @@ from dp_coordinator import __version__
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web import problems
 from dp_coordinator.web.access.refusals import RefusalLog
-from dp_coordinator.web.access.security import Gate
+from dp_coordinator.web.access.security import Gate, address_of
 from dp_coordinator.web.access.sessions import Sessions
+from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.api import playback, recording, reference, rest
 from dp_coordinator.web.api.commands import Starter
 from dp_coordinator.web.api.metrics import Metrics
@@ -59,11 +60,12 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     check_exposure(settings)
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
+    turned_away = TurnedAway()
     hub = Broadcaster(mailbox, settings, clock, past)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(hub.run(refusals.flush))
+        sampler = asyncio.create_task(hub.run(refusals.flush, turned_away.flush))
         yield
         await hub.stop()
         sampler.cancel()
@@ -77,17 +79,20 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals)],
+        servers=[{"url": "."}],  # relative: a proxy may show us under a path of its choice
+        middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals, turned_away=turned_away)],
     )
-    app.state.sessions, app.state.hub = sessions, hub
-    metrics = Metrics(mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing)
+    app.state.sessions, app.state.hub, app.state.turned_away = sessions, hub, turned_away
+    metrics = Metrics(
+        mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing, lambda: turned_away.counts
+    )
     routers = [
         rest.state_routes(mailbox, hub.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, hub.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
-        rest.session_routes(sessions, settings),
+        rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
     ]
@@ -95,12 +100,21 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
     for router in routers:
         app.include_router(router)
-    _add_stream(app, hub)
+    _add_stream(app, hub, turned_away)
     _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
     return app
 
 
-def _add_stream(app: FastAPI, hub: Broadcaster) -> None:
+def _add_stream(app: FastAPI, hub: Broadcaster, turned_away: TurnedAway) -> None:
+    @app.get("/api/v1/stream", include_in_schema=False)
+    async def not_upgraded(request: Request) -> Response:
+        detail = (
+            "the stream is a WebSocket, and this request did not ask for one; a proxy must pass the handshake on "
+            "(nginx: `proxy_http_version 1.1`, and the headers Upgrade and Connection)"
+        )
+        turned_away.add("upgrade", address_of(request.scope), detail, stream=True)
+        raise ProblemError("upgrade-required", detail, headers={"Upgrade": "websocket"})
+
     @app.websocket("/api/v1/stream")
     async def stream(websocket: WebSocket) -> None:
         given = websocket.query_params.get("since")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
@@ -26,6 +27,8 @@ KINDS: dict[str, tuple[int, str]] = {
     "too-slow": (408, "The body did not arrive in time"),
     "not-json": (415, "The body must be JSON"),
     "too-many-attempts": (429, "Too many attempts"),
+    "too-many-viewers": (429, "Too many viewers"),
+    "upgrade-required": (426, "This is a WebSocket"),
     "inbox-full": (503, "Too many commands are waiting"),
     "no-answer": (503, "The coordinator's loop did not answer"),
     "not-alive": (503, "The coordinator's loop does not turn"),
@@ -69,10 +72,18 @@ class ProblemError(Exception):
 
 
 def response(error: ProblemError, path: str) -> Response:
-    """The response that tells of a problem met at `path`."""
+    """The response that tells of a problem met at `path`.
+
+    Its addresses are relative to that path: whatever proxies have put before it, they lead back to us.
+    """
     status, title = KINDS[error.kind]
-    body = {"type": f"/problems/{error.kind}", "title": title, "status": status, "detail": error.detail}
-    return _encoded(body | {"instance": path} | dict(error.more), status, error.headers)
+    kind = "../" * (path.count("/") - 1) + f"problems/{error.kind}"
+    body = {"type": kind, "title": title, "status": status, "detail": error.detail}
+    return _encoded(body | {"instance": _itself(path)} | dict(error.more), status, error.headers)
+
+
+def _itself(path: str) -> str:
+    return f"./{quote(path.rpartition('/')[2])}"
 
 
 async def refuse_websocket(error: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +100,9 @@ def http_error(status: int, detail: str, path: str, headers: Mapping[str, str] |
         return response(ProblemError(kind, detail, headers=headers), path)
     title = HTTPStatus(status).phrase
     return _encoded(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": path}, status, headers
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": _itself(path)},
+        status,
+        headers,
     )
 
 

@@ -28,6 +28,10 @@ class WebSettings(WebOptions):
     stall_timeout_s: float = 10.0
     """A viewer that takes nothing for this long is disconnected."""
     max_viewers: int = 2000
+    viewers_per_client: int = 1000
+    """Of one address. It is less than all there may be, so that one cannot take the place of all others."""
+    max_connections: int = 2288
+    """Viewers and others. There are fewer where the open files that engines leave allow no more."""
     send_buffer_bytes: int = 64 * 1024
     """What the kernel is to hold for one viewer; Linux takes twice that, and a thousand who never read 140 MB."""
     answer_timeout_s: float = 2.0
@@ -39,7 +43,7 @@ class WebSettings(WebOptions):
     session_s: float = 12 * 3600.0
     """How long a login lasts."""
     login_burst: int = 5
-    """Wrong tokens that one address may present at once; then one every five seconds."""
+    """Wrong tokens that one client may present at once; then one every five seconds."""
     refusals_logged_per_s: float = 10.0
     """Refused starts that get an event-log entry of their own; more than these are only counted there."""
     start_burst: int = 20
@@ -59,26 +63,32 @@ def is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def check_exposure(settings: WebSettings) -> None:
-    """Raise `SettingsError` when strangers could start waves, or the token cannot work."""
-    token = settings.token
-    if token is not None and (not token or not all("!" <= c <= "~" for c in token)):
+def check_token(settings: WebSettings, token: str) -> None:
+    """Raise `SettingsError` when a token cannot be sent in a header, or is too short for the address it guards."""
+    if not token or not all("!" <= c <= "~" for c in token):
         raise SettingsError(
             "the token must be one or more visible ASCII characters without spaces; it is empty or has others "
             "(make one with `openssl rand -hex 32`)"
         )
-    if is_loopback(settings.host):
-        return
-    where = f"{settings.host or '0.0.0.0'}:{settings.port}"
-    if token is None and not settings.trust_network_without_token:
+    if len(token) < TOKEN_AT_LEAST and not is_loopback(settings.host):
         raise SettingsError(
-            f"refusing to serve {where} without a token: everyone who can reach that address could start waves. "
-            "Give a token (--token-file FILE, or DP_COORDINATOR_TOKEN), bind 127.0.0.1, or, if everyone who can reach "
-            "it may do so, say so with --trust-network-without-token "
+            f"refusing to serve {_where(settings)} with a token of {len(token)} characters: others can reach that "
+            f"address and guess; take at least {TOKEN_AT_LEAST} (make one with `openssl rand -hex 32`)"
+        )
+
+
+def check_exposure(settings: WebSettings) -> None:
+    """Raise `SettingsError` when strangers could start waves, or the token cannot work."""
+    if settings.token is not None:
+        check_token(settings, settings.token)
+    elif not settings.trust_network_without_token and not is_loopback(settings.host):
+        raise SettingsError(
+            f"refusing to serve {_where(settings)} without a token: everyone who can reach that address could start "
+            "waves. Give a token (--token-file FILE, or DP_COORDINATOR_TOKEN), bind 127.0.0.1, or, if everyone who can "
+            "reach it may do so, say so with --trust-network-without-token "
             "(DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN=1)"
         )
-    if token is not None and len(token) < TOKEN_AT_LEAST:
-        raise SettingsError(
-            f"refusing to serve {where} with a token of {len(token)} characters: others can reach that address and "
-            f"guess; take at least {TOKEN_AT_LEAST} (make one with `openssl rand -hex 32`)"
-        )
+
+
+def _where(settings: WebSettings) -> str:
+    return f"{settings.host or '0.0.0.0'}:{settings.port}"

@@ -23,7 +23,7 @@ function Versions() {
       {ignored === 0
         ? "Every message was understood."
         : `${count(ignored)} ${ignored === 1 ? "message was" : "messages were"} not understood and left out.`}{" "}
-      API: <a href="/docs">/docs</a> · metrics: <a href="/metrics">/metrics</a>
+      API: <a href="docs">docs</a> · metrics: <a href="metrics">metrics</a>
     </p>
   );
 }

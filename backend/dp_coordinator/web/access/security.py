@@ -9,11 +9,16 @@ from __future__ import annotations
 import logging
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dp_coordinator.web.access.origins import Hosts
+from dp_coordinator.limits import Places
+from dp_coordinator.web.access.origins import Hosts, told_host, told_origin
+from dp_coordinator.web.access.proxies import FORWARDED, TrustedProxies, neighbourhood
 from dp_coordinator.web.access.refusals import RefusalLog
 from dp_coordinator.web.access.sessions import NOBODY, Identity, Sessions
+from dp_coordinator.web.access.turned_away import TurnedAway
+from dp_coordinator.web.access.turns import Turns
 from dp_coordinator.web.problems import ProblemError, refuse_websocket, response
 from dp_coordinator.web.settings import WebSettings
 from dp_coordinator.web.stream.connection import CONNECTION, Connection
@@ -36,6 +41,8 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+_COUNTED = {"bad-host": "host", "bad-origin": "origin", "too-many-viewers": "connections"}
+"""Problem -> kind of `TurnedAway`."""
 IDENTITY = "dp_coordinator.identity"
 """Where a request's scope holds who is asking."""
 
@@ -49,18 +56,24 @@ def address_of(scope: Scope) -> str:
 def caller_of(scope: Scope) -> str:
     """Who made a request, for the event log: the address, and how it proved itself if it had to."""
     identity: Identity = scope.get(IDENTITY, NOBODY)
-    how = {"token": " with the token", "session": " logged in", "nobody": " without a token", "open": ""}
-    return address_of(scope) + how[identity.how]
+    how = {"token": " with the token", "session": " logged in", "open": ""}
+    return address_of(scope) + how.get(identity.how, " without a token")
 
 
 class Gate:
     """ASGI middleware; answers what may not pass, and marks what passes with who is asking."""
 
-    def __init__(self, app: ASGIApp, *, settings: WebSettings, sessions: Sessions, refusals: RefusalLog) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: WebSettings, sessions: Sessions, refusals: RefusalLog, turned_away: TurnedAway
+    ) -> None:
         self._app = app
         self._hosts = Hosts(settings)
+        self._proxies = TrustedProxies(settings.trusted_proxies)
         self._sessions = sessions
         self._refusals = refusals
+        self._turned_away = turned_away
+        self._turns = Turns()
+        self._viewers = Places(settings.viewers_per_client)
         self._max_body = settings.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,42 +81,33 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        self._proxies.correct(scope)
         sender = _with_headers(send)
-        headers = Headers(scope=scope)
-        identity = self._sessions.identify(headers)
-        scope[IDENTITY] = identity
         if scope["type"] == "websocket":
             scope[CONNECTION] = Connection(send)
+        if scope["path"] not in HEALTH_PATHS:
+            await self._turns.take(neighbourhood(address_of(scope)))
         try:
-            self._check(scope, headers, identity)
+            await self._check(scope, Headers(scope=scope))
         except ProblemError as problem:
-            self._record(scope, problem)
-            if scope["type"] == "http":
-                await response(problem, scope["path"])(scope, receive, sender)
-            else:
-                await refuse_websocket(problem, scope, receive, sender)
+            await self._refuse(problem, scope, receive, sender)
             return
         if scope["type"] == "http":
             await self._http(scope, _limited(receive, self._max_body), sender)
         else:
-            await self._app(scope, receive, sender)
+            await self._websocket(scope, receive, sender)
 
-    def _check(self, scope: Scope, headers: Headers, identity: Identity) -> None:
+    async def _check(self, scope: Scope, headers: Headers) -> None:
         path, host = scope["path"], headers.get("host", "")
+        identity = scope[IDENTITY] = self._sessions.identify(headers)
+        if identity.how == "wrong" and path not in HEALTH_PATHS:
+            await self._wrong_token(scope)
         if path not in HEALTH_PATHS and not self._hosts.known(host):
-            raise ProblemError(
-                "bad-host",
-                f"this server does not answer to the name {host[:200]!r}; use its address or localhost, or have the "
-                "name allowed with --allowed-host",
-            )
+            raise ProblemError("bad-host", told_host(host))
         origin = headers.get("origin")
         acts = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
         if acts and origin is not None and not self._hosts.same_origin(origin, host):
-            raise ProblemError(
-                "bad-origin",
-                f"a page from {origin[:200]!r} may not act on {host[:200]!r}; open the coordinator's own page, or have "
-                "that origin allowed with --allowed-origin",
-            )
+            raise ProblemError("bad-origin", told_origin(origin, host))
         protected = scope["type"] == "websocket" or path == "/metrics" or path.startswith("/api/")
         if protected and path not in OPEN_API_PATHS and not identity.allowed:
             raise ProblemError(
@@ -115,9 +119,34 @@ class Gate:
         if scope["type"] == "http" and length.isdecimal() and int(length[:20]) > self._max_body:
             raise _too_large(self._max_body)
 
-    def _record(self, scope: Scope, problem: ProblemError) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == START_PATH:
+    async def _wrong_token(self, scope: Scope) -> None:
+        """Slow down who guesses, also where no token is needed: what is answered there tells whether it is right."""
+        client = address_of(scope)
+        self._turned_away.add("token", client, f"a wrong token came with a request{unbelieved(scope)}")
+        await self._sessions.bearers.pause(client)
+        self._sessions.bearers.failed(client)
+
+    async def _refuse(self, problem: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
+        stream = scope["type"] == "websocket"
+        if problem.kind in _COUNTED:
+            self._turned_away.add(_COUNTED[problem.kind], address_of(scope), problem.detail, stream=stream)
+        if not stream and scope["method"] == "POST" and scope["path"] == START_PATH:
             self._refusals.add(problem.kind, problem.detail, reason=None, caller=caller_of(scope))
+        if stream:
+            await refuse_websocket(problem, scope, receive, send)
+        else:
+            await response(problem, scope["path"])(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = neighbourhood(address_of(scope))
+        if not self._viewers.take(client):
+            detail = f"{self._viewers.each} viewers of this address are connected, and no more are taken"
+            await self._refuse(ProblemError("too-many-viewers", detail), scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._viewers.give_back(client)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -131,12 +160,21 @@ class Gate:
             scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            return
         except Exception:
             if started:
                 raise
             log.exception("%s %s met a defect in dp-coordinator; please report it", scope["method"], scope["path"])
             detail = "this request met a defect in dp-coordinator; its log says more"
             await response(ProblemError("internal", detail), scope["path"])(scope, receive, watched)
+
+
+def unbelieved(scope: Scope) -> str:
+    """A hint for the log when a client may stand behind a proxy that nobody named."""
+    if scope.get(FORWARDED) is not None:
+        return "; it has passed through a proxy, which --trusted-proxy lets tell for whom it speaks"
+    return ""
 
 
 def _too_large(limit: int) -> ProblemError:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dp_coordinator.limits import Throttle
+from dp_coordinator.web.access.attempts import Attempts
+from dp_coordinator.web.access.token import Token
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
 
 SESSIONS_HELD = 1000
-_LOGIN_RATE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,94 +22,108 @@ class Identity:
     """How a request proved that it may be made."""
 
     how: str
-    """`token`, `session`, `open` (no token is asked for here) or `nobody`."""
+    """`token`, `session`, `open` (no token is asked for here), `wrong` (the token is another) or `nobody`."""
     session: str | None = None
+    generation: int = 0
+    """Of the token that it presented."""
 
     @property
     def allowed(self) -> bool:
         """Whether anything but the page and the health checks may be used."""
-        return self.how != "nobody"
+        return self.how not in ("nobody", "wrong")
 
 
 NOBODY = Identity("nobody")
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    until: float
+    path: str
+    """Of its cookie."""
 
 
 class Sessions:
     """Logins, held here under a digest of a random id; the browser holds the id, and never the token."""
 
     def __init__(self, settings: WebSettings) -> None:
-        self._token = None if settings.token is None else settings.token.encode()
+        self._token = Token(settings)
         self._lasts = settings.session_s
-        self._until: OrderedDict[str, float] = OrderedDict()
-        self._wrong = Throttle(_LOGIN_RATE, settings.login_burst)
-        self.cookie = f"dp_session_{settings.port}"
-        """Cookies know no ports: the name keeps two coordinators on one host apart."""
+        self._logins: OrderedDict[str, _Login] = OrderedDict()
+        self._generation = 0
+        self.logins, self.bearers = Attempts(settings.login_burst), Attempts(settings.login_burst)
+        """Wrong tokens of logins and of requests: a program with an old token does not lock out its neighbours."""
+        self.cookie = f"dp_session_{secrets.token_hex(4)}"
+        """A name of our own: cookies know no ports, and one proxy may show several deployments under one name."""
 
     @property
     def token_required(self) -> bool:
         """Whether a token is asked for here."""
-        return self._token is not None
+        return self._token.required
 
     def identify(self, headers: Mapping[str, str]) -> Identity:
         """Who sent these headers (names in lower case)."""
-        if self._token is None:
+        if not self.token_required:
             return Identity("open")
+        self._look()
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._is_token(credentials.strip()):
-            return Identity("token")
+        guess = credentials.strip() if scheme.lower() == "bearer" else ""
+        if guess and self._token.matches(guess):
+            return Identity("token", generation=self._generation)
         session = _cookie(headers.get("cookie", ""), self.cookie)
         if session is not None and self.holds(session):
             return Identity("session", session)
-        return NOBODY
+        return Identity("wrong") if guess else NOBODY
+
+    def still(self, identity: Identity) -> bool:
+        """Whether what somebody proved is still so."""
+        if identity.session is not None:
+            return self.holds(identity.session)
+        self._look()
+        return identity.how == "open" or identity.generation == self._generation
 
     def holds(self, session: str) -> bool:
         """Whether a session is known and not over."""
-        until = self._until.get(_digest(session))
-        return until is not None and time.monotonic() < until
+        self._look()
+        login = self._logins.get(_digest(session))
+        return login is not None and time.monotonic() < login.until
 
-    def login(self, token: str, address: str) -> str | None:
-        """A new session id, or None where no token is asked for. Raises `ProblemError` for a wrong one."""
-        if self._token is None:
+    def login(self, token: str, client: str, path: str = "/") -> str | None:
+        """A new session id, or None where no token is asked for. Raises `ProblemError` for a wrong one.
+
+        `path`: under which the browser sees us.
+        """
+        if not self.token_required:
             return None
-        now = time.monotonic()
-        wrong = self._wrong.bucket(address, now)
-        wait = wrong.wait(now)
-        if wait > 0:
-            seconds = str(int(wait) + 1)
-            raise ProblemError(
-                "too-many-attempts",
-                f"too many wrong tokens came from this address; try again in {seconds} s",
-                headers={"Retry-After": seconds},
-            )
-        if not self._is_token(token):
-            wrong.take(now)
+        self._look()
+        self.logins.check(client)
+        if not self._token.matches(token):
+            self.logins.failed(client)
             raise ProblemError("unauthorized", "this is not the token that the coordinator was started with")
         session = secrets.token_urlsafe(32)
-        self._until[_digest(session)] = now + self._lasts
-        while len(self._until) > SESSIONS_HELD:
-            self._until.popitem(last=False)
+        self._logins[_digest(session)] = _Login(time.monotonic() + self._lasts, path)
+        while len(self._logins) > SESSIONS_HELD:
+            self._logins.popitem(last=False)
         return session
 
-    def logout(self, session: str) -> None:
-        """End a session."""
-        self._until.pop(_digest(session), None)
+    def logout(self, session: str) -> str:
+        """End a session; gives the Set-Cookie value that takes it from the browser."""
+        login = self._logins.pop(_digest(session), None)
+        return self._cookie_value("", 0, "/" if login is None else login.path, secure=False)
 
     def set_cookie(self, session: str, *, secure: bool) -> str:
         """The Set-Cookie value that hands a session to the browser."""
-        return self._cookie_value(session, round(self._lasts), secure=secure)
+        return self._cookie_value(session, round(self._lasts), self._logins[_digest(session)].path, secure=secure)
 
-    def clear_cookie(self) -> str:
-        """The Set-Cookie value that takes it away."""
-        return self._cookie_value("", 0, secure=False)
+    def _cookie_value(self, value: str, lasts: int, path: str, *, secure: bool) -> str:
+        more = "; Secure" if secure else ""
+        return f"{self.cookie}={value}; Path={path}; Max-Age={lasts}; HttpOnly; SameSite=Strict{more}"
 
-    def _cookie_value(self, value: str, lasts: int, *, secure: bool) -> str:
-        return (
-            f"{self.cookie}={value}; Path=/; Max-Age={lasts}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
-        )
-
-    def _is_token(self, given: str) -> bool:
-        assert self._token is not None
-        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
+    def _look(self) -> None:
+        self._token.look()
+        if self._token.generation != self._generation:
+            self._generation = self._token.generation
+            self._logins.clear()
 
 
 def _digest(session: str) -> str:

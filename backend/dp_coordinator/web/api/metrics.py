@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -33,10 +33,16 @@ class Metrics(Collector):
         mailbox: Mailbox,
         viewers: Callable[[], tuple[int, int]],
         alarms: Callable[[], Container[AlarmKind]] = frozenset,
+        refused: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """`viewers` gives (connected now, cut off so far because they took nothing), `alarms` the kinds that stand."""
+        """What is not in the mailbox, as functions.
+
+        `viewers` gives (connected now, cut off so far because they took nothing), `alarms` the kinds that stand,
+        `refused` how many requests were refused for which reason.
+        """
         self._mailbox = mailbox
         self._alarms = alarms
+        self._refused = refused
         self._viewers = viewers
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -74,6 +80,8 @@ class Metrics(Collector):
         connected, stalled = self._viewers()
         yield _gauge("viewers", "WebSocket viewers connected.", connected)
         yield _count("viewers_stalled", "Viewers cut off because they took nothing.", stalled)
+        refused = [((reason,), count) for reason, count in self._refused().items()]
+        yield _family(Counter, "http_refused", "Requests refused, by what was wrong with them.", refused, "reason")
         yield _gauge("uptime_seconds", "Seconds since the coordinator started.", now - self._mailbox.started_at)
         yield _gauge("restarts", "How often this coordinator came back on its journal.", self._mailbox.restarts)
         turned = now - self._mailbox.loop_alive_at

@@ -48,10 +48,10 @@ def page(described: dict[str, Any]) -> str:
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/docs.css">',
+            '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="docs.css">',
             f"<title>{escape(info['title'])} API</title></head><body>",
             f"<h1>{escape(info['title'])} API</h1><p>{escape(info.get('description', ''))}</p>",
-            f'<p>Version {escape(info["version"])}. For programs: <a href="/openapi.json">openapi.json</a>.</p>',
+            f'<p>Version {escape(info["version"])}. For programs: <a href="openapi.json">openapi.json</a>.</p>',
             "<h2>Routes</h2>",
             *(_route(path, verb, told) for path, verbs in described["paths"].items() for verb, told in verbs.items()),
             "<h2>Types</h2>",

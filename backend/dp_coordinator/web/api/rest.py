@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -12,8 +13,10 @@ from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import Alarm, AlarmPage, EnginePage, WavePage
 from dp_coordinator.requests import Login, Session
 from dp_coordinator.web import views
-from dp_coordinator.web.access.security import IDENTITY, address_of
-from dp_coordinator.web.access.sessions import Identity, Sessions
+from dp_coordinator.web.access.proxies import PREFIX
+from dp_coordinator.web.access.security import IDENTITY, address_of, unbelieved
+from dp_coordinator.web.access.sessions import NOBODY, Identity, Sessions
+from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.api import events, health
 from dp_coordinator.web.api.bodies import decode, read_json
@@ -25,6 +28,8 @@ from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
 
 _SEQ_AT_MOST = 2**53 - 1
+COOKIE_PATH = re.compile(r"/([\w.~%!$&'()*+,=:@-]+/){0,20}")
+"""Where a page may have been loaded from."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
 Since = Annotated[int | None, Query(ge=0, le=_SEQ_AT_MOST, description="After this number; without it the newest.")]
 Kinds = Annotated[
@@ -112,7 +117,7 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
     )
     async def start_wave(request: Request) -> Response:
         made = await starter.start(request)
-        location = {"Location": f"/api/v1/actions/{made.id}"}
+        location = {"Location": f"actions/{made.id}"}  # relative: a proxy may show us under a path of its choice
         return json_response(views.action(made, mailbox.clock(), clock), 202, location)
 
     @router.get("/actions/{action_id}", responses=responds("Action", "As it stands."))
@@ -126,17 +131,17 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
     return router
 
 
-def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
+def session_routes(sessions: Sessions, settings: WebSettings, turned_away: TurnedAway) -> APIRouter:
     """The page's own login."""
     router = api_router("session")
 
-    def tell(identity: Identity, cookie: str | None = None) -> Response:
-        said = Session(token_required=sessions.token_required, authenticated=identity.allowed)
+    def tell(identity: Identity, cookie: str | None = None, refused: str | None = None) -> Response:
+        said = Session(sessions.token_required, identity.allowed, refused)
         return json_response(said, headers={} if cookie is None else {"Set-Cookie": cookie})
 
     @router.get("/session", responses=responds("Session", "Whether to log in."))
     async def session(request: Request) -> Response:
-        return tell(request.scope[IDENTITY])
+        return tell(request.scope[IDENTITY], refused=turned_away.stream_of(address_of(request.scope)))
 
     @router.post(
         "/login", responses=responds("Session", "Logged in; a cookie was set."), openapi_extra=accepts("Login")
@@ -144,7 +149,15 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
     async def login(request: Request) -> Response:
         body = await read_json(request, settings.body_timeout_s)
         given = decode(body, Login, '{"token": text}')
-        made = sessions.login(given.token, address_of(request.scope))
+        if not COOKIE_PATH.fullmatch(given.path):
+            raise ProblemError("invalid-body", "`path` must be that of a folder, such as / or /b/")
+        client = address_of(request.scope)
+        await sessions.logins.pause(client)
+        try:
+            made = sessions.login(given.token, client, f"{request.scope[PREFIX]}/" if given.path == "/" else given.path)
+        except ProblemError:
+            turned_away.add("token", client, f"a login brought a wrong token{unbelieved(request.scope)}")
+            raise
         if made is None:
             return tell(Identity("open"))
         # A proxy that ends TLS leaves us to see http; the page's own origin tells what the browser sees.
@@ -156,8 +169,7 @@ def session_routes(sessions: Sessions, settings: WebSettings) -> APIRouter:
         identity: Identity = request.scope[IDENTITY]
         if identity.session is None:
             return tell(identity)
-        sessions.logout(identity.session)
-        return tell(Identity("nobody"), sessions.clear_cookie())
+        return tell(NOBODY, sessions.logout(identity.session))
 
     return router
 

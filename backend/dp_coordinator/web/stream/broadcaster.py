@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from dp_coordinator.core.snapshot import Snapshot
@@ -60,18 +60,19 @@ class Broadcaster:
         self._stopping = False
         self._deserted = asyncio.Event()
 
-    async def run(self, every_tick: Callable[[float], None]) -> None:
+    async def run(self, *every_tick: Callable[[float], None]) -> None:
         """Sample and write until cancelled. A fault is logged, and the next sample or viewer has its turn."""
         await asyncio.gather(self._sample_on(every_tick), self._write_on())
 
     # -- the sampler -----------------------------------------------------------------------------------------------
 
-    async def _sample_on(self, every_tick: Callable[[float], None]) -> None:
+    async def _sample_on(self, every_tick: Sequence[Callable[[float], None]]) -> None:
         while True:
             began = time.monotonic()
             with defects_logged("sampler"):
                 self.sample(self._mailbox.clock(), began)
-                every_tick(began)
+                for tick in every_tick:
+                    tick(began)
             if self._behind:
                 self._due.set()
             await asyncio.sleep(max(0.0, began + self.settings.sample_interval_s - time.monotonic()))
