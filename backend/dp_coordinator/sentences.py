@@ -187,6 +187,8 @@ def _by(f: Fields) -> str:
             return ", by hand"
         case WaveCause.RECOVERY:
             return ", after the restart"
+        case WaveCause.RECONNECTION:
+            return ", after a connection was made again"
     return f", by {cause}" + (f" ({rank})" if rank else "")
 
 

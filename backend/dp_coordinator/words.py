@@ -52,6 +52,8 @@ class WaveCause(StrEnum):
     MANUAL = "manual"
     RECOVERY = "recovery"
     """The coordinator itself, after it came back from a crash."""
+    RECONNECTION = "reconnection"
+    """The coordinator itself, after a member's connection was lost and made again."""
     UNKNOWN = "unknown"
     """The wave was first seen when it ended: nothing had asked for it (a pause does that)."""
 

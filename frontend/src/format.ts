@@ -56,8 +56,14 @@ export function ratio(load: number | null, mean: number | null): string {
   return `${(load / mean).toFixed(1)}×`;
 }
 
+const CAUSES: Partial<Record<WaveCause, string>> = {
+  unknown: "not seen",
+  recovery: "after a restart",
+  reconnection: "a connection made again",
+};
+
 export function causeText(cause: WaveCause, engine: number | null): string {
-  const name = cause === "unknown" ? "not seen" : cause === "recovery" ? "after a restart" : cause;
+  const name = CAUSES[cause] ?? cause;
   return engine === null ? name : `${name} · rank ${engine}`;
 }
 

@@ -391,7 +391,7 @@ export const isTotals = object({
 export interface Totals extends Of<typeof isTotals> {}
 
 /** Who caused a START broadcast, and with it a wave. */
-export const isWaveCause = oneOf("engine", "front-end", "manual", "recovery", "unknown");
+export const isWaveCause = oneOf("engine", "front-end", "manual", "reconnection", "recovery", "unknown");
 export type WaveCause = Of<typeof isWaveCause>;
 
 /** One wave; `GET /api/v1/waves` lists them newest first. */

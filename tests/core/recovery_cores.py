@@ -190,7 +190,10 @@ class Cores:
         return Reaction(self._number(core, written), tuple(starts), tuple(published))
 
     def _is_performed(self, effect: Effect, message: Message) -> bool:
-        if not isinstance(effect, BroadcastStartWave) or effect.cause is not WaveCause.RECOVERY:
+        if not isinstance(effect, BroadcastStartWave) or effect.cause not in (
+            WaveCause.RECOVERY,
+            WaveCause.RECONNECTION,
+        ):
             return True
         return not (self._rule is Rule.NOTHING or (self._rule is Rule.ONE_START and message[0] == "wave_complete"))
 

@@ -287,7 +287,8 @@ def _returned(state: CoreState, engine: int, ended: EndedConnection, peer: Peer 
     """
     pids = {c.peer.pid for c in state.peers.connected.values()} if peer is None else {peer.pid}
     same = ended.why != CLOSED if ended.peer.pid is None else ended.peer.pid in pids
-    if same:
+    # Of the two connections of a process only the one to back_publish was lost: the process is there.
+    if same or (ended.peer.channel is Channel.BACK_PUBLISH and engine in state.peers.newest):
         return ()
     if load.forget(state.load, engine, now):
         return (LogEvent("engine_replaced", {"engine": engine, "peer": None if peer is None else peer.name}),)

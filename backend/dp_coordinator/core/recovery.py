@@ -71,7 +71,7 @@ def mend(state: CoreState, now: float) -> Sequence[Effect]:
     if not (state.ready and state.wave_coordination and peers.engines(state.peers) >= state.engine_count):
         return ()  # engines are missing still: the last of them brings it
     state.start_again = True
-    return observation.ask(state, state.waves.current_wave, now, cause=WaveCause.RECOVERY)
+    return observation.ask(state, state.waves.current_wave, now, cause=WaveCause.RECONNECTION)
 
 
 def settle(state: CoreState, now: float) -> Sequence[Effect]:
@@ -84,8 +84,10 @@ def settle(state: CoreState, now: float) -> Sequence[Effect]:
         return ()
     state.start_again = False
     wave, recovery = state.waves.current_wave, state.recovery
-    asked = observation.ask(state, wave, now, cause=WaveCause.RECOVERY)
-    if recovery is None or recovery.phase is not RecoveryPhase.SETTLING:
+    settles = recovery is not None and recovery.phase is RecoveryPhase.SETTLING
+    cause = WaveCause.RECOVERY if settles else WaveCause.RECONNECTION
+    asked = observation.ask(state, wave, now, cause=cause)
+    if recovery is None or not settles:
         return asked
     return (*asked, LogEvent("recovery_finished", {"wave": wave, "took_s": _finish(recovery, now)}))
 
