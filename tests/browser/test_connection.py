@@ -86,7 +86,7 @@ def test_malformed_messages_are_counted_and_do_no_harm(browser: Browser) -> None
 
 def test_a_page_of_another_protocol_asks_to_be_loaded_again(browser: Browser) -> None:
     with stack() as made, page(browser, "about:blank") as tab:
-        tab.route_web_socket(STREAM, lambda stream: stream.send('{"type":"hello","protocol":3}'))
+        tab.route_web_socket(STREAM, lambda stream: stream.send('{"type":"hello","protocol":99}'))
         tab.goto(made.url)
         expect(tab.get_by_role("alert")).to_contain_text("load the page again")
         expect(tab.get_by_role("button", name="Reload")).to_be_visible()

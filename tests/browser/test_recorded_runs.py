@@ -49,11 +49,11 @@ def test_the_page_shows_a_recorded_run(name: str, browser: Browser) -> None:
                 expect(rank(tab, index).locator(".col-waiting")).to_have_text(str(waiting))
                 expect(rank(tab, index).locator(".col-running")).to_have_text(str(running))
             expect(stat(tab, "Waiting")).to_have_text(str(sum(c[0] for c in counts if c)))
-            phase(tab, "RUNNING" if coordination else "PAUSED")
+            phase(tab, "RUNNING" if coordination else "SERVING")
             player.play(Recording(name, recording.messages[len(busy.messages) :]))
             waves = recording.announcements()
             expect(stat(tab, "Wave")).to_have_text(str(waves[-1][0] if waves else 0))
-            phase(tab, "PAUSED")
+            phase(tab, "PAUSED" if coordination else "SERVING")
             expect(tab.locator("#waves tbody tr")).to_have_count(len({wave for wave, running in waves if running}))
         finally:
             player.close()

@@ -75,7 +75,7 @@ IN_A_VARIABLE = [
         {"DP_COORDINATOR_RECORD_MAX_MB": "7"},
         "DP_COORDINATOR_RECORD_MAX_MB: 7 is out of bounds: use 8 to 1048576",
     ),
-    (SERVE, {"DP_COORDINATOR_STALE_AFTER_S": "1e9"}, "DP_COORDINATOR_STALE_AFTER_S: 1000000000.0 is out of bounds"),
+    (SERVE, {"DP_COORDINATOR_START_TIMEOUT": "1e9"}, "DP_COORDINATOR_START_TIMEOUT: 1000000000.0 is out of bounds"),
     (SERVE, {"DP_COORDINATOR_HTTP": "8080"}, "DP_COORDINATOR_HTTP: '8080' is not HOST:PORT"),
     (SERVE, {"DP_COORDINATOR_NO_HTTP": "maybe"}, "DP_COORDINATOR_NO_HTTP: 'maybe' is neither true nor false"),
     (

@@ -75,7 +75,6 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS": "50",
         "DP_COORDINATOR_RECORD": "recordings",
         "DP_COORDINATOR_RECORD_MAX_MB": "32",
-        "DP_COORDINATOR_STALE_AFTER_S": "9",
         "DP_COORDINATOR_ALARM_NOT_STEPPING_S": "11",
         "DP_COORDINATOR_ALARM_SILENT_S": "12",
         "DP_COORDINATOR_ALARM_IMBALANCE_S": "13",
@@ -149,7 +148,7 @@ def test_a_public_address_without_a_token(
 
 BAD = {
     "DP_COORDINATOR_HTTP": "8080",
-    "DP_COORDINATOR_STALE_AFTER_S": "soon",
+    "DP_COORDINATOR_START_TIMEOUT": "soon",
     "DP_COORDINATOR_SUPERVISED": "sometimes",
     "DP_COORDINATOR_LOG_LEVEL": "loud",
     "DP_COORDINATOR_TOKEN_FILE": "/nowhere/token",

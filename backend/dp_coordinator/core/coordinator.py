@@ -23,6 +23,7 @@ from dp_coordinator.core.events import (
     Event,
     ManualStartRequested,
     NewRequestNotified,
+    Peer,
     PeerConnected,
     PeerDisconnected,
     PeerIdentified,
@@ -267,7 +268,7 @@ class Coordinator:
             return _NOTHING
         before = peers.engines(state.peers)
         record = peers.connected(state, event, now)
-        again = peers.fills_gap(state.peers, event.peer)
+        again = self._may_ask(event.peer) and peers.fills_gap(state.peers, event.peer)
         if peers.engines(state.peers) > before:
             return self._engine_came(record, again=again, now=now)
         mended = self._mend(now) if again else _NOTHING
@@ -289,9 +290,13 @@ class Coordinator:
         connection = self.state.peers.connected.get(event.peer_id)
         if connection is None:
             return _NOTHING
-        replaced = peers.leaves_gap(self.state, connection.peer)
+        replaced = self._may_ask(connection.peer) and peers.leaves_gap(self.state, connection.peer)
         record = peers.disconnected(self.state, event, now)
         return (*self._mend(now), *record) if replaced else record
+
+    def _may_ask(self, peer: Peer) -> bool:
+        """Whether what was lost on its way may be a START, or have asked for one. From 0.33 on no front-end does."""
+        return peer.channel is not Channel.FRONT_PUBLISH or self.dialect.notices_accepted
 
     def _mend(self, now: float) -> Sequence[Effect]:
         # Before 0.18 an engine that comes again may be a new process, and READY cannot be sent to it: START kills it.
