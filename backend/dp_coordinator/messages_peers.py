@@ -10,6 +10,8 @@ from dp_coordinator import words
 class EnginePeer(msgspec.Struct, frozen=True):
     """Where a rank is: its connection, or the one that it had."""
 
+    name: str
+    """For people: `pid 2919 VLLM::EngineCore_DP3`, or `10.0.0.7:51234`."""
     address: str
     """`10.0.0.7:51234`, or `ipc`."""
     host: str
@@ -38,3 +40,5 @@ class PeerPage(msgspec.Struct, frozen=True):
     version: int
     """Counts up with every change; `peers_version` of the state says when to ask again."""
     peers: list[Peer]
+    places: list[int | None]
+    """Of each rank which of `peers` it is: the one that its reports come by, where there is one."""

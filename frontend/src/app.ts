@@ -6,10 +6,11 @@ import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { type Asking, StateFetcher } from "./fetcher";
 import { asMessages, type Known, pastAt } from "./past";
+import { PeersFetcher, placeOf } from "./peers";
 import { engineRows, meanLoad } from "./rows";
 import { type Arrival, applyAll, EMPTY, type Live, LOG_SIZE } from "./store";
 import { Timeline } from "./timeline";
-import type { StreamMessage } from "./types.gen";
+import type { PeerPage, StreamMessage } from "./types.gen";
 
 const TICK_MS = 200;
 const HISTORY_S = 3600;
@@ -62,6 +63,16 @@ export const fetcher = new StateFetcher(
   lookAgain,
 );
 
+/** Who is connected, as was heard last. */
+export const peers = signal<PeerPage | null>(null);
+
+const peersFetcher = new PeersFetcher(api.peers, (page) => {
+  peers.value = page;
+});
+
+/** Where a rank is, or was at the moment shown. */
+export const place = (rank: number) => placeOf(peers.value, rank, past.value?.at ?? null);
+
 export const connected = computed(() => link.value.state === "open");
 
 export const rows = computed(() => {
@@ -99,6 +110,9 @@ function flush(): void {
   flushedAt = performance.now();
   settle();
   const at = localMs();
+  if (live.snapshot !== null && connected.value && past.value === null) {
+    peersFetcher.want(live.snapshot.peers_version, at);
+  }
   batch(() => {
     realNow.value = at;
     timelineVersion.value += 1;
@@ -176,10 +190,13 @@ function onMessage(message: StreamMessage | null): void {
     if (!live.outdated) timeline.push(message);
   } else if (message?.type === "hello") {
     settle();
+    const { incarnation } = live;
     pending.push(arrival);
     settle();
+    if (live.incarnation !== incarnation) peers.value = null;
     timeline.begin(live.incarnation);
     fetcher.forget();
+    peersFetcher.forget();
     void fetchHistory();
   } else {
     pending.push(arrival);

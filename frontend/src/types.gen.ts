@@ -101,6 +101,8 @@ export type EngineStatus = Of<typeof isEngineStatus>;
 
 /** Where a rank is: its connection, or the one that it had. */
 export const isEnginePeer = object({
+  /** For people: `pid 2919 VLLM::EngineCore_DP3`, or `10.0.0.7:51234`. */
+  name: text,
   /** `10.0.0.7:51234`, or `ipc`. */
   address: text,
   /** Its IP address; empty for ipc, which is this machine. */
@@ -292,6 +294,8 @@ export type PeerKind = Of<typeof isPeerKind>;
 
 /** A connection to one of the coordinator's sockets. */
 export const isPeer = object({
+  /** For people: `pid 2919 VLLM::EngineCore_DP3`, or `10.0.0.7:51234`. */
+  name: text,
   /** `10.0.0.7:51234`, or `ipc`. */
   address: text,
   /** Its IP address; empty for ipc, which is this machine. */
@@ -315,6 +319,8 @@ export const isPeerPage = object({
   /** Counts up with every change; `peers_version` of the state says when to ask again. */
   version: num,
   peers: list(isPeer),
+  /** Of each rank which of `peers` it is: the one that its reports come by, where there is one. */
+  places: list(nullable(num)),
 });
 export interface PeerPage extends Of<typeof isPeerPage> {}
 

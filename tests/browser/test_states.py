@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -105,6 +106,34 @@ def test_an_engine_that_is_killed_under_load_is_named_and_not_counted(browser: B
         expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engine gone: rank 3, 127.0.0.1:")
         expect(tab.locator("[data-tone=bad]")).to_contain_text("1 alarm")
         expect(tab.locator(".row-suspect")).to_have_count(0)
+
+
+def test_where_a_rank_is_and_how_it_ended_is_shown(browser: Browser) -> None:
+    tcp: dict[str, Any] = dict.fromkeys(("back_output_address", "back_publish_address"), "tcp://127.0.0.1:*")
+    with stack(4, **tcp) as made, page(browser, made.url, viewport={"width": 1680, "height": 1050}) as tab:
+        place = rank(tab, 3).locator(".col-place")
+        expect(place).to_have_text("—")
+        made.run(0)
+        expect(place).to_have_text(re.compile(r"^127\.0\.0\.1:\d+$"))
+        [name] = {row["peer"]["name"] for row in made.rest("engines")["engines"] if row["index"] == 3}
+        expect(place).to_have_text(name)
+        width = place.evaluate("cell => cell.offsetWidth")
+        made.engines[3].close()
+        expect(place).to_have_text(re.compile(rf"^{name}connection closed, \d\d:\d\d:\d\d$"))
+        assert place.evaluate("cell => cell.offsetWidth") == width
+        told = re.compile(rf"^{name}: connection closed, \d\d:\d\d:\d\d$")
+        button = rank(tab, 3).get_by_role("button")
+        expect(button).to_have_attribute("title", told)
+        button.click()
+        expect(tab.get_by_test_id("rank-detail")).to_contain_text(f"{name}: connection closed, ")
+        expect(rank(tab, 2).locator(".col-place")).not_to_contain_text("closed")
+        tab.keyboard.press("?")
+        front_end = tab.get_by_test_id("peers").locator("li")
+        expect(front_end).to_have_text(re.compile(rf"^front-endpid {os.getpid()} .*front_publish, since \d\d:"))
+        assert_accessible(tab)
+        tab.keyboard.press("Escape")
+        tab.set_viewport_size(PHONE)
+        expect(place).to_be_hidden()
 
 
 def test_a_start_that_nobody_follows_is_said_so(browser: Browser) -> None:
@@ -240,7 +269,7 @@ def test_an_engine_that_goes_away_is_missed(browser: Browser) -> None:
         expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engine gone: 1 of 2 are subscribed")
         assert_accessible(tab)
         expect(tab.locator("#log")).to_contain_text(
-            re.compile(r"An engine's subscription ended \(pid \d+ .*: connection closed\): 1 of 2 now")
+            re.compile(rf"An engine's subscription ended \(pid {os.getpid()} .*: connection closed\): 1 of 2 now")
         )
         made.front_ends.pop().close()
         expect(tab.get_by_role("heading", name="No front-end is subscribed")).to_be_visible()

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from dp_coordinator.messages import Recovery
+from dp_coordinator.messages import EnginePage, EnginePeer, Recovery
 from tests.cli.canned import (
     ASKED,
     ENGINES,
     EVENTS,
+    FRESH,
+    NEVER,
     OBSERVED,
     STATE,
     TIMED_OUT,
@@ -81,6 +84,22 @@ def test_numbers_that_nobody_reported_are_not_zero() -> None:
     with canned(get_state=unknown) as server:
         _, out, _ = ask(server, "state")
     assert out.count("no engine has reported yet") == 2
+
+
+def test_engines_for_people_tell_where_each_one_is() -> None:
+    there = EnginePeer("pid 2918 VLLM\x1b[31m", "ipc", "", 2918, "VLLM\x1b[31m", 900.0, None, None)
+    was = EnginePeer("10.0.0.7:51234", "10.0.0.7:51234", "10.0.0.7", None, "", 900.0, 1000.25, "timed out")
+    page = EnginePage([replace(FRESH, peer=there), replace(NEVER, peer=was), replace(NEVER, index=2)])
+    with canned(get_engines=page) as server:
+        code, out, err = ask(server, "engines")
+    assert (code, err) == (0, "")
+    head, *rows = out.splitlines()
+    assert [line[head.index("place") :] for line in (head, *rows)] == [
+        "place",
+        "pid 2918 VLLM?[31m",
+        "10.0.0.7:51234: timed out, 00:16:40.250",
+        "-",
+    ]
 
 
 def test_waves_for_people() -> None:

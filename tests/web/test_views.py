@@ -115,6 +115,24 @@ def test_state_and_stream_tell_the_same() -> None:
     assert list(state.wave.joined) == [2]
 
 
+def test_a_rank_is_where_its_reports_come_from_until_it_is_gone() -> None:
+    listens, reports, again = (
+        Peer(n, channel, "10.0.0.7", f"10.0.0.7:{n}")
+        for n, channel in ((1, Channel.BACK_PUBLISH), (2, Channel.BACK_OUTPUT), (3, Channel.BACK_PUBLISH))
+    )
+    connections = tuple((Connection(peer, 10.0), PeerKind.ENGINE, 0) for peer in (listens, reports, again))
+    new = Connection(Peer(4, Channel.BACK_PUBLISH, "10.0.0.8", "10.0.0.8:4"), 11.0)
+    unnamed = (new, PeerKind.ENGINE, None)
+    gone = {0: EndedConnection(listens, 10.0, 95.0, "timed out")}
+
+    def places(peers: PeersView) -> list[int | None]:
+        return views.peers(snapshot((99.0, None), **RUNNING, peers=peers), views.WallClock()).places
+
+    assert places(PeersView((*connections, unnamed), {}, 0, 0, (), {})) == [1, None]
+    assert places(PeersView((connections[0], unnamed, connections[2]), {}, 0, 0, (), {})) == [2, None]
+    assert places(PeersView(connections, gone, 0, 0, (), {})) == [3, None]
+
+
 def test_who_is_there_and_who_was() -> None:
     there = Peer(1, Channel.BACK_OUTPUT, "", "ipc", "PUSH", 2918, "VLLM::EngineCore_DP0", 0)
     was = Peer(2, Channel.BACK_OUTPUT, "10.0.0.7", "10.0.0.7:51234")
@@ -134,7 +152,10 @@ def test_who_is_there_and_who_was() -> None:
         ("back_output", "engine", 0, 2918, None),
         ("back_output", "engine", 1, None, "timed out"),
     ]
+    assert page.places == [0, 1]
     first, second = views.engines(seen, [], 100.0, clock)
     assert first.peer is not None
+    assert second.peer is not None
+    assert (first.peer.name, second.peer.name) == ("pid 2918 VLLM::EngineCore_DP0", "10.0.0.7:51234")
     assert (first.peer.title, first.peer.connected_at, first.peer.ended_at) == ("VLLM::EngineCore_DP0", 1010.0, None)
     assert (second.status, second.status_text) == ("gone", "10.0.0.7:51234 timed out, 5.00 s ago")

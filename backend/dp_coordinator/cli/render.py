@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dp_coordinator import sentences
-from dp_coordinator.messages import Action, Engine, Event, State, WaveInfo
+from dp_coordinator.messages import Action, Engine, EnginePeer, Event, State, WaveInfo
 from dp_coordinator.words import ActionState
 
 T = TypeVar("T")
@@ -56,6 +56,8 @@ ENGINES: Sequence[Column[Engine]] = (
     Column("last report", lambda row: "never" if row.age_s is None else f"{duration(row.age_s)} ago", width=15, rank=1),
     Column("restarts", lambda row: str(row.restarts), width=8, rank=5),
 )
+PLACE: Column[Engine] = Column("place", lambda row: _place(row.peer), left=True)
+"""Where each rank is; not in snapshots of the stream."""
 WAVES: Sequence[Column[WaveInfo]] = (
     Column("wave", lambda row: str(row.number)),
     Column("state", lambda row: "open" if row.open else "completed" if row.completed else "ended", left=True),
@@ -112,6 +114,17 @@ def _restarts(now: State) -> str:
     if now.restarts == 0:
         return f"none (process {now.pid})"
     return f"{now.restarts}, the last {duration(now.uptime_s)} ago (process {now.pid})"
+
+
+def engines(rows: Sequence[Engine]) -> str:
+    """The engine table, and where each rank is."""
+    return table((*ENGINES, PLACE), rows)
+
+
+def _place(peer: EnginePeer | None) -> str:
+    if peer is None:
+        return UNKNOWN
+    return clean(peer.name if peer.why is None else f"{peer.name}: {peer.why}, {clock(peer.ended_at)}")
 
 
 def waves(rows: Sequence[WaveInfo]) -> str:

@@ -34,7 +34,7 @@ def state(options: RestOptions) -> int:
 
 def engines(options: RestOptions) -> int:
     """`dp-coordinator engines`."""
-    return _show(options, "engines", EnginePage, lambda page: render.table(render.ENGINES, page.engines))
+    return _show(options, "engines", EnginePage, lambda page: render.engines(page.engines))
 
 
 def waves(options: RestOptions) -> int:

@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 
 from dp_coordinator import __version__, sentences, standing
 from dp_coordinator import messages as m
-from dp_coordinator.core.snapshot import Connection, EndedConnection, Snapshot, StartAction, Wave
+from dp_coordinator.core.snapshot import Connection, EndedConnection, PeersView, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
 from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, NoticeKind, PeerKind, Tone
 
@@ -185,7 +185,8 @@ def columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMe
 
 def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> list[m.Engine]:
     """All ranks, with what the status means and where each one is."""
-    titles, where = named(alarms), _places(snapshot, clock)
+    titles, known = named(alarms), _known(snapshot.peers)
+    where = {rank: _place(known[position][0], clock) for rank, position in _places(snapshot.peers).items()}
     return [
         replace(
             row,
@@ -196,12 +197,21 @@ def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) ->
     ]
 
 
-def _places(snapshot: Snapshot, clock: WallClock) -> dict[int, m.EnginePeer]:
-    """Rank -> its connection: the one that its reports come by, where there is one."""
-    there = [(c, engine) for c, _, engine in snapshot.peers.connections if engine is not None]
-    there.sort(key=lambda known: known[0].peer.channel is Channel.BACK_OUTPUT)
-    where = {engine: _place(c, clock) for c, engine in there}
-    return where | {engine: _place(ended, clock) for engine, ended in snapshot.peers.gone.items()}
+def _known(peers: PeersView) -> list[tuple[Connection | EndedConnection, PeerKind, int | None]]:
+    """The connections that there are, and those of ranks that are gone: each with its kind and its rank."""
+    return [*peers.connections, *((ended, PeerKind.ENGINE, engine) for engine, ended in peers.gone.items())]
+
+
+def _places(peers: PeersView) -> dict[int, int]:
+    """Rank -> which of the known connections is its place: the one that its reports come by, where there is one."""
+    known = _known(peers)
+
+    def told_best(position: int) -> tuple[bool, bool]:
+        seen = known[position][0]
+        return isinstance(seen, EndedConnection), seen.peer.channel is Channel.BACK_OUTPUT
+
+    in_order = sorted(range(len(known)), key=told_best)
+    return {engine: position for position in in_order if (engine := known[position][2]) is not None}
 
 
 def _place(known: Connection | EndedConnection, clock: WallClock) -> m.EnginePeer:
@@ -217,14 +227,12 @@ def _place(known: Connection | EndedConnection, clock: WallClock) -> m.EnginePee
 
 def peers(snapshot: Snapshot, clock: WallClock) -> m.PeerPage:
     """`GET /api/v1/peers`."""
-    seen = snapshot.peers
-    known: list[tuple[Connection | EndedConnection, PeerKind, int | None]] = list(seen.connections)
-    known += [(ended, PeerKind.ENGINE, engine) for engine, ended in seen.gone.items()]
     listed = [
         m.Peer(**asdict(_place(each, clock)), socket=each.peer.channel, kind=kind, engine=engine)
-        for each, kind, engine in known
+        for each, kind, engine in _known(snapshot.peers)
     ]
-    return m.PeerPage(snapshot.peers_version, listed)
+    where = _places(snapshot.peers)
+    return m.PeerPage(snapshot.peers_version, listed, [where.get(rank) for rank in range(snapshot.engine_count)])
 
 
 def notices(snapshot: Snapshot, alarms: Container[AlarmKind], now: float) -> list[m.Notice]:

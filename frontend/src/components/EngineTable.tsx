@@ -8,6 +8,7 @@ import type { EngineRow } from "../rows";
 import { nextSort, type SortKey, windowOf } from "../table";
 import { GRID_FROM, shown, tabled } from "./engines";
 import { Grid, RankDetail, Spark, Status } from "./Grid";
+import { Place, placeText } from "./Place";
 import { Button, Panel, Scroller, set } from "./ui";
 
 const ROW_PX = 32;
@@ -22,6 +23,8 @@ interface Column {
   /** Left out on a phone. */
   minor?: boolean;
   text?: boolean;
+  /** Names the column in styles, where it has no key. */
+  name?: string;
   cell: (row: EngineRow) => ComponentChildren;
 }
 
@@ -31,7 +34,8 @@ const COLUMNS: readonly Column[] = [
   { key: "waiting", label: "Waiting", cell: (row) => count(row.waiting) },
   { key: "running", label: "Running", cell: (row) => count(row.running) },
   { key: "load", label: "Load against mean", text: true, cell: (row) => <LoadBar row={row} /> },
-  { label: "Last minute", minor: true, text: true, cell: (row) => <Spark rank={row.index} /> },
+  { name: "place", label: "Place", minor: true, text: true, cell: (row) => <Place rank={row.index} /> },
+  { name: "spark", label: "Last minute", minor: true, text: true, cell: (row) => <Spark rank={row.index} /> },
   { key: "kvCacheUsage", label: "KV cache", minor: true, cell: (row) => <Kv value={row.kvCacheUsage} /> },
   { key: "step", label: "Step", minor: true, cell: (row) => count(row.step) },
   { key: "wave", label: "Wave", minor: true, cell: (row) => count(row.wave) },
@@ -45,7 +49,9 @@ const COLUMNS: readonly Column[] = [
 ];
 
 const cellClass = (column: Column) =>
-  [column.text ? "text" : "number", column.minor ? "minor" : "", `col-${column.key ?? "spark"}`].join(" ");
+  [column.text ? "text" : "number", column.minor ? "minor" : "", `col-${column.key ?? column.name}`].join(
+    " ",
+  );
 
 function SortButton({ by, label }: { by: SortKey; label: string }) {
   const { key, descending } = sort.value;
@@ -130,6 +136,7 @@ function RankButton({ rank }: { rank: number }) {
       class="rank-button"
       aria-pressed={chosen}
       aria-label={`rank ${rank}`}
+      title={placeText(rank)}
       onClick={set(selected, chosen ? null : rank)}
     >
       {rank}

@@ -8,6 +8,7 @@ import type { EngineRow } from "../rows";
 import { SPARK_HEIGHT, SPARK_WIDTH, sparkline } from "../sparks";
 import { paletteVersion } from "../theme";
 import { filteredRanks, fullLoad, maxLoad } from "./engines";
+import { placeText } from "./Place";
 import { Button, Icon, set, useDrawing, useInSight } from "./ui";
 
 const pointed = signal<number | null>(null);
@@ -76,6 +77,7 @@ export function RankDetail() {
           <Status row={row} />
           <Spark rank={rank} />
           <span>{words(row)}</span>
+          {placeText(rank) !== undefined && <span class="muted">{placeText(rank)}</span>}
         </>
       )}
       {selected.value !== null && pointed.value === null && (

@@ -2,6 +2,7 @@ import { signal } from "@preact/signals";
 import { view } from "../app";
 import { count } from "../format";
 import { PROTOCOL } from "../types.gen";
+import { OtherPeers } from "./Place";
 import { Button, Icon, Modal, set } from "./ui";
 
 export const helpOpen = signal(false);
@@ -86,6 +87,7 @@ export function Help() {
         </dt>
         <dd>The rank has not reported since the coordinator started. This is not zero.</dd>
       </dl>
+      <OtherPeers />
       <Versions />
       <div class="modal-buttons">
         <Button look="primary" autofocus onClick={close}>
