@@ -44,7 +44,7 @@ def test_a_page_shows_and_starts_its_own_deployment(browser: Browser, secure: bo
             assert engine.receive_start(timeout=10) == StartWave(0, None)
         other.run(0)
         expect(tab.get_by_test_id("outcome")).to_contain_text("all 3 ranks step")
-        assert one.rest("state")["phase"] == "paused"
+        assert one.rest("state")["state"] == "paused"
         assert one.rest("events?kind=manual_start_requested")["events"] == []
         tab.keyboard.press("Escape")
         tab.keyboard.press("?")
