@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -27,10 +28,19 @@ def free_port(host: str = "127.0.0.1") -> int:
         return port
 
 
+def in_use() -> set[int]:
+    """Ports of tcp connections, ended ones that linger among them: beside those a bound socket cannot be told."""
+    table = Path("/proc/net/tcp")
+    lines = table.read_text().splitlines()[1:] if table.exists() else []
+    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+
+
 def two_free_ports() -> int:
     """The first of two ports in a row that are free."""
     while True:
         port = free_port()
+        if port in in_use():
+            continue
         try:
             with socket.create_server(("127.0.0.1", port + 1)):
                 return port

@@ -68,12 +68,16 @@ def get(url: str | None, path: str, token: str | None = None) -> Any:
         return answer.read()
 
 
+def all_reported(state: Any) -> bool:
+    return bool(state["totals"]["running"]) and all(engine["age_s"] is not None for engine in state["engines"])
+
+
 def test_a_simulated_deployment_is_replayed_without_a_difference(tmp_path: Path) -> None:
     arguments = ("demo", "--http", "127.0.0.1:0", "--engines", "3", "--step-ms", "5", "--record", str(tmp_path / "r"))
     with running(*arguments) as demo:
         assert demo.stdout is not None
         url = demo.stdout.readline().split()[1]
-        wait_until(lambda: json.loads(get(url, "/api/v1/state"))["totals"]["running"], "load")
+        wait_until(lambda: all_reported(json.loads(get(url, "/api/v1/state"))), "load, and a report of every engine")
     assert demo.returncode == 0
     (file,) = files(tmp_path / "r")
     told = json.loads(run("replay", str(file), "--json").stdout)

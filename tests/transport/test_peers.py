@@ -106,7 +106,8 @@ def test_the_rank_that_is_killed_is_named(deployment: Rig) -> None:
         if not ipc:  # only its reports tell which it is
             for engine in (one, two):
                 engine.report(3)
-        named = {(Channel.BACK_OUTPUT, 0), (Channel.BACK_OUTPUT, 1)}
+        channels = (Channel.BACK_OUTPUT, Channel.BACK_PUBLISH) if ipc else (Channel.BACK_OUTPUT,)
+        named = {(channel, rank) for channel in channels for rank in (0, 1)}
         wait_until(lambda: named <= {(c.peer.channel, e) for c, _, e in view(r).connections}, "both ranks")
         if ipc:
             peers = {e: c.peer for c, _, e in view(r).connections if c.peer.channel is Channel.BACK_PUBLISH}
