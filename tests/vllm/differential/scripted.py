@@ -18,9 +18,11 @@ from unittest import mock
 import zmq
 
 from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.transport import loop as our_loop
+from dp_coordinator.words import Channel
 
 FRONT, OUTPUT, BACK = "front_publish", "back_output", "back_publish"
 _BIND_ORDER = (FRONT, OUTPUT, BACK)  # in every vLLM version
@@ -158,13 +160,14 @@ class ScriptedSocket:
         self.channel = channel
         self.queue: deque[bytes] = deque()
 
-    def recv(self, flags: int = 0) -> bytes:
+    def recv(self, flags: int = 0, copy: bool = True) -> Any:
         while not self.queue:
             if flags & zmq.NOBLOCK:
                 raise zmq.Again
             self.script.deliver()
         self.script.taken(self)
-        return self.queue.popleft()
+        frame = self.queue.popleft()
+        return frame if copy else SimpleNamespace(bytes=frame)
 
     def send(self, frame: bytes) -> None:
         self.script.sent(self.channel, (bytes(frame),))
@@ -179,6 +182,34 @@ class ScriptedSocket:
         return None
 
 
+class ScriptedWatch:
+    """As much of a PeerWatch as our loop uses: every subscription is another connection."""
+
+    monitor = None
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._open: list[int] = []
+        self._made = 1000 * (1 + list(Channel).index(channel))
+
+    def subscribed(self, frame: Any, socket_type: str = "XSUB") -> PeerConnected:
+        self._made += 1
+        self._open.append(self._made)
+        return PeerConnected(Peer(self._made, self.channel, "", "scripted", socket_type))
+
+    def unsubscribed(self, frame: Any) -> PeerDisconnected | None:
+        return PeerDisconnected(self._open.pop(), "unsubscribed") if self._open else None
+
+    def changes(self) -> tuple[()]:
+        return ()
+
+    def wants_names(self, *_: object) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
 class ScriptedPoller:
     """As much of a zmq.Poller as the two loops use."""
 
@@ -186,7 +217,7 @@ class ScriptedPoller:
         self._script = script
         self._sockets: list[ScriptedSocket] = []
 
-    def register(self, socket: ScriptedSocket | int, flags: int = zmq.POLLIN) -> None:
+    def register(self, socket: ScriptedSocket | int | None, flags: int = zmq.POLLIN) -> None:
         if isinstance(socket, ScriptedSocket):  # the wake-up pipe of ours is never written to here
             self._sockets.append(socket)
 
@@ -234,7 +265,7 @@ def run_ours(
     script = Script(stimuli, vllm=False, **how)
     core = Coordinator(engine_count, Dialect.for_version(dialect), wave_coordination=wave_coordination)
     mailbox = Mailbox(core.snapshot(0), Endpoints(*_BIND_ORDER), min_stats_update_interval=0.1)
-    sockets: Any = SimpleNamespace(**script.sockets)
+    sockets: Any = SimpleNamespace(**script.sockets, watches={channel: ScriptedWatch(channel) for channel in Channel})
     wall: Any = SimpleNamespace(time=script.wall_clock, monotonic=time.monotonic)
     with mock.patch.multiple(our_loop, zmq=_scripted_zmq(script), time=wall):
         loop = our_loop.Loop(core, sockets, mailbox, clock=script.seconds)
