@@ -86,6 +86,7 @@ test-vllm: $(INSTALLED) $(PAGE) ## real vLLM on this coordinator, in an environm
 
 test-vllm-quick: $(INSTALLED) $(PAGE) ## the part of test-vllm that takes four minutes: one version, one API server
 	@home="$$(scripts/vllm-env)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
+	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential/test_scripted.py -k installed $(ARGS); \
 	$(BIN)/pytest -m vllm tests/vllm/test_real_serving.py -k "one and not two" $(ARGS)
 
 lint: $(INSTALLED) $(MODULES) ## ruff, Biome, the direction of imports, the size of files and functions

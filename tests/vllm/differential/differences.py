@@ -33,11 +33,20 @@ NAMED = {
     ),
     "negative_numbers": (
         "A negative engine index counts from the end in vLLM's loop, negative counts are published, and a notice "
-        "with a negative wave brings out START; ours drops such frames."
+        "with a negative wave brings out START; ours leaves "
+        "such a count as it was, and drops the rest of such frames."
     ),
     "scale_out_of_range": (
         "SCALE to none, fewer or absurdly many engines: vLLM forgets engines (or ends, when it is no number); "
         "ours drops it."
+    ),
+    "early_report_is_kept": (
+        "A report of an engine that subscribed before SCALE told of it: vLLM (0.27 on) drops it, and publishes the "
+        "engine as idle until it reports again; ours keeps it, and takes it with SCALE."
+    ),
+    "start_after_a_connection_made_again": (
+        "A subscription after one that ended is news to vLLM's loop only as far as READY goes; ours (0.18 on) sends "
+        "START, of the current wave and to all, for one may be lost; and once more after the next wave_complete."
     ),
     "scale_is_published": (
         "SCALE by itself is published by vLLM with the next report or heartbeat; by ours within the update interval."

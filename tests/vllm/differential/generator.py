@@ -155,7 +155,8 @@ class Generator:
         return Stimulus(OUTPUT, frame, f"report of {engine}, restarted", difference="restart_opens_steps_again")
 
     def _unknown_engines_report(self) -> Stimulus:
-        engine = self.engines + self._random.randrange(3)
+        # One that no SCALE makes known: what those reported before it is kept (`early_report_is_kept`).
+        engine = MOST_ENGINES + self._random.randrange(3)
         frame = frames.report(engine, *self._counts(), wave=self.wave, step=3)
         if self.dialect.counts_carry_kv_cache_usage:
             return Stimulus(OUTPUT, frame, f"report of {engine}, which does not exist")

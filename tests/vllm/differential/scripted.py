@@ -18,11 +18,12 @@ from unittest import mock
 import zmq
 
 from dp_coordinator.core import Coordinator, Dialect
+from dp_coordinator.core.effects import BroadcastStartWave, Effect
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.transport import loop as our_loop
-from dp_coordinator.words import Channel
+from dp_coordinator.words import Channel, WaveCause
 
 FRONT, OUTPUT, BACK = "front_publish", "back_output", "back_publish"
 _BIND_ORDER = (FRONT, OUTPUT, BACK)  # in every vLLM version
@@ -56,6 +57,8 @@ class Transcript:
     """How the loop ended before the script did, if so."""
     sent_at: list[tuple[int, str, tuple[bytes, ...]]] = field(default_factory=list)
     """All of it, with the virtual time in milliseconds."""
+    mending: list[tuple[bytes, ...]] = field(default_factory=list)
+    """Ours: each START because a connection was made again, a named difference. They are in no segment."""
     verdicts: dict[tuple[str, str], int] = field(default_factory=dict)
     """Ours: frames counted by (kind, verdict)."""
 
@@ -78,6 +81,7 @@ class Script:
         `wall_step`: at that time the wall clock is set so many milliseconds forward.
         """
         self.now = 0
+        self.mending = False
         self.outcome = Transcript()
         self.sockets = {channel: ScriptedSocket(self, channel) for channel in _BIND_ORDER}
         self._vllm = vllm
@@ -148,6 +152,9 @@ class Script:
         self._arrived.remove(socket.channel)
 
     def sent(self, channel: str, frames: tuple[bytes, ...]) -> None:
+        if self.mending:
+            self.outcome.mending.append(frames)
+            return
         self.outcome.segments[-1].append((channel, frames))
         self.outcome.sent_at.append((self.now, channel, frames))
 
@@ -258,6 +265,18 @@ def run_vllm(
     return script.outcome
 
 
+class _TellingLoop(our_loop.Loop):
+    """Ours, which tells the script why it sends a START."""
+
+    script: Script
+
+    def _perform(self, effects: Sequence[Effect], now: float) -> None:
+        for effect in effects:
+            self.script.mending = isinstance(effect, BroadcastStartWave) and effect.cause is WaveCause.RECONNECTION
+            super()._perform((effect,), now)
+        self.script.mending = False
+
+
 def run_ours(
     dialect: str, stimuli: Sequence[Stimulus], engine_count: int, *, wave_coordination: bool = True, **how: Any
 ) -> Transcript:
@@ -268,7 +287,8 @@ def run_ours(
     sockets: Any = SimpleNamespace(**script.sockets, watches={channel: ScriptedWatch(channel) for channel in Channel})
     wall: Any = SimpleNamespace(time=script.wall_clock, monotonic=time.monotonic)
     with mock.patch.multiple(our_loop, zmq=_scripted_zmq(script), time=wall):
-        loop = our_loop.Loop(core, sockets, mailbox, clock=script.seconds)
+        loop = _TellingLoop(core, sockets, mailbox, clock=script.seconds)
+        loop.script = script
         with contextlib.closing(loop), contextlib.suppress(EndOfScriptError):
             loop.run()
     script.outcome.verdicts = dict(mailbox.counters.frames)

@@ -170,9 +170,25 @@ def test_negative_numbers(with_notices: Any) -> None:
     theirs, ours = both(on_output(frames.report(-1, 3, 4, 0.5)))
     assert (counts(theirs)[-1], counts(ours)[-1]) == ([EMPTY, [3, 4, 0.5]], [EMPTY, EMPTY])
     theirs, ours = both(on_output(frames.report(0, -3, 4, 0.5)))
-    assert (counts(theirs)[-1], counts(ours)[-1]) == ([[-3, 4, 0.5], EMPTY], [EMPTY, EMPTY])
+    assert (counts(theirs)[-1], counts(ours)[-1]) == ([[-3, 4, 0.5], EMPTY], [[0, 4, 0.5], EMPTY])
     theirs, ours = both(on_front(frames.notice(0, -1)))
     assert (starts(theirs), starts(ours)) == ([[0, None]], [])
+
+
+@shows("early_report_is_kept")
+def test_report_before_scale() -> None:
+    early = [Stimulus(BACK, SUBSCRIBE, "a new engine subscribes"), on_output(frames.report(2, 3, 4, 0.5))]
+    theirs, ours = both(*early, on_front(frames.scale(3)))
+    assert (counts(theirs)[-1], counts(ours)[-1]) == ([EMPTY] * 3, [EMPTY, EMPTY, [3, 4, 0.5]])
+
+
+@shows("start_after_a_connection_made_again")
+def test_subscription_after_one_that_ended() -> None:
+    again = [Stimulus(BACK, UNSUBSCRIBE, "an engine's link ends"), Stimulus(BACK, SUBSCRIBE, "and is made again")]
+    theirs, ours = both(*again, on_output(frames.outputs(0, wave_complete=0)))
+    assert to_engines(all_sent(theirs)) == to_engines(all_sent(ours)) == [(b"READY",)] * 2
+    assert theirs.mending == []
+    assert [msgspec.msgpack.decode(frame) for _, frame in ours.mending] == [[0, None], [1, None]]
 
 
 @shows("scale_out_of_range")
