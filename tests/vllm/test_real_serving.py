@@ -88,7 +88,7 @@ def test_counts_are_those_of_vllms_own_metrics(vllm: Any) -> None:
             break
     assert found, "REST and vLLM's metrics never named the same counts:\n" + "\n".join(map(str, compared))
     vllm.paused()
-    assert vllm.state()["totals"] == {"waiting": 0, "running": 0}
+    assert vllm.state()["totals"] == {"waiting": 0, "running": 0, "left_out": None}
 
 
 def test_a_start_by_hand_wakes_real_ranks(vllm: Any) -> None:
@@ -139,7 +139,7 @@ def test_the_coordinator_is_killed_under_traffic(vllm: Any) -> None:
     assert waves[-1] > waves[0]
     after = vllm.paused()
     assert after["restarts"] == restarts + KILLS_UNDER_TRAFFIC
-    assert after["totals"] == {"waiting": 0, "running": 0}
+    assert after["totals"] == {"waiting": 0, "running": 0, "left_out": None}
 
 
 def report(what: Any, took: Any) -> None:
