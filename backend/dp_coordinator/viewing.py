@@ -50,7 +50,7 @@ class RecordingPlayer:
         self._next: tuple[float, CheckpointBody | RecordedInput] | None = None
         self._log: Iterator[RecordedLogEntry] = iter(())
         self._next_entry: RecordedLogEntry | None = None
-        self.hub: Broadcaster | None = None
+        self.broadcaster: Broadcaster | None = None
         """Who must know of jumps."""
         self._rewind(timeline.first_at)
         assert self._runner.core is not None, "a timeline begins with a state"
@@ -113,8 +113,8 @@ class RecordingPlayer:
         self.mailbox.log.clear()
         self.mailbox.counters = Counters()
         self.mailbox.started_at = self._timeline.first_at - self._jumps  # by this the page sees that numbers begin anew
-        if self.hub is not None:
-            self.hub.begin_anew()
+        if self.broadcaster is not None:
+            self.broadcaster.begin_anew()
         lead = max(at - LEAD_S, self._timeline.first_at)
         self._rewind(lead)
         for number in range(int((at - lead) / LEAD_STEP_S) + 1):
@@ -125,8 +125,8 @@ class RecordingPlayer:
     def _look_at(self, now: float) -> None:
         self._feed(now)
         self._show(now)
-        if self.hub is not None:
-            self.hub.sample(now)
+        if self.broadcaster is not None:
+            self.broadcaster.sample(now)
 
     def _rewind(self, at: float) -> None:
         self._runner = Runner()
@@ -179,7 +179,7 @@ def _mailbox(snapshot: Snapshot, header: dict[str, object]) -> Mailbox:
 def show(player: RecordingPlayer, settings: WebSettings, listener: socket.socket) -> None:
     """Serve until a signal ends it (`endings`)."""
     app = create_app(player.mailbox, settings)
-    player.hub = app.state.hub
+    player.broadcaster = app.state.broadcaster
     server = WebServer(app)
 
     async def serve() -> None:

@@ -67,27 +67,27 @@ class MonitoredCore:
         return set(self.alarms)
 
 
-def running_wave(patient: MonitoredCore, load: int = 16) -> None:
+def running_wave(monitored: MonitoredCore, load: int = 16) -> None:
     """Every rank has `load` requests and the wave was seen to step."""
-    patient.driver.feed(StartWaveRequested(0, patient.driver.core.current_wave))
-    report_all(patient, load, step=1)
+    monitored.driver.feed(StartWaveRequested(0, monitored.driver.core.current_wave))
+    report_all(monitored, load, step=1)
 
 
-def report_all(patient: MonitoredCore, load: int, *, step: int, ranks: range | None = None) -> None:
-    core = patient.driver.core
+def report_all(monitored: MonitoredCore, load: int, *, step: int, ranks: range | None = None) -> None:
+    core = monitored.driver.core
     for rank in ranks if ranks is not None else range(core.engine_count):
-        patient.driver.report(rank, 0, load, wave=core.current_wave, step=step)
+        monitored.driver.report(rank, 0, load, wave=core.current_wave, step=step)
 
 
-def end_wave(patient: MonitoredCore) -> None:
-    wave = patient.driver.core.current_wave
-    report_all(patient, 0, step=64)
-    patient.driver.feed(WaveCompleted(0, wave))
+def end_wave(monitored: MonitoredCore) -> None:
+    wave = monitored.driver.core.current_wave
+    report_all(monitored, 0, step=64)
+    monitored.driver.feed(WaveCompleted(0, wave))
 
 
-def loads_for(patient: MonitoredCore, loads: tuple[int, ...], seconds: float) -> None:
+def loads_for(monitored: MonitoredCore, loads: tuple[int, ...], seconds: float) -> None:
     """These counts, reported twice a second with a little noise."""
     for half in range(int(seconds * 2)):
         for rank, load in enumerate(loads):
-            patient.driver.report(rank, 0, load + half % 2, wave=patient.driver.core.current_wave, step=1 + half)
-        patient.wait(0.5)
+            monitored.driver.report(rank, 0, load + half % 2, wave=monitored.driver.core.current_wave, step=1 + half)
+        monitored.wait(0.5)

@@ -28,206 +28,206 @@ def test_every_kind_says_what_it_means_and_what_to_do() -> None:
 
 
 def test_a_start_that_nobody_follows_names_all_and_clears_with_the_first_step() -> None:
-    patient = MonitoredCore()
-    patient.driver.report(1, 1, 0)
-    patient.driver.feed(StartWaveRequested(1, 0))
-    assert not patient.wait(4.5)
-    alarm = patient.wait(1)["asked_not_stepping"]
+    monitored = MonitoredCore()
+    monitored.driver.report(1, 1, 0)
+    monitored.driver.feed(StartWaveRequested(1, 0))
+    assert not monitored.wait(4.5)
+    alarm = monitored.wait(1)["asked_not_stepping"]
     assert (alarm.engines, alarm.severity) == ((0, 2, 3), Severity.CRITICAL)
     assert alarm.since == pytest.approx(0.05)
     assert alarm.title == "Ranks 0, 2 and 3 not seen to join wave 0, which was asked for"
-    patient.driver.report(1, 0, 1)  # a forward pass takes all ranks
-    assert not patient.wait(0.25)
-    assert not patient.wait(25), "one long request: nothing to report until it ends"
+    monitored.driver.report(1, 0, 1)  # a forward pass takes all ranks
+    assert not monitored.wait(0.25)
+    assert not monitored.wait(25), "one long request: nothing to report until it ends"
 
 
 def test_a_notice_that_nobody_follows_stays_until_some_rank_steps() -> None:
-    patient = MonitoredCore(dialect="0.32")
-    patient.driver.report(2, 1, 0)
+    monitored = MonitoredCore(dialect="0.32")
+    monitored.driver.report(2, 1, 0)
     for _ in range(4):  # the core gives each up after ten seconds; more requests come
-        patient.driver.feed(NewRequestNotified(2, 0))
-        patient.wait(15)
-    assert patient.kinds() == {"asked_not_stepping", "work_held_up"}
-    assert [kind for _, kind in patient.raised].count("asked_not_stepping") == 1
-    patient.driver.feed(NewRequestNotified(2, 0))
-    patient.driver.report(2, 0, 1)
-    patient.driver.feed(StartWaveRequested(0, 0))
-    assert not patient.wait(0.25)
+        monitored.driver.feed(NewRequestNotified(2, 0))
+        monitored.wait(15)
+    assert monitored.kinds() == {"asked_not_stepping", "work_held_up"}
+    assert [kind for _, kind in monitored.raised].count("asked_not_stepping") == 1
+    monitored.driver.feed(NewRequestNotified(2, 0))
+    monitored.driver.report(2, 0, 1)
+    monitored.driver.feed(StartWaveRequested(0, 0))
+    assert not monitored.wait(0.25)
 
 
 def test_a_start_that_was_given_up_is_forgotten_after_a_while() -> None:
-    patient = MonitoredCore()
-    patient.driver.feed(ManualStartRequested("r", "me"))
-    assert patient.wait(12)["asked_not_stepping"].engines == (0, 1, 2, 3)
-    assert patient.driver.core.snapshot(patient.now).state.value == "paused"
-    assert not patient.wait(UNANSWERED_SHOWN)
+    monitored = MonitoredCore()
+    monitored.driver.feed(ManualStartRequested("r", "me"))
+    assert monitored.wait(12)["asked_not_stepping"].engines == (0, 1, 2, 3)
+    assert monitored.driver.core.snapshot(monitored.now).state.value == "paused"
+    assert not monitored.wait(UNANSWERED_SHOWN)
 
 
 def test_a_manual_start_on_idle_engines_is_answered_by_the_end_of_its_wave() -> None:
-    patient = MonitoredCore()
-    patient.driver.feed(ManualStartRequested("r", "me"))
-    patient.wait(6)
-    assert patient.kinds() == {"asked_not_stepping"}
-    patient.driver.feed(WaveCompleted(0, 0))
-    assert not patient.wait(0.25)
+    monitored = MonitoredCore()
+    monitored.driver.feed(ManualStartRequested("r", "me"))
+    monitored.wait(6)
+    assert monitored.kinds() == {"asked_not_stepping"}
+    monitored.driver.feed(WaveCompleted(0, 0))
+    assert not monitored.wait(0.25)
 
 
 @pytest.mark.parametrize("dialect", ["0.16", "0.28", "0.31", "0.33"])
 def test_engines_that_report_nothing_are_behind_other_balancers(dialect: str) -> None:
     """External load balancing: waves come and go for hours, and no report ever does."""
-    patient = MonitoredCore(dialect=dialect)
+    monitored = MonitoredCore(dialect=dialect)
     for wave in range(3):
         if dialect in ("0.16", "0.28"):
-            patient.driver.feed(NewRequestNotified(1, wave))
+            monitored.driver.feed(NewRequestNotified(1, wave))
         else:
-            patient.driver.feed(StartWaveRequested(1, wave))
-        patient.wait(200)
-        patient.driver.feed(WaveCompleted(0, wave))
-        patient.wait(20)
-    assert patient.raised == []
+            monitored.driver.feed(StartWaveRequested(1, wave))
+        monitored.wait(200)
+        monitored.driver.feed(WaveCompleted(0, wave))
+        monitored.wait(20)
+    assert monitored.raised == []
 
 
 # -- silence -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_rank_with_many_requests_that_says_nothing_while_others_do() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
+    monitored = MonitoredCore()
+    running_wave(monitored)
     for step in range(2, 62):
-        report_all(patient, 16 + step % 2, step=step, ranks=range(3))
-        patient.wait(0.5)
-    alarm = patient.alarms["rank_silent"]
+        report_all(monitored, 16 + step % 2, step=step, ranks=range(3))
+        monitored.wait(0.5)
+    alarm = monitored.alarms["rank_silent"]
     assert (alarm.engines, alarm.counts) == ((3,), {"requests": 16})
     assert alarm.since == pytest.approx(0.05)
-    report_all(patient, 10, step=90)
-    assert not patient.wait(0.25)
+    report_all(monitored, 10, step=90)
+    assert not monitored.wait(0.25)
 
 
 def test_when_all_are_silent_one_hangs_and_all_with_requests_are_named() -> None:
-    patient = MonitoredCore()
-    running_wave(patient, load=4)
-    assert not patient.wait(29)
-    alarm = patient.wait(2)["rank_silent"]
+    monitored = MonitoredCore()
+    running_wave(monitored, load=4)
+    assert not monitored.wait(29)
+    alarm = monitored.wait(2)["rank_silent"]
     assert alarm.engines == (0, 1, 2, 3)
-    report_all(patient, 1, step=9, ranks=range(1))
-    assert not patient.wait(0.25)
+    report_all(monitored, 1, step=9, ranks=range(1))
+    assert not monitored.wait(0.25)
 
 
 def test_the_fewer_requests_the_longer_the_silence_may_be() -> None:
-    patient = MonitoredCore()
-    patient.driver.feed(StartWaveRequested(2, 0))
-    patient.driver.report(2, 0, 1)
-    assert not patient.wait(475)
-    assert patient.wait(10)["rank_silent"].engines == (2,)
+    monitored = MonitoredCore()
+    monitored.driver.feed(StartWaveRequested(2, 0))
+    monitored.driver.report(2, 0, 1)
+    assert not monitored.wait(475)
+    assert monitored.wait(10)["rank_silent"].engines == (2,)
 
 
 def test_idle_and_paused_ranks_may_be_silent() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
-    end_wave(patient)
-    patient.wait(300)
-    patient.driver.feed(StartWaveRequested(0, 1))
+    monitored = MonitoredCore()
+    running_wave(monitored)
+    end_wave(monitored)
+    monitored.wait(300)
+    monitored.driver.feed(StartWaveRequested(0, 1))
     for step in range(240):
-        patient.driver.report(0, 0, 6 + step % 2, wave=1, step=step)
-        patient.wait(0.5)
-    assert patient.raised == [], "ranks 1 to 3 step along without requests"
+        monitored.driver.report(0, 0, 6 + step % 2, wave=1, step=step)
+        monitored.wait(0.5)
+    assert monitored.raised == [], "ranks 1 to 3 step along without requests"
 
 
 def test_dense_engines_have_no_waves_but_may_hang() -> None:
-    patient = MonitoredCore(wave_coordination=False)
+    monitored = MonitoredCore(wave_coordination=False)
     for step in range(120):
-        report_all(patient, 15 + step % 2, step=0)
-        patient.wait(0.5)
+        report_all(monitored, 15 + step % 2, step=0)
+        monitored.wait(0.5)
     for step in range(30):
-        report_all(patient, 16 + step % 2, step=0, ranks=range(3))
-        patient.wait(0.5)
-    assert patient.raised == []
-    patient.wait(16)
-    assert patient.alarms["rank_silent"].engines == (3,)
-    assert patient.kinds() == {"rank_silent"}
+        report_all(monitored, 16 + step % 2, step=0, ranks=range(3))
+        monitored.wait(0.5)
+    assert monitored.raised == []
+    monitored.wait(16)
+    assert monitored.alarms["rank_silent"].engines == (3,)
+    assert monitored.kinds() == {"rank_silent"}
 
 
 def test_silence_while_the_coordinator_itself_was_stopped_is_nobodys_fault() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
-    patient.driver.advance(600)  # nobody looked: the process, or the machine, was stopped
-    assert not patient.look()
-    assert not patient.wait(29)
-    assert patient.wait(2)["rank_silent"]
+    monitored = MonitoredCore()
+    running_wave(monitored)
+    monitored.driver.advance(600)  # nobody looked: the process, or the machine, was stopped
+    assert not monitored.look()
+    assert not monitored.wait(29)
+    assert monitored.wait(2)["rank_silent"]
 
 
 def test_paused_with_work_that_nobody_steps_for() -> None:
-    patient = MonitoredCore()
-    patient.driver.report(2, 1, 0, wave=1)
-    assert not patient.wait(4.5)
-    alarm = patient.wait(1)["work_held_up"]
+    monitored = MonitoredCore()
+    monitored.driver.report(2, 1, 0, wave=1)
+    assert not monitored.wait(4.5)
+    alarm = monitored.wait(1)["work_held_up"]
     assert (alarm.engines, alarm.title) == ((2,), "Paused, but rank 2 reported work and went silent")
-    patient.driver.feed(StartWaveRequested(2, 1))
-    assert not patient.wait(0.25)
+    monitored.driver.feed(StartWaveRequested(2, 1))
+    assert not monitored.wait(0.25)
 
 
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
 def test_an_imbalance_that_lasts() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
-    loads_for(patient, (5, 5, 40, 5), 29)
-    assert not patient.alarms
-    loads_for(patient, (5, 5, 40, 5), 3)
-    alarm = patient.alarms["load_imbalance"]
+    monitored = MonitoredCore()
+    running_wave(monitored)
+    loads_for(monitored, (5, 5, 40, 5), 29)
+    assert not monitored.alarms
+    loads_for(monitored, (5, 5, 40, 5), 3)
+    alarm = monitored.alarms["load_imbalance"]
     assert alarm.engines == (2,)
     assert alarm.since < 3
-    loads_for(patient, (5, 5, 14, 5), 20)
-    assert patient.alarms, "better, but not good"
-    loads_for(patient, (5, 5, 10, 5), 4)
-    assert not patient.alarms
-    assert [kind for _, kind in patient.raised] == ["load_imbalance"]
+    loads_for(monitored, (5, 5, 14, 5), 20)
+    assert monitored.alarms, "better, but not good"
+    loads_for(monitored, (5, 5, 10, 5), 4)
+    assert not monitored.alarms
+    assert [kind for _, kind in monitored.raised] == ["load_imbalance"]
 
 
 def test_imbalance_that_does_not_last_or_is_small() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
+    monitored = MonitoredCore()
+    running_wave(monitored)
     for heavy in range(8):  # a burst on one rank after the other
-        loads_for(patient, tuple(60 if rank == heavy % 4 else 5 for rank in range(4)), 20)
-    loads_for(patient, (0, 7, 0, 0), 120)
-    loads_for(patient, (100, 130, 90, 95), 120)
-    assert patient.raised == []
+        loads_for(monitored, tuple(60 if rank == heavy % 4 else 5 for rank in range(4)), 20)
+    loads_for(monitored, (0, 7, 0, 0), 120)
+    loads_for(monitored, (100, 130, 90, 95), 120)
+    assert monitored.raised == []
 
 
 def test_a_queue_that_drains_after_a_burst_is_given_its_time() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
+    monitored = MonitoredCore()
+    running_wave(monitored)
     for left in range(60, 8, -1):
-        loads_for(patient, (0, 0, left, 0), 2)
-    assert patient.raised == []
+        loads_for(monitored, (0, 0, left, 0), 2)
+    assert monitored.raised == []
 
 
 def test_late_publications_again_and_again() -> None:
-    patient = MonitoredCore()
-    patient.late = 2
-    assert not patient.wait(1)
-    patient.late = 3
-    assert patient.wait(1)["publication_late"].severity is Severity.WARNING
-    patient.wait(8)
-    assert patient.alarms
-    assert not patient.wait(4)
+    monitored = MonitoredCore()
+    monitored.late = 2
+    assert not monitored.wait(1)
+    monitored.late = 3
+    assert monitored.wait(1)["publication_late"].severity is Severity.WARNING
+    monitored.wait(8)
+    assert monitored.alarms
+    assert not monitored.wait(4)
 
 
 def test_a_single_late_publication_now_and_then_is_a_hiccup() -> None:
-    patient = MonitoredCore()
+    monitored = MonitoredCore()
     for _ in range(20):
-        patient.late += 1
-        patient.wait(6)
-    assert patient.raised == []
+        monitored.late += 1
+        monitored.wait(6)
+    assert monitored.raised == []
 
 
 def test_a_loop_that_stands_still() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
-    patient.loop_turns = False
-    alarm = patient.wait(60)["publication_late"]
+    monitored = MonitoredCore()
+    running_wave(monitored)
+    monitored.loop_turns = False
+    alarm = monitored.wait(60)["publication_late"]
     assert alarm.severity is Severity.CRITICAL
-    assert patient.kinds() == {"publication_late"}, "nothing is heard of the engines: nothing can be said of them"
-    patient.loop_turns = True
-    assert not patient.wait(0.25)
+    assert monitored.kinds() == {"publication_late"}, "nothing is heard of the engines: nothing can be said of them"
+    monitored.loop_turns = True
+    assert not monitored.wait(0.25)

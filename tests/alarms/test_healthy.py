@@ -32,7 +32,7 @@ class Healthy:
 
     def __init__(self, dialect: str, seed: int, long_requests: bool) -> None:
         self.random = random.Random(seed)
-        self.patient = MonitoredCore(4, dialect, front_ends=2)
+        self.monitored = MonitoredCore(4, dialect, front_ends=2)
         self.dialect = Dialect.for_version(dialect)
         self.engines = [EngineLoop(rank, self.dialect, Scheduler(32, 10_000_000)) for rank in range(4)]
         self.inbox: list[list[Job | StartWave]] = [[] for _ in range(4)]
@@ -45,7 +45,7 @@ class Healthy:
 
     @property
     def now(self) -> float:
-        return self.patient.now
+        return self.monitored.now
 
     def run(self, minutes: float = MINUTES) -> None:
         until = minutes * 60
@@ -69,8 +69,8 @@ class Healthy:
         steps = self.random.randint(1, self.longest if self.random.random() < 0.1 else 40)
         self.requests += 1
         self.inbox[rank].append(Job(b"", self.requests, 10, steps))
-        if self.dialect.notices_accepted and not self.patient.driver.core.engines_running:
-            self.take(self.patient.driver.feed(NewRequestNotified(rank, self.known_wave)))
+        if self.dialect.notices_accepted and not self.monitored.driver.core.engines_running:
+            self.take(self.monitored.driver.feed(NewRequestNotified(rank, self.known_wave)))
 
     def step(self) -> None:
         """Every engine takes what has come; those that have to step do so together."""
@@ -92,7 +92,7 @@ class Healthy:
             self.perform(rank, engine.end_step(outcome))
 
     def perform(self, rank: int, effects: Sequence[object]) -> None:
-        feed = self.patient.driver.feed
+        feed = self.monitored.driver.feed
         for effect in effects:
             match effect:
                 case ReportStats(waiting, running, usage, step, wave):
@@ -113,12 +113,12 @@ class Healthy:
             elif isinstance(effect, PublishLoad):
                 self.load = [waiting + running for waiting, running, _ in effect.counts]
                 self.in_flight = [0] * 4
-        self.known_wave = self.patient.driver.core.current_wave
+        self.known_wave = self.monitored.driver.core.current_wave
 
     def pass_time(self) -> None:
-        self.take(self.patient.driver.advance(STEP_S))
+        self.take(self.monitored.driver.advance(STEP_S))
         if self.now >= self.next_look:
-            self.patient.look()
+            self.monitored.look()
             self.next_look = self.now + LOOK_S
 
 
@@ -128,8 +128,8 @@ class Healthy:
 def test_ten_minutes_in_bursts_raise_nothing(dialect: str, long_requests: bool) -> None:
     healthy = Healthy(dialect, seed=52, long_requests=long_requests)
     healthy.run()
-    assert healthy.patient.raised == []
-    assert healthy.patient.driver.core.current_wave > 5
+    assert healthy.monitored.raised == []
+    assert healthy.monitored.driver.core.current_wave > 5
     assert healthy.finished > healthy.requests * 0.9 > 500
 
 
@@ -143,13 +143,13 @@ def test_the_same_traffic_raises_alarms_once_an_engine_hangs() -> None:
 
     healthy.step = hang  # type: ignore[method-assign]
     healthy.run(minutes=20)  # so few requests may all be long ones
-    assert {kind for _, kind in healthy.patient.raised} <= {"rank_silent", "asked_not_stepping", "work_held_up"}
-    assert healthy.patient.raised
+    assert {kind for _, kind in healthy.monitored.raised} <= {"rank_silent", "asked_not_stepping", "work_held_up"}
+    assert healthy.monitored.raised
 
 
 def test_front_ends_that_come_are_no_alarm() -> None:
-    patient = MonitoredCore(front_ends=0)
+    monitored = MonitoredCore(front_ends=0)
     for _ in range(5):
-        patient.driver.feed(front_end_subscribes())
-        patient.wait(30)
-    assert patient.raised == []
+        monitored.driver.feed(front_end_subscribes())
+        monitored.wait(30)
+    assert monitored.raised == []

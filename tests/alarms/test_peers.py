@@ -12,148 +12,148 @@ from tests.core.connections import engine_subscribes, engine_unsubscribes, front
 
 
 def test_bad_frames_while_they_arrive() -> None:
-    patient = MonitoredCore()
-    patient.bad["back_output", "malformed"] = 1
-    patient.wait(1)
-    patient.bad["back_output", "malformed"] = 5
-    patient.bad["front_publish", "unexpected"] = 2
-    alarm = patient.wait(20)["bad_frames"]
+    monitored = MonitoredCore()
+    monitored.bad["back_output", "malformed"] = 1
+    monitored.wait(1)
+    monitored.bad["back_output", "malformed"] = 5
+    monitored.bad["front_publish", "unexpected"] = 2
+    alarm = monitored.wait(20)["bad_frames"]
     assert alarm.counts == {"back_output malformed": 5, "front_publish unexpected": 2}
     assert alarm.title == "Bad frames arrive: 5 back_output malformed, 2 front_publish unexpected"
-    assert not patient.wait(BAD_FRAMES_QUIET)
-    patient.bad["back_output", "malformed"] = 6
-    assert patient.wait(0.25)["bad_frames"].counts == {"back_output malformed": 1}, "counted anew"
+    assert not monitored.wait(BAD_FRAMES_QUIET)
+    monitored.bad["back_output", "malformed"] = 6
+    assert monitored.wait(0.25)["bad_frames"].counts == {"back_output malformed": 1}, "counted anew"
 
 
 def test_an_engine_that_is_gone_and_comes_back() -> None:
-    patient = MonitoredCore()
-    patient.driver.feed(engine_unsubscribes())
-    assert not patient.wait(1)
-    alarm = patient.wait(2)["engine_gone"]
+    monitored = MonitoredCore()
+    monitored.driver.feed(engine_unsubscribes())
+    assert not monitored.wait(1)
+    alarm = monitored.wait(2)["engine_gone"]
     assert (alarm.engines, alarm.counts) == ((), {"subscribed": 3, "expected": 4})
-    patient.driver.feed(engine_subscribes())
-    assert not patient.wait(0.25)
+    monitored.driver.feed(engine_subscribes())
+    assert not monitored.wait(0.25)
 
 
 def test_the_counts_of_an_engine_that_is_gone_are_no_work_held_up() -> None:
-    patient = MonitoredCore()
-    running_wave(patient)
-    patient.driver.feed(engine_unsubscribes())
-    report_all(patient, 0, step=64, ranks=range(3))
-    patient.driver.feed(WaveCompleted(0, 0))
-    patient.wait(60)
-    assert patient.kinds() == {"engine_gone"}
+    monitored = MonitoredCore()
+    running_wave(monitored)
+    monitored.driver.feed(engine_unsubscribes())
+    report_all(monitored, 0, step=64, ranks=range(3))
+    monitored.driver.feed(WaveCompleted(0, 0))
+    monitored.wait(60)
+    assert monitored.kinds() == {"engine_gone"}
 
 
 def test_before_ready_nobody_is_gone() -> None:
-    patient = MonitoredCore(ready=False)
-    patient.driver.feed(engine_subscribes())
-    patient.wait(600)
-    assert patient.raised == []
+    monitored = MonitoredCore(ready=False)
+    monitored.driver.feed(engine_subscribes())
+    monitored.wait(600)
+    assert monitored.raised == []
 
 
 def test_scaling_up_and_down_is_no_loss() -> None:
-    patient = MonitoredCore()
+    monitored = MonitoredCore()
     for _ in range(2):
-        patient.driver.feed(engine_subscribes())
-    patient.driver.feed(EngineCountChanged(6))
-    patient.wait(10)
-    patient.driver.feed(engine_unsubscribes())
-    patient.driver.feed(engine_unsubscribes())
-    patient.wait(1)  # the message may come a moment later than the end of the engines
-    patient.driver.feed(EngineCountChanged(4))
-    patient.wait(10)
-    assert patient.raised == []
+        monitored.driver.feed(engine_subscribes())
+    monitored.driver.feed(EngineCountChanged(6))
+    monitored.wait(10)
+    monitored.driver.feed(engine_unsubscribes())
+    monitored.driver.feed(engine_unsubscribes())
+    monitored.wait(1)  # the message may come a moment later than the end of the engines
+    monitored.driver.feed(EngineCountChanged(4))
+    monitored.wait(10)
+    assert monitored.raised == []
 
 
 def test_a_front_end_that_is_gone_and_comes_back() -> None:
-    patient = MonitoredCore(front_ends=3)
-    patient.driver.feed(front_end_unsubscribes())
-    alarm = patient.wait(3)["front_end_gone"]
+    monitored = MonitoredCore(front_ends=3)
+    monitored.driver.feed(front_end_unsubscribes())
+    alarm = monitored.wait(3)["front_end_gone"]
     assert (alarm.severity, alarm.counts) == (Severity.WARNING, {"subscribed": 2, "before": 3})
-    patient.driver.feed(front_end_subscribes())
-    assert not patient.wait(0.25)
+    monitored.driver.feed(front_end_subscribes())
+    assert not monitored.wait(0.25)
 
 
 def test_a_front_end_that_left_for_good_is_forgotten() -> None:
-    patient = MonitoredCore(front_ends=3)
-    patient.driver.feed(front_end_unsubscribes())
-    patient.wait(100)
-    patient.driver.feed(front_end_unsubscribes())
-    patient.wait(FRONT_END_FORGOTTEN - 101)
-    assert patient.alarms["front_end_gone"].counts == {"subscribed": 1, "before": 3}
-    assert patient.wait(5)["front_end_gone"].counts == {"subscribed": 1, "before": 2}
-    assert not patient.wait(FRONT_END_FORGOTTEN)
+    monitored = MonitoredCore(front_ends=3)
+    monitored.driver.feed(front_end_unsubscribes())
+    monitored.wait(100)
+    monitored.driver.feed(front_end_unsubscribes())
+    monitored.wait(FRONT_END_FORGOTTEN - 101)
+    assert monitored.alarms["front_end_gone"].counts == {"subscribed": 1, "before": 3}
+    assert monitored.wait(5)["front_end_gone"].counts == {"subscribed": 1, "before": 2}
+    assert not monitored.wait(FRONT_END_FORGOTTEN)
 
 
 def test_the_last_front_end_is_more_than_one_of_several() -> None:
-    patient = MonitoredCore(front_ends=1)
-    patient.driver.feed(front_end_unsubscribes())
-    assert patient.wait(3)["front_end_gone"].severity is Severity.CRITICAL
+    monitored = MonitoredCore(front_ends=1)
+    monitored.driver.feed(front_end_unsubscribes())
+    assert monitored.wait(3)["front_end_gone"].severity is Severity.CRITICAL
 
 
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 
 def restarted(**options: Any) -> MonitoredCore:
-    patient = MonitoredCore(**options)
-    patient.driver.feed(StartWaveRequested(0, 0))
-    patient.driver.feed(WaveCompleted(0, 0))
-    patient.driver.restart()
+    monitored = MonitoredCore(**options)
+    monitored.driver.feed(StartWaveRequested(0, 0))
+    monitored.driver.feed(WaveCompleted(0, 0))
+    monitored.driver.restart()
     again = MonitoredCore(**options, ready=False, front_ends=0)
-    again.driver = patient.driver
+    again.driver = monitored.driver
     return again
 
 
 def test_a_restart_that_is_over_in_a_moment_is_no_alarm() -> None:
-    patient = restarted()
+    monitored = restarted()
     for _ in range(4):
-        patient.driver.feed(engine_subscribes())
-        patient.wait(0.25)
-    patient.driver.feed(WaveCompleted(0, 1))
-    patient.driver.feed(WaveCompleted(0, 2))
-    patient.wait(60)
-    assert patient.raised == []
+        monitored.driver.feed(engine_subscribes())
+        monitored.wait(0.25)
+    monitored.driver.feed(WaveCompleted(0, 1))
+    monitored.driver.feed(WaveCompleted(0, 2))
+    monitored.wait(60)
+    assert monitored.raised == []
 
 
 def test_a_restart_that_waits_for_an_engine() -> None:
-    patient = restarted()
+    monitored = restarted()
     for _ in range(3):
-        patient.driver.feed(engine_subscribes())
-    alarm = patient.wait(5)["recovery_under_way"]
+        monitored.driver.feed(engine_subscribes())
+    alarm = monitored.wait(5)["recovery_under_way"]
     assert (alarm.severity, alarm.counts) == (Severity.CRITICAL, {"back": 3, "expected": 4})
-    assert patient.kinds() == {"recovery_under_way"}, "an engine that is not back yet is not gone"
-    patient.driver.feed(engine_subscribes())
-    patient.driver.feed(WaveCompleted(0, 1))
-    assert not patient.wait(0.25)
+    assert monitored.kinds() == {"recovery_under_way"}, "an engine that is not back yet is not gone"
+    monitored.driver.feed(engine_subscribes())
+    monitored.driver.feed(WaveCompleted(0, 1))
+    assert not monitored.wait(0.25)
 
 
 def test_settling_is_no_alarm_while_the_engines_run_however_long() -> None:
-    patient = restarted()
+    monitored = restarted()
     for _ in range(4):
-        patient.driver.feed(engine_subscribes())
-    running_wave(patient, 3)
-    loads_for(patient, (3, 3, 3, 3), 60)
-    recovery = patient.driver.core.snapshot(patient.now).recovery
+        monitored.driver.feed(engine_subscribes())
+    running_wave(monitored, 3)
+    loads_for(monitored, (3, 3, 3, 3), 60)
+    recovery = monitored.driver.core.snapshot(monitored.now).recovery
     assert recovery is not None
     assert recovery.phase.value == "settling"
-    assert patient.raised == []
+    assert monitored.raised == []
 
 
 def test_settling_that_nobody_follows() -> None:
-    patient = restarted()
+    monitored = restarted()
     for _ in range(4):
-        patient.driver.feed(engine_subscribes())
-    alarm = patient.wait(15)["recovery_under_way"]
+        monitored.driver.feed(engine_subscribes())
+    alarm = monitored.wait(15)["recovery_under_way"]
     assert alarm.title == "Restarted: all engines are back, and none was seen to follow START"
-    patient.driver.feed(WaveCompleted(0, 1))
-    patient.driver.feed(WaveCompleted(0, 2))
-    assert not patient.wait(0.25)
+    monitored.driver.feed(WaveCompleted(0, 1))
+    monitored.driver.feed(WaveCompleted(0, 2))
+    assert not monitored.wait(0.25)
 
 
 def test_a_journal_that_cannot_be_written() -> None:
-    patient = MonitoredCore()
-    patient.entries = [("journal_failed", patient.now)]
-    assert patient.wait(600)["journal_failed"].severity is Severity.WARNING
-    patient.entries = [("journal_works_again", patient.now)]
-    assert not patient.wait(0.25)
+    monitored = MonitoredCore()
+    monitored.entries = [("journal_failed", monitored.now)]
+    assert monitored.wait(600)["journal_failed"].severity is Severity.WARNING
+    monitored.entries = [("journal_works_again", monitored.now)]
+    assert not monitored.wait(0.25)

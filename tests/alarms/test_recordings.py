@@ -25,7 +25,7 @@ TRUE_ALARMS = {
 def test_nothing_is_raised_that_was_not_so(name: str) -> None:
     recording = recordings()[name]
     arguments = recording.arguments
-    patient = MonitoredCore(
+    monitored = MonitoredCore(
         arguments["engine_count"],
         recording.version,
         ready=False,
@@ -34,10 +34,10 @@ def test_nothing_is_raised_that_was_not_so(name: str) -> None:
     )
     events: Sequence[Event]
     for message in recording.messages:
-        if message.t > patient.now:
-            patient.wait(message.t - patient.now)
+        if message.t > monitored.now:
+            monitored.wait(message.t - monitored.now)
         if message.type == "proc_killed":
-            patient.driver.restart()
+            monitored.driver.restart()
         if message.dir != "recv":
             continue
         if message.type in SUBSCRIPTIONS:
@@ -45,9 +45,9 @@ def test_nothing_is_raised_that_was_not_so(name: str) -> None:
         elif message.role == "back_pull":
             events = engine_events(message.frames[0])
         else:
-            events = [front_end_event(message.frames[0], patient.driver.core.engine_count)]
+            events = [front_end_event(message.frames[0], monitored.driver.core.engine_count)]
         for event in events:
-            patient.driver.feed(event)
-    patient.wait(1)
-    assert [kind for _, kind in patient.raised] == TRUE_ALARMS.get(name, [])
-    assert patient.now > 40
+            monitored.driver.feed(event)
+    monitored.wait(1)
+    assert [kind for _, kind in monitored.raised] == TRUE_ALARMS.get(name, [])
+    assert monitored.now > 40

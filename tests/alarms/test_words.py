@@ -14,177 +14,177 @@ from tests.alarms.monitored_core import MonitoredCore, end_wave, loads_for, repo
 from tests.core.connections import connects, disconnects
 
 
-def snapshot(patient: MonitoredCore) -> Snapshot:
-    return patient.driver.core.snapshot(patient.now)
+def snapshot(monitored: MonitoredCore) -> Snapshot:
+    return monitored.driver.core.snapshot(monitored.now)
 
 
-def statuses(patient: MonitoredCore) -> list[EngineStatus]:
-    named = {rank for alarm in patient.alarms.values() for rank in alarm.engines}
-    return standing.statuses(snapshot(patient), named, patient.now)
+def statuses(monitored: MonitoredCore) -> list[EngineStatus]:
+    named = {rank for alarm in monitored.alarms.values() for rank in alarm.engines}
+    return standing.statuses(snapshot(monitored), named, monitored.now)
 
 
 def named_engines(engines: int, first: int = 50_000) -> MonitoredCore:
     """Engines on this machine, each with two connections of one process that says which rank it is."""
-    patient = MonitoredCore(engines, ready=False)
+    monitored = MonitoredCore(engines, ready=False)
     for rank in range(engines):
         of_one = {"pid": 2900 + rank, "title": f"VLLM::EngineCore_DP{rank}", "engine_index": rank}
         for number, channel in ((rank, Channel.BACK_OUTPUT), (engines + rank, Channel.BACK_PUBLISH)):
-            patient.driver.feed(connects(channel, first + number, **of_one))  # type: ignore[arg-type]
-    patient.wait(0.1)
-    return patient
+            monitored.driver.feed(connects(channel, first + number, **of_one))  # type: ignore[arg-type]
+    monitored.wait(0.1)
+    return monitored
 
 
-def kill(patient: MonitoredCore, rank: int, first: int = 50_000) -> None:
+def kill(monitored: MonitoredCore, rank: int, first: int = 50_000) -> None:
     for number, channel in (
         (rank, Channel.BACK_OUTPUT),
-        (patient.driver.core.engine_count + rank, Channel.BACK_PUBLISH),
+        (monitored.driver.core.engine_count + rank, Channel.BACK_PUBLISH),
     ):
-        patient.driver.feed(disconnects(channel, first + number))
+        monitored.driver.feed(disconnects(channel, first + number))
 
 
 def test_a_dense_model_serves() -> None:
-    patient = MonitoredCore(8, wave_coordination=False)
-    report_all(patient, 12, step=0, ranks=range(7))
-    patient.driver.report(7, 0, 8)
-    patient.wait(1)
-    seen = snapshot(patient)
-    assert (seen.state, seen.running, patient.kinds()) == (DeploymentState.SERVING, 92, set())
+    monitored = MonitoredCore(8, wave_coordination=False)
+    report_all(monitored, 12, step=0, ranks=range(7))
+    monitored.driver.report(7, 0, 8)
+    monitored.wait(1)
+    seen = snapshot(monitored)
+    assert (seen.state, seen.running, monitored.kinds()) == (DeploymentState.SERVING, 92, set())
 
 
 def test_a_wave_that_was_announced_and_does_not_step_is_nowhere_called_running() -> None:
-    patient = MonitoredCore(8)
-    report_all(patient, 0, step=0)
-    patient.driver.feed(StartWaveRequested(0, 0))
-    patient.wait(6)
-    seen, alarm = snapshot(patient), patient.alarms["asked_not_stepping"]
+    monitored = MonitoredCore(8)
+    report_all(monitored, 0, step=0)
+    monitored.driver.feed(StartWaveRequested(0, 0))
+    monitored.wait(6)
+    seen, alarm = snapshot(monitored), monitored.alarms["asked_not_stepping"]
     assert (seen.state, alarm.engines) == (DeploymentState.STARTING, tuple(range(1, 8)))
-    assert "joined by rank 0" in sentences.state_text(seen, patient.now)
+    assert "joined by rank 0" in sentences.state_text(seen, monitored.now)
     assert sentences.state_tone(seen, alarm.severity) is Tone.BAD
 
 
 def test_of_a_manual_start_that_two_ranks_join_nobody_says_more_than_is_seen() -> None:
-    patient = MonitoredCore(8)
-    patient.driver.feed(ManualStartRequested("why", "me"))
+    monitored = MonitoredCore(8)
+    monitored.driver.feed(ManualStartRequested("why", "me"))
     for rank in (0, 1):
-        patient.driver.report(rank, 0, 1)
-    patient.wait(60)
-    seen = snapshot(patient)
+        monitored.driver.report(rank, 0, 1)
+    monitored.wait(60)
+    seen = snapshot(monitored)
     (action,) = seen.actions
     assert (seen.state, seen.wave.joined, seen.wave.confirmed_at) == (DeploymentState.RUNNING, (0, 1), None)
-    assert "step not confirmed yet" in sentences.state_text(seen, patient.now)
+    assert "step not confirmed yet" in sentences.state_text(seen, monitored.now)
     assert sentences.state_tone(seen, None) is Tone.PLAIN
-    assert (action.state, patient.kinds()) == (ActionState.CANNOT_TELL, set())
+    assert (action.state, monitored.kinds()) == (ActionState.CANNOT_TELL, set())
 
 
 def test_an_engine_that_is_killed_under_load_is_named_everywhere_and_nobody_else_is_accused() -> None:
-    patient = named_engines(8)
-    running_wave(patient, 8)
-    patient.driver.report(3, 0, 64, step=2)
-    kill(patient, 3)
-    seen = snapshot(patient)
-    assert statuses(patient)[3] is EngineStatus.GONE, "at once, before any alarm"
+    monitored = named_engines(8)
+    running_wave(monitored, 8)
+    monitored.driver.report(3, 0, 64, step=2)
+    kill(monitored, 3)
+    seen = snapshot(monitored)
+    assert statuses(monitored)[3] is EngineStatus.GONE, "at once, before any alarm"
     assert (seen.running, standing.left_out(seen)) == (56, "64 at rank 3, gone")
-    alarm = patient.wait(2.5)["engine_gone"]
+    alarm = monitored.wait(2.5)["engine_gone"]
     assert alarm.engines == (3,)
     assert alarm.title == "Engine gone: rank 3, pid 2903 VLLM::EngineCore_DP3: connection closed"
-    patient.wait(120)
-    assert patient.kinds() == {"engine_gone"}, "the others wait for it in their step"
-    assert EngineStatus.SUSPECT not in statuses(patient)
+    monitored.wait(120)
+    assert monitored.kinds() == {"engine_gone"}, "the others wait for it in their step"
+    assert EngineStatus.SUSPECT not in statuses(monitored)
 
 
 def test_steady_generation_is_quiet_and_nothing_is_raised_for_ten_minutes() -> None:
-    patient = MonitoredCore(6)
-    running_wave(patient, 2)
+    monitored = MonitoredCore(6)
+    running_wave(monitored, 2)
     for _ in range(200):
-        patient.wait(3)
-        assert set(statuses(patient)) <= {EngineStatus.WORKING, EngineStatus.QUIET}
-    assert EngineStatus.QUIET in statuses(patient)
-    assert patient.raised == []
+        monitored.wait(3)
+        assert set(statuses(monitored)) <= {EngineStatus.WORKING, EngineStatus.QUIET}
+    assert EngineStatus.QUIET in statuses(monitored)
+    assert monitored.raised == []
 
 
 def test_an_imbalance_is_counted_across_pauses() -> None:
-    patient = MonitoredCore(64)
+    monitored = MonitoredCore(64)
     for _ in range(3):
-        patient.driver.feed(StartWaveRequested(0, patient.driver.core.current_wave))
-        loads_for(patient, tuple(70 if rank == 3 else 10 for rank in range(64)), 20)
-        end_wave(patient)
-        patient.wait(10)
-    assert "load_imbalance" in [kind for _, kind in patient.raised]
-    assert [kind for _, kind in patient.raised if kind != "load_imbalance"] == []
+        monitored.driver.feed(StartWaveRequested(0, monitored.driver.core.current_wave))
+        loads_for(monitored, tuple(70 if rank == 3 else 10 for rank in range(64)), 20)
+        end_wave(monitored)
+        monitored.wait(10)
+    assert "load_imbalance" in [kind for _, kind in monitored.raised]
+    assert [kind for _, kind in monitored.raised if kind != "load_imbalance"] == []
 
 
 def test_silence_accuses_the_rank_that_fell_silent_first() -> None:
-    patient = MonitoredCore(4)
-    running_wave(patient, 16)
+    monitored = MonitoredCore(4)
+    running_wave(monitored, 16)
     for step in range(40):
-        report_all(patient, 16 + step % 2, step=2 + step, ranks=range(3))
-        patient.wait(1)
-    alarm = patient.alarms["rank_silent"]
+        report_all(monitored, 16 + step % 2, step=2 + step, ranks=range(3))
+        monitored.wait(1)
+    alarm = monitored.alarms["rank_silent"]
     assert alarm.engines == (3,)
-    assert patient.wait(60)["rank_silent"].engines == (3,), "all are silent now, and it was the first"
+    assert monitored.wait(60)["rank_silent"].engines == (3,), "all are silent now, and it was the first"
 
 
 def two_with_one_index() -> MonitoredCore:
-    patient = MonitoredCore(2)
+    monitored = MonitoredCore(2)
     for number in (60_001, 60_002):
-        patient.driver.feed(connects(Channel.BACK_OUTPUT, number, pid=number, engine_index=0))
-    return patient
+        monitored.driver.feed(connects(Channel.BACK_OUTPUT, number, pid=number, engine_index=0))
+    return monitored
 
 
 def test_a_rank_that_was_never_heard_of_while_all_others_work() -> None:
-    patient = MonitoredCore(2)
+    monitored = MonitoredCore(2)
     for step in range(40):
-        patient.driver.report(0, 0, 9 + step % 2, step=step)
-        patient.wait(1)
-    assert patient.alarms["never_heard"].title == "Rank 1 was never heard of, while all others work"
+        monitored.driver.report(0, 0, 9 + step % 2, step=step)
+        monitored.wait(1)
+    assert monitored.alarms["never_heard"].title == "Rank 1 was never heard of, while all others work"
 
 
 def test_more_engines_than_expected_for_a_minute() -> None:
-    patient = MonitoredCore(2)
-    patient.driver.feed(connects(Channel.BACK_PUBLISH))
-    assert not patient.wait(50)
-    assert patient.wait(15)["engine_surplus"].counts == {"subscribed": 3, "expected": 2}
+    monitored = MonitoredCore(2)
+    monitored.driver.feed(connects(Channel.BACK_PUBLISH))
+    assert not monitored.wait(50)
+    assert monitored.wait(15)["engine_surplus"].counts == {"subscribed": 3, "expected": 2}
 
 
 def stopped_wave() -> MonitoredCore:
-    patient = MonitoredCore(4)
-    report_all(patient, 0, step=0)
-    patient.driver.feed(StartWaveRequested(2, 0))
-    return patient
+    monitored = MonitoredCore(4)
+    report_all(monitored, 0, step=0)
+    monitored.driver.feed(StartWaveRequested(2, 0))
+    return monitored
 
 
 def silent_rank() -> MonitoredCore:
-    patient = MonitoredCore(4)
-    running_wave(patient, 16)
-    return patient
+    monitored = MonitoredCore(4)
+    running_wave(monitored, 16)
+    return monitored
 
 
 def killed() -> MonitoredCore:
-    patient = named_engines(4, 70_000)
-    running_wave(patient, 16)
-    kill(patient, 1, 70_000)
-    return patient
+    monitored = named_engines(4, 70_000)
+    running_wave(monitored, 16)
+    kill(monitored, 1, 70_000)
+    return monitored
 
 
 def held_up() -> MonitoredCore:
-    patient = MonitoredCore(4)
-    running_wave(patient)
-    patient.driver.feed(WaveCompleted(0, 0))
-    return patient
+    monitored = MonitoredCore(4)
+    running_wave(monitored)
+    monitored.driver.feed(WaveCompleted(0, 0))
+    return monitored
 
 
 @pytest.mark.parametrize("begin", [stopped_wave, silent_rank, killed, held_up, MonitoredCore])
 def test_what_is_suspect_is_named_by_an_alarm_and_what_an_alarm_names_is_marked(
     begin: Callable[[], MonitoredCore],
 ) -> None:
-    patient = begin()
+    monitored = begin()
     for _ in range(120):
-        patient.wait(1)
-        said, seen = statuses(patient), snapshot(patient)
-        named = {rank for alarm in patient.alarms.values() for rank in alarm.engines}
+        monitored.wait(1)
+        said, seen = statuses(monitored), snapshot(monitored)
+        named = {rank for alarm in monitored.alarms.values() for rank in alarm.engines}
         marked = {rank for rank, status in enumerate(said) if status in {EngineStatus.SUSPECT, EngineStatus.GONE}}
         assert marked - set(seen.peers.gone) <= named <= marked
-        worst = min((alarm.severity for alarm in patient.alarms.values()), default=None, key=list(Severity).index)
-        assert (sentences.state_tone(seen, worst) in {Tone.BAD, Tone.WARN}) is bool(patient.alarms)
-        if "asked_not_stepping" in patient.alarms:
+        worst = min((alarm.severity for alarm in monitored.alarms.values()), default=None, key=list(Severity).index)
+        assert (sentences.state_tone(seen, worst) in {Tone.BAD, Tone.WARN}) is bool(monitored.alarms)
+        if "asked_not_stepping" in monitored.alarms:
             assert seen.state is not DeploymentState.RUNNING

@@ -50,32 +50,32 @@ def test_any_frames_are_replayed_to_the_same_effects(
     tmp_path_factory: pytest.TempPathFactory, frames: list[tuple[bool, bool, bytes, bytes]], dialect: str, ready: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("recording")
-    with RecordedCore(folder, dialect=dialect) as desk:
+    with RecordedCore(folder, dialect=dialect) as recorded:
         if ready:
-            desk.ready()
+            recorded.ready()
         for from_engine, checkpoint, engine_frame, front_end_frame in frames:
             if from_engine:
-                desk.engines_say(engine_frame)
+                recorded.engines_say(engine_frame)
             else:
-                desk.front_end_says(front_end_frame)
-            desk.recording.recorder._requests.checkpoint |= checkpoint
+                recorded.front_end_says(front_end_frame)
+            recorded.recording.recorder._requests.checkpoint |= checkpoint
     (file,) = files(folder)
     summary = replayed(file)
     assert whole(summary), summary
-    assert (summary.gaps, summary.inputs) == (0, desk.recording.recorder._index)
+    assert (summary.gaps, summary.inputs) == (0, recorded.recording.recorder._index)
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Any:
     """A recording of one wave, with a checkpoint in it."""
-    with RecordedCore(tmp_path / "small") as desk:
-        desk.ready()
-        desk.feed(StartWaveRequested(1, 0))
-        desk.feed(*(EngineStatsReported(rank, 1, 2, 0.5, 1, 0) for rank in range(2)))
-        desk.recording.recorder._requests.checkpoint = True
-        desk.turn(0.2)
-        desk.feed(WaveCompleted(0, 0))
-        desk.feed(ManualStartRequested("a try", "test"))
+    with RecordedCore(tmp_path / "small") as recorded:
+        recorded.ready()
+        recorded.feed(StartWaveRequested(1, 0))
+        recorded.feed(*(EngineStatsReported(rank, 1, 2, 0.5, 1, 0) for rank in range(2)))
+        recorded.recording.recorder._requests.checkpoint = True
+        recorded.turn(0.2)
+        recorded.feed(WaveCompleted(0, 0))
+        recorded.feed(ManualStartRequested("a try", "test"))
     (file,) = files(tmp_path / "small")
     return file
 
@@ -207,32 +207,32 @@ def test_a_state_that_differs_is_a_difference_too(small: Any, tmp_path: Path) ->
 
 def test_all_up_to_now_is_at_hand_when_it_is_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "asked.dprec"
-    with RecordedCore(tmp_path / "r") as desk:
+    with RecordedCore(tmp_path / "r") as recorded:
         for _ in range(3):
-            desk.ready()
-            caught_up = desk.recording.caught_up()
-            desk.turn()
+            recorded.ready()
+            caught_up = recorded.recording.caught_up()
+            recorded.turn()
             caught_up.result(10)
-            file.write_bytes(desk.recording.recent())
+            file.write_bytes(recorded.recording.recent())
             summary = replayed(file)
             assert whole(summary)
-            assert summary.inputs == desk.recording.recorder._index
+            assert summary.inputs == recorded.recording.recorder._index
 
 
-def turned(desk: RecordedCore, last: Future[None]) -> bool:
-    desk.turn()
+def turned(recorded: RecordedCore, last: Future[None]) -> bool:
+    recorded.turn()
     return last.done()
 
 
 def test_those_who_ask_leave_the_backlog_to_the_records(tmp_path: Path) -> None:
-    desk = RecordedCore(tmp_path / "r")
+    recorded = RecordedCore(tmp_path / "r")
     for _ in range(100):  # and the writer does nothing meanwhile
-        desk.recording.caught_up()
-        desk.turn()
-    assert desk.recording.recorder._queue.qsize() <= 5
-    last = desk.recording.caught_up()
-    with desk:
-        wait_until(partial(turned, desk, last), "the writer")
+        recorded.recording.caught_up()
+        recorded.turn()
+    assert recorded.recording.recorder._queue.qsize() <= 5
+    last = recorded.recording.caught_up()
+    with recorded:
+        wait_until(partial(turned, recorded, last), "the writer")
     (file,) = files(tmp_path / "r")
     assert replayed(file).gaps == 0
 
@@ -252,12 +252,12 @@ def bytes_in(folder: Path) -> Any:
 
 def test_old_files_go_and_each_that_is_left_can_be_replayed_alone(tmp_path: Path) -> None:
     folder, chance = tmp_path / "many", random.Random(1)
-    with RecordedCore(folder, max_bytes=LIMIT) as desk:
-        desk.ready()
+    with RecordedCore(folder, max_bytes=LIMIT) as recorded:
+        recorded.ready()
         for step in range(1000):
             waiting = [chance.getrandbits(40) for _ in range(200)]
-            desk.feed(*(EngineStatsReported(0, number, 1, 0.5, step, 0) for number in waiting))
-            wait_until(lambda: desk.recording.recorder._queue.qsize() < 4, "the writer")
+            recorded.feed(*(EngineStatsReported(0, number, 1, 0.5, step, 0) for number in waiting))
+            wait_until(lambda: recorded.recording.recorder._queue.qsize() < 4, "the writer")
             assert bytes_in(folder) <= LIMIT + CHUNK
     left = files(folder)
     assert bytes_in(folder) <= LIMIT

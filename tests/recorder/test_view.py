@@ -28,16 +28,18 @@ WAVES = 5
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Five waves of ten seconds each: half of each the engines run."""
     folder = tmp_path_factory.mktemp("recorded")
-    with RecordedCore(folder) as desk:
-        desk.ready()
+    with RecordedCore(folder) as recorded:
+        recorded.ready()
         for wave in range(WAVES):
-            desk.recording.recorder._requests.checkpoint = True
-            desk.feed(StartWaveRequested(0, wave))
+            recorded.recording.recorder._requests.checkpoint = True
+            recorded.feed(StartWaveRequested(0, wave))
             for step in range(1, 51):
-                desk.feed(*(EngineStatsReported(rank, wave, 10 * wave + rank, 0.5, step, wave) for rank in range(2)))
-                desk.turn(0.09)
-            desk.feed(WaveCompleted(0, wave))
-            desk.turn(5.0)
+                recorded.feed(
+                    *(EngineStatsReported(rank, wave, 10 * wave + rank, 0.5, step, wave) for rank in range(2))
+                )
+                recorded.turn(0.09)
+            recorded.feed(WaveCompleted(0, wave))
+            recorded.turn(5.0)
     (file,) = files(folder)
     return file
 
@@ -124,9 +126,9 @@ def test_the_stream_says_so_too_and_is_begun_anew_by_a_jump(site: Any) -> None:
 
 
 def test_its_end_is_when_the_last_thing_happened(tmp_path: Path) -> None:
-    with RecordedCore(tmp_path) as desk:
-        desk.ready()
-        desk.log.append(desk.now + 0.5, "bad_frame", {"channel": "back_output", "verdict": "garbled"})
+    with RecordedCore(tmp_path) as recorded:
+        recorded.ready()
+        recorded.log.append(recorded.now + 0.5, "bad_frame", {"channel": "back_output", "verdict": "garbled"})
     (file,) = files(tmp_path)
     player = RecordingPlayer(Timeline([Source(str(file))]), file.name, {}, speed=1.0)
     player.play(speed=None, paused=True, position_s=player.position().duration_s)

@@ -15,21 +15,21 @@ from dp_coordinator.web.stream.serving import serve
 from tests.web.builders import snapshot
 from tests.web.rig import Site, site, start_wave
 from tests.web.test_security import handshake_status
-from tests.web.watching import Socket, decode, hub_over, received, until
+from tests.web.watching import Socket, broadcaster_over, decode, received, until
 
 
 async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
     times: tuple[float | None, ...] = tuple(float(i) for i in range(2000))
-    hub, mailbox = hub_over(snapshot(times), stall_timeout_s=0.5)
+    broadcaster, mailbox = broadcaster_over(snapshot(times), stall_timeout_s=0.5)
     stuck = Socket(deaf=True)
-    serving = asyncio.create_task(serve(stuck, None, hub))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(stuck, None, broadcaster))  # type: ignore[arg-type]
     await asyncio.wait_for(stuck.wire.written.wait(), 10)
-    [viewer] = hub.viewers
+    [viewer] = broadcaster.viewers
 
     def sample_often(rounds: int) -> int:
         for tick in range(rounds):
             mailbox.snapshot = snapshot(times, current_wave=tick)
-            hub.sample(tick / 1000)  # all in one second, of which the history keeps one
+            broadcaster.sample(tick / 1000)  # all in one second, of which the history keeps one
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
@@ -38,16 +38,16 @@ async def test_a_stalled_viewer_costs_constant_memory_and_is_cut_off() -> None:
         many = sample_often(40)
     finally:
         tracemalloc.stop()
-    newest = hub.next(viewer)
+    newest = broadcaster.next(viewer)
     assert newest is not None
     assert many - few < len(newest)  # forty more states, and not even one more is held
     for now in (100.0, 100.4):
-        hub.write(viewer, now)
+        broadcaster.write(viewer, now)
         assert not stuck.wire.aborted.is_set()
-    hub.write(viewer, 100.5)
+    broadcaster.write(viewer, 100.5)
     await asyncio.wait_for(serving, 5)
-    assert hub.stalled == 1
-    assert not hub.viewers
+    assert broadcaster.stalled == 1
+    assert not broadcaster.viewers
 
 
 def test_a_client_that_stops_reading_is_cut_off_and_others_go_on() -> None:
@@ -69,7 +69,7 @@ def test_a_client_that_stops_reading_is_cut_off_and_others_go_on() -> None:
         with running.stream() as well:
             for message in received(well):
                 assert not isinstance(message, m.GapMessage)
-                if running.app.state.hub.stalled:
+                if running.app.state.broadcaster.stalled:
                     break
             assert isinstance(decode(well.recv(5)), m.SnapshotMessage)
         with pytest.raises(ConnectionResetError):  # cut, not closed: it would not have read a goodbye
@@ -125,14 +125,14 @@ def test_there_is_no_other_stream(shared: Site) -> None:
         pass
 
 
-async def test_a_stopping_hub_takes_nobody_and_does_not_wait_for_the_deaf() -> None:
-    hub, _ = hub_over()
+async def test_a_stopping_broadcaster_takes_nobody_and_does_not_wait_for_the_deaf() -> None:
+    broadcaster, _ = broadcaster_over()
     stuck = Socket(deaf=True)
-    serving = asyncio.create_task(serve(stuck, None, hub))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(stuck, None, broadcaster))  # type: ignore[arg-type]
     await asyncio.wait_for(stuck.wire.written.wait(), 10)
     began = time.monotonic()
-    await hub.stop()
+    await broadcaster.stop()
     assert time.monotonic() - began < 2
     assert stuck.wire.aborted.is_set()
     await serving
-    assert hub.full
+    assert broadcaster.full

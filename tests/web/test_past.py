@@ -11,7 +11,7 @@ from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.views import WallClock
 from dp_coordinator.words import DeploymentState
 from tests.web.builders import columns, snapshot, wave
-from tests.web.watching import hub_over
+from tests.web.watching import broadcaster_over
 
 
 def test_ten_a_second_for_a_minute_and_one_a_second_for_an_hour() -> None:
@@ -45,20 +45,20 @@ def test_samples_that_come_too_fast_are_left_out() -> None:
     assert len(past.totals(60, 1.0, WallClock()).at) <= 20
 
 
-def told(hub: Broadcaster, moment: float) -> m.StateHistory:
+def told(broadcaster: Broadcaster, moment: float) -> m.StateHistory:
     """What REST answers, through its text and back. Here Unix seconds are monotonic ones."""
-    answer = hub._past.states(moment, WallClock(lambda: 0.0))
+    answer = broadcaster._past.states(moment, WallClock(lambda: 0.0))
     return msgspec.json.decode(msgspec.json.encode(answer), type=m.StateHistory)
 
 
 def test_every_second_the_whole_state_is_kept_as_it_was() -> None:
-    hub, mailbox = hub_over()
+    broadcaster, mailbox = broadcaster_over()
     for tick in range(1250):
         now = tick / 10
         engines = replace(columns((None, now - 0.256)), running=(None, tick), kv_cache_usage=(None, 0.123456))
         mailbox.snapshot = snapshot((None, now), engines=engines, running=tick, current_wave=tick // 300)
-        hub.sample(now)
-    first, second = told(hub, 0), told(hub, 60.4)
+        broadcaster.sample(now)
+    first, second = told(broadcaster, 0), told(broadcaster, 60.4)
     assert first.at == [float(second) for second in range(60)]
     assert (first.until, first.oldest_at) == (60.0, 0.0)
     assert second.at[0] == 60.0
@@ -67,38 +67,38 @@ def test_every_second_the_whole_state_is_kept_as_it_was() -> None:
     assert state.engines.running == [None, 670]
     assert state.engines.age_s == [None, 0.26]
     assert state.engines.kv_cache_usage == [None, 0.1235]
-    newest = told(hub, 1e9)
+    newest = told(broadcaster, 1e9)
     assert (newest.at[0], newest.at[-1], newest.until) == (120.0, 124.0, None)
 
 
 def test_before_the_first_state_there_is_nothing_and_it_says_where_it_begins() -> None:
-    hub, _ = hub_over()
-    assert told(hub, 5) == m.StateHistory(at=[], states=[], until=None, oldest_at=None)
-    hub.sample(10.0)
-    assert told(hub, 9.9) == m.StateHistory(at=[], states=[], until=10.0, oldest_at=10.0)
-    assert told(hub, 10.0).at == [10.0]
-    hub.begin_anew()
-    assert told(hub, 10.0).oldest_at is None
+    broadcaster, _ = broadcaster_over()
+    assert told(broadcaster, 5) == m.StateHistory(at=[], states=[], until=None, oldest_at=None)
+    broadcaster.sample(10.0)
+    assert told(broadcaster, 9.9) == m.StateHistory(at=[], states=[], until=10.0, oldest_at=10.0)
+    assert told(broadcaster, 10.0).at == [10.0]
+    broadcaster.begin_anew()
+    assert told(broadcaster, 10.0).oldest_at is None
 
 
 def test_a_state_is_found_by_the_time_that_was_told_for_it() -> None:
-    hub, _ = hub_over()
+    broadcaster, _ = broadcaster_over()
     for tick in range(130):
-        hub.sample(tick * 1.0004 + 0.0004)  # told in whole milliseconds, rounded down
+        broadcaster.sample(tick * 1.0004 + 0.0004)  # told in whole milliseconds, rounded down
     for first in (0, 60, 120):
-        page = told(hub, told(hub, first + 1).at[0])
+        page = told(broadcaster, told(broadcaster, first + 1).at[0])
         assert page.at[0] <= first + 1
         assert json.loads(msgspec.json.encode(page))["states"]
 
 
 def test_alarms_are_kept_as_they_stood() -> None:
-    hub, mailbox = hub_over()
+    broadcaster, mailbox = broadcaster_over()
     open_wave = wave(4, asked_at=0.0, started_at=0.0, ended_at=None, completed=False, peak_waiting=1)
     asked = snapshot((0.0, 0.0), state=DeploymentState.STARTING, state_since=0.0, waiting=1, waves=(open_wave,))
     for tick in range(100):
         mailbox.snapshot = asked
         mailbox.loop_alive_at = tick / 10
-        hub.sample(tick / 10)
-    states = told(hub, 0).states
+        broadcaster.sample(tick / 10)
+    states = told(broadcaster, 0).states
     assert [alarm.kind for alarm in states[2].alarms] == []
     assert [alarm.kind for alarm in states[8].alarms] == ["asked_not_stepping"]

@@ -262,8 +262,8 @@ def test_a_loop_that_is_stuck_does_not_keep_its_recording(
     fresh: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dp_coordinator.web.api.recording.CATCH_UP_S", 0.05)
-    with RecordedCore(tmp_path) as desk:  # and it is never turned
-        fresh.mailbox.recording = desk.recording
+    with RecordedCore(tmp_path) as recorded:  # and it is never turned
+        fresh.mailbox.recording = recorded.recording
         answer = fresh.get("/api/v1/recording")
     assert answer.status_code == 200
     (tmp_path / "it.dprec").write_bytes(answer.content)

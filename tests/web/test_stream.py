@@ -19,11 +19,11 @@ from tests.web.builders import snapshot
 from tests.web.rig import Site, complete, site, start_wave, stats
 from tests.web.watching import (
     Socket,
+    broadcaster_at_work,
+    broadcaster_over,
     decode,
     drained,
     events_in,
-    hub_at_work,
-    hub_over,
     joined,
     received,
     until,
@@ -97,109 +97,109 @@ def test_what_is_not_held_any_more_is_said_by_hello(fresh: Site) -> None:
 
 
 async def test_a_viewer_that_fell_behind_is_told_what_it_lost() -> None:
-    hub, mailbox = hub_over()
-    viewer = joined(hub, 0)
+    broadcaster, mailbox = broadcaster_over()
+    viewer = joined(broadcaster, 0)
     for count in (10, EVENT_LOG_SIZE):  # the second takes the first ones out of reach
         for _ in range(count):
             mailbox.log.append(1.0, "bad_frame", {})
-        hub.sample(float(count))
-    first, gap, *events = drained(hub, viewer)
+        broadcaster.sample(float(count))
+    first, gap, *events = drained(broadcaster, viewer)
     assert isinstance(first, m.SnapshotMessage)
     assert gap == m.GapMessage(1, 10)
     assert [e.seq for e in events] == list(range(11, mailbox.log.last_seq + 1))
 
 
 async def test_a_flood_between_two_samples_leaves_one_gap() -> None:
-    hub, mailbox = hub_over()
-    viewer = joined(hub)
+    broadcaster, mailbox = broadcaster_over()
+    viewer = joined(broadcaster)
     mailbox.log.append(1.0, "bad_frame", {})
-    hub.sample(1.0)
+    broadcaster.sample(1.0)
     for _ in range(EVENT_LOG_SIZE + 7):
         mailbox.log.append(1.0, "bad_frame", {})
-    hub.sample(2.0)
-    _, gap, *events = drained(hub, viewer)
+    broadcaster.sample(2.0)
+    _, gap, *events = drained(broadcaster, viewer)
     assert gap == m.GapMessage(1, 8)  # entry 1 was sampled, but what is held must have no hole
     assert [e.seq for e in events] == list(range(9, EVENT_LOG_SIZE + 9))
 
 
 async def test_a_slow_viewer_skips_states_but_no_events() -> None:
-    hub, mailbox = hub_over()
-    viewer = joined(hub)
+    broadcaster, mailbox = broadcaster_over()
+    viewer = joined(broadcaster)
     for tick in range(50):
         mailbox.snapshot = snapshot(current_wave=tick)
         mailbox.log.append(1.0, "wave_completed", {"wave": tick})
-        hub.sample(float(tick))
-    state, *events = drained(hub, viewer)
+        broadcaster.sample(float(tick))
+    state, *events = drained(broadcaster, viewer)
     assert state.current_wave == 49
     assert [e.fields["wave"] for e in events] == list(range(50))
 
 
 async def test_every_viewer_gets_the_same_frame_encoded_once() -> None:
-    hub, mailbox = hub_over()
-    viewers = [joined(hub) for _ in range(3)]
+    broadcaster, mailbox = broadcaster_over()
+    viewers = [joined(broadcaster) for _ in range(3)]
     mailbox.snapshot = snapshot(current_wave=8)
     mailbox.log.append(1.0, "ready_sent", {})
-    hub.sample(1.0)
-    frames = [[hub.next(viewer), hub.next(viewer)] for viewer in viewers]
+    broadcaster.sample(1.0)
+    frames = [[broadcaster.next(viewer), broadcaster.next(viewer)] for viewer in viewers]
     assert frames[0][0] is frames[1][0] is frames[2][0]
     assert frames[0][1] is frames[1][1] is frames[2][1]
 
 
 async def test_an_event_taken_up_by_one_that_joins_reaches_the_others_at_the_next_sample() -> None:
-    hub, mailbox = hub_over(heartbeat_s=1000)
-    early = joined(hub)
-    hub.sample(1.0)
-    drained(hub, early)
+    broadcaster, mailbox = broadcaster_over(heartbeat_s=1000)
+    early = joined(broadcaster)
+    broadcaster.sample(1.0)
+    drained(broadcaster, early)
     mailbox.log.append(1.0, "ready_sent", {})
-    joined(hub)
-    hub.sample(1.1)
-    state, event = drained(hub, early)
+    joined(broadcaster)
+    broadcaster.sample(1.1)
+    state, event = drained(broadcaster, early)
     assert isinstance(state, m.SnapshotMessage)  # written together with the event
     assert event.kind == "ready_sent"
 
 
 async def test_nothing_is_sent_while_nothing_changes() -> None:
-    hub, mailbox = hub_over()
-    viewer = joined(hub)
-    hub.sample(1.0)
-    drained(hub, viewer)
+    broadcaster, mailbox = broadcaster_over()
+    viewer = joined(broadcaster)
+    broadcaster.sample(1.0)
+    drained(broadcaster, viewer)
     for tenth in range(1, 9):
         mailbox.snapshot = snapshot(at=100.0 + tenth)  # made anew, the same but for its time
-        hub.sample(1.0 + tenth / 10)
-    assert drained(hub, viewer) == []
-    hub.sample(2.0)
-    assert len(drained(hub, viewer)) == 1
+        broadcaster.sample(1.0 + tenth / 10)
+    assert drained(broadcaster, viewer) == []
+    broadcaster.sample(2.0)
+    assert len(drained(broadcaster, viewer)) == 1
 
 
 async def test_a_sample_looks_at_no_viewer() -> None:
     """The poll loop waits for the interpreter meanwhile: what it costs may not grow with the crowd."""
-    hub, mailbox = hub_over()
-    hub.viewers.update(object() for _ in range(3))  # type: ignore[misc]
+    broadcaster, mailbox = broadcaster_over()
+    broadcaster.viewers.update(object() for _ in range(3))  # type: ignore[misc]
     mailbox.log.append(1.0, "ready_sent", {})
-    hub.sample(1.0)
-    hub.sample(1.1)
+    broadcaster.sample(1.0)
+    broadcaster.sample(1.1)
 
 
 async def test_whose_turn_comes_late_is_told_the_ages_of_then() -> None:
-    hub, mailbox = hub_over(snapshot(at=0.0), heartbeat_s=1000)
-    early, late = joined(hub), joined(hub)
-    hub.sample(1.0)
-    [state] = drained(hub, early)
+    broadcaster, mailbox = broadcaster_over(snapshot(at=0.0), heartbeat_s=1000)
+    early, late = joined(broadcaster), joined(broadcaster)
+    broadcaster.sample(1.0)
+    [state] = drained(broadcaster, early)
     for tenth in range(1, 4):
         mailbox.snapshot = snapshot(at=tenth / 10)  # nothing new
-        hub.sample(1.0 + tenth / 10)
-    [later] = drained(hub, late)
+        broadcaster.sample(1.0 + tenth / 10)
+    [later] = drained(broadcaster, late)
     assert later.at - state.at == pytest.approx(0.3)
-    hub.sample(1.4)
-    assert drained(hub, late) == []
+    broadcaster.sample(1.4)
+    assert drained(broadcaster, late) == []
 
 
 async def test_fields_that_json_does_not_know_do_not_stop_the_stream() -> None:
-    hub, mailbox = hub_over()
-    viewer = joined(hub)
+    broadcaster, mailbox = broadcaster_over()
+    viewer = joined(broadcaster)
     mailbox.log.append(1.0, "bad_frame", {"detail": object(), "n": float("nan")})
-    hub.sample(1.0)
-    _, event = drained(hub, viewer)
+    broadcaster.sample(1.0)
+    _, event = drained(broadcaster, viewer)
     assert event.fields["n"] is None
     assert "object" in event.fields["detail"]
 
@@ -236,7 +236,7 @@ def test_stopping_says_goodbye() -> None:
 
 
 async def test_the_sampler_survives_a_defect(caplog: pytest.LogCaptureFixture) -> None:
-    hub, mailbox = hub_over(sample_interval_s=0.001)
+    broadcaster, mailbox = broadcaster_over(sample_interval_s=0.001)
     good = mailbox.snapshot
     again = asyncio.Event()
 
@@ -244,7 +244,7 @@ async def test_the_sampler_survives_a_defect(caplog: pytest.LogCaptureFixture) -
         again.set()
 
     mailbox.snapshot = None  # type: ignore[assignment]
-    async with hub_at_work(hub, every_tick) as sampler, asyncio.timeout(10):
+    async with broadcaster_at_work(broadcaster, every_tick) as sampler, asyncio.timeout(10):
         while "sampler met a defect" not in caplog.text:
             await asyncio.wait({sampler}, timeout=0.001)
         mailbox.snapshot = good
@@ -252,12 +252,12 @@ async def test_the_sampler_survives_a_defect(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_viewer_that_cannot_be_written_to_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    hub, mailbox = hub_over(sample_interval_s=0.001)
-    viewers = [joined(hub) for _ in range(3 * WRITE_GROUP)]
+    broadcaster, mailbox = broadcaster_over(sample_interval_s=0.001)
+    viewers = [joined(broadcaster) for _ in range(3 * WRITE_GROUP)]
     for broken in viewers[::2]:
         broken.connection = None  # type: ignore[assignment]
     mailbox.log.append(1.0, "ready_sent", {})
-    async with hub_at_work(hub), asyncio.timeout(10):
+    async with broadcaster_at_work(broadcaster), asyncio.timeout(10):
         for viewer in viewers[1::2]:
             await viewer.connection.written.wait()  # type: ignore[attr-defined]
     assert [viewer.seen for viewer in viewers[1::2]] == [1] * len(viewers[1::2])
@@ -265,13 +265,13 @@ async def test_a_viewer_that_cannot_be_written_to_does_not_stop_the_others(caplo
 
 
 async def test_one_that_is_far_behind_is_sent_all_of_it_though_nothing_new_happens() -> None:
-    hub, mailbox = hub_over(sample_interval_s=0.001, heartbeat_s=1000)
+    broadcaster, mailbox = broadcaster_over(sample_interval_s=0.001, heartbeat_s=1000)
     for _ in range(EVENT_LOG_SIZE):
         mailbox.log.append(1.0, "bad_frame", {"detail": "x" * 100})
-    hub.sample(1.0)
+    broadcaster.sample(1.0)
     late = Socket()
-    serving = asyncio.create_task(serve(late, 0, hub))  # type: ignore[arg-type]
-    async with hub_at_work(hub), asyncio.timeout(20):
+    serving = asyncio.create_task(serve(late, 0, broadcaster))  # type: ignore[arg-type]
+    async with broadcaster_at_work(broadcaster), asyncio.timeout(20):
         while late.wire.size < EVENT_LOG_SIZE * 100:
             late.wire.written.clear()
             await late.wire.written.wait()
@@ -281,10 +281,10 @@ async def test_one_that_is_far_behind_is_sent_all_of_it_though_nothing_new_happe
 
 
 async def test_a_login_that_has_ended_is_sent_nothing_more() -> None:
-    hub, _ = hub_over()
-    viewer = joined(hub)
+    broadcaster, _ = broadcaster_over()
+    viewer = joined(broadcaster)
     viewer.still_allowed = lambda: False
-    hub.write(viewer, 1.0)
+    broadcaster.write(viewer, 1.0)
     assert await viewer.ending == (1008, "the login has ended")
     assert not viewer.connection.written.is_set()  # type: ignore[attr-defined]
 

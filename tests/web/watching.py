@@ -1,4 +1,4 @@
-"""Reading streams in tests, and hubs without a server."""
+"""Reading streams in tests, and broadcasters without a server."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def events_in(messages: list[Any]) -> list[Any]:
     return [message for message in messages if isinstance(message, m.EventMessage)]
 
 
-def hub_over(snapshot_now: Any = None, **settings: Any) -> tuple[Broadcaster, Mailbox]:
-    """A hub to be sampled at moments of the test's own choosing, over a loop that never stands still."""
+def broadcaster_over(snapshot_now: Any = None, **settings: Any) -> tuple[Broadcaster, Mailbox]:
+    """A broadcaster to be sampled at moments of the test's own choosing, over a loop that never stands still."""
     mailbox = Mailbox(snapshot_now or snapshot(), ENDPOINTS, min_stats_update_interval=0.1)
     mailbox.loop_alive_at = math.inf
     return Broadcaster(mailbox, WebSettings(**settings), WallClock(), Past()), mailbox
@@ -119,11 +119,11 @@ class Socket:
 
 
 @asynccontextmanager
-async def hub_at_work(
-    hub: Broadcaster, every_tick: Callable[[float], None] = lambda _: None
+async def broadcaster_at_work(
+    broadcaster: Broadcaster, every_tick: Callable[[float], None] = lambda _: None
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A hub that samples and writes by itself."""
-    task = asyncio.create_task(hub.run(every_tick))
+    """A broadcaster that samples and writes by itself."""
+    task = asyncio.create_task(broadcaster.run(every_tick))
     try:
         yield task
     finally:
@@ -131,10 +131,10 @@ async def hub_at_work(
         await asyncio.gather(task, return_exceptions=True)
 
 
-def joined(hub: Broadcaster, since: int | None = None) -> Viewer:
+def joined(broadcaster: Broadcaster, since: int | None = None) -> Viewer:
     """A viewer that is written to with the others."""
-    viewer, _ = hub.join(Wire(), since)  # type: ignore[arg-type]
-    hub.viewers.add(viewer)
+    viewer, _ = broadcaster.join(Wire(), since)  # type: ignore[arg-type]
+    broadcaster.viewers.add(viewer)
     return viewer
 
 
@@ -147,6 +147,6 @@ def text_of(frame: bytes) -> bytes:
     return frame[start:]
 
 
-def drained(hub: Broadcaster, viewer: Viewer) -> list[Any]:
-    frames = iter(lambda: hub.next(viewer), None)
+def drained(broadcaster: Broadcaster, viewer: Viewer) -> list[Any]:
+    frames = iter(lambda: broadcaster.next(viewer), None)
     return [message for frame in frames for message in messages_in(text_of(frame))]

@@ -61,13 +61,13 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     turned_away = TurnedAway()
-    hub = Broadcaster(mailbox, settings, clock, past)
+    broadcaster = Broadcaster(mailbox, settings, clock, past)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(hub.run(refusals.flush, turned_away.flush))
+        sampler = asyncio.create_task(broadcaster.run(refusals.flush, turned_away.flush))
         yield
-        await hub.stop()
+        await broadcaster.stop()
         sampler.cancel()
         await asyncio.gather(sampler, return_exceptions=True)
 
@@ -82,14 +82,17 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         servers=[{"url": "."}],  # relative: a proxy may show us under a path of its choice
         middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals, turned_away=turned_away)],
     )
-    app.state.sessions, app.state.hub, app.state.turned_away = sessions, hub, turned_away
+    app.state.sessions, app.state.broadcaster, app.state.turned_away = sessions, broadcaster, turned_away
     metrics = Metrics(
-        mailbox, lambda: (len(hub.viewers), hub.stalled), lambda: hub.alarms.standing, lambda: turned_away.counts
+        mailbox,
+        lambda: (len(broadcaster.viewers), broadcaster.stalled),
+        lambda: broadcaster.alarms.standing,
+        lambda: turned_away.counts,
     )
     routers = [
-        rest.state_routes(mailbox, hub.alarms, clock),
+        rest.state_routes(mailbox, broadcaster.alarms, clock),
         rest.history_routes(past, clock, mailbox),
-        rest.alarm_routes(mailbox, hub.alarms, clock),
+        rest.alarm_routes(mailbox, broadcaster.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
         rest.session_routes(sessions, settings, turned_away),
@@ -100,12 +103,12 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
     for router in routers:
         app.include_router(router)
-    _add_stream(app, hub, turned_away)
+    _add_stream(app, broadcaster, turned_away)
     _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
     return app
 
 
-def _add_stream(app: FastAPI, hub: Broadcaster, turned_away: TurnedAway) -> None:
+def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway) -> None:
     @app.get("/api/v1/stream", include_in_schema=False)
     async def not_upgraded(request: Request) -> Response:
         detail = (
@@ -123,7 +126,7 @@ def _add_stream(app: FastAPI, hub: Broadcaster, turned_away: TurnedAway) -> None
             refusal = ProblemError("invalid-parameter", detail)
             await problems.refuse_websocket(refusal, websocket.scope, websocket.receive, websocket.send)
             return
-        await serve(websocket, None if given is None else int(given), hub)
+        await serve(websocket, None if given is None else int(given), broadcaster)
 
 
 def _add_problems(app: FastAPI, pages: Pages, routes: Sequence[BaseRoute]) -> None:

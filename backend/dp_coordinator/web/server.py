@@ -19,8 +19,8 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, app: Application, **more: Any) -> None:
         """`more` goes to `uvicorn.Config`."""
-        self._hub = app.state.hub
-        settings = self._hub.settings
+        self._broadcaster = app.state.broadcaster
+        settings = self._broadcaster.settings
         defaults: dict[str, Any] = {
             "log_config": None,
             "log_level": "warning",
@@ -43,5 +43,5 @@ class WebServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Tell the viewers, then do what uvicorn does."""
-        await self._hub.stop()
+        await self._broadcaster.stop()
         await super().shutdown(sockets)
