@@ -83,6 +83,18 @@ export const isCheck = object({
 });
 export interface Check extends Of<typeof isCheck> {}
 
+/** What an operator may set. */
+export const isCorrected = oneOf("engine_count", "wave");
+export type Corrected = Of<typeof isCorrected>;
+
+/** What was set, and what it was before. */
+export const isCorrectionMade = object({
+  corrected: isCorrected,
+  before: num,
+  after: num,
+});
+export interface CorrectionMade extends Of<typeof isCorrectionMade> {}
+
 /** What the deployment does, as far as anything shows it. */
 export const isDeploymentState = oneOf("paused", "recovering", "running", "serving", "starting", "waiting");
 export type DeploymentState = Of<typeof isDeploymentState>;
@@ -164,7 +176,7 @@ export const isEnginePage = object({
 export interface EnginePage extends Of<typeof isEnginePage> {}
 
 /** What an entry of the event log is about. */
-export const isEventGroup = oneOf("alarms", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
+export const isEventGroup = oneOf("alarms", "corrections", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
 export type EventGroup = Of<typeof isEventGroup>;
 
 /** How what is said should look. */
@@ -178,7 +190,7 @@ export const isEvent = object({
   kind: text,
   group: isEventGroup,
   tone: isTone,
-  /** What happened, in a sentence. Text from outside is in it as it came. */
+  /** What happened, in a sentence. What steers, reorders or hides in a text from outside is escaped in it. */
   text: text,
   fields: dictionary(anything),
 });
@@ -192,7 +204,7 @@ export const isEventMessage = object({
   kind: text,
   group: isEventGroup,
   tone: isTone,
-  /** What happened, in a sentence. Text from outside is in it as it came. */
+  /** What happened, in a sentence. What steers, reorders or hides in a text from outside is escaped in it. */
   text: text,
   fields: dictionary(anything),
 });
@@ -371,6 +383,24 @@ export const isSession = object({
   stream_refused: optional(nullable(text)),
 });
 export interface Session extends Of<typeof isSession> {}
+
+/** Body of `PUT /api/v1/engine-count`. */
+export const isSetEngineCount = object({
+  reason: text,
+  engine_count: num,
+  /** Refuse unless this is the engine count now. */
+  expected_engine_count: num,
+});
+export interface SetEngineCount extends Of<typeof isSetEngineCount> {}
+
+/** Body of `PUT /api/v1/wave`. */
+export const isSetWave = object({
+  reason: text,
+  wave: num,
+  /** Refuse unless this is the current wave. */
+  expected_wave: num,
+});
+export interface SetWave extends Of<typeof isSetWave> {}
 
 /** What shows that the open wave runs. While none is open: the next one's number, and nulls. */
 export const isWaveEvidence = object({
