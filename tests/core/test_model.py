@@ -85,7 +85,7 @@ class Model(RuleBasedStateMachine):
         if wave <= self.wave + WINDOW:
             return True
         for rank, (reported, when) in self.reported.items():
-            if reported + WINDOW >= wave and (rank != engine or rank in just_reported or when != at):
+            if abs(reported - wave) <= WINDOW and (rank != engine or rank in just_reported or when != at):
                 return True
         return any(
             abs(other - wave) <= WINDOW and (rank != engine or at - when >= AGAIN_AFTER)

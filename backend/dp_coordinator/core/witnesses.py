@@ -71,13 +71,15 @@ def believed(state: CoreState, said: WaveSaid, *, just_reported: Container[int] 
 
 
 def _reported(state: CoreState, said: WaveSaid, just_reported: Container[int]) -> bool:
-    """Whether some rank's newest report is that far."""
-    table, least = state.load, said.wave - WINDOW
-    if table.newest_step[0] < least:
+    """Whether some rank's newest report is of about that wave."""
+    table = state.load
+    if table.newest_step[0] + WINDOW < said.wave:  # mostly so, and each costs no more than this then
         return False
     for rank, (wave, _) in enumerate(table.steps):
         # Its own report may be of the same message, and is no other witness then.
-        if wave >= least and (rank != said.engine_index or rank in just_reported or table.reported_at[rank] != said.at):
+        if abs(wave - said.wave) <= WINDOW and (
+            rank != said.engine_index or rank in just_reported or table.reported_at[rank] != said.at
+        ):
             return True
     return False
 

@@ -197,6 +197,7 @@ class Loop:
             watch, frame = self._front_end
             return Sender(watch.sender_of(frame))
         engine = getattr(given, "engine_index", None)
+        self._sockets.watches[Channel.BACK_OUTPUT].suspect(self._clock())
         return NOBODY_KNOWN if engine is None else Sender(self._sender, engine)
 
     def _on_engine_subscription(self, frame: zmq.Frame, watch: PeerWatch, now: float) -> Event | None:

@@ -34,6 +34,8 @@ MONITOR_HWM = 100_000
 """Events that may wait: libzmq's own thread would wait for us beyond that."""
 SAMPLED_AT_ONCE = 64
 TITLE_AT_MOST = 120
+SUSPICION_S = 1.0
+"""Seconds for which every frame's sender is looked at after somebody sent what no engine does."""
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at who sends what, once every engine's connection is known: it may change, or lie."""
 _ENGINE_TITLE = re.compile(r"EngineCore_DP(\d{1,5})\b")
@@ -80,6 +82,7 @@ class PeerWatch:
         self._unnamed: set[int] = set()
         """Descriptors of connections to back_output of which no engine's message came yet."""
         self._look_at = float("-inf")
+        self._names_until = float("-inf")
         self._sampling: list[int] = []
         address = f"inproc://monitor-{channel.value}"
         watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
@@ -132,10 +135,11 @@ class PeerWatch:
     def wants_names(self, engine_count: int, now: float) -> bool:
         """Whether what comes next should be received with `copy=False`, which costs a microsecond a frame.
 
-        While some engine's connection is not known, or somebody connected that has said nothing yet; then once a
-        second, lest one that changes or lies goes unseen.
+        While some engine's connection is not known, somebody connected that has said nothing yet, or somebody is
+        suspected; then once a second, lest one that changes or lies goes unseen.
         """
-        if len(self._senders) >= engine_count and not self._unnamed and now < self._look_at:
+        known = len(self._senders) >= engine_count and not self._unnamed
+        if known and now < self._look_at and now > self._names_until:
             return False
         self._look_at = now + LOOK_EVERY_S
         return True
@@ -155,6 +159,10 @@ class PeerWatch:
         connection.engine, connection.named_at = engine, now
         self._senders[engine] = descriptor
         return PeerIdentified(connection.peer.id, engine)
+
+    def suspect(self, now: float) -> None:
+        """Somebody sends what no engine does: learn who in the next second. Safe from any thread."""
+        self._names_until = now + SUSPICION_S
 
     def sender_of(self, frame: zmq.Frame) -> str | None:
         """Who sent a frame, for people, where that is certain."""
