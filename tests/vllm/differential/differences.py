@@ -28,11 +28,11 @@ NAMED = {
         "Before 0.27 a report of an engine that does not exist ends vLLM's loop; ours drops it."
     ),
     "unknown_engine_moves_nothing": (
-        "A wave message of an engine that does not exist: vLLM takes it at its word when it comes alone (0.27 on not, with "
-        "a report in the same frame); ours drops it."
+        "A wave message of an engine that does not exist: vLLM takes it at its word when it comes alone (from 0.27 on "
+        "not, with a report in the same frame); ours drops it."
     ),
     "far_wave_needs_a_second_witness": (
-        "A wave message of more than 8 waves ahead: vLLM takes it at its word; ours waits until another rank, a report, "
+        "A wave message of more than 8 waves ahead: vLLM takes it at its word; ours waits until another rank, a report "
         "or its own rank a second later says the same. Beyond what fits u32 with the wave after it, ours drops it."
     ),
     "negative_numbers": (
