@@ -83,6 +83,18 @@ export const isCheck = object({
 });
 export interface Check extends Of<typeof isCheck> {}
 
+/** What an operator may set. */
+export const isCorrected = oneOf("engine_count", "wave");
+export type Corrected = Of<typeof isCorrected>;
+
+/** What was set, and what it was before. */
+export const isCorrectionMade = object({
+  corrected: isCorrected,
+  before: num,
+  after: num,
+});
+export interface CorrectionMade extends Of<typeof isCorrectionMade> {}
+
 /** What the deployment does, as far as anything shows it. */
 export const isDeploymentState = oneOf("paused", "recovering", "running", "serving", "starting", "waiting");
 export type DeploymentState = Of<typeof isDeploymentState>;
@@ -164,7 +176,7 @@ export const isEnginePage = object({
 export interface EnginePage extends Of<typeof isEnginePage> {}
 
 /** What an entry of the event log is about. */
-export const isEventGroup = oneOf("alarms", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
+export const isEventGroup = oneOf("alarms", "corrections", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
 export type EventGroup = Of<typeof isEventGroup>;
 
 /** How what is said should look. */
@@ -371,6 +383,24 @@ export const isSession = object({
   stream_refused: optional(nullable(text)),
 });
 export interface Session extends Of<typeof isSession> {}
+
+/** Body of `PUT /api/v1/engine-count`. */
+export const isSetEngineCount = object({
+  reason: text,
+  engine_count: num,
+  /** Refuse unless this is the engine count now. */
+  expected_engine_count: num,
+});
+export interface SetEngineCount extends Of<typeof isSetEngineCount> {}
+
+/** Body of `PUT /api/v1/wave`. */
+export const isSetWave = object({
+  reason: text,
+  wave: num,
+  /** Refuse unless this is the current wave. */
+  expected_wave: num,
+});
+export interface SetWave extends Of<typeof isSetWave> {}
 
 /** What is different in a snapshot from the one that was sent before it; all else is as it was. A viewer that does not hold snapshot `of` cannot use it. It is never sent one as long as it misses nothing. */
 export const isSnapshotChange = object({
