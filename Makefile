@@ -80,7 +80,7 @@ test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside,
 	$(BIN)/pytest -m compose tests/compose $(ARGS)
 
 test-vllm: $(INSTALLED) $(PAGE) ## real vLLM on this coordinator, in an environment of its own (3.5 GB, made once)
-	@home="$$(scripts/vllm-env)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
+	@home="$$(scripts/vllm-env --ray)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
 	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential $(ARGS); \
 	$(BIN)/pytest -m vllm tests/vllm --ignore tests/vllm/differential $(ARGS)
 
