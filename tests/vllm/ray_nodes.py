@@ -64,7 +64,12 @@ class RayNodes:
                 start_new_session=True,  # so that what belongs to this node can be told, and ended
             )
         self.processes.append(process)
-        eventually(f"the Ray node {host} runs", lambda: "Ray runtime started" in log.read_text(errors="replace"), 180)
+
+        def runs() -> bool:
+            assert process.poll() is None, f"the Ray node {host} ended with exit code {process.returncode}"
+            return "Ray runtime started" in log.read_text(errors="replace")
+
+        eventually(f"the Ray node {host} runs", runs, 180)
 
     def engines(self) -> dict[int, int]:
         """Rank -> pid, for two nodes: vLLM gives rank 0 to the node whose address it was told, which is the head."""
