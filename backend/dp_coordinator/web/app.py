@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -15,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
+from starlette.types import Lifespan
 from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
@@ -115,7 +115,7 @@ def _add_routes(app: FastAPI, routers: Sequence[APIRouter], pages: Pages) -> Non
 
 def _beside(
     broadcaster: Broadcaster, others: Others, webhook: Webhook | None, ticks: list[Callable[[float], None]]
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+) -> Lifespan[FastAPI]:
     """What goes on beside the answers to requests, from the server's start to its end."""
 
     @contextlib.asynccontextmanager

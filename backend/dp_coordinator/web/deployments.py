@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from dp_coordinator.messages_told import DeploymentPage, OtherDeployment, Summary
+from dp_coordinator.texts import shown
 from dp_coordinator.urls import PeerAddress, peer_addresses
 from dp_coordinator.values import BadValueError, token_in
 from dp_coordinator.web.outgoing import Outgoing, OutgoingError
@@ -40,7 +41,7 @@ class Other:
             self._summary, self._gone = await self._summary_from(outgoing), None
             self._heard_at = time.monotonic()
         except (OutgoingError, BadValueError) as error:
-            self._gone = str(error)[:_TEXT_AT_MOST]
+            self._gone = shown(str(error), _TEXT_AT_MOST)
 
     async def _summary_from(self, outgoing: Outgoing) -> Summary:
         headers = {"Accept": "application/json"}
@@ -66,9 +67,9 @@ class Other:
 
 
 def shortened(said: Summary) -> Summary:
-    """What another process says, no longer than it would be if it meant well."""
-    alarms = [msgspec.structs.replace(alarm, title=alarm.title[:_TEXT_AT_MOST]) for alarm in said.alarms[:32]]
-    texts = {name: getattr(said, name)[:_TEXT_AT_MOST] for name in ("name", "state_text", "version")}
+    """What another process says, fit to be shown and no longer than it would be if it meant well."""
+    alarms = [msgspec.structs.replace(alarm, title=shown(alarm.title, _TEXT_AT_MOST)) for alarm in said.alarms[:32]]
+    texts = {name: shown(getattr(said, name), _TEXT_AT_MOST) for name in ("name", "state_text", "version")}
     return msgspec.structs.replace(said, alarms=alarms, **texts)
 
 
@@ -117,7 +118,7 @@ class Others:
             addresses = await asyncio.to_thread(peer_addresses, self._named)
         except BadValueError as error:
             log.warning("--peers: %s; those known before are asked on", error)
-            self._problem = str(error)[:_TEXT_AT_MOST]
+            self._problem = shown(str(error), _TEXT_AT_MOST)
             return
         known = {other.address: other for other in self._others}
         self._problem, self._others = None, [known.get(each) or Other(each) for each in addresses]

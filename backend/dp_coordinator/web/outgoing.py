@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dp_coordinator import __version__
+from dp_coordinator.texts import shown
 
 if TYPE_CHECKING:
     import aiohttp
 
 AGENT = f"dp-coordinator/{__version__}"
 _CONNECTIONS = 16
-_WHY_AT_MOST = 300
 
 
 class OutgoingError(Exception):
@@ -74,7 +74,7 @@ class Outgoing:
         except TimeoutError:
             raise OutgoingError(f"no whole answer within {self._timeout_s:g} s") from None
         except (self._aiohttp.ClientError, OSError, ValueError) as error:
-            raise OutgoingError(_why(error)[:_WHY_AT_MOST]) from None
+            raise OutgoingError(shown(_why(error))) from None
 
     async def close(self) -> None:
         """Close its connections."""
