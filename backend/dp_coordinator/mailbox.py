@@ -195,6 +195,8 @@ class Mailbox:
         self.endpoints = endpoints
         self.min_stats_update_interval = min_stats_update_interval
         """Seconds between load publications."""
+        self.name = ""
+        """What the deployment is called; empty where nobody named it."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
         self.troubles: Mapping[AlarmKind, tuple[float, str]] = {}

@@ -125,6 +125,7 @@ class AlarmKind(StrEnum):
     SOCKET_UNREACHABLE = "socket_unreachable"
     FRESH_START = "fresh_start"
     PART_MISSING = "part_missing"
+    WEBHOOK_FAILING = "webhook_failing"
 
 
 class Severity(StrEnum):
