@@ -7,6 +7,8 @@ export interface Mark {
   /** Unix seconds. */
   at: number;
   kind: "restart" | "alarm" | "manual";
+  /** Ranks that it is about. */
+  ranks: readonly number[];
 }
 
 export interface ChartData {
@@ -47,12 +49,12 @@ const COLOURS = [
 ] as const;
 type Colour = (typeof COLOURS)[number];
 
-const HEIGHT = 236;
-const FONT = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
-const LEFT = 44;
-const RIGHT = 20;
-const TOP = 20;
-const BOTTOM = 26;
+export const FONT = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+/** Where the plane begins and ends: the map below has the same axis. */
+export const LEFT = 56;
+export const RIGHT = 20;
+const TOP = 16;
+const BOTTOM = 22;
 /** Fewer pixels than this between press and release are a click. */
 const DRAG_PX = 5;
 
@@ -106,7 +108,10 @@ export class LoadChart {
   private colours: Record<Colour, string>;
   private data: ChartData | null = null;
   private width: number;
+  private height: number;
   private pointer: number | null = null;
+  /** Where the pointer is on the map below, in Unix seconds. */
+  private below: number | null = null;
   private pressed: number | null = null;
 
   constructor(
@@ -115,9 +120,9 @@ export class LoadChart {
   ) {
     host.append(this.canvas);
     this.colours = resolveColours(host, COLOURS);
-    this.width = host.clientWidth || 600;
+    [this.width, this.height] = [host.clientWidth || 600, host.clientHeight || 140];
     this.resize = new ResizeObserver(() => {
-      if (host.clientWidth > 0) this.width = host.clientWidth;
+      if (host.clientWidth > 0) [this.width, this.height] = [host.clientWidth, host.clientHeight];
       this.paint();
     });
     this.resize.observe(host);
@@ -133,6 +138,12 @@ export class LoadChart {
   /** Reads the colours again after the theme changed. */
   recolour(): void {
     this.colours = resolveColours(this.host, COLOURS);
+    this.paint();
+  }
+
+  point(at: number | null): void {
+    if (this.below === at) return;
+    this.below = at;
     this.paint();
   }
 
@@ -196,12 +207,12 @@ export class LoadChart {
   }
 
   private paint(): void {
-    const { data, colours, width } = this;
-    const ctx = prepare(this.canvas, width, HEIGHT);
+    const { data, colours, width, height } = this;
+    const ctx = prepare(this.canvas, width, height);
     if (data === null) return;
-    const [right, bottom] = [width - RIGHT, HEIGHT - BOTTOM];
+    const [right, bottom] = [width - RIGHT, height - BOTTOM];
     const x = (at: number) => LEFT + ((at - data.from) / (data.to - data.from)) * (right - LEFT);
-    const ticks = valueTicks(highest(data), Math.floor((bottom - TOP) / 36));
+    const ticks = valueTicks(highest(data), Math.floor((bottom - TOP) / 30));
     const top = ticks.at(-1) ?? 1;
     const y = (value: number) => bottom - (value / top) * (bottom - TOP);
     const plane: Plane = { ctx, data, x, y, right, bottom };
@@ -239,7 +250,7 @@ export class LoadChart {
       const label = step < 60 ? text : text.slice(0, 5);
       const half = ctx.measureText(label).width / 2;
       ctx.fillStyle = colours["text-muted"];
-      ctx.fillText(label, Math.min(x(tick), this.width - half), bottom + 8);
+      ctx.fillText(label, Math.min(x(tick), this.width - half), bottom + 6);
     }
   }
 
@@ -297,6 +308,10 @@ export class LoadChart {
       ctx.beginPath();
       ctx.arc(moment, TOP - 6, 4, 0, 7);
       ctx.fill();
+    }
+    if (this.below !== null && inside(x(this.below))) {
+      ctx.fillStyle = colours["text-muted"];
+      ctx.fillRect(Math.round(x(this.below)), TOP, 1, bottom - TOP);
     }
     if (pointer === null || !inside(pointer)) return;
     if (pressed !== null && Math.abs(pointer - pressed) >= DRAG_PX) {

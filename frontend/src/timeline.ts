@@ -218,9 +218,26 @@ export class Timeline {
   stateAt(moment: number): PackedState | null {
     const state = this.stateBefore(this.indexAt(moment), moment);
     if (state === undefined) return null;
-    // A state holds until the next one; a coordinator that was heard says something every second.
-    const [, coarse] = intervals(state.rest.engine_count);
-    return moment - state.at <= Math.max(GAP_S, 1.5 * coarse) ? state : null;
+    return moment - state.at <= this.holds(state.rest.engine_count) ? state : null;
+  }
+
+  /** For how many seconds a state holds when no other follows: a coordinator that is heard says something every second. */
+  holds(ranks: number): number {
+    return Math.max(GAP_S, 1.5 * intervals(ranks)[1]);
+  }
+
+  /** The states of all ranks between two moments, oldest first, and the one before them. */
+  statesBetween(from: number, to: number): PackedState[] {
+    const out: PackedState[] = [];
+    const first = this.indexAt(from);
+    const before = this.stateBefore(first, from);
+    if (before !== undefined) out.push(before);
+    for (let i = Math.max(0, first); i < this.samples.length; i++) {
+      const { at, state } = this.samples[i] as Sample;
+      if (at > to) break;
+      if (state !== null && state !== before && state.at >= from) out.push(state);
+    }
+    return out;
   }
 
   /** For how many seconds the deployment's state had been what it was at a moment, as far back as the samples go. */

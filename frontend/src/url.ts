@@ -1,5 +1,6 @@
 // The viewer's choices as the part of the address behind "#". Pure. Nonsense in it is left out and told.
 import { WINDOWS_MIN } from "./choices";
+import { COLOUR_BY, type ColourBy } from "./scale";
 import { SORT_KEYS, type Sort, type SortKey } from "./table";
 
 export interface Choices {
@@ -7,6 +8,7 @@ export interface Choices {
   zoom: readonly [number, number] | null;
   filter: string;
   sort: Sort;
+  colour: ColourBy;
   rank: number | null;
   /** The moment looked at, in Unix seconds; null is live. */
   at: number | null;
@@ -17,6 +19,7 @@ export const DEFAULTS: Choices = {
   zoom: null,
   filter: "",
   sort: { key: "index", descending: false },
+  colour: "requests",
   rank: null,
   at: null,
 };
@@ -51,6 +54,11 @@ function readPart(into: Choices, name: string, text: string): boolean {
       into.sort = { key, descending: text.startsWith("-") };
       return true;
     }
+    case "colour": {
+      const colour = COLOUR_BY.find((by) => by === text);
+      if (colour !== undefined) into.colour = colour;
+      return colour !== undefined;
+    }
     case "rank":
       if (!/^\d{1,6}$/.test(text)) return false;
       into.rank = Number(text);
@@ -75,12 +83,13 @@ export function readHash(hash: string): { choices: Choices; nonsense: string[] }
 
 /** The hash for some choices: only what is not as by default, "" when all is. */
 export function writeHash(choices: Choices): string {
-  const { windowMin, zoom, filter, sort, rank, at } = choices;
+  const { windowMin, zoom, filter, sort, colour, rank, at } = choices;
   const parts = new URLSearchParams();
   if (windowMin !== DEFAULTS.windowMin) parts.set("window", String(windowMin));
   if (zoom !== null) parts.set("zoom", zoom.map((t) => t.toFixed(1)).join("-"));
   if (filter !== "") parts.set("filter", filter);
   if (sort.key !== "index" || sort.descending) parts.set("sort", `${sort.descending ? "-" : ""}${sort.key}`);
+  if (colour !== DEFAULTS.colour) parts.set("colour", colour);
   if (rank !== null) parts.set("rank", String(rank));
   if (at !== null) parts.set("at", at.toFixed(3));
   const text = parts.toString();

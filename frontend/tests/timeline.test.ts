@@ -166,3 +166,13 @@ describe("totals and states of one moment", () => {
     }
   });
 });
+
+it("gives the states between two moments, and the one before them", () => {
+  const timeline = new Timeline();
+  for (let at = 100; at < 110; at++) timeline.push(load(at, at));
+  const between = (from: number, to: number) => timeline.statesBetween(from, to).map(({ at }) => at);
+  expect(between(103.5, 106)).toEqual([103, 104, 105, 106]);
+  expect(between(90, 101)).toEqual([100, 101]);
+  expect(between(120, 130)).toEqual([109]);
+  expect(new Timeline().statesBetween(0, 1)).toEqual([]);
+});

@@ -14,6 +14,7 @@ describe("the address", () => {
       zoom: [1700000000.5, 1700000060],
       filter: "8-15, quiet & #",
       sort: { key: "load", descending: true },
+      colour: "ratio",
       rank: 1023,
       at: 1700000031.2,
     };
@@ -28,6 +29,7 @@ describe("the address", () => {
     "zoom=1-2-3",
     "sort=colour",
     "sort=--load",
+    "colour=blue",
     "rank=-1",
     "rank=1e3",
     "at=yesterday",

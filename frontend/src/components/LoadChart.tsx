@@ -16,41 +16,24 @@ import { WINDOWS_MIN, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
 import { marksOf } from "../events";
 import { clockTime, count, moment } from "../format";
+import { drawEvery, edges } from "../span";
 import { paletteVersion } from "../theme";
-import { Button, Panel, set, useDrawing, useInSight } from "./ui";
-
-/** Every other state, which come ten times a second. */
-const FASTEST_MS = 190;
+import { pointedAt, TimeMap } from "./RankMap";
+import { Button, Panel, Segments, set, useDrawing, useInSight } from "./ui";
 
 const hover = signal<Hover | null>(null);
 
-/** Left and right edge of the chart in Unix seconds; null before anything was heard. */
-function edges(): [number, number] | null {
-  if (zoom.value !== null) return [...zoom.value];
-  const to = past.value?.edge ?? serverNow.value;
-  if (to === null) return null;
-  // A coordinator younger than the window does not leave most of the chart empty.
-  return [Math.max(to - windowMin.value * 60, Math.min(timeline.oldest ?? to, to - 60)), to];
-}
-
 function WindowButtons() {
   return (
-    <fieldset class="segments">
-      <legend class="visually-hidden">Time shown</legend>
-      {WINDOWS_MIN.map((minutes) => (
-        <button
-          key={minutes}
-          type="button"
-          aria-pressed={zoom.value === null && windowMin.value === minutes}
-          onClick={() => {
-            windowMin.value = minutes;
-            zoom.value = null;
-          }}
-        >
-          {minutes} min
-        </button>
-      ))}
-    </fieldset>
+    <Segments
+      label="Time shown"
+      choices={WINDOWS_MIN.map((minutes) => [minutes, `${minutes} min`] as const)}
+      chosen={zoom.value === null ? windowMin.value : null}
+      choose={(minutes) => {
+        windowMin.value = minutes;
+        zoom.value = null;
+      }}
+    />
   );
 }
 
@@ -60,7 +43,7 @@ function Legend() {
   const at = hover.value;
   const values = at ?? snapshot?.totals ?? null;
   return (
-    <p class="legend">
+    <span class="legend">
       <span class="legend-item">
         <span class="swatch swatch-running" /> running <b>{count(values?.running ?? null)}</b>
       </span>
@@ -81,10 +64,12 @@ function Legend() {
         {at !== null
           ? `at ${clockTime(at.at)}`
           : past.value === null
-            ? "now"
+            ? present.value.snapshot?.recording
+              ? `at ${clockTime(present.value.snapshot.at)}`
+              : "now"
             : `at ${moment(past.value.shown, serverNow.value)}`}
       </span>
-    </p>
+    </span>
   );
 }
 
@@ -99,6 +84,7 @@ function Canvas() {
     plot.current = new Plot(host.current, {
       onHover: (next) => {
         hover.value = next;
+        pointedAt.value = next?.at ?? null;
       },
       onPick: lookAt,
       onZoom: (from, to) => {
@@ -116,9 +102,7 @@ function Canvas() {
     const shown = edges();
     if (plot.current === null || shown === null) return;
     const [from, to] = shown;
-    // No more often than one pixel's worth of time, and at least once a second.
-    const pixel = (1000 * (to - from)) / Math.max(200, host.current?.clientWidth ?? 600);
-    const every = Math.min(1000, Math.max(FASTEST_MS, pixel));
+    const every = drawEvery(shown, host.current?.clientWidth ?? 600);
     const at = localMs();
     const what = `${windowMin.value} ${zoom.value} ${past.value?.at}`;
     if (what === drawn.current.what && at - drawn.current.at < every) return;
@@ -138,6 +122,10 @@ function Canvas() {
     paletteVersion.value;
     connected.value; // without a connection the page turns grey, and so does the chart
     requestAnimationFrame(() => plot.current?.recolour());
+  });
+
+  useDrawing(() => {
+    plot.current?.point(hover.value === null ? pointedAt.value : null);
   });
 
   const nothing = view.value.snapshot?.totals.running === null && timeline.empty;
@@ -186,14 +174,9 @@ function Scrubber() {
 
 export function LoadPanel() {
   return (
-    <Panel
-      id="load"
-      title="Load"
-      note={<span class="wide-only">drag to zoom, click to look back</span>}
-      tools={<WindowButtons />}
-    >
-      <Legend />
+    <Panel id="load" title="Load over time" note={<Legend />} tools={<WindowButtons />}>
       <Canvas />
+      <TimeMap />
       <Scrubber />
     </Panel>
   );
