@@ -1,7 +1,9 @@
-// Two lines over time with the waves as bands behind them, on one canvas. Dragging over it zooms, a click picks a moment.
-import { clockTime, count } from "./format";
+// Lines over time with the waves as bands behind them, on one canvas. Dragging over it zooms, a click picks a moment.
+import { clockTime } from "./format";
+import { type Axes, paintFilled, paintLine } from "./lines";
+import type { Lines } from "./series";
 import { timeTicks, valueTicks } from "./ticks";
-import { type Band, type LoadColumns, lastUpTo } from "./timeline";
+import { type Band, lastUpTo } from "./timeline";
 
 export interface Mark {
   /** Unix seconds. */
@@ -12,7 +14,7 @@ export interface Mark {
 }
 
 export interface ChartData {
-  columns: LoadColumns;
+  lines: Lines;
   bands: readonly Band[];
   marks: readonly Mark[];
   /** Unix seconds of the left and right edge. */
@@ -26,8 +28,8 @@ export interface ChartData {
 
 export interface Hover {
   at: number;
-  waiting: number | null;
-  running: number | null;
+  /** Of each line. */
+  values: (number | null)[];
 }
 
 export interface ChartListener {
@@ -39,6 +41,8 @@ export interface ChartListener {
 const COLOURS = [
   "waiting",
   "running",
+  "kv",
+  "spread",
   "text",
   "text-muted",
   "grid",
@@ -93,11 +97,8 @@ export function prepare(canvas: HTMLCanvasElement, width: number, height: number
 }
 
 /** What is painted on: where a moment and a value are, and where the right and the lower edge. */
-interface Plane {
-  ctx: CanvasRenderingContext2D;
+interface Plane extends Axes {
   data: ChartData;
-  x: (at: number) => number;
-  y: (value: number) => number;
   right: number;
   bottom: number;
 }
@@ -197,13 +198,7 @@ export class LoadChart {
 
   private tell(): void {
     if (this.data === null || this.pointer === null) return;
-    const [at, waiting, running] = this.data.columns;
-    const wanted = this.timeAt(this.pointer);
-    const i = nearest(at, wanted);
-    const found = at[i];
-    this.listener.onHover(
-      found === undefined ? null : { at: found, waiting: waiting[i] ?? null, running: running[i] ?? null },
-    );
+    this.listener.onHover(valuesAt(this.data.lines, this.timeAt(this.pointer)));
   }
 
   private paint(): void {
@@ -220,9 +215,8 @@ export class LoadChart {
     clipped(plane, () => this.paintBands(plane));
     this.paintAxes(plane, ticks);
     clipped(plane, () => {
-      // Colour-blind viewers tell the two apart by the dash as well.
-      paintLine(plane, data.columns[1], colours.waiting, [6, 3]);
-      paintLine(plane, data.columns[2], colours.running, []);
+      paintFilled(plane, data.lines, colours.spread);
+      for (const line of data.lines.lines) paintLine(plane, data.lines.at, line, colours[line.colour]);
     });
     this.paintMarks(plane);
     this.paintCursors(plane);
@@ -237,7 +231,7 @@ export class LoadChart {
       ctx.fillStyle = colours.grid;
       ctx.fillRect(LEFT, Math.round(y(tick)), right - LEFT, 1);
       ctx.fillStyle = colours["text-muted"];
-      ctx.fillText(count(tick), LEFT - 6, y(tick));
+      ctx.fillText(data.lines.say(tick), LEFT - 6, y(tick));
     }
     ctx.textAlign = "center";
     ctx.textBaseline = "top";
@@ -325,20 +319,24 @@ export class LoadChart {
   }
 }
 
-function highest({ columns, from, to }: ChartData): number {
+function highest({ lines: { at, lines }, from, to }: ChartData): number {
   let most = 0;
-  for (let i = 0; i < columns[0].length; i++) {
-    const at = columns[0][i] ?? 0;
-    if (at >= from && at <= to) most = Math.max(most, columns[1][i] ?? 0, columns[2][i] ?? 0);
+  for (let i = 0; i < at.length; i++) {
+    const moment = at[i] ?? 0;
+    if (moment < from || moment > to) continue;
+    for (const { values } of lines) most = Math.max(most, values[i] ?? 0);
   }
   return most;
 }
 
-/** Index of the value nearest to `wanted` in an ascending list. */
-function nearest(ascending: readonly number[], wanted: number): number {
-  const i = lastUpTo(ascending, wanted, (value) => value);
-  const [before, after] = [ascending[i], ascending[i + 1]];
-  return before === undefined || (after !== undefined && after - wanted <= wanted - before) ? i + 1 : i;
+/** What the lines say at a moment: what was so then is what was told last before it. */
+export function valuesAt({ at, lines }: Lines, moment: number): Hover | null {
+  const i = Math.max(
+    0,
+    lastUpTo(at, moment, (value) => value),
+  );
+  const found = at[i];
+  return found === undefined ? null : { at: found, values: lines.map(({ values }) => values[i] ?? null) };
 }
 
 function clipped({ ctx, right, bottom }: Plane, paint: () => void): void {
@@ -348,26 +346,4 @@ function clipped({ ctx, right, bottom }: Plane, paint: () => void): void {
   ctx.clip();
   paint();
   ctx.restore();
-}
-
-/** One line; it breaks where a value is missing. */
-function paintLine(
-  { ctx, data, x, y }: Plane,
-  values: readonly (number | null)[],
-  colour: string,
-  dash: number[],
-): void {
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = 1.75;
-  ctx.lineJoin = "round";
-  ctx.setLineDash(dash);
-  ctx.beginPath();
-  let broken = true;
-  data.columns[0].forEach((at, i) => {
-    const value = values[i] ?? null;
-    if (value !== null && broken) ctx.moveTo(x(at), y(value));
-    else if (value !== null) ctx.lineTo(x(at), y(value));
-    broken = value === null;
-  });
-  ctx.stroke();
 }

@@ -15,6 +15,7 @@ describe("the address", () => {
       filter: "8-15, quiet & #",
       sort: { key: "load", descending: true },
       colour: "ratio",
+      lines: "kv",
       rank: 1023,
       at: 1700000031.2,
     };
@@ -30,6 +31,7 @@ describe("the address", () => {
     "sort=colour",
     "sort=--load",
     "colour=blue",
+    "lines=all",
     "rank=-1",
     "rank=1e3",
     "at=yesterday",

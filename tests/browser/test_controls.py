@@ -216,3 +216,21 @@ def test_the_chart_covers_the_chosen_time(browser: Browser) -> None:
         expect(tab.get_by_role("img", name="requests from")).to_be_visible()
         tab.get_by_role("button", name="Reset zoom").click()
         expect(chart).to_be_visible()
+
+
+def test_the_chart_shows_how_the_ranks_lie_apart(browser: Browser) -> None:
+    with stack(4) as made, page(browser, made.url) as tab:
+        made.run(0)
+        phase(tab, "RUNNING")
+        choice = tab.get_by_role("group", name="Lines")
+        legend = tab.locator("#load .legend")
+        for name, told in [
+            ("Sum", "running 10"),
+            ("Per rank", "median 4"),
+            ("Imbalance", "the mean 1.3"),
+            ("KV max", "of a rank 25 %"),
+        ]:
+            choice.get_by_role("button", name=name).click()
+            expect(legend).to_contain_text(told)
+        tab.wait_for_url("**/#lines=kv")
+        assert_accessible(tab)

@@ -5,23 +5,29 @@ import {
   lookAt,
   past,
   present,
+  rows,
   serverNow,
   shownAt,
   timeline,
   timelineVersion,
   view,
 } from "../app";
-import { type Hover, LoadChart as Plot } from "../chart";
-import { WINDOWS_MIN, windowMin, zoom } from "../choices";
+import { type Hover, LoadChart as Plot, valuesAt } from "../chart";
+import { series, WINDOWS_MIN, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
 import { marksOf } from "../events";
-import { clockTime, count, moment } from "../format";
+import { clockTime, moment } from "../format";
+import { linesOf, SERIES, SERIES_NAMES } from "../series";
 import { drawEvery, edges } from "../span";
 import { paletteVersion } from "../theme";
+import { GAP_S } from "../timeline";
 import { pointedAt, TimeMap } from "./RankMap";
 import { Button, Panel, Segments, set, useDrawing, useInSight } from "./ui";
 
 const hover = signal<Hover | null>(null);
+
+/** What the lines say of the moment that is shown. */
+const shownValues = signal<Hover | null>(null);
 
 function WindowButtons() {
   return (
@@ -37,43 +43,39 @@ function WindowButtons() {
   );
 }
 
-/** What the lines mean, with the values under the pointer or those of now. */
+/** What the lines mean, with the values under the pointer or those of what is shown. */
 function Legend() {
-  const { snapshot } = view.value;
-  const at = hover.value;
-  const values = at ?? snapshot?.totals ?? null;
+  const at = hover.value ?? shownValues.value;
+  const { lines, say } = linesOf(series.value, [], GAP_S);
   return (
     <span class="legend">
-      <span class="legend-item">
-        <span class="swatch swatch-running" /> running <b>{count(values?.running ?? null)}</b>
-      </span>
-      <span class="legend-item">
-        <span class="swatch swatch-waiting" /> waiting <b>{count(values?.waiting ?? null)}</b>
-      </span>
+      {lines.map(({ name, colour, dash }, i) => (
+        <span key={name} class="legend-item">
+          <span class={`swatch swatch-${colour}`} data-dashed={dash.length > 0} /> {name}{" "}
+          <b>{say(at?.values[i] ?? null)}</b>
+        </span>
+      ))}
       <span class="legend-item">
         <span class="swatch swatch-band" /> wave
       </span>
       {zoom.value !== null && (
-        <span class="legend-item">
-          <Button look="small" onClick={set(zoom, null)}>
-            Reset zoom
-          </Button>
-        </span>
+        <Button look="small" onClick={set(zoom, null)}>
+          Reset zoom
+        </Button>
       )}
-      <span class="legend-time">
-        {at !== null
-          ? `at ${clockTime(at.at)}`
-          : past.value === null
-            ? present.value.snapshot?.recording
-              ? `at ${clockTime(present.value.snapshot.at)}`
-              : "now"
-            : `at ${moment(past.value.shown, serverNow.value)}`}
-      </span>
+      <span class="legend-time">{whenWords()}</span>
     </span>
   );
 }
 
-function Canvas() {
+function whenWords(): string {
+  const { snapshot } = present.value;
+  if (hover.value !== null) return `at ${moment(hover.value.at, serverNow.value)}`;
+  if (past.value !== null) return `at ${moment(past.value.shown, serverNow.value)}`;
+  return snapshot?.recording ? `at ${clockTime(snapshot.at)}` : "now";
+}
+
+function usePlot() {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
   const drawn = useRef({ at: 0, what: "" });
@@ -104,11 +106,14 @@ function Canvas() {
     const [from, to] = shown;
     const every = drawEvery(shown, host.current?.clientWidth ?? 600);
     const at = localMs();
-    const what = `${windowMin.value} ${zoom.value} ${past.value?.at}`;
+    const what = `${windowMin.value} ${zoom.value} ${past.value?.at} ${series.value}`;
     if (what === drawn.current.what && at - drawn.current.at < every) return;
     drawn.current = { at, what };
+    const gap = series.value === "sum" ? GAP_S : timeline.holds(rows.peek().length);
+    const lines = linesOf(series.value, timeline.moments(from), gap);
+    shownValues.value = valuesAt(lines, past.value?.at ?? to);
     plot.current.draw({
-      columns: timeline.columns(from),
+      lines,
       bands: timeline.bands(from, to),
       marks: marksOf(present.peek().log),
       from,
@@ -128,6 +133,11 @@ function Canvas() {
     plot.current?.point(hover.value === null ? pointedAt.value : null);
   });
 
+  return host;
+}
+
+function Canvas() {
+  const host = usePlot();
   const nothing = view.value.snapshot?.totals.running === null && timeline.empty;
   return (
     <div class="chart-frame">
@@ -144,7 +154,9 @@ function summary(): string {
     zoom.value === null
       ? `over the last ${minutes} ${minutes === 1 ? "minute" : "minutes"}`
       : `from ${clockTime(zoom.value[0])} to ${clockTime(zoom.value[1])}`;
-  return `Waiting and running requests ${when}; the numbers of now are in the header`;
+  const what =
+    series.value === "sum" ? "Waiting and running requests" : `${SERIES_NAMES[series.value]} of requests`;
+  return `${what} ${when}; the numbers of now are in the header`;
 }
 
 const STEPS = 600;
@@ -172,9 +184,28 @@ function Scrubber() {
   );
 }
 
-export function LoadPanel() {
+function SeriesButtons() {
   return (
-    <Panel id="load" title="Load over time" note={<Legend />} tools={<WindowButtons />}>
+    <Segments
+      label="Lines"
+      choices={SERIES.map((name) => [name, SERIES_NAMES[name]] as const)}
+      chosen={series.value}
+      choose={(name) => {
+        series.value = name;
+      }}
+    />
+  );
+}
+
+export function LoadPanel() {
+  const tools = (
+    <>
+      <SeriesButtons />
+      <WindowButtons />
+    </>
+  );
+  return (
+    <Panel id="load" title="Load over time" note={<Legend />} tools={tools}>
       <Canvas />
       <TimeMap />
       <Scrubber />
