@@ -100,7 +100,7 @@ def test_the_grid_is_drawn_in_the_colours_of_the_load(browser: Browser) -> None:
         ranks.report(1, 0, 50)
         ranks.report(2, 40, 10)
         expect(tab.locator("tr[data-rank='2'] .col-waiting")).to_have_text("40")
-        # Cells of 80 ranks begin beside the row's number, and have their own at the top and their requests at the right.
+        # Cells begin beside the row's number, and have their rank at the top and their requests at the right.
         room = tab.locator(".heat canvas").bounding_box()
         assert room is not None
         columns = 16
