@@ -1,7 +1,7 @@
 // Keeps the page's address and the viewer's choices the same.
 import { batch, effect, signal } from "@preact/signals";
 import { backToLive, lookAt, past, serverNow } from "./app";
-import { colourBy, filterText, selected, series, sort, windowMin, zoom } from "./choices";
+import { beside, colourBy, filterText, selected, series, sort, windowMin, zoom } from "./choices";
 import { readHash, writeHash } from "./url";
 
 /** Browsers allow few changes of the address per second. */
@@ -23,6 +23,7 @@ function read(): void {
     colourBy.value = choices.colour;
     series.value = choices.lines;
     selected.value = choices.rank;
+    beside.value = choices.beside;
     nonsense.value = left;
     wanted.value = choices.at;
     if (choices.at === null && past.value !== null) backToLive();
@@ -38,6 +39,7 @@ function written(): string {
     colour: colourBy.value,
     lines: series.value,
     rank: selected.value,
+    beside: beside.value,
     at: past.value?.at ?? wanted.value,
   });
 }

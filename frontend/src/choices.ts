@@ -25,3 +25,6 @@ export const series = signal<Series>("sum");
 
 /** The rank that is looked at closely. */
 export const selected = signal<number | null>(null);
+
+/** The rank that it is compared with; null: the mean of all. */
+export const beside = signal<number | null>(null);

@@ -12,6 +12,8 @@ export interface Choices {
   colour: ColourBy;
   lines: Series;
   rank: number | null;
+  /** The rank that it is compared with. */
+  beside: number | null;
   /** The moment looked at, in Unix seconds; null is live. */
   at: number | null;
 }
@@ -24,6 +26,7 @@ export const DEFAULTS: Choices = {
   colour: "requests",
   lines: "sum",
   rank: null,
+  beside: null,
   at: null,
 };
 
@@ -68,8 +71,9 @@ function readPart(into: Choices, name: string, text: string): boolean {
       return lines !== undefined;
     }
     case "rank":
+    case "beside":
       if (!/^\d{1,6}$/.test(text)) return false;
-      into.rank = Number(text);
+      into[name] = Number(text);
       return true;
     case "at":
       into.at = seconds(text);
@@ -91,7 +95,7 @@ export function readHash(hash: string): { choices: Choices; nonsense: string[] }
 
 /** The hash for some choices: only what is not as by default, "" when all is. */
 export function writeHash(choices: Choices): string {
-  const { windowMin, zoom, filter, sort, colour, lines, rank, at } = choices;
+  const { windowMin, zoom, filter, sort, colour, lines, rank, beside, at } = choices;
   const parts = new URLSearchParams();
   if (windowMin !== DEFAULTS.windowMin) parts.set("window", String(windowMin));
   if (zoom !== null) parts.set("zoom", zoom.map((t) => t.toFixed(1)).join("-"));
@@ -100,6 +104,7 @@ export function writeHash(choices: Choices): string {
   if (colour !== DEFAULTS.colour) parts.set("colour", colour);
   if (lines !== DEFAULTS.lines) parts.set("lines", lines);
   if (rank !== null) parts.set("rank", String(rank));
+  if (beside !== null) parts.set("beside", String(beside));
   if (at !== null) parts.set("at", at.toFixed(3));
   const text = parts.toString();
   return text === "" ? "" : `#${text}`;

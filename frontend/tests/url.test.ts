@@ -16,6 +16,7 @@ describe("the address", () => {
       sort: { key: "load", descending: true },
       colour: "ratio",
       lines: "kv",
+      beside: 7,
       rank: 1023,
       at: 1700000031.2,
     };
@@ -34,6 +35,7 @@ describe("the address", () => {
     "lines=all",
     "rank=-1",
     "rank=1e3",
+    "beside=me",
     "at=yesterday",
     "at=0",
     "nothing=like it",

@@ -84,13 +84,15 @@ function Open(props: Shown) {
 
 function Line(props: Shown) {
   const { alarm } = props;
-  const open = () => {
-    chosen.value = { kind: alarm.kind, open: true };
-    requestAnimationFrame(() => document.querySelector<HTMLElement>(".alarm-open")?.focus());
-  };
   return (
     <li class={`alarm alarm-${alarm.severity}`} data-alarm={alarm.kind}>
-      <button type="button" class="alarm-head" aria-expanded={false} title={READ} onClick={open}>
+      <button
+        type="button"
+        class="alarm-head"
+        aria-expanded={false}
+        title={READ}
+        onClick={() => visit(alarm)}
+      >
         <Head alarm={alarm} />
         <Since {...props} />
       </button>
@@ -116,7 +118,7 @@ export function Alarms() {
           ))}
           {open === null && (
             <li class="alarm-hint" aria-hidden="true">
-              <kbd>a</kbd> <kbd>Enter</kbd> {READ.toLowerCase()}
+              <kbd>a</kbd> {READ.toLowerCase()}
             </li>
           )}
         </ul>
@@ -125,11 +127,24 @@ export function Alarms() {
   );
 }
 
-/** Leads the keyboard to the worst alarm: to the first rank that it names, or to its line. */
-export function focusAlarm(): void {
-  const parts = [".alarm-ranks .button", ".alarms li button", ".alarm-tools .button"];
-  const found = parts.map((part) => document.querySelector<HTMLElement>(part)).find((part) => part !== null);
-  found?.focus();
+/** Opens an alarm and leads the keyboard to the first rank that it names, or to itself. */
+function visit(alarm: Alarm): void {
+  chosen.value = { kind: alarm.kind, open: true };
+  // Once it is drawn, and before the next key.
+  queueMicrotask(() => {
+    const found = document.querySelector<HTMLElement>(".alarm-open .alarm-ranks .button");
+    (found ?? document.querySelector<HTMLElement>(".alarm-open"))?.focus();
+  });
+}
+
+/** Leads to the alarm that is open, or to the first; and from one to the next. */
+export function nextAlarm(): void {
+  const alarms = view.value.snapshot?.alarms ?? [];
+  const open = openOf(alarms);
+  const inside = document.activeElement?.closest(".alarm-open") != null;
+  const at = open === null ? 0 : alarms.indexOf(open) + (inside ? 1 : 0);
+  const next = alarms[at % alarms.length];
+  if (next !== undefined) visit(next);
 }
 
 /** Said to screen readers when alarms come and go, and only then. */

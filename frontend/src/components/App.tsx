@@ -6,6 +6,7 @@ import { Announcer, Hero, TopBar } from "./Header";
 import { Help } from "./Help";
 import { LoadPanel } from "./LoadChart";
 import { Login } from "./Login";
+import { OneRank } from "./OneRank";
 import { RankPanel } from "./Ranks";
 import { DownloadRecording, RecordingBar } from "./Recording";
 import { StartWaveDialog } from "./StartWave";
@@ -87,6 +88,9 @@ function Dashboard() {
         </div>
       </main>
       <Footer />
+      <Guard name="The rank">
+        <OneRank />
+      </Guard>
       <Nonsense />
       <StartWaveDialog />
       <Help />

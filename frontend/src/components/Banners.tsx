@@ -164,7 +164,9 @@ function Calm() {
       </div>
     );
   }
-  if (snapshot === null || snapshot.alarms.length > 0) return null;
+  if (snapshot === null)
+    return link.value.state === "lost" ? null : <div class="card calm muted">No state has arrived yet</div>;
+  if (snapshot.alarms.length > 0) return null;
   const last = lastCleared(log);
   return (
     <div class="card calm">

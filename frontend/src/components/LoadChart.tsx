@@ -29,10 +29,10 @@ const hover = signal<Hover | null>(null);
 /** What the lines say of the moment that is shown. */
 const shownValues = signal<Hover | null>(null);
 
-function WindowButtons() {
+export function WindowButtons({ label }: { label: string }) {
   return (
     <Segments
-      label="Time shown"
+      label={label}
       choices={WINDOWS_MIN.map((minutes) => [minutes, `${minutes} min`] as const)}
       chosen={zoom.value === null ? windowMin.value : null}
       choose={(minutes) => {
@@ -201,7 +201,7 @@ export function LoadPanel() {
   const tools = (
     <>
       <SeriesButtons />
-      <WindowButtons />
+      <WindowButtons label="Time shown" />
     </>
   );
   return (
