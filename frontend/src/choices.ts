@@ -17,6 +17,9 @@ export const filterText = signal("");
 export const BY_RANK: Sort = { key: "index", descending: false };
 export const sort = signal<Sort>(BY_RANK);
 
+/** What of the event log is shown: see `matches`. */
+export const logFilter = signal("");
+
 /** What ranks are coloured by, in the grid and on the map. */
 export const colourBy = signal<ColourBy>("requests");
 

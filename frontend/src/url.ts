@@ -8,6 +8,8 @@ export interface Choices {
   windowMin: number;
   zoom: readonly [number, number] | null;
   filter: string;
+  /** What of the log is shown. */
+  log: string;
   sort: Sort;
   colour: ColourBy;
   lines: Series;
@@ -22,6 +24,7 @@ export const DEFAULTS: Choices = {
   windowMin: 5,
   zoom: null,
   filter: "",
+  log: "",
   sort: { key: "index", descending: false },
   colour: "requests",
   lines: "sum",
@@ -54,6 +57,10 @@ function readPart(into: Choices, name: string, text: string): boolean {
     case "filter":
       if (text.length <= LONGEST_FILTER) into.filter = text;
       return text.length <= LONGEST_FILTER;
+    case "log":
+      if (!/^[a-z_ -]{1,60}$/.test(text)) return false;
+      into.log = text;
+      return true;
     case "sort": {
       const key = text.replace(/^-/, "") as SortKey;
       if (!SORT_KEYS.includes(key)) return false;
@@ -95,11 +102,12 @@ export function readHash(hash: string): { choices: Choices; nonsense: string[] }
 
 /** The hash for some choices: only what is not as by default, "" when all is. */
 export function writeHash(choices: Choices): string {
-  const { windowMin, zoom, filter, sort, colour, lines, rank, beside, at } = choices;
+  const { windowMin, zoom, filter, log, sort, colour, lines, rank, beside, at } = choices;
   const parts = new URLSearchParams();
   if (windowMin !== DEFAULTS.windowMin) parts.set("window", String(windowMin));
   if (zoom !== null) parts.set("zoom", zoom.map((t) => t.toFixed(1)).join("-"));
   if (filter !== "") parts.set("filter", filter);
+  if (log !== "") parts.set("log", log);
   if (sort.key !== "index" || sort.descending) parts.set("sort", `${sort.descending ? "-" : ""}${sort.key}`);
   if (colour !== DEFAULTS.colour) parts.set("colour", colour);
   if (lines !== DEFAULTS.lines) parts.set("lines", lines);

@@ -1,12 +1,17 @@
 // What is wrong now, as the coordinator's doctor says it: a line each, and one of them open with its meaning and remedy.
 // The page works out no alarm by itself: one truth.
 import { signal } from "@preact/signals";
-import { connected, now, past, view } from "../app";
+import type { ComponentChildren } from "preact";
+import { linkTo } from "../address";
+import { connected, now, past, place, present, rows, view, when } from "../app";
 import { selected } from "../choices";
-import { duration, moment } from "../format";
+import { duration } from "../format";
+import { incidentText } from "../incidents";
 import { elapsedSince } from "../rows";
 import type { Alarm, AlarmKind } from "../types.gen";
-import { Button, Icon, set } from "./ui";
+import { rankWords } from "./Grid";
+import { Button, CopyButton, Icon, set } from "./ui";
+import { When } from "./When";
 
 const READ = "What it means, and what to do";
 
@@ -41,13 +46,12 @@ function Ranks({ alarm }: { alarm: Alarm }) {
 interface Shown {
   alarm: Alarm;
   elapsed: number;
-  today: number;
 }
 
-function Since({ alarm, elapsed, today }: Shown) {
+function Since({ alarm, elapsed, children }: Shown & { children: ComponentChildren }) {
   return (
     <span class="alarm-since">
-      for {duration(alarm.age_s + elapsed)} <span>since {moment(alarm.since, today)}</span>
+      for {duration(alarm.age_s + elapsed)} <span>since {children}</span>
     </span>
   );
 }
@@ -61,22 +65,54 @@ function Head({ alarm }: { alarm: Alarm }) {
   );
 }
 
+/** Each named rank with its numbers and who it is. */
+function rankLine(rank: number): string {
+  const row = rows.value[rank];
+  const said = row === undefined ? "not known" : `${row.status}, ${rankWords(row)}`;
+  return [`Rank ${rank}: ${said}`, place(rank)?.name, place(rank)?.why]
+    .filter((part) => part != null)
+    .join("; ");
+}
+
+function incident(alarm: Alarm, elapsed: number): string {
+  const { snapshot } = view.value;
+  const name = snapshot?.name ? `${snapshot.name}, ` : "";
+  return incidentText({
+    alarm,
+    deployment: `${name}${location.host}${location.pathname}`,
+    state: snapshot === null ? "not known" : `${snapshot.state}: ${snapshot.state_text}`,
+    age: alarm.age_s + elapsed,
+    ranks: alarm.engines.slice(0, 4 * NAMED).map(rankLine),
+    log: present.value.log,
+    link: linkTo(alarm.since),
+  });
+}
+
 function Open(props: Shown) {
   const { alarm } = props;
   return (
     <article class={`alarm alarm-open alarm-${alarm.severity}`} data-alarm={alarm.kind} tabIndex={-1}>
       <p class="alarm-head">
         <Head alarm={alarm} />
-        <Since {...props} />
+        <Since {...props}>
+          <When at={alarm.since} />
+        </Since>
       </p>
       <p class="alarm-text" title={alarm.meaning}>
         <b>What to do:</b> {alarm.remedy} <span class="alarm-meaning">{alarm.meaning}</span>
       </p>
       <p class="alarm-tools">
         <Ranks alarm={alarm} />
-        <Button look="small" onClick={set(chosen, { kind: alarm.kind, open: false })}>
-          Fold
-        </Button>
+        <span class="alarm-acts">
+          <CopyButton
+            label="Copy incident"
+            what="this incident as Markdown"
+            text={() => incident(alarm, props.elapsed)}
+          />
+          <Button look="small" onClick={set(chosen, { kind: alarm.kind, open: false })}>
+            Fold
+          </Button>
+        </span>
       </p>
     </article>
   );
@@ -94,7 +130,7 @@ function Line(props: Shown) {
         onClick={() => visit(alarm)}
       >
         <Head alarm={alarm} />
-        <Since {...props} />
+        <Since {...props}>{when(alarm.since)}</Since>
       </button>
     </li>
   );
@@ -110,11 +146,11 @@ export function Alarms() {
   const lines = alarms.filter((alarm) => alarm !== open);
   return (
     <section class="alarms" id="alarms" aria-label="Alarms">
-      {open !== null && <Open alarm={open} elapsed={elapsed} today={snapshot.at} />}
+      {open !== null && <Open alarm={open} elapsed={elapsed} />}
       {lines.length > 0 && (
         <ul>
           {lines.map((alarm) => (
-            <Line key={alarm.kind} alarm={alarm} elapsed={elapsed} today={snapshot.at} />
+            <Line key={alarm.kind} alarm={alarm} elapsed={elapsed} />
           ))}
           {open === null && (
             <li class="alarm-hint" aria-hidden="true">

@@ -1,4 +1,4 @@
-import { link, view } from "../app";
+import { link, past, view, when } from "../app";
 import { count, restartText } from "../format";
 import { Nonsense, Strip } from "./Banners";
 import { LogPanel } from "./EventLog";
@@ -18,9 +18,9 @@ function Footer() {
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
-      {snapshot !== null && !snapshot.recording && <DownloadRecording />}
+      {snapshot !== null && !snapshot.recording && past.value === null && <DownloadRecording />}
       {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
-        <span>{restartText(snapshot.restarts, hello.started_at, snapshot.at)}</span>
+        <span>{restartText(snapshot.restarts, when(hello.started_at))}</span>
       )}
       {ignored > 0 && (
         <span data-testid="ignored">

@@ -2,11 +2,12 @@
 // rank, who it is, and what happened to it.
 import { computed } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { connected, lookAt, mean, past, place, rows, timeline, timelineVersion, view } from "../app";
+import { connected, lookAt, mean, past, place, rows, timeline, timelineVersion, view, when } from "../app";
 import { beside, selected, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
+import { csvFile, rankCsv, save } from "../csv";
 import { ranksOf } from "../events";
-import { count, duration, moment, NEVER, percent, ratio } from "../format";
+import { count, duration, NEVER, percent, ratio } from "../format";
 import { historyOf } from "../history";
 import { RankChart } from "../rankchart";
 import type { EngineRow } from "../rows";
@@ -17,6 +18,7 @@ import { STATUS_HELP, Status } from "./Grid";
 import { WindowButtons } from "./LoadChart";
 import { pointedAt } from "./RankMap";
 import { Button, Icon, set, useDrawing } from "./ui";
+import { When } from "./When";
 
 const EVENTS = 30;
 
@@ -49,12 +51,7 @@ function usePanes(rank: number) {
     if (what === drawn.current.what && at - drawn.current.at < drawEvery(span, 440)) return;
     drawn.current = { at, what };
     const [from, to] = span;
-    const history = historyOf(
-      timeline.statesBetween(from, to),
-      selected.value,
-      beside.value,
-      timeline.holds(rows.peek().length),
-    );
+    const history = shownHistory(selected.value, span);
     chart.current.draw({ ...history, from, to, moment: past.value?.at ?? null });
   });
 
@@ -103,7 +100,6 @@ function Fact({ name, children }: { name: string; children: string }) {
 /** Its numbers, and in a second column those of the rank beside it. */
 function Facts({ row }: { row: EngineRow }) {
   const peer = place(row.index);
-  const today = view.value.snapshot?.at ?? null;
   return (
     <dl class="facts">
       <Fact name="Waiting">{count(row.waiting)}</Fact>
@@ -113,11 +109,11 @@ function Facts({ row }: { row: EngineRow }) {
       <Fact name="Wave, step">{`${count(row.wave)}, ${count(row.step)}`}</Fact>
       <Fact name="Last report">{row.age === null ? NEVER : `${duration(row.age)} ago`}</Fact>
       <Fact name="Restarts">{row.age === null && row.restarts === 0 ? NEVER : count(row.restarts)}</Fact>
-      <Fact name="Connected">{peer === null ? NEVER : `since ${moment(peer.connected_at, today)}`}</Fact>
+      <Fact name="Connected">{peer === null ? NEVER : `since ${when(peer.connected_at)}`}</Fact>
       <Fact name="Peer">
         {peer === null ? "not known" : `${peer.name}${peer.host === "" ? "" : `, ${peer.address}`}`}
       </Fact>
-      {peer?.why != null && <Fact name="Ended">{`${peer.why}, ${moment(peer.ended_at, today)}`}</Fact>}
+      {peer?.why != null && <Fact name="Ended">{`${peer.why}, ${when(peer.ended_at)}`}</Fact>}
     </dl>
   );
 }
@@ -139,7 +135,6 @@ const events = computed<LogEntry[]>(() => {
 });
 
 function Events() {
-  const today = view.value.snapshot?.at ?? null;
   if (events.value.length === 0) return <p class="muted">The log has nothing about it.</p>;
   return (
     <ol class="log">
@@ -148,13 +143,23 @@ function Events() {
           key={entry.type === "marker" ? entry.key : entry.seq}
           class={`log-${entry.type === "marker" ? "warn" : entry.tone}`}
         >
-          <time>{moment(entry.at, today)}</time>
+          <When at={entry.at} />
           <Icon name={entry.type === "marker" ? "warn" : entry.tone} />
           <span>{entry.text}</span>
         </li>
       ))}
     </ol>
   );
+}
+
+function shownHistory(rank: number, [from, to]: [number, number]) {
+  const states = timeline.statesBetween(from, to);
+  return historyOf(states, rank, beside.value, timeline.holds(rows.peek().length));
+}
+
+function saveRank(rank: number): void {
+  const span = edges();
+  if (span !== null) save(`dp-coordinator-rank-${rank}.csv`, csvFile(rankCsv(shownHistory(rank, span))));
 }
 
 function Body({ rank }: { rank: number }) {
@@ -175,7 +180,16 @@ function Body({ rank }: { rank: number }) {
           <Facts row={row} />
         </>
       )}
-      <WindowButtons label="Time of the rank" />
+      <div class="drawer-tools">
+        <WindowButtons label="Time of the rank" />
+        <Button
+          look="small"
+          title="This rank over time, as comma-separated values"
+          onClick={() => saveRank(rank)}
+        >
+          CSV
+        </Button>
+      </div>
       <div
         ref={host}
         class="rank-panes"
