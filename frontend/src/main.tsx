@@ -13,6 +13,7 @@ import "./styles/tables.css";
 import "./styles/log.css";
 import "./styles/alarms.css";
 import "./styles/ranks.css";
+import "./styles/drawer.css";
 import "./styles/narrow.css";
 import "./styles/print.css";
 
