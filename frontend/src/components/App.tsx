@@ -2,6 +2,7 @@ import { link, view } from "../app";
 import { count, restartText } from "../format";
 import { Alarms } from "./Alarms";
 import { CoordinationOff, LostBanner, NonsenseBanner, Notices, OutdatedBanner, Waiting } from "./Banners";
+import { Deployments } from "./Deployments";
 import { EnginePanel } from "./EngineTable";
 import { LogPanel } from "./EventLog";
 import { Announcer, Hero, PastBar, TopBar } from "./Header";
@@ -61,6 +62,9 @@ function Dashboard() {
           <Notices />
           <CoordinationOff />
           <Waiting />
+        </Guard>
+        <Guard name="Other deployments">
+          <Deployments />
         </Guard>
         <div class="panels">
           <div class="column column-main">
