@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from dp_coordinator.core.events import ManualStartRequested
-from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
+from dp_coordinator.core.events import CorrectionRequested, ManualStartRequested
+from dp_coordinator.core.snapshot import Correction, Snapshot, StartAction, StartRefusal
 from dp_coordinator.eventlog import EVENT_LOG_SIZE as EVENT_LOG_SIZE  # noqa: PLC0414  (also found here)
 from dp_coordinator.eventlog import EventLog as EventLog  # noqa: PLC0414  (also found here)
 from dp_coordinator.eventlog import LogEntry as LogEntry  # noqa: PLC0414  (also found here)
@@ -25,8 +25,8 @@ from dp_coordinator.words import AlarmKind
 
 INBOX_SIZE = 256
 
-Command: TypeAlias = ManualStartRequested
-Reply: TypeAlias = StartAction | StartRefusal
+Command: TypeAlias = ManualStartRequested | CorrectionRequested
+Reply: TypeAlias = StartAction | StartRefusal | Correction
 
 
 class InboxFullError(RuntimeError):

@@ -58,6 +58,13 @@ class WaveCause(StrEnum):
     """The wave was first seen when it ended: nothing had asked for it (a pause does that)."""
 
 
+class Corrected(StrEnum):
+    """What an operator may set."""
+
+    WAVE = "wave"
+    ENGINE_COUNT = "engine_count"
+
+
 class ActionState(StrEnum):
     """How a manual start stands."""
 
@@ -153,6 +160,7 @@ class EventGroup(StrEnum):
     STARTS = "START"
     """START as it is broadcast, routinely: a filter can leave it out."""
     MANUAL_STARTS = "manual starts"
+    CORRECTIONS = "corrections"
     ENGINES = "engines"
     FRONT_ENDS = "front-ends"
     RESTARTS = "restarts"

@@ -124,6 +124,18 @@ export const isCheck = object({
 });
 export interface Check extends Of<typeof isCheck> {}
 
+/** What an operator may set. */
+export const isCorrected = oneOf("engine_count", "wave");
+export type Corrected = Of<typeof isCorrected>;
+
+/** What was set, and what it was before. */
+export const isCorrectionMade = object({
+  corrected: isCorrected,
+  before: num,
+  after: num,
+});
+export interface CorrectionMade extends Of<typeof isCorrectionMade> {}
+
 /** What the deployment does, as far as anything shows it. */
 export const isDeploymentState = oneOf("paused", "recovering", "running", "serving", "starting", "waiting");
 export type DeploymentState = Of<typeof isDeploymentState>;
@@ -254,7 +266,7 @@ export const isEnginePage = object({
 export interface EnginePage extends Of<typeof isEnginePage> {}
 
 /** What an entry of the event log is about. */
-export const isEventGroup = oneOf("START", "alarms", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
+export const isEventGroup = oneOf("START", "alarms", "corrections", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
 export type EventGroup = Of<typeof isEventGroup>;
 
 /** One event-log entry; `seq` counts events 1, 2, 3, ... since the process started: it is the newest one's in it. */
@@ -464,6 +476,24 @@ export const isSession = object({
 });
 export interface Session extends Of<typeof isSession> {}
 
+/** Body of `PUT /api/v1/engine-count`. */
+export const isSetEngineCount = object({
+  reason: text,
+  engine_count: num,
+  /** Refuse unless this is the engine count now. */
+  expected_engine_count: num,
+});
+export interface SetEngineCount extends Of<typeof isSetEngineCount> {}
+
+/** Body of `PUT /api/v1/wave`. */
+export const isSetWave = object({
+  reason: text,
+  wave: num,
+  /** Refuse unless this is the current wave. */
+  expected_wave: num,
+});
+export interface SetWave extends Of<typeof isSetWave> {}
+
 /** What is different in a snapshot from the one that was sent before it; all else is as it was. A viewer that does not hold snapshot `of` cannot use it. It is never sent one as long as it misses nothing. */
 export const isSnapshotChange = object({
   type: oneOf("change"),
@@ -532,7 +562,7 @@ export const isSnapshotMessage = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -587,7 +617,7 @@ export const isState = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -633,7 +663,7 @@ export const isStateAt = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,

@@ -25,7 +25,7 @@ from dp_coordinator.web.access.security import Gate, address_of
 from dp_coordinator.web.access.sessions import Sessions
 from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.api import playback, recording, reference, rest
-from dp_coordinator.web.api.commands import Starter
+from dp_coordinator.web.api.commands import Commands
 from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.deployments import Others
 from dp_coordinator.web.pages import Pages
@@ -94,7 +94,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
         rest.deployment_routes(others),
-        rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
+        *rest.command_routes(mailbox, Commands(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),

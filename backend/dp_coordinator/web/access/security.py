@@ -29,7 +29,12 @@ log = logging.getLogger("dp_coordinator.web")
 
 HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/health"})
 OPEN_API_PATHS = frozenset({"/api/v1/session", "/api/v1/login", "/api/v1/logout"})
-START_PATH = "/api/v1/waves"
+COMMANDS = {
+    ("POST", "/api/v1/waves"): "manual_start_refused",
+    ("PUT", "/api/v1/wave"): "correction_refused",
+    ("PUT", "/api/v1/engine-count"): "correction_refused",
+}
+"""What changes something -> how the event log calls an attempt that was refused."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -131,8 +136,9 @@ class Gate:
         stream = scope["type"] == "websocket"
         if problem.kind in _COUNTED:
             self._turned_away.add(_COUNTED[problem.kind], address_of(scope), problem.detail, stream=stream)
-        if not stream and scope["method"] == "POST" and scope["path"] == START_PATH:
-            self._refusals.add(problem.kind, problem.detail, reason=None, caller=caller_of(scope))
+        refused = None if stream else COMMANDS.get((scope["method"], scope["path"]))
+        if refused is not None:
+            self._refusals.add(problem.kind, problem.detail, reason=None, caller=caller_of(scope), kind=refused)
         if stream:
             await refuse_websocket(problem, scope, receive, send)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,9 +14,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dp_coordinator import __version__
+from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot
 from dp_coordinator.mailbox import Histogram, Mailbox
-from dp_coordinator.words import AlarmKind, DeploymentState
+from dp_coordinator.words import AlarmKind, DeploymentState, Severity
 
 _PREFIX = "dp_coordinator_"
 
@@ -32,13 +33,13 @@ class Metrics(Collector):
         self,
         mailbox: Mailbox,
         viewers: Callable[[], tuple[int, int]],
-        alarms: Callable[[], Container[AlarmKind]] = frozenset,
+        alarms: Callable[[], Mapping[AlarmKind, Alarm]] = dict,
         refused: Callable[[], Mapping[str, int]] = dict,
         webhook: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """What is not in the mailbox, as functions.
 
-        `viewers` gives (connected now, cut off so far because they took nothing), `alarms` the kinds that stand,
+        `viewers` gives (connected now, cut off so far because they took nothing), `alarms` those that stand,
         `refused` how many requests were refused for which reason, `webhook` its messages by what became of them.
         """
         self._mailbox = mailbox
@@ -59,9 +60,7 @@ class Metrics(Collector):
         yield from _deployment(snapshot)
         yield from _engines(snapshot, now)
         yield from self._traffic()
-        standing = self._alarms()
-        alarms = [((kind.value,), kind in standing) for kind in AlarmKind]
-        yield _family(Gauge, "alarm", "Whether an alarm of this kind stands.", alarms, "kind")
+        yield from _alarms(self._alarms())
         yield from self._process(now)
 
     def _traffic(self) -> Iterator[Metric]:
@@ -128,6 +127,16 @@ def _engines(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     yield _per_engine("kv_cache_usage", "Used share of the kv cache, 0 to 1.", columns.kv_cache_usage)
     ages = tuple(None if at is None else max(0.0, now - at) for at in columns.reported_at)
     yield _per_engine("report_age_seconds", "Seconds since the last report.", ages)
+
+
+def _alarms(standing: Mapping[AlarmKind, Alarm]) -> Iterator[Metric]:
+    stands = [((kind.value,), kind in standing) for kind in AlarmKind]
+    yield _family(Gauge, "alarm", "Whether an alarm of this kind stands.", stands, "kind")
+    urgent = {kind for kind, alarm in standing.items() if alarm.severity is Severity.CRITICAL}
+    critical = [((kind.value,), kind in urgent) for kind in AlarmKind]
+    yield _family(Gauge, "alarm_critical", "Whether it stands and is critical.", critical, "kind")
+    named = [((str(rank), kind.value), 1) for kind, alarm in standing.items() for rank in alarm.engines]
+    yield _family(Gauge, "engine_alarm", "1 while an alarm of this kind names this rank.", named, "engine", "kind")
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:
