@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
 def test_every_query_of_the_board_gives_data(scraped: tuple[Prometheus, str]) -> None:
     asked, _ = scraped
     for query in queries(namespace=".*", instance=".*", interval="10s"):
-        until(query, lambda query=query: asked.query(query))
+        until(query, partial(asked.query, query))
 
 
 def test_every_rule_is_evaluated_and_a_real_alarm_fires_its_alert(scraped: tuple[Prometheus, str]) -> None:
