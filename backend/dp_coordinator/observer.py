@@ -172,8 +172,16 @@ def _subscription(peer: Peer) -> tuple[str, str] | None:
 class Books:
     """What viewers may know of a coordinator, kept in its mailbox: counters, event log, snapshots."""
 
-    def __init__(self, core: Coordinator, mailbox: Mailbox, now: float) -> None:
+    def __init__(
+        self,
+        core: Coordinator,
+        mailbox: Mailbox,
+        now: float,
+        sender_of: Callable[[Given], Sender] = lambda given: NOBODY_KNOWN,
+    ) -> None:
+        """`sender_of`: who sent the input in hand, asked where the core rejects it."""
         self._core = core
+        self._sender_of = sender_of
         self._mailbox = mailbox
         self._bad_frames = TokenBucket(rate=5.0, burst=20, now=now)
         self._at_info = TokenBucket(rate=5.0, burst=20, now=now)
@@ -196,7 +204,7 @@ class Books:
                 case LogEvent():
                     self._log(effect, now)
                 case Reject():
-                    self.dropped(_FRAMES[type(given)][1], effect.kind, effect.detail, now)
+                    self.dropped(_FRAMES[type(given)][1], effect.kind, effect.detail, now, self._sender_of(given))
                 case Answer():
                     self._publish_snapshot(now)  # whoever reads the answer must find it in the state too
                     continue

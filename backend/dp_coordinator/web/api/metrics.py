@@ -35,15 +35,17 @@ class Metrics(Collector):
         viewers: Callable[[], tuple[int, int]],
         alarms: Callable[[], Mapping[AlarmKind, Alarm]] = dict,
         refused: Callable[[], Mapping[str, int]] = dict,
+        webhook: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """What is not in the mailbox, as functions.
 
         `viewers` gives (connected now, cut off so far because they took nothing), `alarms` those that stand,
-        `refused` how many requests were refused for which reason.
+        `refused` how many requests were refused for which reason, `webhook` its messages by what became of them.
         """
         self._mailbox = mailbox
         self._alarms = alarms
         self._refused = refused
+        self._webhook = webhook
         self._viewers = viewers
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -81,12 +83,22 @@ class Metrics(Collector):
         yield _count("viewers_stalled", "Viewers cut off because they took nothing.", stalled)
         refused = [((reason,), count) for reason, count in self._refused().items()]
         yield _family(Counter, "http_refused", "Requests refused, by what was wrong with them.", refused, "reason")
+        yield from _messages(self._webhook())
         yield _gauge("uptime_seconds", "Seconds since the coordinator started.", now - self._mailbox.started_at)
         yield _gauge("restarts", "How often this coordinator came back on its journal.", self._mailbox.restarts)
         turned = now - self._mailbox.loop_alive_at
         yield _gauge("loop_turn_age_seconds", "Seconds since the loop last turned.", max(0.0, turned))
         build = __version__, self._mailbox.snapshot.dialect
         yield _family(Gauge, "build_info", "Which version this is.", [(build, 1)], "version", "dialect")
+
+
+def _messages(counts: Mapping[str, int]) -> Iterator[Metric]:
+    """Of the webhook, where there is one."""
+    if counts:
+        done = [((outcome,), counts[outcome]) for outcome in ("delivered", "given_up")]
+        yield _family(Counter, "webhook_messages", "Messages to the webhook, by what became of them.", done, "outcome")
+        yield _count("webhook_failed_tries", "Times that the webhook did not take a message.", counts["failed_tries"])
+        yield _gauge("webhook_waiting", "Messages that the webhook has yet to take.", counts["waiting"])
 
 
 def _deployment(snapshot: Snapshot) -> Iterator[Metric]:
