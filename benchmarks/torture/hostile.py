@@ -182,14 +182,7 @@ def far_waves(a: Attack) -> None:
     while a.on:
         engine, wave = a.chance.choice(ENGINES), a.chance.choice(WAVES[4:])
         stats = {"num_waiting_reqs": 0, "num_running_reqs": 0, "step_counter": wave, "current_wave": wave}
-        message = a.chance.choice(
-            [
-                [engine, [], None, 0.0, None, None, wave],
-                [engine, [], None, 0.0, None, None, None, wave],
-                [engine, [], stats],
-            ]
-        )
-        a.say(OUTPUT, [pack(message)])
+        a.say(OUTPUT, [pack(a.chance.choice(_from_an_engine(engine, wave, stats)))])
         a.say(FRONT, [pack((engine, wave))])
 
 
@@ -197,14 +190,16 @@ def strays(a: Attack) -> None:
     """One well-formed message of any kind, as an honest peer of some moment might send it."""
     engine, wave = a.chance.choice(ENGINES[:4]), a.chance.choice(WAVES[:4])
     stats = {"num_waiting_reqs": 3, "num_running_reqs": 1, "step_counter": 1, "current_wave": wave}
-    choices: list[tuple[str, Any]] = [
-        (OUTPUT, [engine, [], None, 0.0, None, None, wave]),
-        (OUTPUT, [engine, [], None, 0.0, None, None, None, wave]),
-        (OUTPUT, [engine, [], stats]),
-        (FRONT, (engine, wave)),
-    ]
-    name, message = a.chance.choice(choices)
-    a.say(name, [pack(message)])
+    if a.chance.random() < 0.25:
+        a.say(FRONT, [pack((engine, wave))])
+    else:
+        a.say(OUTPUT, [pack(a.chance.choice(_from_an_engine(engine, wave, stats)))])
+
+
+def _from_an_engine(engine: int, wave: int, stats: dict[str, int]) -> list[list[Any]]:
+    """wave_complete, start_wave and a report."""
+    complete = [engine, [], None, 0.0, None, None, wave]
+    return [complete, [*complete[:6], None, wave], [engine, [], stats]]
 
 
 def scales(a: Attack) -> None:

@@ -62,7 +62,8 @@ class Relay:
 
     def _call(self, function: Callable[[], None]) -> None:
         done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (function(), done.set()))
+        self._loop.call_soon_threadsafe(function)
+        self._loop.call_soon_threadsafe(done.set)
         done.wait(10)
 
     def _cut(self) -> None:

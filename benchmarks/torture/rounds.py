@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from benchmarks.deployment import FRONT_ENDS, Accounts, Deployment
+from benchmarks.deployment import ENGINES, FRONT_ENDS, Accounts, Deployment
 from benchmarks.torture.faults import FAULTS, Clock, Scene
 from benchmarks.torture.hostile import BACK, FRONT, HTTP, OUTPUT
 from benchmarks.torture.relay import Relay
@@ -22,6 +22,8 @@ from benchmarks.torture.watch import Limits, Seen, Watch
 NONE = "nobody"
 TOKEN = "a-token-for-the-torture"
 HANG_TIMEOUT_S = 5.0
+WAVES_A_ROUND = 100
+"""Requests of a round are 60 at most, and each opens one wave at most."""
 DIALECTS = ("0.28", "0.32", "0.33")
 
 
@@ -77,6 +79,7 @@ class Torture:
     def __init__(self, seed: int, dialect: str, limits: Limits, outcome: Outcome) -> None:
         self.outcome = outcome
         self._seed, self._dialect = seed, dialect
+        self._wave = 0
         self._stack = ExitStack()
         with ExitStack() as stack:
             clock = Clock(stack)
@@ -114,17 +117,27 @@ class Torture:
         for front_end in asked:
             if not self.deployment.answered(front_end):
                 self.watch.find(f"requests of front-end {front_end} are not answered")
-        if self.deployment.waves_went_back:
-            self.watch.find("the wave went back")
+        self._look_at_the_waves()
         self.outcome.rounds += 1
         self.outcome.faults[round_.fault] += 1
         self.outcome.hostile[round_.hostile] += 1
+
+    def _look_at_the_waves(self) -> None:
+        state, before = self.deployment.wait_for(lambda state: True), self._wave
+        self._wave = self.deployment.wave
+        if self.deployment.waves_went_back:
+            self.watch.find("the wave went back")
+        if self._wave - before > WAVES_A_ROUND:
+            self.watch.find(f"the wave went from {before} to {self._wave} in one round")
+        if state["engine_count"] != ENGINES:
+            self.watch.find(f"there are {state['engine_count']} engines now, it says")
 
     def _calm(self) -> None:
         """Wait until it is as it was: all engines are there, and a recovery is over as far as it can be."""
         self.deployment.wait_for(
             lambda state: (
                 state["ready"]
+                and state["engines_subscribed"] >= ENGINES
                 and state["front_ends"] >= FRONT_ENDS
                 and (state["recovery"] is None or state["recovery"]["phase"] in {"settling", "done"})
             )
