@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
+from starlette.types import Lifespan
 from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
@@ -63,19 +64,11 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     turned_away = TurnedAway()
     broadcaster = Broadcaster(mailbox, settings, clock, past)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(broadcaster.run(refusals.flush, turned_away.flush))
-        yield
-        await broadcaster.stop()
-        sampler.cancel()
-        await asyncio.gather(sampler, return_exceptions=True)
-
     app = Application(
         title="dp-coordinator",
         version=__version__,
         description=_ABOUT,
-        lifespan=lifespan,
+        lifespan=_sampling(broadcaster, refusals.flush, turned_away.flush),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -108,6 +101,20 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     return app
 
 
+def _sampling(broadcaster: Broadcaster, *every_tick: Callable[[float], None]) -> Lifespan[FastAPI]:
+    """What goes on as long as the app is there."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sampler = asyncio.create_task(broadcaster.run(*every_tick))
+        yield
+        await broadcaster.stop()
+        sampler.cancel()
+        await asyncio.gather(sampler, return_exceptions=True)
+
+    return lifespan
+
+
 def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway) -> None:
     @app.get("/api/v1/stream", include_in_schema=False)
     async def not_upgraded(request: Request) -> Response:
@@ -120,13 +127,17 @@ def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway)
 
     @app.websocket("/api/v1/stream")
     async def stream(websocket: WebSocket) -> None:
-        given = websocket.query_params.get("since")
-        if given is not None and not (given.isascii() and given.isdecimal() and len(given) < _SINCE_DIGITS):
-            detail = f"query parameter 'since': an event number from 0 on, not {given[:80]!r}"
+        since, changes = (websocket.query_params.get(name) for name in ("since", "changes"))
+        detail = None
+        if since is not None and not (since.isascii() and since.isdecimal() and len(since) < _SINCE_DIGITS):
+            detail = f"query parameter 'since': an event number from 0 on, not {since[:80]!r}"
+        elif changes not in (None, "0", "1"):
+            detail = f"query parameter 'changes': 1 (changes, not whole snapshots) or 0, not {changes[:80]!r}"
+        if detail is not None:
             refusal = ProblemError("invalid-parameter", detail)
             await problems.refuse_websocket(refusal, websocket.scope, websocket.receive, websocket.send)
             return
-        await serve(websocket, None if given is None else int(given), broadcaster)
+        await serve(websocket, None if since is None else int(since), broadcaster, changes == "1")
 
 
 def _add_problems(app: FastAPI, pages: Pages, routes: Sequence[BaseRoute]) -> None:
