@@ -174,10 +174,10 @@ class Deployment:
         accounts = Accounts()
         for front_end in self.front_ends:
             totals = _account(front_end)
-            accounts.sent += totals["sent"]
-            accounts.finished += totals["finished"]
+            accounts.sent += totals.get("sent", 0)
+            accounts.finished += totals.get("finished", 0)
         for engine in self.engines:  # first the host of the collective: without it nobody steps on
-            accounts.stranded += _account(engine)["unfinished"]
+            accounts.stranded += _account(engine).get("unfinished", 0)
         return accounts
 
 
@@ -189,8 +189,9 @@ def _end(process: subprocess.Popen[bytes]) -> bytes:
 
 
 def _account(process: subprocess.Popen[bytes]) -> Any:
-    """End a process, and give the account that it prints at the end."""
-    return json.loads(_end(process).splitlines()[-1])
+    """End a process, and give the account that it prints at the end; one that was killed prints none."""
+    printed = _end(process).splitlines()
+    return json.loads(printed[-1]) if printed else {}
 
 
 def free_port() -> int:

@@ -19,6 +19,7 @@ class Relay:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
+        self._servers: list[asyncio.Server] = []
         self._writers: set[asyncio.StreamWriter] = set()
         self._refusing = False
         self._flows = asyncio.Event()
@@ -29,9 +30,10 @@ class Relay:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._call(self._cut)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def to(self, address: str) -> str:
         """An address at which `address` (tcp://HOST:PORT) is reached through here."""
@@ -39,6 +41,7 @@ class Relay:
         server = asyncio.run_coroutine_threadsafe(
             asyncio.start_server(lambda r, w: self._serve(r, w, host, int(port)), "127.0.0.1", 0), self._loop
         ).result()
+        self._servers.append(server)
         return f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     @contextlib.contextmanager
@@ -59,6 +62,15 @@ class Relay:
             yield
         finally:
             self._call(self._flows.set)
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._cut()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _call(self, function: Callable[[], None]) -> None:
         done = threading.Event()
