@@ -17,12 +17,12 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium nginx demo dev test coverage mutants fuzz torture torture-quick audit test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium tools demo dev test coverage mutants fuzz torture torture-quick audit test-compose test-vllm test-vllm-quick lint types settings monitoring bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: install chromium nginx ## .venv, npm packages, the page, a Chromium for the browser tests and an nginx
+setup: install chromium tools ## .venv, npm packages, the page, a Chromium for the browser tests, an nginx and a Prometheus
 
 install: $(INSTALLED) $(PAGE)
 
@@ -48,8 +48,8 @@ $(PAGE): $(MODULES) $(PAGE_SOURCES)
 chromium: $(INSTALLED)
 	@scripts/install-chromium
 
-nginx:
-	@scripts/install-nginx
+tools:
+	@scripts/install-tools
 
 demo: install ## coordinator, engines and front-ends on this machine, with the dashboard on http://127.0.0.1:8080
 	@$(BIN)/dp-coordinator demo $(ARGS)
@@ -97,7 +97,7 @@ test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside,
 	$(BIN)/pytest -m compose tests/compose $(ARGS)
 
 test-vllm: $(INSTALLED) $(PAGE) ## real vLLM on this coordinator, in an environment of its own (3.5 GB, made once)
-	@home="$$(scripts/vllm-env)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
+	@home="$$(scripts/vllm-env --ray)"; export DP_COORDINATOR_VLLM_HOME="$$home"; \
 	"$$home/env/bin/python" -m pytest -p no:cacheprovider -m vllm tests/vllm/differential $(ARGS); \
 	$(BIN)/pytest -m vllm tests/vllm --ignore tests/vllm/differential $(ARGS)
 
@@ -118,6 +118,7 @@ types: $(INSTALLED) $(MODULES) ## mypy --strict, tsc, and that the page's types 
 	$(BIN)/mypy backend/hatch_build.py
 	$(BIN)/mypy benchmarks
 	$(BIN)/mypy tests
+	$(BIN)/mypy deploy
 	cd frontend && npx tsc --noEmit
 	@$(PY) -m dp_coordinator.web.api.schema --typescript | diff -u frontend/src/types.gen.ts - \
 	  || { echo "frontend/src/types.gen.ts is stale: run 'make types.gen'" >&2; exit 1; }
@@ -127,6 +128,10 @@ types.gen: $(INSTALLED) ## write the page's types anew from the backend's messag
 
 settings: $(INSTALLED) ## write docs/settings.md anew from the options
 	$(PY) -m tests.docs.settings_page
+
+monitoring: $(INSTALLED) ## write the Grafana board and the Prometheus alert rules anew
+	$(PY) -m deploy.grafana.board
+	$(PY) -m deploy.prometheus.rules
 
 bench: install ## what the README's figures come from
 	$(PY) -m benchmarks $(ARGS)

@@ -107,6 +107,13 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
             "Manual start of wave 3 timed out: ranks 1 and 3 silent",
         ),
         (
+            "wave_set",
+            {"before": 0, "after": 57, "reason": "it hangs", "caller": "me"},
+            'Wave set by hand from 0 to 57 "it hangs", from me',
+        ),
+        ("engine_count_set", {"before": 1, "after": 4}, "Engine count set by hand from 1 to 4"),
+        ("correction_refused", {"refusal": "r", "detail": "it is 3"}, "Setting by hand refused: it is 3"),
+        (
             "bad_frame",
             {"channel": "back_output", "verdict": "undecodable", "detail": "37 bytes", "suppressed": 3},
             "Bad frame on back_output: 37 bytes (and 3 more not logged)",

@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, cast
 
-from dp_coordinator.core.events import ManualStartRequested
-from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
+from dp_coordinator.core.events import CorrectionRequested, ManualStartRequested
+from dp_coordinator.core.snapshot import Correction, Snapshot, StartAction, StartRefusal
 from dp_coordinator.messages import Endpoints, Playback
 from dp_coordinator.texts import shown, shown_within
 from dp_coordinator.words import AlarmKind
@@ -26,8 +26,8 @@ EVENT_LOG_BYTES = 8 << 20
 """Of memory, for the entries together. Ours take 1 MiB when all are held."""
 INBOX_SIZE = 256
 
-Command: TypeAlias = ManualStartRequested
-Reply: TypeAlias = StartAction | StartRefusal
+Command: TypeAlias = ManualStartRequested | CorrectionRequested
+Reply: TypeAlias = StartAction | StartRefusal | Correction
 
 
 class InboxFullError(RuntimeError):
@@ -195,6 +195,8 @@ class Mailbox:
         self.endpoints = endpoints
         self.min_stats_update_interval = min_stats_update_interval
         """Seconds between load publications."""
+        self.name = ""
+        """What the deployment is called; empty where nobody named it."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
         self.troubles: Mapping[AlarmKind, tuple[float, str]] = {}

@@ -115,6 +115,8 @@ class State(Situation, frozen=True):
     uptime_s: float
     data_age_s: float
     """Seconds since the loop last vouched for this state; it does so at least once a second."""
+    name: str
+    """What the deployment is called; empty where nobody named it."""
     version: str
     """dp-coordinator's own version."""
     pid: int
@@ -367,6 +369,7 @@ class StateHistory(msgspec.Struct, frozen=True):
 class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     """The newest state, at most 10 a second; a slow viewer skips states, never events."""
 
+    name: str
     number: int
     """Counts up; a `SnapshotChange` names the one that it changes."""
     at: float

@@ -289,9 +289,17 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         ),
         "manual_start_timed_out": (Tone.BAD, "Manual start of wave {wave} timed out: {SILENT} silent"),
     },
+    EventGroup.CORRECTIONS: {
+        "wave_set": (Tone.WARN, "Wave set by hand from {before} to {after}{WHY}"),
+        "engine_count_set": (Tone.WARN, "Engine count set by hand from {before} to {after}{WHY}"),
+        "correction_refused": (Tone.WARN, "Setting by hand refused: {DETAIL}{WHY}{MORE}"),
+    },
     EventGroup.ALARMS: {
         "alarm_raised": (_urgency, "Alarm: {title}"),
         "alarm_cleared": (Tone.GOOD, "Over{AFTER}: {title}"),
+        "webhook_failed": (Tone.WARN, "The webhook does not take a message: {detail}"),
+        "webhook_gave_up": (Tone.WARN, "A message to the webhook was given up: {detail}"),
+        "webhook_works_again": (Tone.GOOD, "The webhook takes messages again"),
     },
     EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}")},
 }

@@ -1,7 +1,7 @@
 // Keeps the page's address and the viewer's choices the same.
 import { batch, effect, signal } from "@preact/signals";
 import { backToLive, lookAt, past, serverNow } from "./app";
-import { filterText, selected, sort, windowMin, zoom } from "./choices";
+import { colourBy, filterText, selected, series, sort, windowMin, zoom } from "./choices";
 import { readHash, writeHash } from "./url";
 
 /** Browsers allow few changes of the address per second. */
@@ -20,6 +20,8 @@ function read(): void {
     zoom.value = choices.zoom;
     filterText.value = choices.filter;
     sort.value = choices.sort;
+    colourBy.value = choices.colour;
+    series.value = choices.lines;
     selected.value = choices.rank;
     nonsense.value = left;
     wanted.value = choices.at;
@@ -33,6 +35,8 @@ function written(): string {
     zoom: zoom.value,
     filter: filterText.value,
     sort: sort.value,
+    colour: colourBy.value,
+    lines: series.value,
     rank: selected.value,
     at: past.value?.at ?? wanted.value,
   });

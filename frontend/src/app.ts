@@ -147,6 +147,16 @@ function wantMinute(end: number): void {
   }
 }
 
+/** Sees to it that what the server kept between two moments is there, the newest first. */
+export function wantStates(from: number, to: number): void {
+  const ranks = present.value.snapshot?.engine_count ?? 1;
+  const step = Math.max(2, timeline.holds(ranks) - 1);
+  const oldest = Math.max(from, fetcher.oldest ?? from);
+  for (let at = to; at > oldest + 1; at -= step) {
+    if (timeline.stateAt(at) === null && fetcher.want(at) !== "known") return; // and on from there once it has come
+  }
+}
+
 /** More may be known now. */
 function lookAgain(): void {
   if (past.value !== null) lookAt(past.value.at);
@@ -212,6 +222,7 @@ async function fetchHistory(): Promise<void> {
   if (load.status === "fulfilled") timeline.merge(load.value);
   if (waves.status === "fulfilled") timeline.noteWaves([...waves.value.waves].reverse());
   timelineVersion.value += 1;
+  fetchedVersion.value += 1;
   lookAgain();
 }
 

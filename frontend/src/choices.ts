@@ -1,5 +1,7 @@
 // What the viewer chose to see; url.ts keeps it in the address, so that a link shows a colleague the same.
 import { signal } from "@preact/signals";
+import type { ColourBy } from "./scale";
+import type { Series } from "./series";
 import type { Sort } from "./table";
 
 export const WINDOWS_MIN = [1, 5, 15, 60] as const;
@@ -14,6 +16,12 @@ export const zoom = signal<readonly [number, number] | null>(null);
 export const filterText = signal("");
 export const BY_RANK: Sort = { key: "index", descending: false };
 export const sort = signal<Sort>(BY_RANK);
+
+/** What ranks are coloured by, in the grid and on the map. */
+export const colourBy = signal<ColourBy>("requests");
+
+/** What the load chart shows. */
+export const series = signal<Series>("sum");
 
 /** The rank that is looked at closely. */
 export const selected = signal<number | null>(null);

@@ -1,6 +1,7 @@
 // Single keys, anywhere on the page except while text is being typed or a dialog is open.
 import { backToLive, link, past, togglePast } from "./app";
 import { filterText, selected, zoom } from "./choices";
+import { focusAlarm } from "./components/Alarms";
 import { helpOpen } from "./components/Help";
 import { blocked, openStart } from "./start";
 import { cycleTheme } from "./theme";
@@ -17,6 +18,7 @@ function focus(id: string): void {
 }
 
 const KEYS: Record<string, () => void> = {
+  a: focusAlarm,
   "/": () => focus("engine-filter"),
   s: () => {
     // A blocked button takes the focus, so that its reason is seen and read out.

@@ -8,12 +8,12 @@ import "./styles/base.css";
 import "./styles/page.css";
 import "./styles/banners.css";
 import "./styles/dialogs.css";
-import "./styles/narrow.css";
 import "./styles/panels.css";
 import "./styles/tables.css";
 import "./styles/log.css";
 import "./styles/alarms.css";
 import "./styles/ranks.css";
+import "./styles/narrow.css";
 import "./styles/print.css";
 
 const host = document.getElementById("app");

@@ -1,5 +1,7 @@
 // The viewer's choices as the part of the address behind "#". Pure. Nonsense in it is left out and told.
 import { WINDOWS_MIN } from "./choices";
+import { COLOUR_BY, type ColourBy } from "./scale";
+import { SERIES, type Series } from "./series";
 import { SORT_KEYS, type Sort, type SortKey } from "./table";
 
 export interface Choices {
@@ -7,6 +9,8 @@ export interface Choices {
   zoom: readonly [number, number] | null;
   filter: string;
   sort: Sort;
+  colour: ColourBy;
+  lines: Series;
   rank: number | null;
   /** The moment looked at, in Unix seconds; null is live. */
   at: number | null;
@@ -17,6 +21,8 @@ export const DEFAULTS: Choices = {
   zoom: null,
   filter: "",
   sort: { key: "index", descending: false },
+  colour: "requests",
+  lines: "sum",
   rank: null,
   at: null,
 };
@@ -51,6 +57,16 @@ function readPart(into: Choices, name: string, text: string): boolean {
       into.sort = { key, descending: text.startsWith("-") };
       return true;
     }
+    case "colour": {
+      const colour = COLOUR_BY.find((by) => by === text);
+      if (colour !== undefined) into.colour = colour;
+      return colour !== undefined;
+    }
+    case "lines": {
+      const lines = SERIES.find((series) => series === text);
+      if (lines !== undefined) into.lines = lines;
+      return lines !== undefined;
+    }
     case "rank":
       if (!/^\d{1,6}$/.test(text)) return false;
       into.rank = Number(text);
@@ -75,12 +91,14 @@ export function readHash(hash: string): { choices: Choices; nonsense: string[] }
 
 /** The hash for some choices: only what is not as by default, "" when all is. */
 export function writeHash(choices: Choices): string {
-  const { windowMin, zoom, filter, sort, rank, at } = choices;
+  const { windowMin, zoom, filter, sort, colour, lines, rank, at } = choices;
   const parts = new URLSearchParams();
   if (windowMin !== DEFAULTS.windowMin) parts.set("window", String(windowMin));
   if (zoom !== null) parts.set("zoom", zoom.map((t) => t.toFixed(1)).join("-"));
   if (filter !== "") parts.set("filter", filter);
   if (sort.key !== "index" || sort.descending) parts.set("sort", `${sort.descending ? "-" : ""}${sort.key}`);
+  if (colour !== DEFAULTS.colour) parts.set("colour", colour);
+  if (lines !== DEFAULTS.lines) parts.set("lines", lines);
   if (rank !== null) parts.set("rank", String(rank));
   if (at !== null) parts.set("at", at.toFixed(3));
   const text = parts.toString();

@@ -14,6 +14,8 @@ describe("the address", () => {
       zoom: [1700000000.5, 1700000060],
       filter: "8-15, quiet & #",
       sort: { key: "load", descending: true },
+      colour: "ratio",
+      lines: "kv",
       rank: 1023,
       at: 1700000031.2,
     };
@@ -28,6 +30,8 @@ describe("the address", () => {
     "zoom=1-2-3",
     "sort=colour",
     "sort=--load",
+    "colour=blue",
+    "lines=all",
     "rank=-1",
     "rank=1e3",
     "at=yesterday",

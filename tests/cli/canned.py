@@ -53,6 +53,7 @@ STATE = State(
     uptime_s=4000.0,
     data_age_s=0.01,
     version="0.1.0",
+    name="",
     pid=4711,
     restarts=0,
     recovery=None,

@@ -68,6 +68,7 @@ def columns(count: int) -> EngineColumnsMessage:
 
 def snapshot(count: int = 3, **changes: Any) -> SnapshotMessage:
     values: dict[str, Any] = {
+        "name": "",
         "number": 1,
         "at": 1100.0,
         "data_age_s": 0.05,

@@ -28,6 +28,7 @@ EXAMPLES = {
     "http_address": ("127.0.0.1:8080-8089", "127.0.0.1:8080-8089"),
     "network_address": ("10.1.2.3/8", "10.0.0.0/8"),
     "allowed_origin": ("https://dp.example:443/", "https://dp.example"),
+    "deployment_name": ("prod-moe", "prod-moe"),
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),
@@ -36,7 +37,10 @@ EXAMPLES = {
     "str": ("name", "name"),
     "text": (" why not ", "why not"),
     "token": ("s3cr3t", "s3cr3t"),
+    "peers": ("http://a:8080,http://b:8080", "http://a:8080,http://b:8080"),
     "version": ("0.28", "0.28"),
+    "web_address": ("https://hooks.example/T0?x=1", "https://hooks.example/T0?x=1"),
+    "webhook_format": ("slack", "slack"),
     "zmq_address": ("tcp://10.0.0.1:5555", "tcp://10.0.0.1:5555"),
 }
 CASES = [

@@ -8,9 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from deploy.grafana.panels import queries
+from deploy.prometheus import rules
 from tests.cli.run import run, running
 from tests.compose.stack import OPEN, Stack, docker, running_stack, until
 
@@ -76,6 +79,16 @@ def test_prometheus_has_the_metrics(stack: Stack) -> None:
     until(lambda: stack.metric("dp_coordinator_engines_subscribed") == [4.0], "four engines are in the metrics")
     assert len(stack.metric("dp_coordinator_engine_waiting")) == 4
     assert stack.metric("dp_coordinator_current_wave")[0] <= stack.get("/api/v1/state")["current_wave"]
+
+
+def test_prometheus_has_what_the_board_asks_for_and_evaluates_the_rules(stack: Stack) -> None:
+    for query in queries(namespace=".*", instance=".*", interval="1m"):
+        until(partial(stack.metric, quote(query)), query)
+    with OPEN(f"{stack.prometheus_url}/api/v1/rules", timeout=10) as answer:
+        groups = json.load(answer)["data"]["groups"]
+    assert sorted(rule["name"] for group in groups for rule in group["rules"]) == sorted(
+        rule["alert"] for group in rules.groups() for rule in group["rules"]
+    )
 
 
 def test_coordinator_and_prometheus_are_healthy(stack: Stack) -> None:

@@ -179,6 +179,8 @@ def test_ranks_that_left_are_no_strangers_for_a_while() -> None:
     assert not there.driver.feed(report(2, 1))
     there.driver.advance(LEAVING)
     assert [e.kind for e in there.driver.feed(report(3, 1)) if isinstance(e, Reject)] == ["index_out_of_range"]
+    for rank in (2, 3):
+        there.engine_comes(rank, 1)
     there.driver.feed(EngineCountChanged(4))
     there.driver.advance(1)
     assert counts(there.driver)[2:] == [(0, 0), (0, 0)]

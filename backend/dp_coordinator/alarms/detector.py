@@ -61,6 +61,7 @@ _KNOWN = {
     AlarmKind.SOCKET_UNREACHABLE: Severity.CRITICAL,
     AlarmKind.FRESH_START: Severity.CRITICAL,
     AlarmKind.PART_MISSING: Severity.WARNING,
+    AlarmKind.WEBHOOK_FAILING: Severity.WARNING,
 }
 
 
@@ -366,3 +367,15 @@ def _loads(snapshot: Snapshot) -> list[int]:
     for rank in gone:
         loads[rank] = 0
     return loads
+
+
+def found_within(kind: AlarmKind, options: AlarmOptions) -> float:
+    """Seconds within which the detector of a new process raises an alarm that still stands."""
+    lasting: dict[AlarmKind, float] = {
+        AlarmKind.RANK_SILENT: options.alarm_silent_s,
+        AlarmKind.NEVER_HEARD: options.alarm_silent_s,
+        AlarmKind.LOAD_IMBALANCE: options.alarm_imbalance_s,
+        AlarmKind.ASKED_NOT_STEPPING: options.alarm_not_stepping_s,
+        AlarmKind.ENGINE_SURPLUS: SURPLUS_AFTER,
+    }
+    return lasting.get(kind, options.alarm_missing_s)

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -25,14 +25,16 @@ from dp_coordinator.web.access.security import Gate, address_of
 from dp_coordinator.web.access.sessions import Sessions
 from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.api import playback, recording, reference, rest
-from dp_coordinator.web.api.commands import Starter
+from dp_coordinator.web.api.commands import Commands
 from dp_coordinator.web.api.metrics import Metrics
+from dp_coordinator.web.deployments import Others
 from dp_coordinator.web.pages import Pages
 from dp_coordinator.web.past import Past
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.settings import WebSettings, check_exposure
+from dp_coordinator.web.settings import WebSettings, check_exposure, page_url
 from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.stream.serving import serve
+from dp_coordinator.web.telling.webhook import Webhook
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
@@ -59,16 +61,20 @@ class Application(FastAPI):
 def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
     check_exposure(settings)
+    mailbox.name = mailbox.name or settings.name
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     turned_away = TurnedAway()
     broadcaster = Broadcaster(mailbox, settings, clock, past)
-
+    webhook = None
+    if settings.webhook is not None and mailbox.player is None:
+        webhook = Webhook(mailbox, broadcaster.alarms, settings, clock, page_url(settings))
+    others = Others(settings.peers)
     app = Application(
         title="dp-coordinator",
         version=__version__,
         description=_ABOUT,
-        lifespan=_sampling(broadcaster, refusals.flush, turned_away.flush),
+        lifespan=_beside(broadcaster, others, webhook, [refusals.flush, turned_away.flush]),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -81,12 +87,14 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         lambda: (len(broadcaster.viewers), broadcaster.stalled),
         lambda: broadcaster.alarms.standing,
         lambda: turned_away.counts,
+        lambda: {} if webhook is None else webhook.counts,
     )
     routers = [
         rest.state_routes(mailbox, broadcaster.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
-        rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
+        rest.deployment_routes(others),
+        *rest.command_routes(mailbox, Commands(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
@@ -94,23 +102,34 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     ]
     if mailbox.player is not None:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
-    for router in routers:
-        app.include_router(router)
+    _add_routes(app, routers, Pages(settings.static_dir))
     _add_stream(app, broadcaster, turned_away)
-    _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
     return app
 
 
-def _sampling(broadcaster: Broadcaster, *every_tick: Callable[[float], None]) -> Lifespan[FastAPI]:
-    """What goes on as long as the app is there."""
+def _add_routes(app: FastAPI, routers: Sequence[APIRouter], pages: Pages) -> None:
+    for router in routers:
+        app.include_router(router)
+    _add_problems(app, pages, [route for router in routers for route in router.routes])
+
+
+def _beside(
+    broadcaster: Broadcaster, others: Others, webhook: Webhook | None, ticks: list[Callable[[float], None]]
+) -> Lifespan[FastAPI]:
+    """What goes on beside the answers to requests, from the server's start to its end."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(broadcaster.run(*every_tick))
+        at_work = [asyncio.create_task(others.run())]
+        if webhook is not None:
+            ticks.append(webhook.tick)
+            at_work.append(asyncio.create_task(webhook.run()))
+        at_work.append(asyncio.create_task(broadcaster.run(*ticks)))
         yield
         await broadcaster.stop()
-        sampler.cancel()
-        await asyncio.gather(sampler, return_exceptions=True)
+        for task in at_work:
+            task.cancel()
+        await asyncio.gather(*at_work, return_exceptions=True)
 
     return lifespan
 

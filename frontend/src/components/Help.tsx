@@ -9,6 +9,8 @@ export const helpOpen = signal(false);
 
 const KEYS: readonly [string, string][] = [
   ["/", "filter engines"],
+  ["a", "go to the alarm; Enter opens the rank that it names"],
+  ["↑ ↓", "in the table: from rank to rank"],
   ["s", "start a wave"],
   ["p", "pause the view and return to live"],
   ["t", "theme: system, light, dark"],
