@@ -81,7 +81,7 @@ class Situation(msgspec.Struct, frozen=True):
     """What front-ends are told."""
     state: words.DeploymentState
     state_text: str
-    """The same in a sentence, with what was asked apart from what was seen."""
+    """The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long."""
     state_tone: words.Tone
     """How it should look: as the worst alarm; good only where something confirms it."""
     state_age_s: float

@@ -67,19 +67,19 @@ def capital(text: str) -> str:
 
 
 def state_text(snapshot: Snapshot, now: float) -> str:
-    """What the deployment does in a sentence, with what was asked apart from what was seen."""
-    wave, lasts = snapshot.wave, duration(now - snapshot.state_since)
+    """What the deployment does in a sentence, with what was asked apart from what was seen; not since when."""
+    wave = snapshot.wave
     match snapshot.state:
         case DeploymentState.WAITING:
             return f"Waiting for engines: {snapshot.engines_subscribed} of {snapshot.engine_count} are there"
         case DeploymentState.RECOVERING:
             return f"Wave {snapshot.current_wave}; what the engines do is not known yet"
         case DeploymentState.SERVING:
-            return f"Serving for {lasts}; there are no waves: every engine steps by itself"
+            return "Serving; there are no waves: every engine steps by itself"
         case DeploymentState.PAUSED:
-            return f"Paused for {lasts}; the next wave is {snapshot.current_wave}"
+            return f"Paused; the next wave is {snapshot.current_wave}"
         case DeploymentState.RUNNING:
-            return f"Wave {wave.number} is running for {lasts}; {_confirmation(snapshot)}"
+            return f"Wave {wave.number} is running; {_confirmation(snapshot)}"
     asked = "" if wave.asked_at is None else f", asked {duration(now - wave.asked_at)} ago"
     announced = "" if wave.announced_at is None else ", announced"
     return f"Wave {wave.number} is starting{asked}{announced}; {_joined(wave.joined)}"

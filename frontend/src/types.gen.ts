@@ -556,7 +556,7 @@ export const isSnapshotMessage = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -611,7 +611,7 @@ export const isState = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -657,7 +657,7 @@ export const isStateAt = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
