@@ -125,6 +125,7 @@ class AlarmKind(StrEnum):
     SOCKET_UNREACHABLE = "socket_unreachable"
     FRESH_START = "fresh_start"
     PART_MISSING = "part_missing"
+    WEBHOOK_FAILING = "webhook_failing"
 
 
 class Severity(StrEnum):
@@ -156,6 +157,8 @@ class EventGroup(StrEnum):
 
     ALARMS = "alarms"
     WAVES = "waves"
+    STARTS = "START"
+    """START as it is broadcast, routinely: a filter can leave it out."""
     MANUAL_STARTS = "manual starts"
     CORRECTIONS = "corrections"
     ENGINES = "engines"

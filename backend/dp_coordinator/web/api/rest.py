@@ -23,6 +23,7 @@ from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.api.commands import Commands
 from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.api.routing import accepts, api_router, json_response, responds
+from dp_coordinator.web.deployments import Others
 from dp_coordinator.web.past import LONGEST_S, Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
@@ -52,6 +53,10 @@ def state_routes(mailbox: Mailbox, alarms: AlarmBoard, clock: views.WallClock) -
     @router.get("/state", responses=responds("State", "Everything now."))
     async def state() -> Response:
         return json_response(views.state(mailbox, mailbox.snapshot, *standing(), clock))
+
+    @router.get("/summary", responses=responds("Summary", "All in a row, for other coordinators' pages."))
+    async def summary() -> Response:
+        return json_response(views.summary(mailbox, mailbox.snapshot, *standing(), clock))
 
     @router.get("/engines", responses=responds("EnginePage", "All ranks in order."))
     async def engines() -> Response:
@@ -127,6 +132,17 @@ def _correction_routes(commands: Commands) -> APIRouter:
     @router.put("/engine-count", responses=made, openapi_extra=accepts("SetEngineCount"))
     async def set_engine_count(request: Request) -> Response:
         return await correct(request, Corrected.ENGINE_COUNT)
+
+    return router
+
+
+def deployment_routes(others: Others) -> APIRouter:
+    """Other coordinators."""
+    router = api_router("state")
+
+    @router.get("/deployments", responses=responds("DeploymentPage", "The coordinators that --peers names."))
+    async def deployments() -> Response:
+        return json_response(others.page())
 
     return router
 
