@@ -162,7 +162,7 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
         ("recording_failed", {"detail": "disk full"}, "The recording cannot be written: disk full"),
         ("recording_works_again", {}, "The recording can be written again"),
         ("alarm_raised", {"alarm": "engine_gone", "severity": "critical", "title": "Gone"}, "Alarm: Gone"),
-        ("alarm_cleared", {"alarm": "engine_gone", "title": "Gone", "lasted_s": 12}, "Over after 12.0 s: Gone"),
+        ("alarm_cleared", {"alarm": "engine_gone", "title": "Gone", "lasted_s": 12}, "Cleared after 12.0 s: Gone"),
         ("a_new_kind", {"a": 1, "b": None}, "a new kind: a 1"),
         ("constructor", {}, "constructor"),
         ("wave_started", {"other": 1}, "wave started: other 1"),

@@ -314,7 +314,7 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
     },
     EventGroup.ALARMS: {
         "alarm_raised": (_urgency, "Alarm: {title}"),
-        "alarm_cleared": (Tone.GOOD, "Over{AFTER}: {title}"),
+        "alarm_cleared": (Tone.GOOD, "Cleared{AFTER}: {title}"),
         "webhook_failed": (Tone.WARN, "The webhook does not take a message: {detail}"),
         "webhook_gave_up": (Tone.WARN, "A message to the webhook was given up: {detail}"),
         "webhook_works_again": (Tone.GOOD, "The webhook takes messages again"),

@@ -4,6 +4,7 @@ import { type Axes, paintFilled, paintLine } from "./lines";
 import type { Lines } from "./series";
 import { timeTicks, valueTicks } from "./ticks";
 import { type Band, lastUpTo } from "./timeline";
+import { zoneName } from "./zone";
 
 export interface Mark {
   /** Unix seconds. */
@@ -233,8 +234,9 @@ export class LoadChart {
       ctx.fillStyle = colours["text-muted"];
       ctx.fillText(data.lines.say(tick), LEFT - 6, y(tick));
     }
-    ctx.textAlign = "center";
     ctx.textBaseline = "top";
+    ctx.fillText(zoneName(data.to), LEFT - 22, bottom + 6);
+    ctx.textAlign = "center";
     const { at, step } = timeTicks(data.from, data.to, Math.floor((right - LEFT) / 72));
     for (const tick of at) {
       ctx.fillStyle = colours.grid;

@@ -17,6 +17,9 @@ export const filterText = signal("");
 export const BY_RANK: Sort = { key: "index", descending: false };
 export const sort = signal<Sort>(BY_RANK);
 
+/** What of the event log is shown: see `matches`. */
+export const logFilter = signal("");
+
 /** What ranks are coloured by, in the grid and on the map. */
 export const colourBy = signal<ColourBy>("requests");
 
@@ -25,3 +28,6 @@ export const series = signal<Series>("sum");
 
 /** The rank that is looked at closely. */
 export const selected = signal<number | null>(null);
+
+/** The rank that it is compared with; null: the mean of all. */
+export const beside = signal<number | null>(null);

@@ -5,6 +5,12 @@ import { isEventGroup } from "./types.gen";
 
 const FAULTS = "faults";
 
+/** The filter that leaves nothing out; the one that is on at first leaves out what is routine. */
+export const EVERYTHING = "all";
+
+/** Each wave has its START, and says so itself. */
+const ROUTINE = new Set(["wave_asked"]);
+
 /** What the log can be filtered by, besides single kinds. */
 export const GROUPS: readonly string[] = [FAULTS, ...isEventGroup.values];
 
@@ -35,9 +41,10 @@ export function marksOf(log: readonly LogEntry[]): Mark[] {
   return marks;
 }
 
-/** Whether an entry is shown under a filter: "" for all, a group's name, or one kind. Markers are always shown. */
+/** Whether an entry is shown under a filter: "" for all but routine, a group's name, or one kind. Markers always are. */
 export function matches(entry: LogEntry, filter: string): boolean {
-  if (entry.type === "marker" || filter === "") return true;
+  if (entry.type === "marker" || filter === EVERYTHING) return true;
+  if (filter === "") return !ROUTINE.has(entry.kind);
   if (filter === FAULTS) return entry.tone === "warn" || entry.tone === "bad";
   return entry.group === filter || entry.kind === filter;
 }

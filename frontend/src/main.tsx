@@ -17,6 +17,7 @@ import "./styles/log.css";
 import "./styles/alarms.css";
 import "./styles/deployments.css";
 import "./styles/ranks.css";
+import "./styles/drawer.css";
 import "./styles/narrow.css";
 import "./styles/print.css";
 

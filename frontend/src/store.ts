@@ -82,8 +82,19 @@ export function sameProcess(a: Hello, b: Hello, elapsed: number): boolean {
   return Math.abs(grown - elapsed) < 0.5;
 }
 
+/** Comings and goings, and what strangers send: they are many, and are not to push out waves and alarms. */
+const MANY = new Set(["engines", "front-ends", "frames"]);
+
 function bounded(log: LogEntry[]): LogEntry[] {
-  return log.length > LOG_SIZE ? log.slice(log.length - LOG_SIZE) : log;
+  if (log.length <= LOG_SIZE) return log;
+  const isMany = (entry: LogEntry) => entry.type === "event" && MANY.has(entry.group);
+  let over = Math.min(log.length - LOG_SIZE, log.filter(isMany).length - LOG_SIZE / 2);
+  const kept = log.filter((entry) => {
+    if (over <= 0 || !isMany(entry)) return true;
+    over -= 1;
+    return false;
+  });
+  return kept.length > LOG_SIZE ? kept.slice(kept.length - LOG_SIZE) : kept;
 }
 
 /** A wave whose coordinator has gone: whether and when it ended is not heard any more. */

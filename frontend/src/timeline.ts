@@ -26,7 +26,7 @@ export interface Moment {
   spread: Spread | null;
 }
 
-interface Sample extends Moment {
+export interface Sample extends Moment {
   word: DeploymentState;
   current_wave: number;
   front_ends: number;
@@ -199,7 +199,7 @@ export class Timeline {
   }
 
   /** What is known from a moment on; one before it is there, too, so that a line enters from the left. */
-  moments(from: number): readonly Moment[] {
+  moments(from: number): readonly Sample[] {
     return this.samples.slice(Math.max(0, this.indexAt(from)));
   }
 

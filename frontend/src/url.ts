@@ -8,10 +8,14 @@ export interface Choices {
   windowMin: number;
   zoom: readonly [number, number] | null;
   filter: string;
+  /** What of the log is shown. */
+  log: string;
   sort: Sort;
   colour: ColourBy;
   lines: Series;
   rank: number | null;
+  /** The rank that it is compared with. */
+  beside: number | null;
   /** The moment looked at, in Unix seconds; null is live. */
   at: number | null;
 }
@@ -20,10 +24,12 @@ export const DEFAULTS: Choices = {
   windowMin: 5,
   zoom: null,
   filter: "",
+  log: "",
   sort: { key: "index", descending: false },
   colour: "requests",
   lines: "sum",
   rank: null,
+  beside: null,
   at: null,
 };
 
@@ -51,6 +57,10 @@ function readPart(into: Choices, name: string, text: string): boolean {
     case "filter":
       if (text.length <= LONGEST_FILTER) into.filter = text;
       return text.length <= LONGEST_FILTER;
+    case "log":
+      if (!/^[a-z_ -]{1,60}$/.test(text)) return false;
+      into.log = text;
+      return true;
     case "sort": {
       const key = text.replace(/^-/, "") as SortKey;
       if (!SORT_KEYS.includes(key)) return false;
@@ -68,8 +78,9 @@ function readPart(into: Choices, name: string, text: string): boolean {
       return lines !== undefined;
     }
     case "rank":
+    case "beside":
       if (!/^\d{1,6}$/.test(text)) return false;
-      into.rank = Number(text);
+      into[name] = Number(text);
       return true;
     case "at":
       into.at = seconds(text);
@@ -91,15 +102,17 @@ export function readHash(hash: string): { choices: Choices; nonsense: string[] }
 
 /** The hash for some choices: only what is not as by default, "" when all is. */
 export function writeHash(choices: Choices): string {
-  const { windowMin, zoom, filter, sort, colour, lines, rank, at } = choices;
+  const { windowMin, zoom, filter, log, sort, colour, lines, rank, beside, at } = choices;
   const parts = new URLSearchParams();
   if (windowMin !== DEFAULTS.windowMin) parts.set("window", String(windowMin));
   if (zoom !== null) parts.set("zoom", zoom.map((t) => t.toFixed(1)).join("-"));
   if (filter !== "") parts.set("filter", filter);
+  if (log !== "") parts.set("log", log);
   if (sort.key !== "index" || sort.descending) parts.set("sort", `${sort.descending ? "-" : ""}${sort.key}`);
   if (colour !== DEFAULTS.colour) parts.set("colour", colour);
   if (lines !== DEFAULTS.lines) parts.set("lines", lines);
   if (rank !== null) parts.set("rank", String(rank));
+  if (beside !== null) parts.set("beside", String(beside));
   if (at !== null) parts.set("at", at.toFixed(3));
   const text = parts.toString();
   return text === "" ? "" : `#${text}`;

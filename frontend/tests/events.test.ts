@@ -10,6 +10,13 @@ it("filters by kind and by what it is about; markers always stay", () => {
   expect(matches(entry, "engines")).toBe(false);
   expect(matches(entry, "wave_started")).toBe(true);
   expect(matches(entry, "toString")).toBe(false);
+  const asked = event(2, "wave_asked");
+  expect(["", "all", "waves", "wave_asked"].map((filter) => matches(asked, filter))).toEqual([
+    false,
+    true,
+    true,
+    true,
+  ]);
   expect(GROUPS).toContain("restarts");
   expect(matches({ ...restarted, kind: "gap" }, "engines")).toBe(true);
 });

@@ -153,7 +153,7 @@ def test_the_address_says_what_is_shown_and_nonsense_in_it_is_told(browser: Brow
         expect(order).to_have_text(["1", "0"])
         chosen = tab.get_by_role("group", name="Time shown").get_by_role("button", pressed=True)
         expect(chosen).to_have_text("15 min")
-        tab.get_by_role("button", name="1 min").click()
+        tab.get_by_role("group", name="Time of the rank").get_by_role("button", name="1 min").click()
         tab.get_by_label("Filter engines").fill("")
         tab.wait_for_url("**/#window=1&sort=-running&rank=1")
         tab.goto(f"{made.url}/#window=banana&rank=-3&sort=load")

@@ -15,7 +15,8 @@ WARM = """() => {
   const ctx = canvas.getContext('2d');
   const { data } = ctx.getImageData(canvas.width - 23, 16, 1, canvas.height - 16);
   const warm = (i) => data[4 * i] > data[4 * i + 2] + 60;
-  return [...Array(data.length / 4).keys()].filter(warm);
+  const rows = [...Array(data.length / 4).keys()].filter(warm);
+  return rows.length > 0 && rows;
 }"""
 """The rows, in pixels from the top, that are rather vermillion than blue at the right end of the map."""
 
@@ -54,8 +55,7 @@ def test_of_ranks_that_share_a_row_the_worst_is_seen(browser: Browser) -> None:
         for index in range(1024):
             ranks.report(index, 90 if index == 700 else 0, 4)
         expect(tab.locator("#engines")).not_to_contain_text("never reported")
-        tab.wait_for_function(f"({WARM})().length > 0")
-        warm = tab.evaluate(WARM)
+        warm = tab.wait_for_function(WARM).json_value()
         high = tab.locator(".map canvas").bounding_box()["height"] - TOP  # type: ignore[index]
         assert {round(1024 * row / high) // 16 for row in warm} <= {42, 43, 44}
         tab.mouse.move(*at_right_end(tab, 700.5 / 1024))

@@ -169,12 +169,12 @@ def test_work_whose_start_was_lost_is_said_and_freed_by_hand(browser: Browser) -
         expect(held_up).to_contain_text("warning Paused, but rank 1 reported work and went silent")
         expect(held_up).not_to_contain_text("What to do")
         assert_accessible(tab)
-        tab.keyboard.press("a")
-        tab.keyboard.press("Enter")
+        held_up.get_by_role("button").click()
         expect(held_up).to_contain_text("What to do: If nobody paused them, start a wave by hand")
         expect(held_up).to_contain_text("since ")
         assert_accessible(tab)
-        held_up.get_by_role("button", name="rank 1").click()
+        expect(held_up.get_by_role("button", name="rank 1")).to_be_focused()
+        tab.keyboard.press("Enter")
         expect(tab.get_by_test_id("rank-detail")).to_contain_text("1 running")
         asked = {"reason": "rank 1 waits", "wave": 1}
         assert tab.request.post(f"{made.url}/api/v1/waves", data=asked).status == 202

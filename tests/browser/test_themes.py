@@ -44,7 +44,7 @@ def test_alarms_grid_and_paused_view(browser: Browser, scheme: str) -> None:
             with page(browser, f"{url}/#rank=3", viewport=viewport, color_scheme=scheme) as tab:
                 alarms = tab.get_by_role("region", name="Alarms").get_by_role("listitem")
                 expect(tab.get_by_role("article").filter(has_text="critical Engine gone")).to_contain_text("What to do")
-                expect(alarms.filter(has_text="warning Bad frames arrive")).to_contain_text("for ")
+                expect(alarms.filter(has_text="undecodable frames on back_output")).to_contain_text("for ")
                 expect(tab.get_by_role("img", name="Every rank")).to_be_visible()
                 phase(tab, "RUNNING")
                 expect(tab.get_by_test_id("rank-detail")).to_contain_text("Rank 3")

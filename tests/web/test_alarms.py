@@ -82,7 +82,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
         assert is_ == {
             "alarm": "engine_gone",
             "severity": "critical",
-            "title": "Engine gone: 3 of 4 are subscribed; which one it is cannot be told",
+            "title": "Engine gone: 3 of 4 are subscribed; vLLM does not tell which rank",
             "began_s_ago": is_["began_s_ago"],
             "engines": [],
             "counts": {"subscribed": 3, "expected": 4},

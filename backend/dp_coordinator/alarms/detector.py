@@ -280,7 +280,10 @@ class AlarmDetector:
             self._senders.clear()
             return None
         counts = {f"{channel} {verdict}": count for (channel, verdict), (count, _) in sorted(self._bad_now.items())}
-        title = "Bad frames arrive: " + ", ".join(f"{count} {key}" for key, count in counts.items())
+        title = ", ".join(
+            f"{count} {verdict} frame{'' if count == 1 else 's'} on {channel}"
+            for (channel, verdict), (count, _) in sorted(self._bad_now.items())
+        )
         if self._senders:
             who = (name if rank is None else f"rank {rank}, {name}" for name, rank in self._senders.items())
             title += f"; from {'; '.join(who)}"

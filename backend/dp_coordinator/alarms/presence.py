@@ -29,7 +29,7 @@ def engine_gone(snapshot: Snapshot, now: float) -> Alarm | None:
     named = gone[:NAMED] + ([f"{len(gone) - NAMED} more"] if len(gone) > NAMED else [])
     have = f"{snapshot.engines_subscribed} of {snapshot.engine_count} are subscribed"
     if unnamed := missing - len(gone):
-        named.append(f"{unnamed} that cannot be named" if gone else f"{have}; which one it is cannot be told")
+        named.append(f"{unnamed} that cannot be named" if gone else f"{have}; vLLM does not tell which rank")
     title = f"{'Engine' if missing == 1 else 'Engines'} gone: {'; '.join(named)}"
     counts = {"subscribed": snapshot.engines_subscribed, "expected": snapshot.engine_count}
     since = min((ended.at for ended in peers.gone.values()), default=now)

@@ -1,12 +1,17 @@
 // What is wrong now, as the coordinator's doctor says it: a line each, and one of them open with its meaning and remedy.
 // The page works out no alarm by itself: one truth.
 import { signal } from "@preact/signals";
-import { connected, now, past, view } from "../app";
+import type { ComponentChildren } from "preact";
+import { linkTo } from "../address";
+import { connected, now, past, place, present, rows, view, when } from "../app";
 import { selected } from "../choices";
-import { duration, moment } from "../format";
+import { duration } from "../format";
+import { incidentText } from "../incidents";
 import { elapsedSince } from "../rows";
 import type { Alarm, AlarmKind } from "../types.gen";
-import { Button, Icon, set } from "./ui";
+import { rankWords } from "./Grid";
+import { Button, CopyButton, Icon, set } from "./ui";
+import { When } from "./When";
 
 const READ = "What it means, and what to do";
 
@@ -41,13 +46,12 @@ function Ranks({ alarm }: { alarm: Alarm }) {
 interface Shown {
   alarm: Alarm;
   elapsed: number;
-  today: number;
 }
 
-function Since({ alarm, elapsed, today }: Shown) {
+function Since({ alarm, elapsed, children }: Shown & { children: ComponentChildren }) {
   return (
     <span class="alarm-since">
-      for {duration(alarm.age_s + elapsed)} <span>since {moment(alarm.since, today)}</span>
+      for {duration(alarm.age_s + elapsed)} <span>since {children}</span>
     </span>
   );
 }
@@ -61,22 +65,54 @@ function Head({ alarm }: { alarm: Alarm }) {
   );
 }
 
+/** Each named rank with its numbers and who it is. */
+function rankLine(rank: number): string {
+  const row = rows.value[rank];
+  const said = row === undefined ? "not known" : `${row.status}, ${rankWords(row)}`;
+  return [`Rank ${rank}: ${said}`, place(rank)?.name, place(rank)?.why]
+    .filter((part) => part != null)
+    .join("; ");
+}
+
+function incident(alarm: Alarm, elapsed: number): string {
+  const { snapshot } = view.value;
+  const name = snapshot?.name ? `${snapshot.name}, ` : "";
+  return incidentText({
+    alarm,
+    deployment: `${name}${location.host}${location.pathname}`,
+    state: snapshot === null ? "not known" : `${snapshot.state}: ${snapshot.state_text}`,
+    age: alarm.age_s + elapsed,
+    ranks: alarm.engines.slice(0, 4 * NAMED).map(rankLine),
+    log: present.value.log,
+    link: linkTo(alarm.since),
+  });
+}
+
 function Open(props: Shown) {
   const { alarm } = props;
   return (
     <article class={`alarm alarm-open alarm-${alarm.severity}`} data-alarm={alarm.kind} tabIndex={-1}>
       <p class="alarm-head">
         <Head alarm={alarm} />
-        <Since {...props} />
+        <Since {...props}>
+          <When at={alarm.since} />
+        </Since>
       </p>
       <p class="alarm-text" title={alarm.meaning}>
         <b>What to do:</b> {alarm.remedy} <span class="alarm-meaning">{alarm.meaning}</span>
       </p>
       <p class="alarm-tools">
         <Ranks alarm={alarm} />
-        <Button look="small" onClick={set(chosen, { kind: alarm.kind, open: false })}>
-          Fold
-        </Button>
+        <span class="alarm-acts">
+          <CopyButton
+            label="Copy incident"
+            what="this incident as Markdown"
+            text={() => incident(alarm, props.elapsed)}
+          />
+          <Button look="small" onClick={set(chosen, { kind: alarm.kind, open: false })}>
+            Fold
+          </Button>
+        </span>
       </p>
     </article>
   );
@@ -84,15 +120,17 @@ function Open(props: Shown) {
 
 function Line(props: Shown) {
   const { alarm } = props;
-  const open = () => {
-    chosen.value = { kind: alarm.kind, open: true };
-    requestAnimationFrame(() => document.querySelector<HTMLElement>(".alarm-open")?.focus());
-  };
   return (
     <li class={`alarm alarm-${alarm.severity}`} data-alarm={alarm.kind}>
-      <button type="button" class="alarm-head" aria-expanded={false} title={READ} onClick={open}>
+      <button
+        type="button"
+        class="alarm-head"
+        aria-expanded={false}
+        title={READ}
+        onClick={() => visit(alarm)}
+      >
         <Head alarm={alarm} />
-        <Since {...props} />
+        <Since {...props}>{when(alarm.since)}</Since>
       </button>
     </li>
   );
@@ -108,15 +146,15 @@ export function Alarms() {
   const lines = alarms.filter((alarm) => alarm !== open);
   return (
     <section class="alarms" id="alarms" aria-label="Alarms">
-      {open !== null && <Open alarm={open} elapsed={elapsed} today={snapshot.at} />}
+      {open !== null && <Open alarm={open} elapsed={elapsed} />}
       {lines.length > 0 && (
         <ul>
           {lines.map((alarm) => (
-            <Line key={alarm.kind} alarm={alarm} elapsed={elapsed} today={snapshot.at} />
+            <Line key={alarm.kind} alarm={alarm} elapsed={elapsed} />
           ))}
           {open === null && (
             <li class="alarm-hint" aria-hidden="true">
-              <kbd>a</kbd> <kbd>Enter</kbd> {READ.toLowerCase()}
+              <kbd>a</kbd> {READ.toLowerCase()}
             </li>
           )}
         </ul>
@@ -125,11 +163,24 @@ export function Alarms() {
   );
 }
 
-/** Leads the keyboard to the worst alarm: to the first rank that it names, or to its line. */
-export function focusAlarm(): void {
-  const parts = [".alarm-ranks .button", ".alarms li button", ".alarm-tools .button"];
-  const found = parts.map((part) => document.querySelector<HTMLElement>(part)).find((part) => part !== null);
-  found?.focus();
+/** Opens an alarm and leads the keyboard to the first rank that it names, or to itself. */
+function visit(alarm: Alarm): void {
+  chosen.value = { kind: alarm.kind, open: true };
+  // Once it is drawn, and before the next key.
+  queueMicrotask(() => {
+    const found = document.querySelector<HTMLElement>(".alarm-open .alarm-ranks .button");
+    (found ?? document.querySelector<HTMLElement>(".alarm-open"))?.focus();
+  });
+}
+
+/** Leads to the alarm that is open, or to the first; and from one to the next. */
+export function nextAlarm(): void {
+  const alarms = view.value.snapshot?.alarms ?? [];
+  const open = openOf(alarms);
+  const inside = document.activeElement?.closest(".alarm-open") != null;
+  const at = open === null ? 0 : alarms.indexOf(open) + (inside ? 1 : 0);
+  const next = alarms[at % alarms.length];
+  if (next !== undefined) visit(next);
 }
 
 /** Said to screen readers when alarms come and go, and only then. */

@@ -1,4 +1,4 @@
-import { link, view } from "../app";
+import { link, past, view, when } from "../app";
 import { count, restartText } from "../format";
 import { Nonsense, Strip } from "./Banners";
 import { Deployments } from "./Deployments";
@@ -7,6 +7,7 @@ import { Announcer, Hero, TopBar } from "./Header";
 import { Help } from "./Help";
 import { LoadPanel } from "./LoadChart";
 import { Login } from "./Login";
+import { OneRank } from "./OneRank";
 import { RankPanel } from "./Ranks";
 import { DownloadRecording, RecordingBar } from "./Recording";
 import { StartWaveDialog } from "./StartWave";
@@ -18,9 +19,9 @@ function Footer() {
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
-      {snapshot !== null && !snapshot.recording && <DownloadRecording />}
+      {snapshot !== null && !snapshot.recording && past.value === null && <DownloadRecording />}
       {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
-        <span>{restartText(snapshot.restarts, hello.started_at, snapshot.at)}</span>
+        <span>{restartText(snapshot.restarts, when(hello.started_at))}</span>
       )}
       {ignored > 0 && (
         <span data-testid="ignored">
@@ -91,6 +92,9 @@ function Dashboard() {
         </Guard>
       </main>
       <Footer />
+      <Guard name="The rank">
+        <OneRank />
+      </Guard>
       <Nonsense />
       <StartWaveDialog />
       <Help />

@@ -10,14 +10,15 @@ import {
   present,
   realNow,
   retryNow,
-  serverNow,
   view,
+  when,
 } from "../app";
 import { lastCleared } from "../events";
-import { count, duration, moment } from "../format";
+import { count, duration } from "../format";
 import { elapsedSince } from "../rows";
 import { Alarms } from "./Alarms";
 import { Button, CopyButton, Icon, set } from "./ui";
+import { When } from "./When";
 
 function Lost() {
   const now_ = realNow.value;
@@ -149,7 +150,7 @@ function unknown({ at, known, asking }: LookBack): string {
   if (known === "nothing")
     return "Nothing is known of this moment: neither this page nor the coordinator recorded it.";
   const { oldest } = fetcher;
-  const before = oldest !== null && oldest > at ? ` before ${moment(oldest, serverNow.value)}` : " then";
+  const before = oldest !== null && oldest > at ? ` before ${when(oldest)}` : " then";
   return `Nothing is kept of ${ranks}${before}: only totals, waves and events are shown.`;
 }
 
@@ -164,7 +165,9 @@ function Calm() {
       </div>
     );
   }
-  if (snapshot === null || snapshot.alarms.length > 0) return null;
+  if (snapshot === null)
+    return link.value.state === "lost" ? null : <div class="card calm muted">No state has arrived yet</div>;
+  if (snapshot.alarms.length > 0) return null;
   const last = lastCleared(log);
   return (
     <div class="card calm">
@@ -173,7 +176,7 @@ function Calm() {
         No alarm.{" "}
         {last !== null && (
           <span class="calm-last">
-            {last.text} ({moment(last.at, snapshot.at)}, {duration(snapshot.at - last.at)} ago)
+            {last.text} (<When at={last.at} />, {duration(snapshot.at - last.at)} ago)
           </span>
         )}
       </p>

@@ -27,7 +27,7 @@ export function Spark({ rank }: { rank: number }) {
   );
 }
 
-const STATUS_HELP = {
+export const STATUS_HELP = {
   never: "No report has arrived from this rank",
   joining: "Connected; READY is sent once all engines are",
   idle: "It has no requests",

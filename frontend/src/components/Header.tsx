@@ -1,13 +1,28 @@
 import { useComputed } from "@preact/signals";
-import { backToLive, link, mean, now, past, present, realNow, rows, serverNow, view } from "../app";
-import { count, duration, moment, NEVER, percent, ratio, restartText } from "../format";
+import { linkToShown } from "../address";
+import {
+  backToLive,
+  link,
+  mean,
+  now,
+  past,
+  present,
+  realNow,
+  rows,
+  serverNow,
+  shownAt,
+  view,
+  when,
+} from "../app";
+import { count, duration, NEVER, percent, ratio, restartText } from "../format";
 import { type EngineRow, elapsedSince } from "../rows";
 import { cycleTheme, theme } from "../theme";
 import type { SnapshotMessage } from "../types.gen";
+import { switchZone, utc, zoneName } from "../zone";
 import { alarmWords } from "./Alarms";
 import { helpOpen } from "./Help";
 import { StartButton } from "./StartWave";
-import { Button, Icon, set } from "./ui";
+import { Button, CopyButton, Icon, set } from "./ui";
 
 /** Data older than this is no longer called live. */
 const LIVE_S = 2;
@@ -32,6 +47,7 @@ function DataAge() {
 
 export function TopBar() {
   const { snapshot, hello } = present.value;
+  const zone = zoneName(shownAt.value ?? Date.now() / 1000);
   return (
     <header class="topbar">
       <div class="brand">
@@ -39,12 +55,20 @@ export function TopBar() {
         <h1>DP coordinator</h1>
         {snapshot !== null && snapshot.restarts > 0 && hello !== null && (
           <span class="chip" title="The coordinator died and came back with its wave" data-testid="restarts">
-            {restartText(snapshot.restarts, hello.started_at, snapshot.at)}
+            {restartText(snapshot.restarts, when(hello.started_at))}
           </span>
         )}
       </div>
       <div class="topbar-tools">
         <DataAge />
+        <CopyButton label="Copy link" what="a link to the moment shown" text={linkToShown} look="quiet" />
+        <Button
+          look="quiet"
+          onClick={switchZone}
+          aria-label={`Times in ${zone}: switch to ${utc.value ? "local time" : "UTC"}`}
+        >
+          {zone}
+        </Button>
         <Button look="quiet" onClick={cycleTheme} aria-label={`Theme: ${theme.value}`}>
           <Icon name={theme.value} />
           <span class="wide-only">{theme.value}</span>
@@ -121,7 +145,7 @@ function LookingBack() {
         <AlarmCount alarms={snapshot?.alarms.length ?? 0} />
       </div>
       <div class="phase-age">
-        {moment(looked.shown, serverNow.value)}, {duration(ago)} ago
+        {when(looked.shown)} {zoneName(looked.shown)}, {duration(ago)} ago
         {snapshot !== null && (
           <span>
             was <b data-testid="phase">{snapshot.state.toUpperCase()}</b>

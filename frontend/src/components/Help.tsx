@@ -10,10 +10,12 @@ export const helpOpen = signal(false);
 
 const KEYS: readonly [string, string][] = [
   ["/", "filter engines"],
-  ["a", "go to the alarm; Enter opens the rank that it names"],
-  ["↑ ↓", "in the table: from rank to rank"],
+  ["a", "open the alarm, and the next; Enter opens the rank that it names"],
+  ["↑ ↓", "in the table: from rank to rank; Enter opens one"],
   ["s", "start a wave"],
-  ["p", "pause the view and return to live"],
+  ["p", "look back, and return to live"],
+  ["[ ]", "the alarm or restart before, and after"],
+  ["z", "times in UTC or local"],
   ["t", "theme: system, light, dark"],
   ["?", "this help"],
   ["Esc", "close, or leave the filter"],

@@ -2,21 +2,23 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import {
   connected,
+  goToIncident,
   lookAt,
   past,
   present,
   rows,
-  serverNow,
   shownAt,
   timeline,
   timelineVersion,
   view,
+  when,
 } from "../app";
 import { type Hover, LoadChart as Plot, valuesAt } from "../chart";
 import { series, WINDOWS_MIN, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
+import { csvFile, save, windowCsv } from "../csv";
 import { marksOf } from "../events";
-import { clockTime, moment } from "../format";
+import { clockTime } from "../format";
 import { linesOf, SERIES, SERIES_NAMES } from "../series";
 import { drawEvery, edges } from "../span";
 import { paletteVersion } from "../theme";
@@ -29,10 +31,10 @@ const hover = signal<Hover | null>(null);
 /** What the lines say of the moment that is shown. */
 const shownValues = signal<Hover | null>(null);
 
-function WindowButtons() {
+export function WindowButtons({ label }: { label: string }) {
   return (
     <Segments
-      label="Time shown"
+      label={label}
       choices={WINDOWS_MIN.map((minutes) => [minutes, `${minutes} min`] as const)}
       chosen={zoom.value === null ? windowMin.value : null}
       choose={(minutes) => {
@@ -70,9 +72,9 @@ function Legend() {
 
 function whenWords(): string {
   const { snapshot } = present.value;
-  if (hover.value !== null) return `at ${moment(hover.value.at, serverNow.value)}`;
-  if (past.value !== null) return `at ${moment(past.value.shown, serverNow.value)}`;
-  return snapshot?.recording ? `at ${clockTime(snapshot.at)}` : "now";
+  if (hover.value !== null) return `at ${when(hover.value.at)}`;
+  if (past.value !== null) return `at ${when(past.value.shown)}`;
+  return snapshot?.recording ? `at ${when(snapshot.at)}` : "now";
 }
 
 function usePlot() {
@@ -168,7 +170,7 @@ function Scrubber() {
   if (shown === null || at === null) return null;
   const [from, to] = shown;
   const part = Math.round((STEPS * (Math.min(to, Math.max(from, at)) - from)) / (to - from));
-  const words = past.value === null ? "live" : moment(at, serverNow.value);
+  const words = past.value === null ? "live" : when(at);
   return (
     <input
       type="range"
@@ -182,6 +184,28 @@ function Scrubber() {
       onInput={(event) => lookAt(from + (Number(event.currentTarget.value) / STEPS) * (to - from))}
     />
   );
+}
+
+/** From one alarm or restart to the one before or after it. */
+function Incidents() {
+  const go = (step: -1 | 1) => () => goToIncident(step);
+  return (
+    <span class="incidents">
+      <button type="button" title="Incident before ([)" aria-label="Incident before" onClick={go(-1)}>
+        ‹
+      </button>
+      <button type="button" title="Incident after (])" aria-label="Incident after" onClick={go(1)}>
+        ›
+      </button>
+    </span>
+  );
+}
+
+function saveWindow(): void {
+  const span = edges();
+  if (span === null) return;
+  const name = `dp-coordinator-${new Date(span[0] * 1000).toISOString().slice(0, 19).replaceAll(":", "")}.csv`;
+  save(name, csvFile(windowCsv(timeline, ...span)));
 }
 
 function SeriesButtons() {
@@ -201,14 +225,20 @@ export function LoadPanel() {
   const tools = (
     <>
       <SeriesButtons />
-      <WindowButtons />
+      <WindowButtons label="Time shown" />
+      <Button look="small" title="What is shown, as comma-separated values" onClick={saveWindow}>
+        CSV
+      </Button>
     </>
   );
   return (
     <Panel id="load" title="Load over time" note={<Legend />} tools={tools}>
       <Canvas />
       <TimeMap />
-      <Scrubber />
+      <div class="scrub">
+        <Incidents />
+        <Scrubber />
+      </div>
     </Panel>
   );
 }

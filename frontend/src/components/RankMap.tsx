@@ -8,15 +8,15 @@ import {
   past,
   present,
   rows,
-  serverNow,
   timeline,
   timelineVersion,
   wantStates,
+  when,
 } from "../app";
 import { colourBy, selected, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
 import { marksOf } from "../events";
-import { count, moment, percent, ratio } from "../format";
+import { count, percent, ratio } from "../format";
 import { type MapData, type MapHover, RankMap } from "../mapcanvas";
 import { fullOf, peaksOf, statusOf, valuesOf } from "../rankmap";
 import { COLOUR_NAMES } from "../scale";
@@ -58,12 +58,12 @@ function Words() {
   const by = COLOUR_NAMES[colourBy.value].toLowerCase();
   if (found === null) return <p class="map-words">Every rank by {by}: click to go to a moment</p>;
   const [first, last] = found.ranks;
-  const when = moment(found.at, serverNow.value);
+  const at = when(found.at);
   const who = first === last ? `Rank ${first}` : `Ranks ${first}–${last}`;
   if (found.worst === null) {
     return (
       <p class="map-words">
-        <b>{who}</b> at {when}: not seen
+        <b>{who}</b> at {at}: not seen
       </p>
     );
   }
@@ -72,7 +72,7 @@ function Words() {
   const load = waiting === null && running === null ? null : (waiting ?? 0) + (running ?? 0);
   return (
     <p class="map-words">
-      <b>{first === last ? who : `${who}, worst rank ${rank}`}</b> at {when}: {status}, {count(waiting)}{" "}
+      <b>{first === last ? who : `${who}, worst rank ${rank}`}</b> at {at}: {status}, {count(waiting)}{" "}
       waiting, {count(running)} running, {ratio(load, peaksOf(state).mean)} the mean, KV {percent(kv)}
     </p>
   );

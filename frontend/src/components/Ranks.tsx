@@ -1,6 +1,6 @@
 // All ranks: up to eight in a table; more in a grid that has every one in sight, with a table beside it.
 import { rows, view } from "../app";
-import { filterText } from "../choices";
+import { filterText, selected } from "../choices";
 import { count } from "../format";
 import type { EngineRow } from "../rows";
 import { EngineTable } from "./EngineTable";
@@ -21,6 +21,10 @@ function Filter() {
       value={filterText.value}
       onInput={(event) => {
         filterText.value = event.currentTarget.value;
+      }}
+      onKeyDown={(event) => {
+        const first = shown.value[0];
+        if (event.key === "Enter" && first !== undefined) selected.value = first.index;
       }}
     />
   );

@@ -1,11 +1,12 @@
 import { computed } from "@preact/signals";
-import { connected, now, past, timeline, timelineVersion, view } from "../app";
-import { causeText, count, duration, moment } from "../format";
+import { connected, now, past, timeline, timelineVersion, view, when } from "../app";
+import { causeText, count, duration } from "../format";
 import { elapsedSince } from "../rows";
 import { quantile } from "../spread";
 import type { SnapshotMessage, WaveInfo } from "../types.gen";
 import { TONES } from "./StartWave";
 import { Icon, Panel, Scroller } from "./ui";
+import { When } from "./When";
 
 const lasted = (wave: WaveInfo, elapsed: number) =>
   wave.open && wave.duration_s !== null ? wave.duration_s + elapsed : wave.duration_s;
@@ -55,11 +56,10 @@ function tag(wave: WaveInfo): string | null {
 interface RowProps {
   wave: WaveInfo;
   elapsed: number;
-  today: number;
   longest: number;
 }
 
-function Row({ wave, elapsed, today, longest }: RowProps) {
+function Row({ wave, elapsed, longest }: RowProps) {
   const state = tag(wave);
   return (
     <tr class={wave.open ? "row-open" : ""} data-confirmed={wave.confirmed}>
@@ -70,7 +70,9 @@ function Row({ wave, elapsed, today, longest }: RowProps) {
         <span class="cause">{causeText(wave.cause, wave.cause_engine)}</span>{" "}
         {state !== null && <span class="tag">{state}</span>}
       </td>
-      <td class="number">{moment(wave.asked_at ?? wave.started_at, today)}</td>
+      <td class="number">
+        <When at={wave.asked_at ?? wave.started_at} />
+      </td>
       <td class="number">
         <Duration wave={wave} elapsed={elapsed} longest={longest} />
       </td>
@@ -89,7 +91,7 @@ function LastManual() {
     <p class={`last-manual outcome-${tone}`}>
       <Icon name={tone === "waiting" ? "starting" : tone} />
       <span>
-        Manual start at {moment(action.asked_at, view.value.snapshot?.at ?? null)}: {action.summary}
+        Manual start at <When at={action.asked_at} />: {action.summary}
       </span>
     </p>
   );
@@ -118,7 +120,7 @@ function Table({ snapshot }: { snapshot: SnapshotMessage }) {
   const elapsed = connected.value ? elapsedSince(snapshotAt, now.value) : 0;
   const { waves } = snapshot;
   const longest = Math.max(0, ...[...waves, ...earlier].map((wave) => lasted(wave, elapsed) ?? 0));
-  const shared = { today: snapshot.at, longest };
+  const shared = { longest };
   return (
     <Scroller class="table-scroll waves-scroll" label="Waves, scrollable">
       <table class="waves">
@@ -138,7 +140,7 @@ function Table({ snapshot }: { snapshot: SnapshotMessage }) {
           {earlier.length > 0 && (
             <tr class="waves-earlier">
               <td colSpan={HEADS.length}>
-                before the restart at {moment(hello?.started_at ?? null, snapshot.at)}, as last heard
+                before the restart at {when(hello?.started_at ?? null)}, as last heard
               </td>
             </tr>
           )}

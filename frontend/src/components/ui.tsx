@@ -223,7 +223,15 @@ async function copyText(text: string): Promise<void> {
   if (!done) throw new Error("copying is not allowed here");
 }
 
-export function CopyButton({ text, label, what }: { text: () => string; label: string; what: string }) {
+interface CopyProps {
+  text: () => string;
+  label: string;
+  /** What is copied, for those who do not see where the button stands. */
+  what: string;
+  look?: "small" | "quiet";
+}
+
+export function CopyButton({ text, label, what, look = "small" }: CopyProps) {
   const [said, say] = useState<string | null>(null);
   const timer = useRef(0);
   useEffect(() => () => window.clearTimeout(timer.current), []);
@@ -238,7 +246,7 @@ export function CopyButton({ text, label, what }: { text: () => string; label: s
     timer.current = window.setTimeout(() => say(null), 1600);
   };
   return (
-    <Button look="small" aria-label={said ?? `Copy ${what}`} onClick={() => void copy()}>
+    <Button look={look} aria-label={said ?? `Copy ${what}`} onClick={() => void copy()}>
       {said ?? label}
     </Button>
   );
