@@ -292,7 +292,10 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "alarm_raised": (_urgency, "Alarm: {title}"),
         "alarm_cleared": (Tone.GOOD, "Over{AFTER}: {title}"),
     },
-    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}")},
+    EventGroup.FRAMES: {
+        "bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}"),
+        "peer_cut_off": (Tone.BAD, "A connection to {channel} was cut off{FROM}: {DETAIL}{MORE}"),
+    },
 }
 EVENTS: Mapping[str, tuple[EventGroup, _Tone, str]] = {
     kind: (group, *said) for group, kinds in _IN_GROUPS.items() for kind, said in kinds.items()

@@ -16,7 +16,7 @@ from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import StartAction
 from dp_coordinator.mailbox import INBOX_SIZE, InboxFullError
 from dp_coordinator.transport import BindError, Sockets
-from dp_coordinator.wire.coordinator import MAX_FRAME
+from dp_coordinator.wire.coordinator import MAX_FRAME, MAX_NOTICE
 from tests.transport.rig import pack, rig, wait_until
 
 STATS = {"num_waiting_reqs": 3, "num_running_reqs": 1, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.25}
@@ -61,7 +61,7 @@ BAD_FRAMES = [
     ("front_publish", [b"junk"], "undecodable"),
     ("front_publish", [pack(("SCALE_ELASTIC_EP", 0))], "engine_count_out_of_range"),
     ("front_publish", [pack(("SCALE_ELASTIC_EP", 10**9))], "engine_count_out_of_range"),
-    ("front_publish", [bytes([0x92]) * (MAX_FRAME + 1)], "oversize"),
+    ("front_publish", [bytes([0x92]) * (MAX_NOTICE + 1)], "oversize"),
     ("back_publish", [b"hello"], "unexpected"),
     ("back_publish", [b"\x01topic"], "unexpected"),
 ]

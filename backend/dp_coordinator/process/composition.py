@@ -25,6 +25,7 @@ from dp_coordinator.listening import url_at
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import Deployment, ServeOptions
 from dp_coordinator.process.bound import Bound
+from dp_coordinator.process.guard import Guard
 from dp_coordinator.process.listener import PAGE_CONNECTIONS, listen, web_settings
 from dp_coordinator.process.parts import PagePart, record
 from dp_coordinator.process.upkeep import Part, Upkeep
@@ -102,6 +103,7 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None], told: Told)
             **asdict(sockets.endpoints()), http_url=None if http is None else url_at(http[1]), pid=os.getpid()
         )
         upkeep.add(Part("the announcement of the addresses", partial(on_bound, bound)), needed=past is None)
+        stack.enter_context(Guard(sockets, lambda: loop.due_at))
         told.then(loop.stop)
         say_serving()
         freeze()

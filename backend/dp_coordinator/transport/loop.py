@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from time import thread_time
 from typing import Any, Literal, overload
 
 import zmq
@@ -25,7 +26,7 @@ from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.observer import Books, Given, Host, Observer, Sender
-from dp_coordinator.transport.peers import PeerWatch
+from dp_coordinator.transport.peers import UNFINISHED, CutOffError, PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
@@ -43,8 +44,11 @@ from dp_coordinator.words import Channel
 
 log = logging.getLogger("dp_coordinator")
 
-BATCH = 256
-"""Frames taken from one socket before the others and the deadline get a look: about a millisecond's work."""
+BATCH, CHUNK = 256, 16
+"""Frames taken from one socket before the others and the deadline get a look (about a millisecond's work), and before
+the clock does."""
+LONGEST_BATCH = 0.005
+"""Seconds for one socket, whatever it sends."""
 LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
 WAITING_NOTICE_INTERVAL = 10.0
@@ -88,11 +92,13 @@ class Loop:
         self._books = Books(coordinator, mailbox, self._began)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
         self._turn_by = self._began
+        self.due_at = math.inf
+        """When the turn should begin at the latest that is now waited for, or lasts."""
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._stopping = False
-        self._sender: str | None = None
-        """Who sent the frame in hand, where that is known."""
+        self._in_hand: zmq.Frame | None = None
+        """The frame of an engine that is dealt with, where it tells who sent it."""
         self._look_at = self._began
         self.wake_up = WakeUp()
         """Ends the current wait."""
@@ -101,6 +107,7 @@ class Loop:
             self._poller.register(socket, zmq.POLLIN)
         for watch in sockets.watches.values():
             self._poller.register(watch.monitor, zmq.POLLIN)
+        self._poller.register(sockets.doorkeeper.socket, zmq.POLLIN)
         self._poller.register(self.wake_up.fileno(), zmq.POLLIN)
         self._inbox.connect(self.wake_up.wake)
 
@@ -129,9 +136,14 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for input or the next deadline, take a batch from each socket, do what is due."""
-        readable = dict(self._poller.poll(self._timeout_ms(self._clock())))
+        now = self._clock()
+        self.due_at = min(self._turn_by, now + LONGEST_WAIT)
+        readable = dict(self._poller.poll(self._timeout_ms(now)))
         now = self._clock()
         sockets = self._sockets
+        if sockets.doorkeeper.socket in readable:
+            for refused in sockets.doorkeeper.answer():
+                self._books.refused(refused.channel, refused.address, refused.why, now)
         for watch in sockets.watches.values():
             if watch.monitor in readable:
                 self._take_changes(watch, now)
@@ -156,11 +168,13 @@ class Loop:
             self._look_at = now + LOOK_INTERVAL
             for watch in sockets.watches.values():
                 watch.look()
+                for ended in watch.ended():
+                    self._books.cut_off(watch.channel, UNFINISHED, now, Sender(ended.peer.name))
         if not self._host.core.ready:
             self._while_waiting(now)
 
     def _timeout_ms(self, now: float) -> int:
-        return max(0, math.ceil((min(self._turn_by, now + LONGEST_WAIT) - now) * 1000))
+        return max(0, math.ceil((self.due_at - now) * 1000))
 
     def _take_changes(self, watch: PeerWatch, now: float) -> None:
         for event in watch.changes():
@@ -177,11 +191,15 @@ class Loop:
         now: float,
     ) -> None:
         watch = self._sockets.watches[channel]
-        for frame in _receive(socket, watch, copy=False):
+        for frame in self._receive(socket, watch, copy=False):
             try:
+                if not watch.heeds(frame, now):
+                    continue
                 event = read(frame, watch, now)
                 if event is not None:
                     self._host.take(event, now)
+            except CutOffError as error:
+                self._cut_off(watch, error, now)
             except BadFrameError as error:
                 self._books.dropped(channel, error.kind, str(error), now, Sender(watch.sender_of(frame)))
             except Exception as error:
@@ -218,7 +236,7 @@ class Loop:
         if watch.wants_names(self._host.core.engine_count, now):
             frames = self._named(watch, now)
         else:
-            frames = _receive(self._sockets.back_output, watch, copy=True)
+            frames = self._receive(self._sockets.back_output, watch, copy=True)
         for frame in frames:
             try:
                 for event in engine_events(frame):
@@ -238,23 +256,42 @@ class Loop:
 
     def _take_what_is_sound(self, frame: bytes, error: BadFrameError, now: float) -> None:
         """Say whose frame is bad, and take those of its fields that are not."""
-        engine = sender_index(frame)
-        peer = self._sender or self._sockets.watches[Channel.BACK_OUTPUT].known_as(engine)
+        engine, watch, named = sender_index(frame), self._sockets.watches[Channel.BACK_OUTPUT], self._in_hand
+        peer = (None if named is None else watch.sender_of(named)) or watch.known_as(engine)
         self._books.dropped(Channel.BACK_OUTPUT, error.kind, str(error), now, Sender(peer, engine))
-        if isinstance(error, BadFieldsError):
+        if not isinstance(error, BadFieldsError):
+            self._took_unreadable(watch, now)
+        else:
             for event in error.events(self._host.core.last_report(error.engine_index)):
                 self._take_from_engines(event, now)
 
+    def _took_unreadable(self, watch: PeerWatch, now: float) -> None:
+        watch.suspect(now)
+        try:
+            if self._in_hand is not None:
+                watch.unreadable(self._in_hand, now)
+        except CutOffError as error:
+            self._cut_off(watch, error, now)
+
     def _named(self, watch: PeerWatch, now: float) -> Iterator[bytes]:
         """Engines' frames, each after the core has heard whose connection it came through, if that is news."""
-        for frame in _receive(self._sockets.back_output, watch, copy=False):
-            self._sender = watch.sender_of(frame)
+        for frame in self._receive(self._sockets.back_output, watch, copy=False):
+            try:
+                if not watch.heeds(frame, now):
+                    continue
+            except CutOffError as error:
+                self._cut_off(watch, error, now)
+                continue
+            self._in_hand = frame
             engine = sender_index(frame.bytes)
             event = None if engine is None else watch.sent(frame, engine, now)
             if event is not None:
                 self._take_from_engines(event, now)
             yield frame.bytes
-        self._sender = None
+        self._in_hand = None
+
+    def _cut_off(self, watch: PeerWatch, error: CutOffError, now: float) -> None:
+        self._books.cut_off(watch.channel, str(error), now, Sender(error.peer, error.engine))
 
     def _take_from_engines(self, given: Given, now: float) -> None:
         if not given:
@@ -319,19 +356,27 @@ class Loop:
             self._next_waiting_notice = now + WAITING_NOTICE_INTERVAL
             log.info("waiting for engines: %s", missing)
 
+    # -- batches ---------------------------------------------------------------------------------------------------
 
-@overload
-def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[True]) -> Iterator[bytes]: ...
-@overload
-def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[False]) -> Iterator[zmq.Frame]: ...
-def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: bool) -> Iterator[Any]:
-    """What has arrived, at most a batch of it, each frame as soon as it is taken; without a copy it tells its sender.
+    @overload
+    def _receive(self, socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[True]) -> Iterator[bytes]: ...
+    @overload
+    def _receive(self, socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[False]) -> Iterator[zmq.Frame]: ...
+    def _receive(self, socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: bool) -> Iterator[Any]:
+        """What has arrived, at most a batch, each frame as soon as it is taken; without a copy it tells its sender.
 
-    Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next one.
-    """
-    recv, no_block = socket.recv, zmq.NOBLOCK
-    try:
-        for _ in range(BATCH):
-            yield recv(no_block, copy)
-    except zmq.Again:
-        watch.drained()
+        Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next
+        one. What takes much longer than reports do is no report: who sends it is looked at.
+        """
+        recv, no_block = socket.recv, zmq.NOBLOCK
+        until, worked = self._clock() + LONGEST_BATCH, thread_time()
+        try:
+            for _ in range(BATCH // CHUNK):
+                for _ in range(CHUNK):
+                    yield recv(no_block, copy)
+                if (now := self._clock()) > until:
+                    if thread_time() - worked > LONGEST_BATCH / 2:  # it was work, and not a wait for a processor
+                        watch.suspect(now)
+                    return
+        except zmq.Again:
+            watch.drained()

@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 from dataclasses import fields
 from itertools import count
+from socket import socket as KernelSocket
 
 import zmq
 
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
+from dp_coordinator.transport.allowance import MAX_MESSAGE
 from dp_coordinator.transport.ipc import OwnFile, check_free, file_of
 from dp_coordinator.transport.peers import PeerWatch
+from dp_coordinator.transport.zap import Doorkeeper
 from dp_coordinator.words import Channel
 
-RECEIVE_HWM = 10_000
-"""Messages per peer. Beyond it vLLM's engines queue on their side (their limits are off), and nothing is lost."""
-SEND_HWM = 10_000
+RECEIVE_HWM = {Channel.FRONT_PUBLISH: 4, Channel.BACK_PUBLISH: 4, Channel.BACK_OUTPUT: 200}
+"""Messages per peer. Beyond it vLLM's engines queue on their side (their limits are off), and nothing is lost.
+
+An XPUB takes in all that its peers' queues hold whenever it is looked at (xpub.cpp, `xread_activated`), and goes on as
+long as they are filled: only a low mark makes their threads wait for ours, and not the other way round.
+"""
+SEND_HWM = 1_000
 """Messages per peer. A front-end that reads nothing for minutes loses old loads; every later one has the wave too."""
-MAX_MESSAGE = 64 << 20
-"""Bytes; libzmq closes the connection of a peer that sends more, before it takes up memory."""
 KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 4, zmq.TCP_KEEPALIVE_INTVL: 3, zmq.TCP_KEEPALIVE_CNT: 3}
 """Seconds, and probes: a link that died without a word is noticed after 13 s. See docs/decisions."""
 UNACKNOWLEDGED_MS = 13_000
@@ -50,6 +55,10 @@ class Sockets:
         self._unbound: dict[str, tuple[zmq.Socket[bytes], str]] = {}
         """Name -> socket and the address it is to have."""
         self._files: dict[str, OwnFile] = {}
+        self._channels: dict[int | str, Channel] = {}
+        """Port or path -> the socket that is bound there."""
+        self.doorkeeper = Doorkeeper(self.context)
+        """Says who may come in."""
         try:
             self.front_publish = self._bind(Channel.FRONT_PUBLISH, zmq.XPUB, front_publish_address)
             self.back_output = self._bind(Channel.BACK_OUTPUT, zmq.PULL, back_output_address)
@@ -80,6 +89,11 @@ class Sockets:
         lost = {name: file.lost() for name, file in self._files.items()}
         return found | {name: how for name, how in lost.items() if how is not None}
 
+    def channel_of(self, end: KernelSocket) -> Channel | None:
+        """Whose a connection is, by its address on this side; None when it is none of ours. Safe from any thread."""
+        name = end.getsockname()
+        return self._channels.get(name[1] if isinstance(name, tuple) else name)
+
     def close(self) -> None:
         """Close the sockets; what was sent last still gets up to a second to leave."""
         with contextlib.suppress(zmq.ZMQError):
@@ -93,14 +107,16 @@ class Sockets:
 
     def _bind(self, channel: Channel, kind: int, address: str) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self.context.socket(kind)
-        socket.setsockopt(zmq.RCVHWM, RECEIVE_HWM)
+        socket.setsockopt(zmq.RCVHWM, RECEIVE_HWM[channel])
         socket.setsockopt(zmq.SNDHWM, SEND_HWM)
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE[channel])
         if "[" in address:
             socket.setsockopt(zmq.IPV6, 1)
         if kind == zmq.XPUB:
             # Without it only the first of many equal subscriptions is seen, with VERBOSE only the last unsubscription.
             socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, channel.value.encode())
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         for option, value in KEEPALIVE.items():
             socket.setsockopt(option, value)
         socket.setsockopt(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
@@ -123,6 +139,9 @@ class Sockets:
             raise BindError(f"cannot bind {name} to {address}: {error.strerror or error}") from None
         if file is not None:
             self._files[name] = OwnFile(file)
+        bound = _last_endpoint(socket)
+        port = bound.rpartition(":")[2] if bound.startswith("tcp:") else ""
+        self._channels[int(port) if port else bound.removeprefix("ipc://")] = Channel(name)
 
 
 def _last_endpoint(socket: zmq.Socket[bytes]) -> str:
