@@ -170,7 +170,7 @@ class Books:
         self._not_logged = 0
         self._cut_offs = TokenBucket(rate=1.0, burst=20, now=now)
         self._cut_offs_not_logged = 0
-        self._refusals = TokenBucket(rate=0.1, burst=10, now=now)
+        self._refusals = TokenBucket(rate=1 / 60, burst=10, now=now)
         self._journal_failed = False
         self._changed = False
         self._urgent_since: float | None = None

@@ -294,6 +294,10 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
     },
     EventGroup.FRAMES: {
         "bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}"),
+        "peer_refused": (
+            Tone.WARN,
+            "A connection to {channel} was refused ({peer}): {detail}; {count} so far",
+        ),
         "peer_cut_off": (Tone.BAD, "A connection to {channel} was cut off{FROM}: {DETAIL}{MORE}"),
     },
 }

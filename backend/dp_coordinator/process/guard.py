@@ -13,6 +13,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from dp_coordinator.transport.backlog import Backlog
@@ -22,34 +23,40 @@ from dp_coordinator.words import Channel
 log = logging.getLogger("dp_coordinator")
 
 INTERVAL_S, TROUBLED_INTERVAL_S = 0.05, 0.005
-MARGIN = 24 << 20
-"""Bytes; so much more than a moment ago is trouble."""
+MARGIN, NEVER_MUCH = 32 << 20, 112 << 20
+"""Bytes; so much more than a moment ago is trouble, unless it is less than a coordinator may need at any time."""
 RISE = 4 << 20
 """Bytes a second by which it may grow."""
-LATE_S = 0.2
-"""The loop is in trouble when it is so late."""
+LATE_S = 0.4
+"""The loop is in trouble when it is so late; on a busy machine it may be late for a while without any."""
+GROWS_S = 0.25
+"""From the last growth until looks need not follow each other as fast as they can."""
 CALM_S = 2.0
 """From the last growth until what is held is taken for needed."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 
 
 def limit_memory(megabytes: int) -> None:
-    """Have the kernel refuse memory beyond so many MiB more than this process has now; see docs/operating.md.
+    """Have the kernel refuse memory beyond so many MiB more than this process has now; 0 for no such limit.
 
     It is the data that counts (RLIMIT_DATA), not addresses: threads reserve far more of those than they ever use.
     """
+    data = _status("VmData")
+    if not megabytes or not data:
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = _status("VmData") + (megabytes << 20)
+    wanted = data + (megabytes << 20)
     if hard == resource.RLIM_INFINITY or wanted < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
 def _status(key: str) -> int:
-    """Bytes, of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == key:
-            return int(value.split()[0]) << 10
+    """Bytes, of this process; 0 where the system does not tell (it is not Linux)."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == key:
+                return int(value.split()[0]) << 10
     return 0
 
 
@@ -76,10 +83,15 @@ class Guard(threading.Thread):
         try:
             self._calm = self._last = _resident(memory)
             self._looked_at = time.monotonic()
-            while not self._ended.wait(TROUBLED_INTERVAL_S if self._troubled else INTERVAL_S):
+            while not self._ended.wait(self._interval()):
                 self._look(_resident(memory), time.monotonic())
         finally:
             os.close(memory)
+
+    def _interval(self) -> float:
+        if not self._troubled:
+            return INTERVAL_S
+        return TROUBLED_INTERVAL_S if self._looked_at - self._grew_at < GROWS_S else INTERVAL_S / 2
 
     def _look(self, resident: int, now: float) -> None:
         self._calm = min(resident, self._calm + int(RISE * min(1.0, now - self._looked_at)))
@@ -88,7 +100,7 @@ class Guard(threading.Thread):
         stopped = now - self._looked_at > LATE_S  # this process, and with it the loop
         self._last, self._looked_at = resident, now
         late = not stopped and now - self._loop_due_at() > LATE_S
-        large = resident > self._calm + MARGIN
+        large = resident > max(NEVER_MUCH, self._calm + MARGIN)
         if not late and not large:
             if self._troubled:
                 self._over(resident)

@@ -22,9 +22,9 @@ BIG = 16 << 10
 """Bytes; a smaller frame of an engine costs nothing."""
 BIG_BURST, BIG_RATE = 8 << 20, 1 << 20
 """Bytes at once, and a second, that an engine may send in larger ones."""
-UNREADABLE = 8 << 10
-"""What a frame that is no engine outputs at all costs of that, whatever its size."""
-MESSAGES_BURST, MESSAGES_RATE = 1_000, 1_000
+UNREADABLE_OUTPUTS, UNREADABLE_MESSAGE = 8 << 10, 50
+"""Bytes, and messages: so much more a frame that cannot be read costs."""
+MESSAGES_BURST, MESSAGES_RATE = 10_000, 5_000
 """Messages at once, and a second, on an XPUB: a front-end sends one in a pause, an engine one in its life."""
 TOPICS = 32 << 10
 """Bytes of topics to which one connection may subscribe; vLLM's have none. libzmq takes fifty times as much."""
@@ -47,15 +47,18 @@ class Allowance:
         self._topics += topic
         if self._topics > TOPICS:
             return f"it subscribed to {self._topics} bytes of topics, of at most {TOPICS}"
-        if self._left.take(now):
-            return None
-        return f"it sent more than {MESSAGES_RATE} messages a second"
+        return None if self._left.take(now) else f"it sent more than {MESSAGES_RATE} messages a second"
 
-    def outputs(self, size: int, now: float, *, readable: bool) -> str | None:
+    def outputs(self, size: int, now: float) -> str | None:
         """A frame of so many bytes came through back_output. What to cut off for, if so."""
-        cost = size if size > BIG else 0 if readable else UNREADABLE
-        if not cost or self._left.take(now, cost):
+        if size <= BIG or self._left.take(now, size):
             return None
-        if readable:
-            return f"it sent more than {BIG_RATE} bytes a second in frames above {BIG}"
-        return f"it sent more than {BIG_RATE // UNREADABLE} frames a second that are no engine outputs"
+        return f"it sent more than {BIG_RATE} bytes a second in frames above {BIG}"
+
+    def unreadable(self, channel: Channel, now: float) -> str | None:
+        """What came last is no message of the protocol. What to cut off for, if so."""
+        engine = channel is Channel.BACK_OUTPUT
+        if self._left.take(now, UNREADABLE_OUTPUTS if engine else UNREADABLE_MESSAGE):
+            return None
+        rate = BIG_RATE // UNREADABLE_OUTPUTS if engine else MESSAGES_RATE // UNREADABLE_MESSAGE
+        return f"it sent more than {rate} frames a second that are no message of the protocol"

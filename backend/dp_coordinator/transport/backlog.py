@@ -22,7 +22,7 @@ MOST_UNSEEN = {Channel.FRONT_PUBLISH: 64 << 10, Channel.BACK_PUBLISH: 64 << 10, 
 
 On an XPUB a few notices; on back_output the high-water mark times reports of 40 KB.
 """
-MOST_READS = {Channel.FRONT_PUBLISH: 3, Channel.BACK_PUBLISH: 3, Channel.BACK_OUTPUT: 8}
+MOST_READS = {Channel.FRONT_PUBLISH: 3, Channel.BACK_PUBLISH: 3, Channel.BACK_OUTPUT: 4}
 """Looks at which an ipc connection's queue has shrunk, for there the kernel counts no bytes."""
 MOST_UNKNOWN, UNKNOWN_S = 64 << 10, 0.25
 """Bytes that somebody may have sent to back_output who is not known as an engine, when nothing of it comes so long."""

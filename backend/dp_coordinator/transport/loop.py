@@ -55,6 +55,7 @@ WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
 
 
+SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
 LOOK_INTERVAL = 0.25
 """Seconds between looks at whether the peers' machines still answer."""
 
@@ -182,6 +183,8 @@ class Loop:
                 self._host.take(event, now)
             except Exception as error:
                 self._books.defect(watch.channel, error, now)
+        for peer in watch.silent():
+            self._books.refused(watch.channel, peer, SILENT, now)
 
     def _drain(
         self,
@@ -202,6 +205,7 @@ class Loop:
                 self._cut_off(watch, error, now)
             except BadFrameError as error:
                 self._books.dropped(channel, error.kind, str(error), now, Sender(watch.sender_of(frame)))
+                self._took_unreadable(watch, frame, now)
             except Exception as error:
                 self._books.defect(channel, error, now)
 
@@ -260,16 +264,16 @@ class Loop:
         peer = (None if named is None else watch.sender_of(named)) or watch.known_as(engine)
         self._books.dropped(Channel.BACK_OUTPUT, error.kind, str(error), now, Sender(peer, engine))
         if not isinstance(error, BadFieldsError):
-            self._took_unreadable(watch, now)
+            watch.suspect(now)
+            if named is not None:
+                self._took_unreadable(watch, named, now)
         else:
             for event in error.events(self._host.core.last_report(error.engine_index)):
                 self._take_from_engines(event, now)
 
-    def _took_unreadable(self, watch: PeerWatch, now: float) -> None:
-        watch.suspect(now)
+    def _took_unreadable(self, watch: PeerWatch, frame: zmq.Frame, now: float) -> None:
         try:
-            if self._in_hand is not None:
-                watch.unreadable(self._in_hand, now)
+            watch.unreadable(frame, now)
         except CutOffError as error:
             self._cut_off(watch, error, now)
 

@@ -16,6 +16,7 @@ is only known here, the core never hears of it.
 from __future__ import annotations
 
 import struct
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,8 @@ from dp_coordinator.words import Channel
 REMEMBERED = 4096
 """Connections that were cut off, for what they left in the queue is not heeded."""
 UNFINISHED = "what it sends never ends"
+SHORT_S = 2.0
+"""A connection that said nothing and lasted no longer was refused by libzmq, if the other end did not give up."""
 SUSPICION_S = 1.0
 """Seconds for which every frame's sender is looked at after somebody sent what no engine does."""
 MONITOR_HWM = 100_000
@@ -62,6 +65,8 @@ class _Connection:
     unanswered: bool = False
     """At the last look, the other machine had left something unanswered."""
     cookie: Cookie = b""
+    since: float = 0.0
+    """When it began (monotonic)."""
     allowance: Allowance | None = None
     """Made with its first message."""
     taken: int = 0
@@ -100,10 +105,12 @@ class PeerWatch:
         self._cut_off: dict[int, None] = {}
         """Numbers of connections that were cut off, oldest first."""
         self._unfinished: dict[Cookie, str] = {}
+        self._gave_up = False
+        self._silent: deque[str] = deque(maxlen=REMEMBERED)
         self._to_tell: deque[Unfinished] = deque(maxlen=REMEMBERED)
         self._sampling: list[int] = []
         address = f"inproc://monitor-{channel.value}"
-        watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         self.monitor: zmq.Socket[Any] = watched.context.socket(zmq.PAIR)
         """Readable when a connection began or ended."""
         self.monitor.setsockopt(zmq.RCVHWM, MONITOR_HWM)
@@ -118,7 +125,25 @@ class PeerWatch:
                 if event == zmq.EVENT_ACCEPTED:
                     yield from self._begin(descriptor)
                 elif event == zmq.EVENT_DISCONNECTED:
+                    self._note_silent(descriptor)
                     yield from self._end(descriptor)
+                self._gave_up = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+
+    def _note_silent(self, descriptor: int) -> None:
+        """Before the end libzmq says when the other end has given up, and nothing when it refused what it was sent.
+
+        One that was there for longer may have said something while nobody asked for names.
+        """
+        connection = self._connections.get(descriptor)
+        if connection is None or connection.number or self._gave_up:
+            return
+        if time.monotonic() - connection.since < SHORT_S:
+            self._silent.append(connection.peer.name)
+
+    def silent(self) -> Iterator[str]:
+        """Those that ended without a message, each once: they spoke no ZMTP 3, or began with too large a frame."""
+        while self._silent:
+            yield self._silent.popleft()
 
     def drained(self) -> None:
         """The queue was seen empty: frames that come now are of connections that are there now."""
@@ -198,7 +223,7 @@ class PeerWatch:
         if connection.allowance is not None:
             size = len(frame)
             if self.channel is Channel.BACK_OUTPUT:
-                why = connection.allowance.outputs(size, now, readable=True)
+                why = connection.allowance.outputs(size, now)
             else:
                 why = connection.allowance.message(size - 1 if frame.buffer[:1] == SUBSCRIBE else 0, now)
             if why is not None:
@@ -206,12 +231,12 @@ class PeerWatch:
         return True
 
     def unreadable(self, frame: zmq.Frame, now: float) -> None:
-        """A message that was heeded turned out to be no engine outputs. Raises `CutOffError` as `heeds` does."""
+        """A message that was heeded turned out to be none of the protocol. Raises `CutOffError` as `heeds` does."""
         descriptor = _descriptor(frame)
         connection = self._connections.get(descriptor)
         if connection is None or connection.allowance is None or int(_property(frame, NUMBER)) != connection.number:
             return
-        why = connection.allowance.outputs(0, now, readable=False)
+        why = connection.allowance.unreadable(self.channel, now)
         if why is not None and connection.cut_off is None:
             raise self._cut(descriptor, connection, why)
 
@@ -270,7 +295,7 @@ class PeerWatch:
         early = self._early.pop(descriptor, None)
         yield from self._end(descriptor)
         peer, cookie = peer_at(descriptor, next(self._ids), self.channel)
-        connection = _Connection(peer, descriptor not in self._ended, cookie=cookie)
+        connection = _Connection(peer, descriptor not in self._ended, cookie=cookie, since=time.monotonic())
         self._connections[descriptor] = connection
         if self.channel is Channel.BACK_OUTPUT:
             yield self._tell(connection, "")  # an idle engine need not say anything for hours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import count
 from socket import socket as KernelSocket
@@ -12,6 +13,7 @@ import zmq
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
 from dp_coordinator.transport.allowance import MAX_MESSAGE
+from dp_coordinator.transport.curve import Curve
 from dp_coordinator.transport.ipc import OwnFile, check_free, file_of
 from dp_coordinator.transport.peers import PeerWatch
 from dp_coordinator.transport.zap import Doorkeeper
@@ -29,6 +31,8 @@ KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 4, zmq.TCP_KEEPALIVE_
 """Seconds, and probes: a link that died without a word is noticed after 13 s. See docs/decisions."""
 UNACKNOWLEDGED_MS = 13_000
 """The same while something is on its way. A process that is stopped for less does not lose its connection."""
+WITH_CURVE = " with CURVE"
+"""After the name of a socket: its other address."""
 IO_THREADS = 2
 """libzmq's threads: START is written to one engine after the other, and two threads halve the wait of the last one."""
 
@@ -41,11 +45,19 @@ class Sockets:
     """front_publish (XPUB), back_output (PULL) and back_publish (XPUB), as vLLM's peers expect them."""
 
     def __init__(
-        self, front_publish_address: str, back_output_address: str, back_publish_address: str, *, patient: bool = False
+        self,
+        front_publish_address: str,
+        back_output_address: str,
+        back_publish_address: str,
+        *,
+        patient: bool = False,
+        allow_peers: Sequence[str] = (),
+        curve: Curve | None = None,
     ) -> None:
         """Bind all three, or raise `BindError` and leave nothing bound. TCP port 0 or * picks a free port.
 
-        `patient`: an address that cannot be bound now is tried again by `unreachable`.
+        `patient`: an address that cannot be bound now is tried again by `unreachable`. `allow_peers`: CIDR blocks from
+        which peers may come by tcp, if not from everywhere. `curve`: where they may come with CURVE besides.
         """
         self.context = zmq.Context(io_threads=IO_THREADS)
         self.watches: dict[Channel, PeerWatch] = {}
@@ -57,7 +69,10 @@ class Sockets:
         self._files: dict[str, OwnFile] = {}
         self._channels: dict[int | str, Channel] = {}
         """Port or path -> the socket that is bound there."""
-        self.doorkeeper = Doorkeeper(self.context)
+        self._curve = curve
+        self._endpoints: dict[str, str] = {}
+        """Name -> the address as really bound."""
+        self.doorkeeper = Doorkeeper(self.context, allow_peers, () if curve is None else curve.clients)
         """Says who may come in."""
         try:
             self.front_publish = self._bind(Channel.FRONT_PUBLISH, zmq.XPUB, front_publish_address)
@@ -72,7 +87,7 @@ class Sockets:
         return Endpoints(**{end.name: self._endpoint(end.name) for end in fields(Endpoints)})
 
     def _endpoint(self, name: str) -> str:
-        return self._unbound[name][1] if name in self._unbound else _last_endpoint(getattr(self, name))
+        return self._unbound[name][1] if name in self._unbound else self._endpoints[name]
 
     def unreachable(self) -> dict[str, str]:
         """Name of each socket that nobody can connect to -> why, after another try to bind those not bound yet.
@@ -121,12 +136,16 @@ class Sockets:
             socket.setsockopt(option, value)
         socket.setsockopt(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
         self.watches[channel] = PeerWatch(channel, socket, self._peer_ids)
-        try:
-            self._bind_now(channel.value, socket, address)
-        except BindError:
-            if not self._patient:
-                raise
-            self._unbound[channel.value] = socket, address
+        wanted = {channel.value: address}
+        if self._curve is not None:
+            wanted[channel.value + WITH_CURVE] = self._curve.address_of(channel)
+        for name, where in wanted.items():
+            try:
+                self._bind_now(name, socket, where)
+            except BindError:
+                if not self._patient:
+                    raise
+                self._unbound[name] = socket, where
         return socket
 
     def _bind_now(self, name: str, socket: zmq.Socket[bytes], address: str) -> None:
@@ -134,14 +153,21 @@ class Sockets:
         try:
             if file is not None:
                 check_free(file)
+            # What is set holds for the addresses that are bound after it, and for those that connect there.
+            with_curve = self._curve is not None and name.endswith(WITH_CURVE)
+            if with_curve and self._curve is not None:
+                socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.secret_key)
+            if self._curve is not None:
+                socket.setsockopt(zmq.CURVE_SERVER, int(with_curve))
             socket.bind(address)
         except (OSError, zmq.ZMQError) as error:
             raise BindError(f"cannot bind {name} to {address}: {error.strerror or error}") from None
         if file is not None:
             self._files[name] = OwnFile(file)
-        bound = _last_endpoint(socket)
+        self._endpoints[name] = bound = _last_endpoint(socket)
         port = bound.rpartition(":")[2] if bound.startswith("tcp:") else ""
-        self._channels[int(port) if port else bound.removeprefix("ipc://")] = Channel(name)
+        where = int(port) if port else bound.removeprefix("ipc://")
+        self._channels[where] = Channel(name.removesuffix(WITH_CURVE))
 
 
 def _last_endpoint(socket: zmq.Socket[bytes]) -> str:
