@@ -106,6 +106,8 @@ class PeerWatch:
         """Numbers of connections that were cut off, oldest first."""
         self._unfinished: dict[Cookie, str] = {}
         self._gave_up = False
+        self._gone_already: dict[int, bool] = {}
+        """Descriptors of which libzmq told the end before the beginning, and whether the other end had given up."""
         self._silent: deque[str] = deque(maxlen=REMEMBERED)
         self._to_tell: deque[Unfinished] = deque(maxlen=REMEMBERED)
         self._sampling: list[int] = []
@@ -123,7 +125,10 @@ class PeerWatch:
             while True:
                 event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
                 if event == zmq.EVENT_ACCEPTED:
-                    yield from self._begin(descriptor)
+                    if (gave_up := self._gone_already.pop(descriptor, None)) is None:
+                        yield from self._begin(descriptor)
+                    elif not gave_up:
+                        self._silent.append("unknown")
                 elif event == zmq.EVENT_DISCONNECTED:
                     self._note_silent(descriptor)
                     yield from self._end(descriptor)
@@ -135,7 +140,10 @@ class PeerWatch:
         One that was there for longer may have said something while nobody asked for names.
         """
         connection = self._connections.get(descriptor)
-        if connection is None or connection.number or self._gave_up:
+        if connection is None:  # libzmq tells of a beginning after it has begun (stream_listener_base.cpp)
+            self._gone_already[descriptor] = self._gave_up
+            return
+        if connection.number or self._gave_up:
             return
         if time.monotonic() - connection.since < SHORT_S:
             self._silent.append(connection.peer.name)
