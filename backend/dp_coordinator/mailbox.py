@@ -15,32 +15,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from dp_coordinator.core.events import ManualStartRequested
-from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
+from dp_coordinator.core.events import CorrectionRequested, ManualStartRequested
+from dp_coordinator.core.snapshot import Correction, Snapshot, StartAction, StartRefusal
+from dp_coordinator.eventlog import EVENT_LOG_SIZE as EVENT_LOG_SIZE  # noqa: PLC0414  (also found here)
+from dp_coordinator.eventlog import EventLog as EventLog  # noqa: PLC0414  (also found here)
+from dp_coordinator.eventlog import LogEntry as LogEntry  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages import Endpoints, Playback
 from dp_coordinator.words import AlarmKind
 
-EVENT_LOG_SIZE = 4096
 INBOX_SIZE = 256
 
-Command: TypeAlias = ManualStartRequested
-Reply: TypeAlias = StartAction | StartRefusal
+Command: TypeAlias = ManualStartRequested | CorrectionRequested
+Reply: TypeAlias = StartAction | StartRefusal | Correction
 
 
 class InboxFullError(RuntimeError):
     """More commands are waiting than the loop may hold; try again later."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One entry of the event log."""
-
-    seq: int
-    """1, 2, 3, ... without gaps."""
-    at: float
-    """Monotonic seconds."""
-    kind: str
-    fields: Mapping[str, object]
 
 
 class Histogram:
@@ -81,33 +71,6 @@ class Counters:
     def count_frame(self, kind: str, verdict: str, n: int = 1) -> None:
         """Count `n` frames of a kind under a verdict."""
         self.frames[kind, verdict] = self.frames.get((kind, verdict), 0) + n
-
-
-class EventLog:
-    """The newest entries, numbered; appended by the loop, read by anyone."""
-
-    def __init__(self, size: int = EVENT_LOG_SIZE) -> None:
-        self._entries: deque[LogEntry] = deque(maxlen=size)
-        self._lock = threading.Lock()
-        self.last_seq = 0
-
-    def append(self, at: float, kind: str, fields: Mapping[str, object]) -> None:
-        """Add one entry with the next number."""
-        with self._lock:
-            self.last_seq += 1
-            self._entries.append(LogEntry(self.last_seq, at, kind, fields))
-
-    def clear(self) -> None:
-        """Forget all, and number from 1 again."""
-        with self._lock:
-            self._entries.clear()
-            self.last_seq = 0
-
-    def since(self, seq: int) -> list[LogEntry]:
-        """Entries numbered above `seq` that are still held, oldest first."""
-        with self._lock:
-            missing = min(self.last_seq - seq, len(self._entries))
-            return [self._entries[i] for i in range(-missing, 0)]
 
 
 class Inbox:
@@ -182,6 +145,8 @@ class Mailbox:
         self.endpoints = endpoints
         self.min_stats_update_interval = min_stats_update_interval
         """Seconds between load publications."""
+        self.name = ""
+        """What the deployment is called; empty where nobody named it."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
         self.troubles: Mapping[AlarmKind, tuple[float, str]] = {}

@@ -19,7 +19,7 @@ def test_bad_frames_while_they_arrive() -> None:
     monitored.bad["front_publish", "unexpected"] = 2
     alarm = monitored.wait(20)["bad_frames"]
     assert alarm.counts == {"back_output malformed": 5, "front_publish unexpected": 2}
-    assert alarm.title == "Bad frames arrive: 5 back_output malformed, 2 front_publish unexpected"
+    assert alarm.title == "5 malformed frames on back_output, 2 unexpected frames on front_publish"
     assert not monitored.wait(BAD_FRAMES_QUIET)
     monitored.bad["back_output", "malformed"] = 6
     assert monitored.wait(0.25)["bad_frames"].counts == {"back_output malformed": 1}, "counted anew"

@@ -43,7 +43,7 @@ def test_state_for_people() -> None:
         code, out, err = ask(server, "state")
     assert (code, err) == (0, "")
     assert out.splitlines()[:9] == [
-        "state         Wave 6 is starting, asked 300 ms ago; joined by rank 0",
+        "state         Wave 6 is starting, asked 300 ms ago; joined by rank 0 (for 400 ms)",
         "engines       2 of 2 subscribed",
         "front-ends    1",
         "waiting       3",
@@ -96,7 +96,7 @@ def test_engines_for_people_tell_where_each_one_is() -> None:
     head, *rows = out.splitlines()
     assert [line[head.index("place") :] for line in (head, *rows)] == [
         "place",
-        "pid 2918 VLLM?[31m",
+        "pid 2918 VLLM\\x1b[31m",
         "10.0.0.7:51234: timed out, 00:16:40.250",
         "-",
     ]

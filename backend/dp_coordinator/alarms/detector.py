@@ -61,6 +61,7 @@ _KNOWN = {
     AlarmKind.SOCKET_UNREACHABLE: Severity.CRITICAL,
     AlarmKind.FRESH_START: Severity.CRITICAL,
     AlarmKind.PART_MISSING: Severity.WARNING,
+    AlarmKind.WEBHOOK_FAILING: Severity.WARNING,
 }
 
 
@@ -279,7 +280,10 @@ class AlarmDetector:
             self._senders.clear()
             return None
         counts = {f"{channel} {verdict}": count for (channel, verdict), (count, _) in sorted(self._bad_now.items())}
-        title = "Bad frames arrive: " + ", ".join(f"{count} {key}" for key, count in counts.items())
+        title = ", ".join(
+            f"{count} {verdict} frame{'' if count == 1 else 's'} on {channel}"
+            for (channel, verdict), (count, _) in sorted(self._bad_now.items())
+        )
         if self._senders:
             who = (name if rank is None else f"rank {rank}, {name}" for name, rank in self._senders.items())
             title += f"; from {'; '.join(who)}"
@@ -366,3 +370,15 @@ def _loads(snapshot: Snapshot) -> list[int]:
     for rank in gone:
         loads[rank] = 0
     return loads
+
+
+def found_within(kind: AlarmKind, options: AlarmOptions) -> float:
+    """Seconds within which the detector of a new process raises an alarm that still stands."""
+    lasting: dict[AlarmKind, float] = {
+        AlarmKind.RANK_SILENT: options.alarm_silent_s,
+        AlarmKind.NEVER_HEARD: options.alarm_silent_s,
+        AlarmKind.LOAD_IMBALANCE: options.alarm_imbalance_s,
+        AlarmKind.ASKED_NOT_STEPPING: options.alarm_not_stepping_s,
+        AlarmKind.ENGINE_SURPLUS: SURPLUS_AFTER,
+    }
+    return lasting.get(kind, options.alarm_missing_s)

@@ -23,11 +23,13 @@ def engine_gone(snapshot: Snapshot, now: float) -> Alarm | None:
     missing = snapshot.engine_count - snapshot.engines_subscribed
     if not snapshot.ready or missing <= 0 or rejoining(snapshot):
         return None
-    gone = [f"rank {rank}, {place(ended)}" for rank, ended in peers.gone.items()]
+    # The first to go comes first: the others may have ended over it, as vLLM's engines do when one of them ends.
+    in_time = sorted(peers.gone.items(), key=lambda one: one[1].at)
+    gone = [f"rank {rank}, {place(ended)}" for rank, ended in in_time]
     named = gone[:NAMED] + ([f"{len(gone) - NAMED} more"] if len(gone) > NAMED else [])
     have = f"{snapshot.engines_subscribed} of {snapshot.engine_count} are subscribed"
     if unnamed := missing - len(gone):
-        named.append(f"{unnamed} that cannot be named" if gone else f"{have}; which one it is cannot be told")
+        named.append(f"{unnamed} that cannot be named" if gone else f"{have}; vLLM does not tell which rank")
     title = f"{'Engine' if missing == 1 else 'Engines'} gone: {'; '.join(named)}"
     counts = {"subscribed": snapshot.engines_subscribed, "expected": snapshot.engine_count}
     since = min((ended.at for ended in peers.gone.values()), default=now)

@@ -8,7 +8,7 @@ a checkpoint is a copy of this, and what else leaves the core of it (the journal
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from dp_coordinator.core.effects import EngineCounts
 from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested, WaveMessage
@@ -42,6 +42,16 @@ class Waves(_Part):
     current_wave: int = 0
     """The wave that runs, or that the next one will be."""
     engines_running: bool = False
+
+
+class WaveSaid(NamedTuple):
+    """A wave message."""
+
+    message: WaveMessage
+    wave: int
+    engine_index: int | None
+    """The engine that it names."""
+    at: float
 
 
 @dataclass(slots=True)
@@ -178,6 +188,8 @@ class Scaled(_Part):
     at: float = 0.0
     early: dict[int, EngineStatsReported] = field(default_factory=dict)
     """The newest report of each rank that joins."""
+    awaited: tuple[int, float] | None = None
+    """The engine count of a SCALE that waits for its engines, and when it came."""
 
     def leaves(self, engine: int, since: float) -> bool:
         """Whether a rank that was there `since` then is one that was told to go."""
@@ -201,12 +213,12 @@ class CoreState(_Part):
     """None in a first incarnation, and in one that came back before READY had been sent."""
     ready: bool = False
     """READY was sent."""
-    start_again: bool = False
-    """START goes out once more after the next wave_complete; recovery.py."""
+    start_again: WaveCause | None = None
+    """Why START goes out once more after the next wave_complete; recovery.py."""
     peers: Peers = field(default_factory=Peers)
     scaled: Scaled = field(default_factory=Scaled)
-    held: list[tuple[WaveMessage, int, int | None]] = field(default_factory=list)
-    """Wave messages that came before READY: (message, its wave, the engine it names)."""
+    held: dict[tuple[bool, int | None], WaveSaid] = field(default_factory=dict)
+    """Wave messages that wait for READY or for a second witness, the newest of each source; witnesses.py."""
 
     @property
     def wave_coordination(self) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dp_coordinator.core.events import Peer
+from dp_coordinator.texts import shown
 from dp_coordinator.words import Channel
 
 TITLE_AT_MOST = 120
@@ -115,14 +116,13 @@ def peer_of(end: socket.socket, number: int, channel: Channel) -> Peer:
 
 
 def title_of(pid: int) -> str:
-    """What a process of this machine calls itself, in printable characters; empty where that cannot be read."""
+    """What a process of this machine calls itself, fit to be shown; empty where that cannot be read."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()[:4096].rstrip(b"\0").split(b"\0")
     except OSError:
         return ""
     # A process that gave itself a title has written it over its arguments, as one word.
-    text = b" ".join(words).decode("utf-8", "replace").strip()
-    return "".join(c if c.isprintable() else "?" for c in text)[:TITLE_AT_MOST]
+    return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
 
 
 def engine_named_by(title: str) -> int | None:

@@ -100,6 +100,8 @@ class PeerWatch:
         """Descriptors of connections that ended since the queue was last seen empty."""
         self._senders: dict[int, int] = {}
         """Engine -> descriptor of the connection that reports as it."""
+        self._unnamed: set[int] = set()
+        """Descriptors of connections to back_output of which no engine's message came yet."""
         self._look_at = float("-inf")
         self._names_until = float("-inf")
         self._cut_off: dict[int, None] = {}
@@ -186,10 +188,11 @@ class PeerWatch:
     def wants_names(self, engine_count: int, now: float) -> bool:
         """Whether what comes next should be received with `copy=False`, which costs a microsecond a frame.
 
-        While some engine's connection is not known, or somebody is suspected; then once a second, lest one that changes
-        or lies goes unseen.
+        While some engine's connection is not known, somebody connected that has said nothing yet, or somebody is
+        suspected; then once a second, lest one that changes or lies goes unseen.
         """
-        if len(self._senders) >= engine_count and now < self._look_at and now > self._names_until:
+        known = len(self._senders) >= engine_count and not self._unnamed
+        if known and now < self._look_at and now > self._names_until:
             return False
         self._look_at = now + LOOK_EVERY_S
         return True
@@ -197,6 +200,7 @@ class PeerWatch:
     def sent(self, frame: zmq.Frame, engine: int, now: float) -> PeerIdentified | None:
         """An engine's message came: whose connection this is, when that is news."""
         descriptor = _descriptor(frame)
+        self._unnamed.discard(descriptor)
         connection = self._connections.get(descriptor)
         if connection is None or not connection.settled:
             return None
@@ -306,12 +310,14 @@ class PeerWatch:
         connection = _Connection(peer, descriptor not in self._ended, cookie=cookie, since=time.monotonic())
         self._connections[descriptor] = connection
         if self.channel is Channel.BACK_OUTPUT:
+            self._unnamed.add(descriptor)
             yield self._tell(connection, "")  # an idle engine need not say anything for hours
         elif early is not None:
             yield self._tell(connection, early)
 
     def _end(self, descriptor: int) -> Iterator[PeerEvent]:
         self._early.pop(descriptor, None)
+        self._unnamed.discard(descriptor)
         connection = self._connections.pop(descriptor, None)
         if connection is None:
             return

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
+from starlette.types import Lifespan
 from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
@@ -24,14 +25,16 @@ from dp_coordinator.web.access.security import Gate, address_of
 from dp_coordinator.web.access.sessions import Sessions
 from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.api import playback, recording, reference, rest
-from dp_coordinator.web.api.commands import Starter
+from dp_coordinator.web.api.commands import Commands
 from dp_coordinator.web.api.metrics import Metrics
+from dp_coordinator.web.deployments import Others
 from dp_coordinator.web.pages import Pages
 from dp_coordinator.web.past import Past
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.settings import WebSettings, check_exposure
+from dp_coordinator.web.settings import WebSettings, check_exposure, page_url
 from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.stream.serving import serve
+from dp_coordinator.web.telling.webhook import Webhook
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
@@ -58,24 +61,20 @@ class Application(FastAPI):
 def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
     check_exposure(settings)
+    mailbox.name = mailbox.name or settings.name
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     turned_away = TurnedAway()
     broadcaster = Broadcaster(mailbox, settings, clock, past)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(broadcaster.run(refusals.flush, turned_away.flush))
-        yield
-        await broadcaster.stop()
-        sampler.cancel()
-        await asyncio.gather(sampler, return_exceptions=True)
-
+    webhook = None
+    if settings.webhook is not None and mailbox.player is None:
+        webhook = Webhook(mailbox, broadcaster.alarms, settings, clock, page_url(settings))
+    others = Others(settings.peers)
     app = Application(
         title="dp-coordinator",
         version=__version__,
         description=_ABOUT,
-        lifespan=lifespan,
+        lifespan=_beside(broadcaster, others, webhook, [refusals.flush, turned_away.flush]),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -88,12 +87,14 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         lambda: (len(broadcaster.viewers), broadcaster.stalled),
         lambda: broadcaster.alarms.standing,
         lambda: turned_away.counts,
+        lambda: {} if webhook is None else webhook.counts,
     )
     routers = [
         rest.state_routes(mailbox, broadcaster.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
-        rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
+        rest.deployment_routes(others),
+        *rest.command_routes(mailbox, Commands(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
@@ -101,11 +102,36 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     ]
     if mailbox.player is not None:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
+    _add_routes(app, routers, Pages(settings.static_dir))
+    _add_stream(app, broadcaster, turned_away)
+    return app
+
+
+def _add_routes(app: FastAPI, routers: Sequence[APIRouter], pages: Pages) -> None:
     for router in routers:
         app.include_router(router)
-    _add_stream(app, broadcaster, turned_away)
-    _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
-    return app
+    _add_problems(app, pages, [route for router in routers for route in router.routes])
+
+
+def _beside(
+    broadcaster: Broadcaster, others: Others, webhook: Webhook | None, ticks: list[Callable[[float], None]]
+) -> Lifespan[FastAPI]:
+    """What goes on beside the answers to requests, from the server's start to its end."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        at_work = [asyncio.create_task(others.run())]
+        if webhook is not None:
+            ticks.append(webhook.tick)
+            at_work.append(asyncio.create_task(webhook.run()))
+        at_work.append(asyncio.create_task(broadcaster.run(*ticks)))
+        yield
+        await broadcaster.stop()
+        for task in at_work:
+            task.cancel()
+        await asyncio.gather(*at_work, return_exceptions=True)
+
+    return lifespan
 
 
 def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway) -> None:
@@ -120,13 +146,17 @@ def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway)
 
     @app.websocket("/api/v1/stream")
     async def stream(websocket: WebSocket) -> None:
-        given = websocket.query_params.get("since")
-        if given is not None and not (given.isascii() and given.isdecimal() and len(given) < _SINCE_DIGITS):
-            detail = f"query parameter 'since': an event number from 0 on, not {given[:80]!r}"
+        since, changes = (websocket.query_params.get(name) for name in ("since", "changes"))
+        detail = None
+        if since is not None and not (since.isascii() and since.isdecimal() and len(since) < _SINCE_DIGITS):
+            detail = f"query parameter 'since': an event number from 0 on, not {since[:80]!r}"
+        elif changes not in (None, "0", "1"):
+            detail = f"query parameter 'changes': 1 (changes, not whole snapshots) or 0, not {changes[:80]!r}"
+        if detail is not None:
             refusal = ProblemError("invalid-parameter", detail)
             await problems.refuse_websocket(refusal, websocket.scope, websocket.receive, websocket.send)
             return
-        await serve(websocket, None if given is None else int(given), broadcaster)
+        await serve(websocket, None if since is None else int(since), broadcaster, changes == "1")
 
 
 def _add_problems(app: FastAPI, pages: Pages, routes: Sequence[BaseRoute]) -> None:

@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from dp_coordinator.texts import A_LINE, shown
+
 MEDIA_TYPE = "application/problem+json"
 
 KINDS: dict[str, tuple[int, str]] = {
@@ -36,13 +38,15 @@ KINDS: dict[str, tuple[int, str]] = {
     "internal": (500, "Something went wrong inside"),
     "recording": (409, "This is a recording"),
     "not-recording": (409, "Nothing is recorded"),
-    # refusals of a manual start, named as in the event log
+    # refusals of a manual start or of a correction, named as in the event log
     "running": (409, "A wave is running"),
     "pending": (409, "Another manual start is being watched"),
     "wave_mismatch": (409, "The current wave is another one"),
+    "count_mismatch": (409, "The engine count is another one"),
     "not_ready": (409, "Engines are missing"),
     "coordination_off": (409, "Wave coordination is off"),
     "wave_invalid": (422, "That wave cannot be started"),
+    "count_invalid": (422, "There cannot be so many engines"),
     "key_reused": (422, "This Idempotency-Key belongs to another request"),
 }
 """Slug -> (status, title)."""
@@ -61,7 +65,7 @@ class ProblemError(Exception):
     ) -> None:
         super().__init__(detail)
         self.kind = kind
-        self.detail = detail
+        self.detail = shown(detail, A_LINE)  # it may quote what was sent
         self.headers = headers
         self.more = more or {}
 

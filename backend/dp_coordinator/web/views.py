@@ -17,6 +17,7 @@ from dp_coordinator import __version__, sentences, standing
 from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import Connection, EndedConnection, PeersView, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
+from dp_coordinator.messages_told import AlarmInShort, Summary
 from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, NoticeKind, PeerKind, Tone
 
 WAVES_SENT = 20
@@ -28,6 +29,8 @@ ASKED_QUIET_S = 1.0
 RECOVERED_SHOWN_S = 30.0
 """For so long the end of a recovery is told: a page that the restart cut off is back long before."""
 _CLOCK_STEP = 0.25
+AGE_DIGITS, USAGE_DIGITS = 2, 3
+"""Decimal places of ranks' ages, in seconds, and of fractions, on the stream and in the history."""
 Alarms: TypeAlias = Sequence[m.Alarm]
 """Those that stand, critical ones first."""
 M = TypeVar("M", bound=Struct)
@@ -146,7 +149,30 @@ def tone(snapshot: Snapshot, alarms: Alarms) -> Tone:
 def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[str, Any]:
     """What a `State` and a `SnapshotMessage` tell besides, which is not in a snapshot either."""
     age = data_age(mailbox, snapshot, now)
-    return {"data_age_s": age, "endpoints": mailbox.endpoints, "recording": playback(mailbox)}
+    return {
+        "name": mailbox.name,
+        "data_age_s": age,
+        "endpoints": mailbox.endpoints,
+        "recording": playback(mailbox),
+    }
+
+
+def summary(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> Summary:
+    """`GET /api/v1/summary`."""
+    return told(
+        Summary,
+        snapshot,
+        clock,
+        name=mailbox.name,
+        state_text=sentences.state_text(snapshot, now),
+        state_tone=tone(snapshot, alarms),
+        state_age_s=seconds(now - snapshot.state_since),
+        data_age_s=data_age(mailbox, snapshot, now),
+        alarms=[AlarmInShort(each.kind, each.severity, each.title, each.age_s) for each in alarms],
+        started_at=clock.of(mailbox.started_at),
+        version=__version__,
+        recording=mailbox.player is not None,
+    )
 
 
 def state(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> m.State:
@@ -181,6 +207,14 @@ def columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMe
     reported, status = snapshot.engines, statuses(snapshot, alarms, now)
     ages = [None if at is None else round(max(0.0, now - at), 3) for at in reported.reported_at]
     return told(m.EngineColumnsMessage, reported, age_s=ages, status=status)
+
+
+def short_columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMessage:
+    """All ranks, for the stream and the history: what nobody sees is rounded away, so that they take less room."""
+    reported, status = snapshot.engines, statuses(snapshot, alarms, now)
+    ages = [None if at is None else round(max(0.0, now - at), AGE_DIGITS) for at in reported.reported_at]
+    usage = [None if part is None else round(part, USAGE_DIGITS) for part in reported.kv_cache_usage]
+    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status, kv_cache_usage=usage)
 
 
 def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> list[m.Engine]:
@@ -258,27 +292,14 @@ def state_at(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, c
         snapshot,
         clock,
         **_situation(mailbox, snapshot, alarms, now, clock),
-        engines=columns(snapshot, alarms, now),
+        engines=short_columns(snapshot, alarms, now),
         notices=notices(snapshot, {alarm.kind for alarm in alarms}, now),
         alarms=alarms,
     )
 
 
-def shortened(state: m.StateAt) -> m.StateAt:
-    """A state for the history: what nobody looks for in it is rounded away, so that it takes less room."""
-    engines = state.engines
-    return replace(
-        state,
-        engines=replace(
-            engines,
-            kv_cache_usage=[None if part is None else round(part, 4) for part in engines.kv_cache_usage],
-            age_s=[None if age is None else round(age, 2) for age in engines.age_s],
-        ),
-    )
-
-
 def snapshot_message(
-    mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock
+    mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock, *, number: int = 1
 ) -> m.SnapshotMessage:
     """The state for the stream."""
     return told(
@@ -287,6 +308,7 @@ def snapshot_message(
         clock,
         **asdict(state_at(mailbox, snapshot, alarms, now, clock)),
         **_of_the_present(mailbox, snapshot, now),
+        number=number,
         at=clock.of(now),
         waves=waves(snapshot, WAVES_SENT, now, clock),
         actions=[action(made, now, clock) for made in reversed(snapshot.actions[-ACTIONS_SENT:])],

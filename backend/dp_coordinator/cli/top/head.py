@@ -67,7 +67,7 @@ def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text
 
 
 def _fact(name: str, value: str) -> Text:
-    return Text.assemble((f"{name} ", "dim"), (value, "bold"))
+    return Text.assemble((f"{name} ", "dim"), (render.clean(value), "bold"))
 
 
 def data_age(live: Live, now: float) -> float | None:
@@ -149,7 +149,7 @@ def _awaited(snapshot: SnapshotMessage) -> Iterator[_Strip]:
     for notice in snapshot.notices:
         yield _Strip(f" {notice.text}", STYLES[notice.tone])
     if snapshot.state in {DeploymentState.STARTING, DeploymentState.RUNNING} and not snapshot.notices:
-        yield _Strip(f" {snapshot.state_text}")
+        yield _Strip(f" {snapshot.state_text} (for {render.duration(snapshot.state_age_s)})")
     ends = snapshot.endpoints
     if not snapshot.ready:
         yield _Strip(
