@@ -126,7 +126,7 @@ class PeerOptions:
     curve_address: v.CurveAddress | None = None
     """Where peers may connect with CURVE besides, tcp://HOST:PORT: front_publish is there, back_output at the next
     port, back_publish at the one after it."""
-    curve_secret_key: v.KeyFile | None = None
+    curve_key: v.KeyFile | None = None
     """File with this coordinator's secret CURVE key, as zmq.auth.create_certificates writes it."""
     curve_clients: v.Folder | None = None
     """Folder with the public keys (*.key) of those that may connect with CURVE; read at the start."""

@@ -86,7 +86,7 @@ def test_curve_lets_in_who_has_a_key_and_vllms_peers_come_as_ever(tmp_path: Path
         folder.mkdir()
         auth.create_certificates(folder, "key")
     port = _free_ports()
-    arguments = [f"--curve-address=tcp://127.0.0.1:{port}", f"--curve-secret-key={ours}/key.key_secret"]
+    arguments = [f"--curve-address=tcp://127.0.0.1:{port}", f"--curve-key={ours}/key.key_secret"]
     front, output, publish = (f"tcp://127.0.0.1:{port + n}" for n in range(3))
     with served(tmp_path, *arguments, f"--curve-clients={theirs}") as peer:  # its peers come without CURVE
         known, unknown = (CurveKeys.from_files(f"{own}/key.key_secret", f"{ours}/key.key") for own in (theirs, other))
@@ -110,7 +110,7 @@ def test_what_is_missing_for_curve_is_named(tmp_path: Path) -> None:
     auth.create_certificates(tmp_path, "key")
     secret, empty = str(tmp_path / "key.key_secret"), tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(SettingsError, match=r"--curve-secret-key, --curve-clients is missing"):
+    with pytest.raises(SettingsError, match=r"--curve-key, --curve-clients is missing"):
         curve.load("tcp://127.0.0.1:5600", None, None)
     with pytest.raises(SettingsError, match="holds no secret key"):
         curve.load("tcp://127.0.0.1:5600", str(tmp_path / "key.key"), str(tmp_path))

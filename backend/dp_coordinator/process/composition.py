@@ -124,7 +124,7 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
 
 
 def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
-    curve = load_curve(options.curve_address, options.curve_secret_key, options.curve_clients)
+    curve = load_curve(options.curve_address, options.curve_key, options.curve_clients)
     bind = partial(Sockets, allow_peers=options.allow_peers, curve=curve)
     if past is not None:
         ends = past.endpoints

@@ -30,7 +30,7 @@ class Curve:
 
 def load(address: str | None, secret_key_file: str | None, clients: str | None) -> Curve | None:
     """What the three settings ask for; None when none is given. Raises `SettingsError`."""
-    given = {"--curve-address": address, "--curve-secret-key": secret_key_file, "--curve-clients": clients}
+    given = {"--curve-address": address, "--curve-key": secret_key_file, "--curve-clients": clients}
     if not any(given.values()):
         return None
     if address is None or secret_key_file is None or clients is None:
@@ -46,7 +46,7 @@ def load(address: str | None, secret_key_file: str | None, clients: str | None) 
     except (OSError, ValueError) as error:
         raise SettingsError(f"a CURVE key cannot be read: {error}") from None
     if secret is None:
-        raise SettingsError(f"--curve-secret-key: {secret_key_file!r} holds no secret key; take the *.key_secret file")
+        raise SettingsError(f"--curve-key: {secret_key_file!r} holds no secret key; take the *.key_secret file")
     if not keys:
         raise SettingsError(f"--curve-clients: {clients!r} holds no public keys (*.key), so nobody could connect")
     return Curve(address, secret, keys)

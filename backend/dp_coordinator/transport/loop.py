@@ -53,8 +53,6 @@ LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
-
-
 SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
 LOOK_INTERVAL = 0.25
 """Seconds between looks at whether the peers' machines still answer."""
@@ -384,8 +382,8 @@ class Loop:
     def _receive(self, socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: bool) -> Iterator[Any]:
         """What has arrived, at most a batch, each frame as soon as it is taken; without a copy it tells its sender.
 
-        Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next
-        one. What takes much longer than reports do is no report: who sends it is looked at.
+        Between two frames the web thread may have the interpreter. What takes much longer than reports do is no report:
+        who sends it is looked at.
         """
         recv, no_block = socket.recv, zmq.NOBLOCK
         until, worked = self._clock() + LONGEST_BATCH, thread_time()
