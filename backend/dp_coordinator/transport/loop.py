@@ -7,8 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from time import thread_time
-from typing import Any, Literal, overload
 
 import zmq
 
@@ -26,6 +24,7 @@ from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.observer import NOBODY_KNOWN, Books, Given, Host, Observer, Sender
+from dp_coordinator.transport.batches import receive
 from dp_coordinator.transport.peers import UNFINISHED, CutOffError, PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
@@ -44,13 +43,10 @@ from dp_coordinator.words import Channel
 
 log = logging.getLogger("dp_coordinator")
 
-BATCH, CHUNK = 256, 16
-"""Frames taken from one socket before the others and the deadline get a look (about a millisecond's work), and before
-the clock does."""
-LONGEST_BATCH = 0.005
-"""Seconds for one socket, whatever it sends."""
 LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
+READY_APART = 0.02
+"""Seconds between two READYs: to a thousand engines that come back one by one, each would be sent to all of them."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
 SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
@@ -101,6 +97,8 @@ class Loop:
         self._front_end: tuple[PeerWatch, zmq.Frame] | None = None
         """The frame in hand that came by another socket."""
         self._look_at = self._began
+        self._ready_at, self._ready_by = -math.inf, math.inf
+        """When READY was sent last, and by when it is to be sent again."""
         self.wake_up = WakeUp()
         """Ends the current wait."""
         self._poller = zmq.Poller()
@@ -138,7 +136,7 @@ class Loop:
     def turn(self) -> None:
         """Wait for input or the next deadline, take a batch from each socket, do what is due."""
         now = self._clock()
-        self.due_at = min(self._turn_by, now + LONGEST_WAIT)
+        self.due_at = min(self._turn_by, self._ready_by, now + LONGEST_WAIT)
         readable = dict(self._poller.poll(self._timeout_ms(now)))
         now = self._clock()
         sockets = self._sockets
@@ -152,6 +150,8 @@ class Loop:
         # (vllm/v1/engine/core.py, `process_input_sockets`: the first message must be READY).
         if sockets.back_publish in readable:
             self._drain(sockets.back_publish, self._on_engine_subscription, Channel.BACK_PUBLISH, now)
+        if now >= self._ready_by:
+            self._send_ready(now)
         # Commands next: there are few of them, and somebody waits for each.
         if self.wake_up.fileno() in readable:
             self._take_commands(now)
@@ -194,7 +194,7 @@ class Loop:
         now: float,
     ) -> None:
         watch = self._sockets.watches[channel]
-        for frame in self._receive(socket, watch, copy=False):
+        for frame in receive(socket, watch, self._clock, copy=False):
             self._front_end = watch, frame
             try:
                 if not watch.heeds(frame, now):
@@ -253,7 +253,7 @@ class Loop:
         if watch.wants_names(self._host.core.engine_count, now):
             frames = self._named(watch, now)
         else:
-            frames = self._receive(self._sockets.back_output, watch, copy=True)
+            frames = receive(self._sockets.back_output, watch, self._clock, copy=True)
         for frame in frames:
             try:
                 for event in engine_events(frame):
@@ -292,7 +292,7 @@ class Loop:
 
     def _named(self, watch: PeerWatch, now: float) -> Iterator[bytes]:
         """Engines' frames, each after the core has heard whose connection it came through, if that is news."""
-        for frame in self._receive(self._sockets.back_output, watch, copy=False):
+        for frame in receive(self._sockets.back_output, watch, self._clock, copy=False):
             try:
                 if not watch.heeds(frame, now):
                     continue
@@ -341,6 +341,8 @@ class Loop:
         for effect in effects:
             match effect:
                 case BroadcastStartWave():  # matched first, for engines wait for it
+                    if self._ready_by < math.inf:  # whose first message must be READY
+                        self._send_ready(now)
                     self._sockets.back_publish.send_multipart(encode_start(effect.wave, effect.exclude_engine_index))
                 case PublishLoad():
                     frame = encode_load(
@@ -350,9 +352,16 @@ class Loop:
                 case PublishWaveState():
                     self._sockets.front_publish.send(encode_wave_state(effect.current_wave, effect.engines_running))
                 case SendReady():
-                    self._sockets.back_publish.send(READY)
+                    # It cannot be addressed, and goes to all: of many who come back, one will do for several.
+                    self._ready_by = min(self._ready_by, max(now, self._ready_at + READY_APART))
+                    if not self._host.core.rejoining:
+                        self._send_ready(now)
                 case WriteJournal():
                     self._remember(effect.state, now)
+
+    def _send_ready(self, now: float) -> None:
+        self._sockets.back_publish.send(READY)
+        self._ready_at, self._ready_by = now, math.inf
 
     def _remember(self, state: Remembered, now: float) -> None:
         failure = None
@@ -372,28 +381,3 @@ class Loop:
         if now >= self._next_waiting_notice:
             self._next_waiting_notice = now + WAITING_NOTICE_INTERVAL
             log.info("waiting for engines: %s", missing)
-
-    # -- batches ---------------------------------------------------------------------------------------------------
-
-    @overload
-    def _receive(self, socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[True]) -> Iterator[bytes]: ...
-    @overload
-    def _receive(self, socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[False]) -> Iterator[zmq.Frame]: ...
-    def _receive(self, socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: bool) -> Iterator[Any]:
-        """What has arrived, at most a batch, each frame as soon as it is taken; without a copy it tells its sender.
-
-        Between two frames the web thread may have the interpreter. What takes much longer than reports do is no report:
-        who sends it is looked at.
-        """
-        recv, no_block = socket.recv, zmq.NOBLOCK
-        until, worked = self._clock() + LONGEST_BATCH, thread_time()
-        try:
-            for _ in range(BATCH // CHUNK):
-                for _ in range(CHUNK):
-                    yield recv(no_block, copy)
-                if (now := self._clock()) > until:
-                    if thread_time() - worked > LONGEST_BATCH / 2:  # it was work, and not a wait for a processor
-                        watch.suspect(now)
-                    return
-        except zmq.Again:
-            watch.drained()
