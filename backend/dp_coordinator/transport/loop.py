@@ -141,8 +141,7 @@ class Loop:
         now = self._clock()
         sockets = self._sockets
         if sockets.doorkeeper.socket in readable:
-            for refused in sockets.doorkeeper.answer():
-                self._books.refused(refused.channel, refused.address, refused.why, now)
+            self._open_the_door(now)
         for watch in sockets.watches.values():
             if watch.monitor in readable:
                 self._take_changes(watch, now)
@@ -166,13 +165,20 @@ class Loop:
         now = self._clock()
         self._turn_by = self._host.turned(now)
         if now >= self._look_at:
-            self._look_at = now + LOOK_INTERVAL
-            for watch in sockets.watches.values():
-                watch.look()
-                for ended in watch.ended():
-                    self._books.cut_off(watch.channel, UNFINISHED, now, Sender(ended.peer.name))
+            self._look_at_peers(now)
         if not self._host.core.ready:
             self._while_waiting(now)
+
+    def _open_the_door(self, now: float) -> None:
+        for refused in self._sockets.doorkeeper.answer():
+            self._books.refused(refused.channel, refused.address, refused.why, now)
+
+    def _look_at_peers(self, now: float) -> None:
+        self._look_at = now + LOOK_INTERVAL
+        for watch in self._sockets.watches.values():
+            watch.look()
+            for ended in watch.ended():
+                self._books.cut_off(watch.channel, UNFINISHED, now, Sender(ended.peer.name))
 
     def _timeout_ms(self, now: float) -> int:
         return max(0, math.ceil((self.due_at - now) * 1000))
