@@ -16,18 +16,18 @@ class TokenBucket:
         self._left = burst
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Use one up; False when there is none left."""
-        if self.wait(now) > 0:
+    def take(self, now: float, amount: float = 1) -> bool:
+        """Use so many up; False, and none is, when there are not so many left."""
+        if self.wait(now, amount) > 0:
             return False
-        self._left -= 1
+        self._left -= amount
         return True
 
-    def wait(self, now: float) -> float:
-        """Seconds until one is there; 0 when one is there now."""
+    def wait(self, now: float, amount: float = 1) -> float:
+        """Seconds until so many are there; 0 when they are there now."""
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
-        return max(0.0, (1 - self._left) / self._rate)
+        return max(0.0, (amount - self._left) / self._rate)
 
 
 class Throttle:

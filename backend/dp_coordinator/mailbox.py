@@ -57,6 +57,8 @@ class Counters:
 
     frames: dict[tuple[str, str], int] = field(default_factory=dict)
     """(kind, verdict) -> frames in. Verdicts: accepted, or why it was dropped."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Socket -> connections that were not let in, or that spoke something else than ZMTP 3."""
     starts: dict[str, int] = field(default_factory=dict)
     """Cause -> START_DP_WAVE broadcasts."""
     loads_published: int = 0

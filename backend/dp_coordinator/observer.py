@@ -186,6 +186,9 @@ class Books:
         self._bad_frames = TokenBucket(rate=5.0, burst=20, now=now)
         self._at_info = TokenBucket(rate=5.0, burst=20, now=now)
         self._not_logged = 0
+        self._cut_offs = TokenBucket(rate=1.0, burst=20, now=now)
+        self._cut_offs_not_logged = 0
+        self._refusals = TokenBucket(rate=1 / 60, burst=10, now=now)
         self._journal_failed = False
         self._changed = False
         self._urgent_since: float | None = None
@@ -239,6 +242,30 @@ class Books:
         fields |= sender._asdict()
         self._mailbox.log.append(now, "bad_frame", fields)
         self._note_urgent(now)
+
+    def cut_off(self, channel: str, why: str, now: float, sender: Sender) -> None:
+        """Count a connection that was ended for what came through it, and name it unless there are too many."""
+        self._mailbox.counters.count_frame(channel, "cut_off")
+        if not self._cut_offs.take(now):
+            self._cut_offs_not_logged += 1
+            return
+        suppressed, self._cut_offs_not_logged = self._cut_offs_not_logged, 0
+        log.warning("%s: cut off %s: %s [%d more not logged]", channel, sender.peer, why, suppressed)
+        fields = {"channel": channel, "verdict": "cut_off", "detail": why, "suppressed": suppressed}
+        self._mailbox.log.append(now, "peer_cut_off", fields | sender._asdict())
+        self._note_urgent(now)
+
+    def refused(self, channel: str, peer: str, why: str, now: float) -> None:
+        """Count a connection that was not let in, and name it unless there are too many."""
+        counted = self._mailbox.counters.refused
+        counted[channel] = counted.get(channel, 0) + 1
+        if self._refusals.take(now):
+            log.warning(
+                "%s: refused a connection from %s: %s [%d since the start]", channel, peer, why, counted[channel]
+            )
+            fields = {"channel": channel, "peer": peer, "detail": why, "count": counted[channel]}
+            self._mailbox.log.append(now, "peer_refused", fields)
+            self._note_urgent(now)
 
     def defect(self, channel: str, error: Exception, now: float) -> None:
         """Our own fault, not the sender's; the process goes on all the same."""

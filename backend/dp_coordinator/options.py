@@ -117,7 +117,23 @@ class WebOptions(AlarmOptions, TellingOptions, AccessOptions):
 
 
 @dataclass(frozen=True)
-class ServeOptions(WebOptions, Deployment):
+class PeerOptions:
+    """Which engines and front-ends may connect, and how."""
+
+    allow_peers: Annotated[tuple[NetworkAddress, ...], Flag("--allow-peer")] = ()
+    """Address or CIDR block from which engines and front-ends may connect by tcp, such as 10.0.0.0/8; again for more;
+    without any, all may."""
+    curve_address: v.CurveAddress | None = None
+    """Where peers may connect with CURVE besides, tcp://HOST:PORT: front_publish is there, back_output at the next
+    port, back_publish at the one after it."""
+    curve_key: v.KeyFile | None = None
+    """File with this coordinator's secret CURVE key, as zmq.auth.create_certificates writes it."""
+    curve_clients: v.Folder | None = None
+    """Folder with the public keys (*.key) of those that may connect with CURVE; read at the start."""
+
+
+@dataclass(frozen=True)
+class ServeOptions(WebOptions, PeerOptions, Deployment):
     """Everything that a coordinator's process can be told."""
 
     http: Annotated[HttpPorts | None, Flag(), Flag("--no-http", "no web server at all", means=None)] = DEFAULT_HTTP
@@ -137,6 +153,8 @@ class ServeOptions(WebOptions, Deployment):
     """Folder to which everything that enters the core is written."""
     record_max_mb: Annotated[int, v.Kind(v.count, "MB", v.between(8, 1 << 20))] = 256
     """Most that recordings may take up there, in MiB."""
+    memory_limit: Annotated[int, v.Kind(v.index, "MB", v.between(0, 1 << 20))] = 512
+    """Most memory, in MiB, that the process may take beyond what it has at its start; 0 for no limit of its own."""
     log_level: LogLevel = "info"
     """Debug, info, warning or error."""
     parent_pid: ParentPid = None

@@ -319,7 +319,14 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "webhook_gave_up": (Tone.WARN, "A message to the webhook was given up: {detail}"),
         "webhook_works_again": (Tone.GOOD, "The webhook takes messages again"),
     },
-    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}{TIMES}")},
+    EventGroup.FRAMES: {
+        "bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}{TIMES}"),
+        "peer_refused": (
+            Tone.WARN,
+            "A connection to {channel} was refused ({peer}): {detail}; {count} so far{TIMES}",
+        ),
+        "peer_cut_off": (Tone.BAD, "A connection to {channel} was cut off{FROM}: {DETAIL}{MORE}{TIMES}"),
+    },
 }
 EVENTS: Mapping[str, tuple[EventGroup, _Tone, str]] = {
     kind: (group, *said) for group, kinds in _IN_GROUPS.items() for kind, said in kinds.items()

@@ -124,6 +124,23 @@ def zmq_address(text: str) -> str:
     return text
 
 
+def curve_address(text: str) -> str:
+    """`tcp://HOST:PORT` with two more ports after it."""
+    match = _ZMQ_ADDRESS.fullmatch(zmq_address(text))
+    if match is None or match[2] in {None, "*"} or not 1 <= int(match[2]) <= 65_533:
+        raise BadValueError(f"{text!r} is not tcp://HOST:PORT with a port of 1 to 65533, such as tcp://0.0.0.0:5600")
+    return text
+
+
+def key_file(text: str) -> str:
+    """A file that holds a secret CURVE key. The text as it is."""
+    if not Path(text).is_file():
+        raise BadValueError(
+            f"{text!r} is not there: name a file that zmq.auth.create_certificates wrote (*.key_secret)"
+        )
+    return text
+
+
 def parse_host_port(text: str) -> tuple[str, int]:
     """`HOST:PORT`, `[::1]:8080` for IPv6, as (host, port)."""
     match = _HOST_PORT.fullmatch(text)
@@ -249,6 +266,8 @@ Seconds: TypeAlias = Annotated[float, Kind(seconds, "SECONDS", a_day_at_most)]
 Amount: TypeAlias = Annotated[float, Kind(amount, "X")]
 Text: TypeAlias = Annotated[str, Kind(text, "TEXT")]
 ZmqAddress: TypeAlias = Annotated[str, Kind(zmq_address, "ADDRESS")]
+CurveAddress: TypeAlias = Annotated[str, Kind(curve_address, "ADDRESS", curve_address)]
+KeyFile: TypeAlias = Annotated[str, Kind(key_file, "FILE", key_file)]
 HostPort: TypeAlias = Annotated[str, Kind(host_port, "HOST:PORT", host_port)]
 TokenFile: TypeAlias = Annotated[str, Kind(token_file, "FILE")]
 Version: TypeAlias = Annotated[str, Kind(version, "VERSION", version)]

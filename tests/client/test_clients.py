@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -30,7 +30,7 @@ def encode(value: object) -> bytes:
     return msgspec.msgpack.encode(value)
 
 
-def engine(coordinator: FakeCoordinator, **options: str) -> EngineClient:
+def engine(coordinator: FakeCoordinator, **options: Any) -> EngineClient:
     addresses = coordinator.addresses
     return EngineClient(1, addresses["publish"], addresses["output"], clock=lambda: 12.5, **options)
 

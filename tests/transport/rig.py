@@ -28,6 +28,12 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
         pause.wait(0.002)
 
 
+def admit(sockets: Sockets) -> None:
+    """Let in whoever is at the door, where no loop turns."""
+    assert sockets.doorkeeper.socket.poll(int(PATIENCE * 1000))
+    assert not list(sockets.doorkeeper.answer())
+
+
 class Peer:
     """One socket of an engine or front-end, as real vLLM opens it."""
 

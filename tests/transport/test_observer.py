@@ -19,7 +19,7 @@ from dp_coordinator.messages import Endpoints
 from dp_coordinator.observer import Books, Host
 from dp_coordinator.transport import Loop, Sockets
 from tests.core.connections import engine_subscribes, front_end_subscribes
-from tests.transport.rig import PATIENCE, Peer
+from tests.transport.rig import PATIENCE, Peer, admit
 
 
 class Notes:
@@ -140,6 +140,7 @@ def test_a_new_engine_is_ready_before_a_start_that_is_asked_for_in_the_same_turn
         engines = []
         for asked in (False, True):
             engines.append(stack.enter_context(closing(Peer(context, zmq.XSUB, mailbox.endpoints.back_publish))))
+            admit(sockets)
             assert sockets.back_publish.poll(int(PATIENCE * 1000))
             answer = mailbox.inbox.post(ManualStartRequested("why", "test")) if asked else None
             loop.turn()

@@ -20,9 +20,9 @@ import zmq
 from dp_coordinator.core.events import PeerConnected
 from dp_coordinator.core.snapshot import PeersView
 from dp_coordinator.transport import Sockets
-from dp_coordinator.transport.peers import engine_named_by, title_of
+from dp_coordinator.transport.descriptor import engine_named_by, title_of
 from dp_coordinator.words import Channel, PeerKind
-from tests.transport.rig import Peer, Rig, pack, rig, wait_until
+from tests.transport.rig import Peer, Rig, admit, pack, rig, wait_until
 
 STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.5}
 
@@ -157,6 +157,7 @@ def test_a_subscription_that_is_heard_before_its_connection_counts(tmp_path: Pat
         context: zmq.Context[Any] = zmq.Context()
         peer = Peer(context, zmq.XSUB, f"ipc://{tmp_path}/back")
         watch = sockets.watches[Channel.BACK_PUBLISH]
+        admit(sockets)
         frame = sockets.back_publish.recv(copy=False)
         assert watch.subscribed(frame) is None
         (event,) = watch.changes()

@@ -21,6 +21,7 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.wire.coordinator import (
     MAX_FRAME,
+    MAX_NOTICE,
     BadFieldsError,
     BadFrameError,
     encode_load,
@@ -182,7 +183,7 @@ def test_an_oversize_frame_is_not_even_decoded() -> None:
         engine_events(pack([0, ["x" * MAX_FRAME]]))
     assert caught.value.kind == "oversize"
     with pytest.raises(BadFrameError, match="at most"):
-        front_end_event(b"\x92" + bytes(MAX_FRAME), 2)
+        front_end_event(b"\x92" + bytes(MAX_NOTICE), 2)
 
 
 @pytest.mark.parametrize(
@@ -251,8 +252,8 @@ NOTICE = 'expected (engine, wave) or ("SCALE_ELASTIC_EP", engine_count): '
 @pytest.mark.parametrize(
     ("frame", "kind", "says"),
     [
-        (bytes(MAX_FRAME + 1), "oversize", f"{MAX_FRAME + 1} bytes; front-end messages have at most {MAX_FRAME}"),
-        (bytes(MAX_FRAME), "undecodable", NOTICE),
+        (bytes(MAX_NOTICE + 1), "oversize", f"{MAX_NOTICE + 1} bytes; front-end messages have at most {MAX_NOTICE}"),
+        (bytes(MAX_NOTICE), "undecodable", NOTICE),
         (b"junk", "undecodable", NOTICE),
         (pack((0, 2**53)), "undecodable", f"{2**53} is no wave and no engine count"),
         (pack((0, -1)), "undecodable", "-1 is no wave and no engine count"),

@@ -12,12 +12,14 @@ from dp_coordinator.client.engine_protocol import StartWave
 from dp_coordinator.client.errors import ClientError, NoEngineError, NotReadyError, ProtocolError
 from dp_coordinator.client.frontend import AsyncFrontendClient, FrontendClient
 from dp_coordinator.client.frontend_protocol import Load
+from dp_coordinator.client.sockets import CurveKeys
 from dp_coordinator.wire.client import EngineLoad
 
 __all__ = [
     "AsyncEngineClient",
     "AsyncFrontendClient",
     "ClientError",
+    "CurveKeys",
     "EngineClient",
     "EngineLoad",
     "FrontendClient",

@@ -22,7 +22,7 @@ import zmq.asyncio
 
 from dp_coordinator.client.engine_protocol import EngineProtocol, StartWave
 from dp_coordinator.client.errors import NotReadyError
-from dp_coordinator.client.sockets import Asynchronous, Blocking, Connection, Deadline, Opened, Sent
+from dp_coordinator.client.sockets import Asynchronous, Blocking, Connection, CurveKeys, Deadline, Opened, Sent
 from dp_coordinator.core.dialect import DEFAULT_VERSION, Dialect
 from dp_coordinator.wire.client import encode_start_wave, encode_stats, encode_wave_complete
 
@@ -38,12 +38,16 @@ class _EngineSide(Connection[Opened, Sent]):
         *,
         dialect: Dialect | str = DEFAULT_VERSION,
         clock: Callable[[], float] = time.monotonic,
+        curve: CurveKeys | None = None,
     ) -> None:
-        """`dialect` is the vLLM version that the coordinator speaks; `clock` stamps what is sent, in seconds."""
+        """`dialect` is the vLLM version that the coordinator speaks; `clock` stamps what is sent, in seconds.
+
+        With `curve` the addresses are those of --curve-address.
+        """
         self._protocol = EngineProtocol(engine_index, dialect)
         self._address = back_publish_address
         self._clock = clock
-        super().__init__((zmq.XSUB, back_publish_address), (zmq.PUSH, back_output_address))
+        super().__init__((zmq.XSUB, back_publish_address), (zmq.PUSH, back_output_address), curve=curve)
 
     @property
     def engine_index(self) -> int:

@@ -21,7 +21,7 @@ import zmq
 import zmq.asyncio
 
 from dp_coordinator.client.frontend_protocol import FrontendProtocol, Load
-from dp_coordinator.client.sockets import Asynchronous, Blocking, Connection, Deadline, Opened, Sent
+from dp_coordinator.client.sockets import Asynchronous, Blocking, Connection, CurveKeys, Deadline, Opened, Sent
 from dp_coordinator.core.dialect import DEFAULT_VERSION, Dialect
 from dp_coordinator.wire.client import encode_scale
 
@@ -37,12 +37,16 @@ class _FrontEndSide(Connection[Opened, Sent]):
         engine_count: int = 0,
         client_index: int = 0,
         client_count: int = 1,
+        curve: CurveKeys | None = None,
     ) -> None:
-        """`client_index` of `client_count` front-ends that share the engines; `dialect` is a vLLM version."""
+        """`client_index` of `client_count` front-ends that share the engines; `dialect` is a vLLM version.
+
+        With `curve` the address is that of --curve-address.
+        """
         self._protocol = FrontendProtocol(
             dialect, engine_count=engine_count, client_index=client_index, client_count=client_count
         )
-        super().__init__((zmq.XSUB, front_publish_address))
+        super().__init__((zmq.XSUB, front_publish_address), curve=curve)
 
     @property
     def current_wave(self) -> int:

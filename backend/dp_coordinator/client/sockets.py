@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 import zmq
@@ -20,11 +21,34 @@ Sent = TypeVar("Sent")
 """What sending returns: None, or what must be awaited."""
 
 
+@dataclass(frozen=True, slots=True)
+class CurveKeys:
+    """With which keys a client speaks CURVE to the addresses of --curve-address. Each as 40 characters (Z85)."""
+
+    server: bytes
+    """The coordinator's public key."""
+    public: bytes
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def from_files(cls, secret_key_file: str, server_key_file: str) -> CurveKeys:
+        """From this client's `*.key_secret` and the coordinator's `*.key`, as `zmq.auth.create_certificates` writes.
+
+        Raises `OSError` or `ValueError` when one cannot be read or holds no such key.
+        """
+        from zmq import auth  # noqa: PLC0415  (few want it)
+
+        public, secret = auth.load_certificate(secret_key_file)
+        if secret is None:
+            raise ValueError(f"{secret_key_file!r} holds no secret key; take the *.key_secret file")
+        return cls(auth.load_certificate(server_key_file)[0], public, secret)
+
+
 class Connection(Generic[Opened, Sent]):
     """What all clients share. The first of their sockets subscribes at once, the last one sends."""
 
-    def __init__(self, *wanted: tuple[int, str], topic: bytes = b"") -> None:
-        """Open sockets of (type, address), and subscribe to what begins with `topic`.
+    def __init__(self, *wanted: tuple[int, str], topic: bytes = b"", curve: CurveKeys | None = None) -> None:
+        """Open sockets of (type, address), and subscribe to what begins with `topic`; with CURVE if there are keys.
 
         `ValueError` names one that cannot be connected, and nothing stays open.
         """
@@ -32,7 +56,7 @@ class Connection(Generic[Opened, Sent]):
         self._sockets: list[Opened] = []
         try:
             for kind, address in wanted:
-                self._sockets.append(_connected(self._context, kind, address))
+                self._sockets.append(_connected(self._context, kind, address, curve))
         except ValueError:
             self._context.destroy(linger=0)
             raise
@@ -99,13 +123,17 @@ class Asynchronous(Connection[zmq.asyncio.Socket, Coroutine[Any, Any, None]]):
         self.close()
 
 
-def _connected(context: zmq.Context[Opened], kind: int, address: str) -> Opened:
+def _connected(context: zmq.Context[Opened], kind: int, address: str, curve: CurveKeys | None) -> Opened:
     """Connect a socket as vLLM's ends do, without a high-water mark, but so that closing it is bounded."""
     socket = context.socket(kind)
     socket.set_hwm(0)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
     socket.setsockopt(zmq.IPV6, int(address.startswith("tcp://[")))
     try:
+        if curve is not None:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server)
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public)
+            socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret)
         socket.connect(address)
     except zmq.ZMQError as error:
         raise ValueError(f"cannot connect to {address!r}: {error.strerror}") from error

@@ -25,6 +25,7 @@ from dp_coordinator.listening import url_at
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import Deployment, ServeOptions
 from dp_coordinator.process.bound import Bound
+from dp_coordinator.process.guard import Guard, limit_memory
 from dp_coordinator.process.listener import PAGE_CONNECTIONS, listen, web_settings
 from dp_coordinator.process.parts import PagePart, record
 from dp_coordinator.process.upkeep import Part, Upkeep
@@ -39,6 +40,7 @@ from dp_coordinator.supervised import (
     say_serving,
 )
 from dp_coordinator.transport import Loop, Sockets, StartTimeoutError
+from dp_coordinator.transport.curve import load as load_curve
 
 log = logging.getLogger("dp_coordinator")
 
@@ -81,6 +83,7 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None], told: Told)
     if not dialect.tested:
         log.warning("vLLM %s is newer than any that was tested (%s); speaking as the newest", dialect.version, TESTED)
     sys.setswitchinterval(0.0001)  # a busy web thread may hold the loop up for a tenth of a millisecond, not five
+    limit_memory(options.memory_limit)
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past
@@ -102,6 +105,7 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None], told: Told)
             **asdict(sockets.endpoints()), http_url=None if http is None else url_at(http[1]), pid=os.getpid()
         )
         upkeep.add(Part("the announcement of the addresses", partial(on_bound, bound)), needed=past is None)
+        stack.enter_context(Guard(sockets, lambda: loop.due_at))
         told.then(loop.stop)
         say_serving()
         freeze()
@@ -120,10 +124,12 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
 
 
 def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
+    curve = load_curve(options.curve_address, options.curve_key, options.curve_clients)
+    bind = partial(Sockets, allow_peers=options.allow_peers, curve=curve)
     if past is not None:
         ends = past.endpoints
-        return Sockets(ends.front_publish, ends.back_output, ends.back_publish, patient=True)
-    return Sockets(options.front_publish_address, options.back_output_address, options.back_publish_address)
+        return bind(ends.front_publish, ends.back_output, ends.back_publish, patient=True)
+    return bind(options.front_publish_address, options.back_output_address, options.back_publish_address)
 
 
 def _log_start(mailbox: Mailbox, dialect: Dialect, past: JournalRecord | None) -> None:

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, Literal, overload
 
 import zmq
 
@@ -25,7 +24,8 @@ from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.observer import NOBODY_KNOWN, Books, Given, Host, Observer, Sender
-from dp_coordinator.transport.peers import PeerWatch
+from dp_coordinator.transport.batches import receive
+from dp_coordinator.transport.peers import UNFINISHED, CutOffError, PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
@@ -43,16 +43,13 @@ from dp_coordinator.words import Channel
 
 log = logging.getLogger("dp_coordinator")
 
-BATCH = 256
-"""Frames taken from one socket before the others and the deadline get a look: about a millisecond's work."""
 LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
 READY_APART = 0.02
 """Seconds between two READYs: to a thousand engines that come back one by one, each would be sent to all of them."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
-
-
+SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
 LOOK_INTERVAL = 0.25
 """Seconds between looks at whether the peers' machines still answer."""
 
@@ -90,11 +87,13 @@ class Loop:
         self._books = Books(coordinator, mailbox, self._began, self._sender_of)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
         self._turn_by = self._began
+        self.due_at = math.inf
+        """When the turn should begin at the latest that is now waited for, or lasts."""
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._stopping = False
-        self._sender: str | None = None
-        """Who sent the engine's frame in hand, where that is known."""
+        self._in_hand: zmq.Frame | None = None
+        """The engine's frame in hand, where it tells who sent it."""
         self._front_end: tuple[PeerWatch, zmq.Frame] | None = None
         """The frame in hand that came by another socket."""
         self._look_at = self._began
@@ -107,6 +106,7 @@ class Loop:
             self._poller.register(socket, zmq.POLLIN)
         for watch in sockets.watches.values():
             self._poller.register(watch.monitor, zmq.POLLIN)
+        self._poller.register(sockets.doorkeeper.socket, zmq.POLLIN)
         self._poller.register(self.wake_up.fileno(), zmq.POLLIN)
         self._inbox.connect(self.wake_up.wake)
 
@@ -135,9 +135,13 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for input or the next deadline, take a batch from each socket, do what is due."""
-        readable = dict(self._poller.poll(self._timeout_ms(self._clock())))
+        now = self._clock()
+        self.due_at = min(self._turn_by, self._ready_by, now + LONGEST_WAIT)
+        readable = dict(self._poller.poll(self._timeout_ms(now)))
         now = self._clock()
         sockets = self._sockets
+        if sockets.doorkeeper.socket in readable:
+            self._open_the_door(now)
         for watch in sockets.watches.values():
             if watch.monitor in readable:
                 self._take_changes(watch, now)
@@ -161,14 +165,23 @@ class Loop:
         now = self._clock()
         self._turn_by = self._host.turned(now)
         if now >= self._look_at:
-            self._look_at = now + LOOK_INTERVAL
-            for watch in sockets.watches.values():
-                watch.look()
+            self._look_at_peers(now)
         if not self._host.core.ready:
             self._while_waiting(now)
 
+    def _open_the_door(self, now: float) -> None:
+        for refused in self._sockets.doorkeeper.answer():
+            self._books.refused(refused.channel, refused.address, refused.why, now)
+
+    def _look_at_peers(self, now: float) -> None:
+        self._look_at = now + LOOK_INTERVAL
+        for watch in self._sockets.watches.values():
+            watch.look()
+            for ended in watch.ended():
+                self._books.cut_off(watch.channel, UNFINISHED, now, Sender(ended.peer.name))
+
     def _timeout_ms(self, now: float) -> int:
-        return max(0, math.ceil((min(self._turn_by, self._ready_by, now + LONGEST_WAIT) - now) * 1000))
+        return max(0, math.ceil((self.due_at - now) * 1000))
 
     def _take_changes(self, watch: PeerWatch, now: float) -> None:
         for event in watch.changes():
@@ -176,6 +189,8 @@ class Loop:
                 self._host.take(event, now)
             except Exception as error:
                 self._books.defect(watch.channel, error, now)
+        for peer in watch.silent():
+            self._books.refused(watch.channel, peer, SILENT, now)
 
     def _drain(
         self,
@@ -185,14 +200,19 @@ class Loop:
         now: float,
     ) -> None:
         watch = self._sockets.watches[channel]
-        for frame in _receive(socket, watch, copy=False):
+        for frame in receive(socket, watch, self._clock, copy=False):
             self._front_end = watch, frame
             try:
+                if not watch.heeds(frame, now):
+                    continue
                 event = read(frame, watch, now)
                 if event is not None:
                     self._host.take(event, now)
+            except CutOffError as error:
+                self._cut_off(watch, error, now)
             except BadFrameError as error:
                 self._books.dropped(channel, error.kind, str(error), now, Sender(watch.sender_of(frame)))
+                self._took_unreadable(watch, frame, now)
             except Exception as error:
                 self._books.defect(channel, error, now)
         self._front_end = None
@@ -202,9 +222,11 @@ class Loop:
         if self._front_end is not None:
             watch, frame = self._front_end
             return Sender(watch.sender_of(frame))
-        engine = getattr(given, "engine_index", None)
-        self._sockets.watches[Channel.BACK_OUTPUT].suspect(self._clock())
-        return NOBODY_KNOWN if engine is None else Sender(self._sender, engine)
+        engine, watch = getattr(given, "engine_index", None), self._sockets.watches[Channel.BACK_OUTPUT]
+        watch.suspect(self._clock())
+        if engine is None:
+            return NOBODY_KNOWN
+        return Sender(None if self._in_hand is None else watch.sender_of(self._in_hand), engine)
 
     def _on_engine_subscription(self, frame: zmq.Frame, watch: PeerWatch, now: float) -> Event | None:
         if frame.bytes == SUBSCRIBE:
@@ -237,7 +259,7 @@ class Loop:
         if watch.wants_names(self._host.core.engine_count, now):
             frames = self._named(watch, now)
         else:
-            frames = _receive(self._sockets.back_output, watch, copy=True)
+            frames = receive(self._sockets.back_output, watch, self._clock, copy=True)
         for frame in frames:
             try:
                 for event in engine_events(frame):
@@ -257,23 +279,42 @@ class Loop:
 
     def _take_what_is_sound(self, frame: bytes, error: BadFrameError, now: float) -> None:
         """Say whose frame is bad, and take those of its fields that are not."""
-        engine = sender_index(frame)
-        peer = self._sender or self._sockets.watches[Channel.BACK_OUTPUT].known_as(engine)
+        engine, watch, named = sender_index(frame), self._sockets.watches[Channel.BACK_OUTPUT], self._in_hand
+        peer = (None if named is None else watch.sender_of(named)) or watch.known_as(engine)
         self._books.dropped(Channel.BACK_OUTPUT, error.kind, str(error), now, Sender(peer, engine))
-        if isinstance(error, BadFieldsError):
+        if not isinstance(error, BadFieldsError):
+            watch.suspect(now)
+            if named is not None:
+                self._took_unreadable(watch, named, now)
+        else:
             for event in error.events(self._host.core.last_report(error.engine_index)):
                 self._take_from_engines(event, now)
 
+    def _took_unreadable(self, watch: PeerWatch, frame: zmq.Frame, now: float) -> None:
+        try:
+            watch.unreadable(frame, now)
+        except CutOffError as error:
+            self._cut_off(watch, error, now)
+
     def _named(self, watch: PeerWatch, now: float) -> Iterator[bytes]:
         """Engines' frames, each after the core has heard whose connection it came through, if that is news."""
-        for frame in _receive(self._sockets.back_output, watch, copy=False):
-            self._sender = watch.sender_of(frame)
+        for frame in receive(self._sockets.back_output, watch, self._clock, copy=False):
+            try:
+                if not watch.heeds(frame, now):
+                    continue
+            except CutOffError as error:
+                self._cut_off(watch, error, now)
+                continue
+            self._in_hand = frame
             engine = sender_index(frame.bytes)
             event = None if engine is None else watch.sent(frame, engine, now)
             if event is not None:
                 self._take_from_engines(event, now)
             yield frame.bytes
-        self._sender = None
+        self._in_hand = None
+
+    def _cut_off(self, watch: PeerWatch, error: CutOffError, now: float) -> None:
+        self._books.cut_off(watch.channel, str(error), now, Sender(error.peer, error.engine))
 
     def _take_from_engines(self, given: Given, now: float) -> None:
         if not given:
@@ -346,20 +387,3 @@ class Loop:
         if now >= self._next_waiting_notice:
             self._next_waiting_notice = now + WAITING_NOTICE_INTERVAL
             log.info("waiting for engines: %s", missing)
-
-
-@overload
-def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[True]) -> Iterator[bytes]: ...
-@overload
-def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: Literal[False]) -> Iterator[zmq.Frame]: ...
-def _receive(socket: zmq.Socket[bytes], watch: PeerWatch, *, copy: bool) -> Iterator[Any]:
-    """What has arrived, at most a batch of it, each frame as soon as it is taken; without a copy it tells its sender.
-
-    Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next one.
-    """
-    recv, no_block = socket.recv, zmq.NOBLOCK
-    try:
-        for _ in range(BATCH):
-            yield recv(no_block, copy)
-    except zmq.Again:
-        watch.drained()

@@ -15,36 +15,38 @@ is only known here, the core never hears of it.
 
 from __future__ import annotations
 
-import re
-import socket
 import struct
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import zmq
 
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
-from dp_coordinator.texts import shown
+from dp_coordinator.transport.allowance import Allowance
+from dp_coordinator.transport.backlog import Unfinished
+from dp_coordinator.transport.descriptor import Cookie, left_unanswered, peer_at, sever
+from dp_coordinator.transport.zap import NUMBER
+from dp_coordinator.wire.client import SUBSCRIBE
 from dp_coordinator.words import Channel
 
+REMEMBERED = 4096
+"""Connections that were cut off, for what they left in the queue is not heeded."""
+UNFINISHED = "what it sends never ends"
+SHORT_S = 2.0
+"""A connection that said nothing and lasted no longer was refused by libzmq, if the other end did not give up."""
+SUSPICION_S = 1.0
+"""Seconds for which every frame's sender is looked at after somebody sent what no engine does."""
 MONITOR_HWM = 100_000
 """Events that may wait: libzmq's own thread would wait for us beyond that."""
 SAMPLED_AT_ONCE = 64
-TITLE_AT_MOST = 120
-SUSPICION_S = 1.0
-"""Seconds for which every frame's sender is looked at after somebody sent what no engine does."""
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at who sends what, once every engine's connection is known: it may change, or lie."""
-_ENGINE_TITLE = re.compile(r"EngineCore_DP(\d{1,5})\b")
-_CREDENTIALS = struct.Struct("3i")
 _MONITOR_EVENT = struct.Struct("=HI")
 """What happened, and to which descriptor. pyzmq's own reader brings in asyncio and ssl, which delays READY."""
-_TCP_INFO_START = struct.Struct("8B")
-_RETRANSMITS, _PROBES = 2, 3
-"""Bytes of the kernel's tcp_info."""
 
 PeerEvent: TypeAlias = PeerConnected | PeerIdentified | PeerDisconnected
 
@@ -62,6 +64,25 @@ class _Connection:
     """When the core was told so."""
     unanswered: bool = False
     """At the last look, the other machine had left something unanswered."""
+    cookie: Cookie = b""
+    since: float = 0.0
+    """When it began (monotonic)."""
+    allowance: Allowance | None = None
+    """Made with its first message."""
+    taken: int = 0
+    """Its messages that were received with `copy=False`."""
+    number: int = 0
+    """What its frames carry; 0 before the first."""
+    cut_off: str | None = None
+    """Why it was ended by us."""
+
+
+class CutOffError(Exception):
+    """A connection was ended for what it sent; the text says why."""
+
+    def __init__(self, peer: str, engine: int | None, why: str) -> None:
+        super().__init__(why)
+        self.peer, self.engine = peer, engine
 
 
 class PeerWatch:
@@ -83,9 +104,17 @@ class PeerWatch:
         """Descriptors of connections to back_output of which no engine's message came yet."""
         self._look_at = float("-inf")
         self._names_until = float("-inf")
+        self._cut_off: dict[int, None] = {}
+        """Numbers of connections that were cut off, oldest first."""
+        self._unfinished: dict[Cookie, str] = {}
+        self._gave_up = False
+        self._gone_already: dict[int, bool] = {}
+        """Descriptors of which libzmq told the end before the beginning, and whether the other end had given up."""
+        self._silent: deque[str] = deque(maxlen=REMEMBERED)
+        self._to_tell: deque[Unfinished] = deque(maxlen=REMEMBERED)
         self._sampling: list[int] = []
         address = f"inproc://monitor-{channel.value}"
-        watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         self.monitor: zmq.Socket[Any] = watched.context.socket(zmq.PAIR)
         """Readable when a connection began or ended."""
         self.monitor.setsockopt(zmq.RCVHWM, MONITOR_HWM)
@@ -98,9 +127,33 @@ class PeerWatch:
             while True:
                 event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
                 if event == zmq.EVENT_ACCEPTED:
-                    yield from self._begin(descriptor)
+                    if (gave_up := self._gone_already.pop(descriptor, None)) is None:
+                        yield from self._begin(descriptor)
+                    elif not gave_up:
+                        self._silent.append("unknown")
                 elif event == zmq.EVENT_DISCONNECTED:
+                    self._note_silent(descriptor)
                     yield from self._end(descriptor)
+                self._gave_up = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+
+    def _note_silent(self, descriptor: int) -> None:
+        """Before the end libzmq says when the other end has given up, and nothing when it refused what it was sent.
+
+        One that was there for longer may have said something while nobody asked for names.
+        """
+        connection = self._connections.get(descriptor)
+        if connection is None:  # libzmq tells of a beginning after it has begun (stream_listener_base.cpp)
+            self._gone_already[descriptor] = self._gave_up
+            return
+        if connection.number or self._gave_up:
+            return
+        if time.monotonic() - connection.since < SHORT_S:
+            self._silent.append(connection.peer.name)
+
+    def silent(self) -> Iterator[str]:
+        """Those that ended without a message, each once: they spoke no ZMTP 3, or began with too large a frame."""
+        while self._silent:
+            yield self._silent.popleft()
 
     def drained(self) -> None:
         """The queue was seen empty: frames that come now are of connections that are there now."""
@@ -164,6 +217,70 @@ class PeerWatch:
         """Somebody sends what no engine does: learn who in the next second. Safe from any thread."""
         self._names_until = now + SUSPICION_S
 
+    def heeds(self, frame: zmq.Frame, now: float) -> bool:
+        """Whether to heed a message; False for one of a connection that was cut off.
+
+        Raises `CutOffError` when it is to be cut off for this one.
+        """
+        descriptor, number = _descriptor(frame), int(_property(frame, NUMBER) or 0)
+        connection = self._connections.get(descriptor)
+        if connection is None or number < connection.number:
+            return number not in self._cut_off  # it has ended, or has just begun
+        if number > connection.number:
+            connection.number, connection.allowance = number, Allowance(self.channel, now)
+            connection.cut_off = None  # that was for what was left of the one that had this descriptor before
+        if connection.cut_off is not None:
+            return False
+        connection.taken += 1
+        if connection.allowance is not None:
+            size = len(frame)
+            if self.channel is Channel.BACK_OUTPUT:
+                why = connection.allowance.outputs(size, now)
+            else:
+                why = connection.allowance.message(size - 1 if frame.buffer[:1] == SUBSCRIBE else 0, now)
+            if why is not None:
+                raise self._cut(descriptor, connection, why)
+        return True
+
+    def unreadable(self, frame: zmq.Frame, now: float) -> None:
+        """A message that was heeded turned out to be none of the protocol. Raises `CutOffError` as `heeds` does."""
+        descriptor = _descriptor(frame)
+        connection = self._connections.get(descriptor)
+        if connection is None or connection.allowance is None or int(_property(frame, NUMBER)) != connection.number:
+            return
+        why = connection.allowance.unreadable(self.channel, now)
+        if why is not None and connection.cut_off is None:
+            raise self._cut(descriptor, connection, why)
+
+    def _cut(self, descriptor: int, connection: _Connection, why: str) -> CutOffError:
+        connection.cut_off = why
+        self._cut_off[connection.number] = None
+        while len(self._cut_off) > REMEMBERED:
+            self._cut_off.pop(next(iter(self._cut_off)))
+        sever(descriptor, connection.cookie)
+        return CutOffError(connection.peer.name, connection.engine, why)
+
+    def end(self, unfinished: Unfinished) -> None:
+        """End a connection of which too much is unseen. Safe from any thread."""
+        if sever(unfinished.descriptor, unfinished.cookie):
+            if len(self._unfinished) > REMEMBERED:
+                self._unfinished.clear()
+            self._unfinished[unfinished.cookie] = UNFINISHED
+            self._to_tell.append(unfinished)
+
+    def ended(self) -> Iterator[Unfinished]:
+        """Those that were ended so, each once."""
+        while self._to_tell:
+            yield self._to_tell.popleft()
+
+    def heard_of(self, descriptor: int) -> tuple[int, bool]:
+        """How many messages of a connection were received by name, and whether it is known as an engine's.
+
+        Safe from any thread.
+        """
+        connection = self._connections.get(descriptor)
+        return (0, False) if connection is None else (connection.taken, connection.engine is not None)
+
     def sender_of(self, frame: zmq.Frame) -> str | None:
         """Who sent a frame, for people, where that is certain."""
         connection = self._connections.get(_descriptor(frame))
@@ -182,14 +299,15 @@ class PeerWatch:
             descriptor = self._sampling.pop()
             connection = self._connections.get(descriptor)
             if connection is not None:
-                connection.unanswered = _left_unanswered(descriptor)
+                connection.unanswered = left_unanswered(descriptor)
 
     # -- connections -----------------------------------------------------------------------------------------------
 
     def _begin(self, descriptor: int) -> Iterator[PeerEvent]:
         early = self._early.pop(descriptor, None)
         yield from self._end(descriptor)
-        connection = _Connection(_peer_at(descriptor, next(self._ids), self.channel), descriptor not in self._ended)
+        peer, cookie = peer_at(descriptor, next(self._ids), self.channel)
+        connection = _Connection(peer, descriptor not in self._ended, cookie=cookie, since=time.monotonic())
         self._connections[descriptor] = connection
         if self.channel is Channel.BACK_OUTPUT:
             self._unnamed.add(descriptor)
@@ -206,7 +324,9 @@ class PeerWatch:
         self._ended.add(descriptor)
         self._forget_sender(connection, descriptor)
         if connection.told:
-            yield PeerDisconnected(connection.peer.id, "timed out" if connection.unanswered else "connection closed")
+            why = connection.cut_off or self._unfinished.pop(connection.cookie, None)
+            why = f"cut off: {why}" if why else ("timed out" if connection.unanswered else "connection closed")
+            yield PeerDisconnected(connection.peer.id, why)
 
     def _forget_sender(self, connection: _Connection, descriptor: int) -> None:
         if connection.engine is not None and self._senders.get(connection.engine) == descriptor:
@@ -228,55 +348,3 @@ def _property(frame: zmq.Frame, name: str) -> str:
         return str(frame.get(name))
     except zmq.ZMQError:
         return ""
-
-
-# -- what the kernel tells of a descriptor ---------------------------------------------------------------------------
-
-
-def _peer_at(descriptor: int, number: int, channel: Channel) -> Peer:
-    unknown = Peer(number, channel, "", "unknown")
-    try:
-        end = socket.socket(fileno=descriptor)
-    except OSError:
-        return unknown  # it has gone already
-    try:
-        if end.family == socket.AF_UNIX:
-            pid, _, _ = _CREDENTIALS.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-            title = title_of(pid)
-            return Peer(number, channel, "", "ipc", "", pid or None, title, engine_named_by(title))
-        host, port = end.getpeername()[:2]
-        return Peer(number, channel, host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    except (OSError, ValueError):
-        return unknown
-    finally:
-        end.detach()  # it is libzmq's
-
-
-def _left_unanswered(descriptor: int) -> bool:
-    try:
-        end = socket.socket(fileno=descriptor)
-    except OSError:
-        return False
-    try:
-        info = _TCP_INFO_START.unpack(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_START.size))
-        return bool(info[_RETRANSMITS] or info[_PROBES])
-    except OSError:
-        return False
-    finally:
-        end.detach()
-
-
-def title_of(pid: int) -> str:
-    """What a process of this machine calls itself, fit to be shown; empty where that cannot be read."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()[:4096].rstrip(b"\0").split(b"\0")
-    except OSError:
-        return ""
-    # A process that gave itself a title has written it over its arguments, as one word.
-    return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
-
-
-def engine_named_by(title: str) -> int | None:
-    """The rank in a title such as `VLLM::EngineCore_DP3` (vllm/v1/engine/core.py, `run_engine_core`)."""
-    found = _ENGINE_TITLE.search(title)
-    return int(found[1]) if found else None

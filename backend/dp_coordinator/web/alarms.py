@@ -82,7 +82,7 @@ class AlarmBoard:
 def _sender(entry: LogEntry) -> tuple[str, int | None] | None:
     """Who sent a bad frame, and which rank that is, where it is known."""
     peer, engine = entry.fields.get("peer"), entry.fields.get("engine")
-    if entry.kind != "bad_frame" or not isinstance(peer, str):
+    if entry.kind not in {"bad_frame", "peer_cut_off"} or not isinstance(peer, str):
         return None
     return peer, engine if isinstance(engine, int) else None
 

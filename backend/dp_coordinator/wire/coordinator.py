@@ -30,7 +30,9 @@ from dp_coordinator.wire.client import START_DP_WAVE
 T = TypeVar("T")
 
 MAX_FRAME = 1 << 20
-"""Bytes. Real reports have 500 to 800; a larger frame than this is a stranger's."""
+"""Bytes of an engine's. Real reports have 500 to 800; a larger frame than this is a stranger's."""
+MAX_NOTICE = 2 << 10
+"""Bytes of a front-end's. Real ones have 10 to 30."""
 _MAX_COUNT = (1 << 53) - 1  # exact in every JSON reader, far beyond any wave or step
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
@@ -213,8 +215,8 @@ def front_end_event(frame: bytes, engine_count: int) -> NewRequestNotified | Eng
     The engine of a notice is an int, or its identity: two bytes, little-endian (Python front-ends as recorded from
     vLLM 0.28 and 0.32). One that does not exist excludes nobody: the request it tells of is real all the same.
     """
-    if len(frame) > MAX_FRAME:
-        raise BadFrameError("oversize", f"{len(frame)} bytes; front-end messages have at most {MAX_FRAME}")
+    if len(frame) > MAX_NOTICE:
+        raise BadFrameError("oversize", f"{len(frame)} bytes; front-end messages have at most {MAX_NOTICE}")
     try:
         target, number = _front_end_fields(frame)
     except _DECODE_ERRORS as error:

@@ -68,6 +68,9 @@ class Metrics(Collector):
         frames = dict(counters.frames)  # copied at once: the loop goes on counting
         what = "Frames in, by kind and by what became of them."
         yield _family(Counter, "frames", what, frames.items(), "kind", "verdict")
+        refused = [((channel,), count) for channel, count in dict(counters.refused).items()]
+        what = "Connections of peers that were refused, or ended without a message."
+        yield _family(Counter, "peers_refused", what, refused, "socket")
         starts = [((cause,), count) for cause, count in dict(counters.starts).items()]
         yield _family(Counter, "start_broadcasts", "START_DP_WAVE broadcasts by cause.", starts, "cause")
         yield _count("loads_published", "Load publications to front-ends.", counters.loads_published)

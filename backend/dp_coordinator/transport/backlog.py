@@ -1,0 +1,98 @@
+"""Finds connections from which libzmq reads on and on while nothing that they send is ever complete.
+
+A message whose parts never end is in no count of libzmq's, and in no queue that the loop sees; subscriptions to ever
+new topics can keep the loop inside libzmq. So this asks the kernel, needs nothing of the loop, and may be asked by
+another thread. It looks at all connections, which takes a while: it is asked when memory grows or the loop is late.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dp_coordinator.core.events import Peer
+from dp_coordinator.transport.descriptor import Cookie, borrowed, cookie_of, peer_of, received
+from dp_coordinator.words import Channel
+
+MOST_UNSEEN = {Channel.FRONT_PUBLISH: 64 << 10, Channel.BACK_PUBLISH: 64 << 10, Channel.BACK_OUTPUT: 8 << 20}
+"""Bytes that libzmq may read of one connection before a message of it reaches the loop.
+
+On an XPUB a few notices; on back_output the high-water mark times reports of 40 KB.
+"""
+MOST_READS = {Channel.FRONT_PUBLISH: 3, Channel.BACK_PUBLISH: 3, Channel.BACK_OUTPUT: 4}
+"""Looks at which an ipc connection's queue has shrunk, for there the kernel counts no bytes."""
+MOST_UNKNOWN, UNKNOWN_S = 64 << 10, 0.25
+"""Bytes that somebody may have sent to back_output who is not known as an engine, when nothing of it comes so long."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    taken: int
+    """Its messages that the loop had taken when it was first seen, or last took one."""
+    read: int
+    """Bytes that libzmq had read then."""
+    waiting: int
+    since: float
+    """When that was."""
+    shrunk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A connection of which too much is unseen."""
+
+    channel: Channel
+    descriptor: int
+    cookie: Cookie
+    peer: Peer
+
+
+class Backlog:
+    """What is known of all connections since trouble began."""
+
+    def __init__(
+        self,
+        channel_of: Callable[[socket.socket], Channel | None],
+        heard_of: Callable[[Channel, int], tuple[int, bool]],
+    ) -> None:
+        """`channel_of` tells by a socket's own address whose it is.
+
+        `heard_of` gives by channel and descriptor how many messages the loop has seen, and whether an engine's.
+        """
+        self._channel_of, self._heard_of = channel_of, heard_of
+        self._watched: dict[Cookie, _Watched] = {}
+
+    def forget(self) -> None:
+        """Trouble is over."""
+        self._watched.clear()
+
+    def look(self, now: float) -> Iterator[Unfinished]:
+        """Look at every connection once; gives those that are to be ended."""
+        with suppress(OSError):
+            for name in os.listdir("/proc/self/fd"):
+                with suppress(OSError), borrowed(int(name)) as end:
+                    channel = self._channel_of(end)
+                    if channel is not None and self._is_too_much(end, channel, int(name), now):
+                        yield Unfinished(channel, int(name), cookie_of(end), peer_of(end, 0, channel))
+
+    def _is_too_much(self, end: socket.socket, channel: Channel, descriptor: int, now: float) -> bool:
+        end.getpeername()  # raises for the one that listens
+        cookie = cookie_of(end)
+        (taken, is_engine), (total, waiting) = self._heard_of(channel, descriptor), received(end)
+        read = 0 if total is None else total - waiting
+        watched = self._watched.get(cookie)
+        if watched is None or watched.taken != taken:
+            self._watched[cookie] = _Watched(taken, read, waiting, now)
+            return False
+        watched.shrunk += waiting < watched.waiting
+        watched.waiting = waiting
+        if total is None:
+            return watched.shrunk >= MOST_READS[channel]
+        if read - watched.read > MOST_UNSEEN[channel]:
+            return True
+        # What it sent and we did not hear may be the beginning of something that it never finishes.
+        unknown = channel is Channel.BACK_OUTPUT and not is_engine and read > MOST_UNKNOWN
+        return unknown and now - watched.since > UNKNOWN_S

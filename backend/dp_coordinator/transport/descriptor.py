@@ -1,0 +1,131 @@
+"""What the kernel tells of a connection by its descriptor, and how to end one that belongs to libzmq.
+
+A descriptor is a number that is used again, and libzmq closes it on a thread of its own. Whatever is done to one is
+done to a copy of it, once the copy's cookie has told that it is still the connection that was meant.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import struct
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from dp_coordinator.core.events import Peer
+from dp_coordinator.texts import shown
+from dp_coordinator.words import Channel
+
+TITLE_AT_MOST = 120
+_ENGINE_TITLE = re.compile(r"EngineCore_DP(\d{1,5})\b")
+_CREDENTIALS = struct.Struct("3i")
+_TCP_INFO = struct.Struct("8B120xQ")
+"""The kernel's tcp_info up to `tcpi_bytes_received` (Linux 4.1)."""
+_RETRANSMITS, _PROBES, _RECEIVED = 2, 3, 8
+_SO_COOKIE = getattr(socket, "SO_COOKIE", 57)
+_INT = struct.Struct("i")
+_NO_LINGER = struct.pack("ii", 1, 0)
+_AT_ONCE = 1 << 16
+
+Cookie: TypeAlias = bytes
+"""What tells one connection from every other one that this machine had or will have; empty where nothing does."""
+
+
+@contextmanager
+def borrowed(descriptor: int) -> Iterator[socket.socket]:
+    """The socket of a descriptor that is libzmq's, and stays so. Raises `OSError` when it has gone."""
+    end = socket.socket(fileno=descriptor)
+    try:
+        yield end
+    finally:
+        end.detach()
+
+
+def cookie_of(end: socket.socket) -> Cookie:
+    """The kernel's number of this connection (Linux 4.12)."""
+    with suppress(OSError):
+        return end.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
+    return b""
+
+
+def sever(descriptor: int, cookie: Cookie) -> bool:
+    """End a connection, if the descriptor is still its own, and throw away what waits in the kernel; whether it was.
+
+    libzmq is told by the kernel, as if the other end had gone, and does the rest. What it reads meanwhile may be the
+    middle of something; whoever reads its messages must not heed those of a severed connection.
+    """
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as end:
+            if cookie_of(end) != cookie:
+                return False
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)  # tcp: the other end is told by a reset
+            end.shutdown(socket.SHUT_RDWR)
+            with suppress(BlockingIOError):
+                while end.recv(_AT_ONCE, socket.MSG_DONTWAIT):
+                    pass
+    except OSError:
+        return False  # it has gone already
+    return True
+
+
+def received(end: socket.socket) -> tuple[int | None, int]:
+    """Bytes that came through it since it was made (None where the kernel does not count them: ipc), and that wait."""
+    waiting = _INT.unpack(fcntl.ioctl(end, termios.FIONREAD, bytes(_INT.size)))[0]
+    if end.family == socket.AF_UNIX:
+        return None, waiting
+    return _tcp_info(end)[_RECEIVED], waiting
+
+
+def left_unanswered(descriptor: int) -> bool:
+    """Whether the other end of a tcp connection has left something unanswered."""
+    try:
+        with borrowed(descriptor) as end:
+            info = _tcp_info(end)
+    except OSError:
+        return False
+    return bool(info[_RETRANSMITS] or info[_PROBES])
+
+
+def _tcp_info(end: socket.socket) -> tuple[int, ...]:
+    info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
+
+
+def peer_at(descriptor: int, number: int, channel: Channel) -> tuple[Peer, Cookie]:
+    """Who is at the other end, as a peer of this number, and the connection's cookie."""
+    try:
+        with borrowed(descriptor) as end:
+            return peer_of(end, number, channel), cookie_of(end)
+    except (OSError, ValueError):
+        return Peer(number, channel, "", "unknown"), b""  # it has gone already
+
+
+def peer_of(end: socket.socket, number: int, channel: Channel) -> Peer:
+    """The same of a socket. Raises `OSError` when it is not connected."""
+    if end.family == socket.AF_UNIX:
+        pid, _, _ = _CREDENTIALS.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        title = title_of(pid)
+        return Peer(number, channel, "", "ipc", "", pid or None, title, engine_named_by(title))
+    host, port = end.getpeername()[:2]
+    return Peer(number, channel, host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def title_of(pid: int) -> str:
+    """What a process of this machine calls itself, fit to be shown; empty where that cannot be read."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()[:4096].rstrip(b"\0").split(b"\0")
+    except OSError:
+        return ""
+    # A process that gave itself a title has written it over its arguments, as one word.
+    return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
+
+
+def engine_named_by(title: str) -> int | None:
+    """The rank in a title such as `VLLM::EngineCore_DP3` (vllm/v1/engine/core.py, `run_engine_core`)."""
+    found = _ENGINE_TITLE.search(title)
+    return int(found[1]) if found else None

@@ -1,0 +1,130 @@
+"""A hostile peer that speaks ZMTP 3 by itself: `python -m tests.transport.strangers ATTACK ADDRESS SECONDS KIND`.
+
+It connects again whenever it is cut off, and prints how often it was. `benchmarks.strangers` measures under it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+MIB = 1 << 20
+XSUB, PUSH = b"XSUB", b"PUSH"
+
+
+def command(name: bytes, **properties: bytes) -> bytes:
+    """A ZMTP command."""
+    body = bytes([len(name)]) + name
+    for key, value in properties.items():
+        key_bytes = key.replace("_", "-").encode()
+        body += bytes([len(key_bytes)]) + key_bytes + struct.pack(">I", len(value)) + value
+    return bytes([4, len(body)]) + body
+
+
+def frame(body: bytes, *, more: bool = False, size: int | None = None) -> bytes:
+    """A ZMTP frame; `size` is what it says, if not the truth."""
+    size = len(body) if size is None else size
+    head = bytes([more, size]) if size < 256 else bytes([more | 2]) + struct.pack(">Q", size)
+    return head + body
+
+
+def connected(address: str, kind: bytes) -> socket.socket:
+    """A connection that has shaken hands."""
+    if address.startswith("ipc://"):
+        end = socket.socket(socket.AF_UNIX)
+        end.connect(address.removeprefix("ipc://"))
+    else:
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        end = socket.create_connection((host, int(port)))
+    end.settimeout(5)
+    end.sendall(GREETING)
+    _read(end, len(GREETING))
+    end.sendall(command(b"READY", Socket_Type=kind, Identity=b""))
+    _read(end, _read(end, 2)[1])
+    return end
+
+
+def _read(end: socket.socket, size: int) -> bytes:
+    got = b""
+    while len(got) < size:
+        more = end.recv(size - len(got))
+        if not more:
+            raise ConnectionError("refused")
+        got += more
+    return got
+
+
+def _send(end: socket.socket, what: bytes, until: float) -> None:
+    end.settimeout(0.5)
+    left = memoryview(what)
+    while left and time.monotonic() < until:
+        with suppress(TimeoutError):
+            left = left[end.send(left) :]
+
+
+def _again_and_again(what: bytes) -> Callable[[str, bytes, float], int]:
+    def attack(address: str, kind: bytes, until: float) -> int:
+        cut = 0
+        while time.monotonic() < until:
+            try:
+                with connected(address, kind) as end:
+                    while time.monotonic() < until:
+                        _send(end, what, until)
+            except OSError:
+                cut += 1
+                time.sleep(0.1)  # as libzmq does
+        return cut
+
+    return attack
+
+
+def _unfinished(size: int, count: int) -> Callable[[str, bytes, float], int]:
+    """Connections that each send a frame but for its last byte, and stay."""
+
+    def attack(address: str, kind: bytes, until: float) -> int:
+        ends, cut = [connected(address, kind) for _ in range(count)], 0
+        for end in ends:
+            try:
+                end.sendall(frame(b"", size=size))
+                for _ in range(size // MIB):
+                    _send(end, bytes(MIB), until)
+                _send(end, bytes(size % MIB - 1), until)
+            except OSError:
+                cut += 1
+        time.sleep(max(0.0, until - time.monotonic()))
+        return cut
+
+    return attack
+
+
+Attack = Callable[[str, bytes, float], int]
+ATTACKS: dict[str, Callable[[], Attack]] = {
+    "endless": lambda: _again_and_again(frame(bytes(4000), more=True) * 250),
+    "endless-small": lambda: _again_and_again(frame(b"", more=True) * 200_000),
+    "small": lambda: _again_and_again(frame(b"\2") * 200_000),
+    "notices": lambda: _again_and_again(frame(b"\x92\0\0") * 100_000),
+    "subscriptions": lambda: _again_and_again((frame(b"\1") + frame(b"\0")) * 100_000),
+    "topics": lambda: _again_and_again(b"".join(frame(b"\1" + os.urandom(1000)) for _ in range(5_000))),
+    "topic-60mb": lambda: _again_and_again(frame(b"\1" + bytes(60_000_000))),
+    "mib": lambda: _again_and_again(frame(bytes(MIB))),
+    "unreadable": lambda: _again_and_again(frame(b"junk" * 100) * 10_000),
+    "unfinished-60mb": lambda: _unfinished(60_000_000, 40),
+    "unfinished-1mb": lambda: _unfinished(1_000_000, 300),
+}
+"""By name; made when asked for, as some are large."""
+
+
+def main() -> None:
+    """Attack, and print how often the connection was cut off."""
+    name, address, seconds, kind = sys.argv[1:5]
+    print(ATTACKS[name]()(address, kind.encode(), time.monotonic() + float(seconds)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
