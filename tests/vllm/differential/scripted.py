@@ -210,6 +210,15 @@ class ScriptedWatch:
     def changes(self) -> tuple[()]:
         return ()
 
+    def silent(self) -> tuple[()]:
+        return ()
+
+    def ended(self) -> tuple[()]:
+        return ()
+
+    def heeds(self, *_: object) -> bool:
+        return True
+
     def wants_names(self, *_: object) -> bool:
         return False
 
@@ -284,7 +293,11 @@ def run_ours(
     script = Script(stimuli, vllm=False, **how)
     core = Coordinator(engine_count, Dialect.for_version(dialect), wave_coordination=wave_coordination)
     mailbox = Mailbox(core.snapshot(0), Endpoints(*_BIND_ORDER), min_stats_update_interval=0.1)
-    sockets: Any = SimpleNamespace(**script.sockets, watches={channel: ScriptedWatch(channel) for channel in Channel})
+    sockets: Any = SimpleNamespace(
+        **script.sockets,
+        watches={channel: ScriptedWatch(channel) for channel in Channel},
+        doorkeeper=SimpleNamespace(socket=None),
+    )
     wall: Any = SimpleNamespace(time=script.wall_clock, monotonic=time.monotonic)
     with mock.patch.multiple(our_loop, zmq=_scripted_zmq(script), time=wall):
         loop = _TellingLoop(core, sockets, mailbox, clock=script.seconds)
