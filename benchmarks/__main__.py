@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import ingestion, many_viewers, publication_gaps, start_latency, start_up, under_vllm
+from benchmarks import (
+    ingestion,
+    loading,
+    many_viewers,
+    publication_gaps,
+    rejoining,
+    start_latency,
+    start_up,
+    under_vllm,
+)
 from benchmarks.report import Figure, options, settings_from, table
 from benchmarks.soak import soak
 from benchmarks.subjects import VLLM_PYTHON_VARIABLE, vllm_version
@@ -15,6 +24,8 @@ BENCHMARKS = {
     "start_latency": start_latency.measure,
     "many_viewers": many_viewers.measure,
     "start_up": start_up.measure,
+    "loading": loading.measure,
+    "rejoining": rejoining.measure,
     "under_vllm": under_vllm.measure,
 }
 

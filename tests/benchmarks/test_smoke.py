@@ -14,6 +14,8 @@ ROWS = {
     "start_latency": 5,
     "many_viewers": 14,
     "start_up": 3,
+    "loading": 3,
+    "rejoining": 2,
 }
 
 

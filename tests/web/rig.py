@@ -130,8 +130,9 @@ class Site:
             yield viewer
 
     def refusals(self) -> list[dict[str, Any]]:
-        """Fields of the refused attempts in the event log."""
-        return [dict(e.fields) for e in self.mailbox.log.since(0) if e.kind == "manual_start_refused"]
+        """Fields of the refused attempts in the event log, of each as many as its entry stands for."""
+        refused = [e for e in self.mailbox.log.since(0) if e.kind == "manual_start_refused"]
+        return [dict(e.fields) for e in refused for _ in range(e.first_seq, e.seq + 1)]
 
 
 def fresh_mailbox(engine_count: int = 4, restarts: int = 0, **core: Any) -> tuple[Mailbox, Coordinator]:
