@@ -23,8 +23,8 @@ from benchmarks.torture.watch import Limits, Seen, Watch
 NONE = "nobody"
 TOKEN = "a-token-for-the-torture"
 HANG_TIMEOUT_S = 5.0
-WAVES_A_ROUND = 100
-"""Requests of a round are 60 at most, and each opens one wave at most."""
+WAVES_A_ROUND = 10_000
+"""Whoever comes and goes again and again causes some waves, each of some milliseconds; a jump is no such thing."""
 DIALECTS = ("0.28", "0.32", "0.33")
 
 
