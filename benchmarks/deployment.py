@@ -168,6 +168,16 @@ class Deployment:
         with urllib.request.urlopen(asked, timeout=timeout) as answer:
             return json.load(answer)
 
+    def tell(self) -> None:
+        """Print what the coordinator has to say of what is wrong: its newest events, its ranks, who is connected."""
+        with suppress(OSError, http.client.HTTPException):
+            for event in self.get("events?limit=80")["events"]:
+                print(f"  {event['at']:.3f} {event['text']}", file=sys.stderr)
+            for rank in self.get("engines")["engines"]:
+                print(f"  {rank}", file=sys.stderr)
+            for peer in self.get("peers")["peers"]:
+                print(f"  {peer['socket']} {peer['name']}: {peer['kind']} {peer['engine']}", file=sys.stderr)
+
     # -- the end -----------------------------------------------------------------------------------------------
 
     def account(self) -> Accounts:

@@ -124,6 +124,7 @@ def _round(struck: Struck, number: int, chance: random.Random, *, stop: bool) ->
         struck.strike(stop=stop)
     struck.recovered()
     if not all(struck.deployment.answered(front_end) for front_end in asked):
+        struck.deployment.tell()
         return False
     if number % 3 == 2:
         struck.live_long_enough()

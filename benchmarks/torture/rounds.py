@@ -9,9 +9,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from benchmarks.deployment import ENGINES, FRONT_ENDS, Accounts, Deployment
@@ -23,8 +22,8 @@ from benchmarks.torture.watch import Limits, Seen, Watch
 NONE = "nobody"
 TOKEN = "a-token-for-the-torture"
 HANG_TIMEOUT_S = 5.0
-WAVES_A_ROUND = 100
-"""Requests of a round are 60 at most, and each opens one wave at most."""
+WAVES_A_ROUND = 10_000
+"""Whoever comes and goes again and again causes some waves, each of some milliseconds; a jump is no such thing."""
 DIALECTS = ("0.28", "0.32", "0.33")
 
 
@@ -115,14 +114,14 @@ class Torture:
             self._calm()
         except TimeoutError as error:
             self.watch.find(str(error))
-            self._tell()
+            self.deployment.tell()
             return
         for front_end in asked:
             if not self.deployment.answered(front_end):
                 self.watch.find(f"requests of front-end {front_end} are not answered")
         self._look_at_the_waves()
         if self.watch.seen.findings:
-            self._tell()
+            self.deployment.tell()
         self.outcome.rounds += 1
         self.outcome.faults[round_.fault] += 1
         self.outcome.hostile[round_.hostile] += 1
@@ -136,14 +135,6 @@ class Torture:
             self.watch.find(f"the wave went from {before} to {self._wave} in one round")
         if state["engine_count"] != ENGINES:
             self.watch.find(f"there are {state['engine_count']} engines now, it says")
-
-    def _tell(self) -> None:
-        """What the coordinator has to say of it: its newest events, and who is connected."""
-        with suppress(OSError, HTTPException):
-            for event in self.deployment.get("events?limit=80")["events"]:
-                print(f"  {event['at']:.3f} {event['text']}", file=sys.stderr)
-            for peer in self.deployment.get("peers")["peers"]:
-                print(f"  {peer['socket']} {peer['name']}: {peer['kind']} {peer['engine']}", file=sys.stderr)
 
     def _calm(self) -> None:
         """Wait until it is as it was: all engines are there, and a recovery is over as far as it can be."""
