@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator import messages, messages_peers, requests
+from dp_coordinator import messages, messages_peers, messages_process, messages_sources, requests
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
@@ -49,7 +49,8 @@ def components() -> dict[str, Schema]:
 def _field_docs() -> dict[str, dict[str, str]]:
     """Class -> field -> the string that follows the field where it is declared: what a reader of the API needs too."""
     docs: dict[str, dict[str, str]] = {}
-    for node in ast.parse("".join(inspect.getsource(part) for part in (messages_peers, messages, requests))).body:
+    parts = messages_peers, messages_process, messages_sources, messages, requests
+    for node in ast.parse("".join(inspect.getsource(part) for part in parts)).body:
         if not isinstance(node, ast.ClassDef):
             continue
         own = docs.setdefault(node.name, {})
