@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -55,27 +55,26 @@ class Application(FastAPI):
         return super().openapi()
 
 
-def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
-    """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
+Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Runs on the web layer's event loop until it is cancelled."""
+
+
+def create_app(mailbox: Mailbox, settings: WebSettings, beside: Sequence[Background] = ()) -> Application:
+    """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it.
+
+    `beside`: what runs on its event loop as long as it serves.
+    """
     check_exposure(settings)
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     turned_away = TurnedAway()
     broadcaster = Broadcaster(mailbox, settings, clock, past)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(broadcaster.run(refusals.flush, turned_away.flush))
-        yield
-        await broadcaster.stop()
-        sampler.cancel()
-        await asyncio.gather(sampler, return_exceptions=True)
-
     app = Application(
         title="dp-coordinator",
         version=__version__,
         description=_ABOUT,
-        lifespan=lifespan,
+        lifespan=_lifespan(broadcaster, [lambda: broadcaster.run(refusals.flush, turned_away.flush), *beside]),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -93,12 +92,13 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         rest.state_routes(mailbox, broadcaster.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
-        rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
-        recording.routes(mailbox),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
     ]
+    if not mailbox.snapshot.watched:  # else nothing can be started, and nothing enters a core that could be recorded
+        starter = Starter(mailbox, settings, refusals)
+        routers += [rest.command_routes(mailbox, starter, clock), recording.routes(mailbox)]
     if mailbox.player is not None:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
     for router in routers:
@@ -106,6 +106,23 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     _add_stream(app, broadcaster, turned_away)
     _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
     return app
+
+
+def _lifespan(
+    broadcaster: Broadcaster, running: Sequence[Background]
+) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    """What runs while the web layer serves."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(run()) for run in running]
+        yield
+        await broadcaster.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    return lifespan
 
 
 def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway) -> None:
