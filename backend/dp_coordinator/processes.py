@@ -13,6 +13,8 @@ import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from dp_coordinator.texts import shown
+
 TITLE_AT_MOST = 120
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _ENGINE = re.compile(r"EngineCore_DP(\d{1,5})\b")
@@ -31,14 +33,13 @@ def not_running(pid: int) -> str | None:
 
 
 def title_of(pid: int) -> str:
-    """What a process of this machine calls itself, in printable characters; empty where that cannot be read."""
+    """What a process of this machine calls itself, fit to be shown; empty where that cannot be read."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()[:4096].rstrip(b"\0").split(b"\0")
     except OSError:
         return ""
     # A process that gave itself a title has written it over its arguments, as one word.
-    text = b" ".join(words).decode("utf-8", "replace").strip()
-    return "".join(c if c.isprintable() else "?" for c in text)[:TITLE_AT_MOST]
+    return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
 
 
 def engine_of(title: str) -> int | None:

@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
 from dp_coordinator.processes import engine_of, title_of
@@ -35,6 +34,8 @@ SAMPLED_AT_ONCE = 64
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at who sends what, once every engine's connection is known: it may change, or lie."""
 _CREDENTIALS = struct.Struct("3i")
+_MONITOR_EVENT = struct.Struct("=HI")
+"""What happened, and to which descriptor. pyzmq's own reader brings in asyncio and ssl, which delays READY."""
 _TCP_INFO_START = struct.Struct("8B")
 _RETRANSMITS, _PROBES = 2, 3
 """Bytes of the kernel's tcp_info."""
@@ -86,11 +87,11 @@ class PeerWatch:
         """Take in which connections began and ended; gives what the core should know of that."""
         with suppress(zmq.Again):
             while True:
-                event = recv_monitor_message(self.monitor, zmq.NOBLOCK)
-                if event["event"] == zmq.EVENT_ACCEPTED:
-                    yield from self._begin(int(event["value"]))
-                elif event["event"] == zmq.EVENT_DISCONNECTED:
-                    yield from self._end(int(event["value"]))
+                event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
+                if event == zmq.EVENT_ACCEPTED:
+                    yield from self._begin(descriptor)
+                elif event == zmq.EVENT_DISCONNECTED:
+                    yield from self._end(descriptor)
 
     def drained(self) -> None:
         """The queue was seen empty: frames that come now are of connections that are there now."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from functools import cached_property
 
 from starlette.types import Send
+
+from dp_coordinator.web.stream.frames import undone_by
 
 CONNECTION = "dp_coordinator.connection"
 """Where a WebSocket's scope holds its `Connection`."""
@@ -19,12 +22,18 @@ class Connection:
     """
 
     def __init__(self, send: Send) -> None:
-        self._transport = getattr(getattr(send, "__self__", None), "transport", None)
+        self._protocol = getattr(send, "__self__", None)
+        self._transport = getattr(self._protocol, "transport", None)
 
     @property
     def writable(self) -> bool:
         """Whether `write` can work at all."""
         return self._transport is not None
+
+    @cached_property
+    def deflates(self) -> bool:
+        """Whether the peer undoes compression; to be asked once the handshake is over."""
+        return undone_by(getattr(getattr(self._protocol, "conn", None), "extensions", ()))
 
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""
