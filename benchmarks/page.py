@@ -192,7 +192,7 @@ def interactive(browser: Browser, loads: int) -> Row:
 def size() -> Row:
     """All of its JavaScript, gzipped."""
     total = sum(len(gzip.compress(path.read_bytes(), 9)) for path in STATIC_DIR.rglob("*.js"))
-    return Row("JavaScript, gzipped", f"{total / 1024:.1f} kB", "50 kB")
+    return Row("JavaScript, gzipped", f"{total / 1024:.1f} kB", "55 kB")
 
 
 def main() -> None:

@@ -107,6 +107,13 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
             "Manual start of wave 3 timed out: ranks 1 and 3 silent",
         ),
         (
+            "wave_set",
+            {"before": 0, "after": 57, "reason": "it hangs", "caller": "me"},
+            'Wave set by hand from 0 to 57 "it hangs", from me',
+        ),
+        ("engine_count_set", {"before": 1, "after": 4}, "Engine count set by hand from 1 to 4"),
+        ("correction_refused", {"refusal": "r", "detail": "it is 3"}, "Setting by hand refused: it is 3"),
+        (
             "bad_frame",
             {"channel": "back_output", "verdict": "undecodable", "detail": "37 bytes", "suppressed": 3},
             "Bad frame on back_output: 37 bytes (and 3 more not logged)",
@@ -155,7 +162,7 @@ def test_every_kind_that_is_logged_has_a_sentence_and_no_other_has() -> None:
         ("recording_failed", {"detail": "disk full"}, "The recording cannot be written: disk full"),
         ("recording_works_again", {}, "The recording can be written again"),
         ("alarm_raised", {"alarm": "engine_gone", "severity": "critical", "title": "Gone"}, "Alarm: Gone"),
-        ("alarm_cleared", {"alarm": "engine_gone", "title": "Gone", "lasted_s": 12}, "Over after 12.0 s: Gone"),
+        ("alarm_cleared", {"alarm": "engine_gone", "title": "Gone", "lasted_s": 12}, "Cleared after 12.0 s: Gone"),
         ("a_new_kind", {"a": 1, "b": None}, "a new kind: a 1"),
         ("constructor", {}, "constructor"),
         ("wave_started", {"other": 1}, "wave started: other 1"),
@@ -254,10 +261,10 @@ def recovery(phase: RecoveryPhase = RecoveryPhase.REJOINING, finished_at: float 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, "Paused for 10.0 s; the next wave is 3"),
+        ({}, "Paused; the next wave is 3"),
         ({"state": DeploymentState.WAITING, "engines_subscribed": 1}, "Waiting for engines: 1 of 2 are there"),
         ({"state": DeploymentState.RECOVERING}, "Wave 3; what the engines do is not known yet"),
-        ({"state": DeploymentState.SERVING}, "Serving for 10.0 s; there are no waves: every engine steps by itself"),
+        ({"state": DeploymentState.SERVING}, "Serving; there are no waves: every engine steps by itself"),
         (
             {"state": DeploymentState.STARTING, "wave": WaveEvidence(3, 99.7)},
             "Wave 3 is starting, asked 300 ms ago; no rank has joined yet",
@@ -268,16 +275,15 @@ def recovery(phase: RecoveryPhase = RecoveryPhase.REJOINING, finished_at: float 
         ),
         (
             {"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, 92.0, 93.0, (1,))},
-            "Wave 3 is running for 10.0 s; joined by rank 1; "
-            "step not confirmed yet: vLLM reports only when counts change",
+            "Wave 3 is running; joined by rank 1; step not confirmed yet: vLLM reports only when counts change",
         ),
         (
             {"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, 92.0, 93.0)},
-            "Wave 3 is running for 10.0 s; announced, and no rank reports: step not confirmed",
+            "Wave 3 is running; announced, and no rank reports: step not confirmed",
         ),
         (
             {"state": DeploymentState.RUNNING, "wave": WaveEvidence(3, 92.0, 93.0, (1,), 94.0, "rank 1, step 32")},
-            "Wave 3 is running for 10.0 s; stepping, confirmed by rank 1, step 32",
+            "Wave 3 is running; stepping, confirmed by rank 1, step 32",
         ),
     ],
 )

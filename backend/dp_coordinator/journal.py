@@ -17,6 +17,7 @@ from typing import Any
 from dp_coordinator import __version__
 from dp_coordinator.core.coordinator import MAX_ENGINES
 from dp_coordinator.core.snapshot import Remembered
+from dp_coordinator.core.waves import LAST_WAVE
 from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import Deployment
@@ -26,8 +27,8 @@ from dp_coordinator.texts import shown
 FORMAT = "dp-coordinator journal 2"
 READ_BY = {"dp-coordinator journal 1": "0.1"}
 """Earlier formats, and the versions that read them. 1: what is `incarnations` now had another name."""
-MAX_WAVE = 2**63 - 1
-"""What vLLM's messages carry."""
+MOST = 2**63 - 1
+"""More than any process, or any number of restarts."""
 BLOCK = 4096
 """Bytes: one page, with room for the longest addresses."""
 
@@ -196,9 +197,9 @@ def _possible(entry: JournalRecord) -> bool:
     numbers = (
         (deployment.engine_count, 1, MAX_ENGINES),
         (state.engine_count, 1, MAX_ENGINES),
-        (state.current_wave, 0, MAX_WAVE),
-        (entry.incarnations, 1, MAX_WAVE),
-        (entry.pid, 1, MAX_WAVE),
+        (state.current_wave, 0, LAST_WAVE),
+        (entry.incarnations, 1, MOST),
+        (entry.pid, 1, MOST),
     )
     http = () if entry.http is None else entry.http
     addresses = (*asdict(entry.endpoints).values(), deployment.front_publish_address, deployment.back_output_address)

@@ -14,6 +14,10 @@ from msgspec.structs import asdict
 
 from dp_coordinator import words
 from dp_coordinator.messages_changes import SnapshotChange as SnapshotChange  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import Event as Event  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import EventMessage as EventMessage  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import EventPage as EventPage  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import GapMessage as GapMessage  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import EnginePeer as EnginePeer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import Peer as Peer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import PeerPage as PeerPage  # noqa: PLC0414  (also found here)
@@ -91,7 +95,7 @@ class Situation(msgspec.Struct, frozen=True):
     """What front-ends are told."""
     state: words.DeploymentState
     state_text: str
-    """The same in a sentence, with what was asked apart from what was seen."""
+    """The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long."""
     state_tone: words.Tone
     """How it should look: as the worst alarm; good only where something confirms it."""
     state_age_s: float
@@ -125,6 +129,8 @@ class State(Situation, frozen=True):
     uptime_s: float
     data_age_s: float
     """Seconds since the loop last vouched for this state; it does so at least once a second."""
+    name: str
+    """What the deployment is called; empty where nobody named it."""
     version: str
     """dp-coordinator's own version."""
     pid: int
@@ -152,31 +158,6 @@ class WaveInfo(msgspec.Struct, frozen=True):
     peak_running: int
     confirmed: bool
     """Something showed that all ranks stepped in it."""
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One event-log entry; `seq` counts 1, 2, 3, ... since the process started."""
-
-    seq: int
-    at: float
-    kind: str
-    group: words.EventGroup
-    tone: words.Tone
-    text: str
-    """What happened, in a sentence. What steers, reorders or hides in a text from outside is escaped in it."""
-    fields: Mapping[str, object]
-
-
-class EventPage(msgspec.Struct, frozen=True):
-    """`GET /api/v1/events`: entries oldest first; ask again with `since=next_since`."""
-
-    events: list[Event]
-    next_since: int
-    last_seq: int
-    truncated: bool
-    """Some entries after `since` are no longer held."""
-    started_at: float
-    """When the coordinator started: a change of it means that event numbers start again."""
 
 
 class WavePage(msgspec.Struct, frozen=True):
@@ -356,6 +337,7 @@ class StateHistory(msgspec.Struct, frozen=True):
 class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     """The newest state, at most 10 a second; a slow viewer skips states, never events."""
 
+    name: str
     number: int
     """Counts up; a `SnapshotChange` names the one that it changes."""
     at: float
@@ -372,17 +354,6 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     recording: Playback | None = None
     watching: bool = False
     """There is no coordinator here, only sources are shown: nothing can be started."""
-
-
-class EventMessage(Event, frozen=True, tag_field="type", tag="event"):
-    """One event-log entry, in order and without gaps."""
-
-
-class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap"):
-    """Events `first` to `last` are not held any more: the viewer was too slow or away too long."""
-
-    first: int
-    last: int
 
 
 StreamMessage = Hello | SnapshotMessage | SnapshotChange | EventMessage | GapMessage

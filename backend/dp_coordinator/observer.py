@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
+from dp_coordinator import sentences
 from dp_coordinator.core import events
 from dp_coordinator.core.coordinator import Coordinator
 from dp_coordinator.core.effects import (
@@ -36,8 +37,15 @@ SNAPSHOT_INTERVAL = 0.05
 """Seconds between snapshots while only load changes; viewers sample at 0.1."""
 URGENT_SNAPSHOT_DELAY = 0.005
 """Seconds until the snapshot after anything but load changed: not at once, for START is still on its way out."""
-LOGGED_AT_INFO = frozenset({"ready_sent", "engine_count_changed", "engines_rejoined", "recovery_finished"})
-"""Events that the log has too, by default: once in a life or a restart, and asked for when those go wrong."""
+LOGGED_AT_INFO = frozenset(
+    {"ready_sent", "engine_count_changed", "engines_rejoined", "recovery_finished"}
+    | {"engine_disconnected", "engine_unsubscribed"}
+)
+"""Events that the log has too, by default: once in a life or a restart, and asked for when those go wrong.
+
+vLLM ends itself, and its coordinator with it, within a second of the end of an engine: then the log alone is left to
+tell which one was the first.
+"""
 
 Given: TypeAlias = Event | list[EngineStatsReported] | None
 """An input of the core: an event, reports of load that came one after the other, or None for time that passed."""
@@ -164,10 +172,19 @@ def _subscription(peer: Peer) -> tuple[str, str] | None:
 class Books:
     """What viewers may know of a coordinator, kept in its mailbox: counters, event log, snapshots."""
 
-    def __init__(self, core: Coordinator, mailbox: Mailbox, now: float) -> None:
+    def __init__(
+        self,
+        core: Coordinator,
+        mailbox: Mailbox,
+        now: float,
+        sender_of: Callable[[Given], Sender] = lambda given: NOBODY_KNOWN,
+    ) -> None:
+        """`sender_of`: who sent the input in hand, asked where the core rejects it."""
         self._core = core
+        self._sender_of = sender_of
         self._mailbox = mailbox
         self._bad_frames = TokenBucket(rate=5.0, burst=20, now=now)
+        self._at_info = TokenBucket(rate=5.0, burst=20, now=now)
         self._not_logged = 0
         self._journal_failed = False
         self._changed = False
@@ -187,7 +204,7 @@ class Books:
                 case LogEvent():
                     self._log(effect, now)
                 case Reject():
-                    self.dropped(_FRAMES[type(given)][1], effect.kind, effect.detail, now)
+                    self.dropped(_FRAMES[type(given)][1], effect.kind, effect.detail, now, self._sender_of(given))
                 case Answer():
                     self._publish_snapshot(now)  # whoever reads the answer must find it in the state too
                     continue
@@ -198,7 +215,10 @@ class Books:
 
     def _log(self, event: LogEvent, now: float) -> None:
         self._mailbox.log.append(now, event.kind, event.fields)
-        log.log(logging.INFO if event.kind in LOGGED_AT_INFO else logging.DEBUG, "%s %s", event.kind, event.fields)
+        if event.kind in LOGGED_AT_INFO and self._at_info.take(now):
+            log.info("%s", sentences.event(event.kind, event.fields).text)
+        else:
+            log.debug("%s %s", event.kind, event.fields)
 
     # -- what never reached the core -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from dp_coordinator.core.dialect import DEFAULT_VERSION
 from dp_coordinator.hosts import HostName, HttpPorts, NetworkAddress, Origin, ScrapeTarget
 from dp_coordinator.settings import Flag
 from dp_coordinator.supervised import HANG_TIMEOUT_LEAST_S, HANG_TIMEOUT_S
+from dp_coordinator.urls import BaseUrl, Name, Peers, WebAddress, WebhookFormat
 
 ANY_LOCAL_PORT = "tcp://127.0.0.1:*"
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -117,7 +118,29 @@ def asks(options: SourceOptions) -> bool:
 
 
 @dataclass(frozen=True)
-class WebOptions(AlarmOptions, AccessOptions):
+class TellingOptions:
+    """What the deployment is called, who is told of its alarms, and which others the page shows beside it."""
+
+    name: Name = ""
+    """What the deployment is called, on the page and in messages, such as prod-moe-eu."""
+    public_url: BaseUrl | None = None
+    """Where people open the page, for links in messages; the address that it listens on, if none is named."""
+    webhook: WebAddress | None = field(default=None, repr=False)
+    """Where one message is posted when an alarm is raised and one when it clears; best as a variable where the address
+    is itself a secret, as Slack's are."""
+    webhook_format: WebhookFormat = "json"
+    """What is posted there: json, or slack, which Mattermost and others take as well."""
+    webhook_secret_file: v.TokenFile | None = None
+    """File with the secret by which messages are signed (HMAC-SHA256, in X-DP-Coordinator-Signature)."""
+    peers: Peers | None = None
+    """Other coordinators that the page shows in a row each: their addresses, or a file with one a line and the file of
+    its token behind it, which is read again when it changes."""
+    allow_frames: Annotated[tuple[Origin, ...], Flag("--allow-frame")] = ()
+    """Origin whose pages may show this one in a frame, such as https://grafana.example.com; again for more."""
+
+
+@dataclass(frozen=True)
+class WebOptions(AlarmOptions, TellingOptions, AccessOptions):
     """What the web layer is told of a running coordinator."""
 
 

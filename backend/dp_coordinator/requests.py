@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from dp_coordinator.words import Corrected
+
 
 class Play(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /api/v1/view`: what is to change; null leaves it as it is."""
@@ -20,6 +22,32 @@ class StartWave(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
     expected_wave: int | None = None
     wave: int | None = None
+
+
+class SetWave(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `PUT /api/v1/wave`."""
+
+    reason: str
+    wave: int
+    expected_wave: int
+    """Refuse unless this is the current wave."""
+
+
+class SetEngineCount(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `PUT /api/v1/engine-count`."""
+
+    reason: str
+    engine_count: int
+    expected_engine_count: int
+    """Refuse unless this is the engine count now."""
+
+
+class CorrectionMade(msgspec.Struct, frozen=True):
+    """What was set, and what it was before."""
+
+    corrected: Corrected
+    before: int
+    after: int
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):

@@ -68,32 +68,32 @@ def capital(text: str) -> str:
 
 
 def state_text(snapshot: Snapshot, now: float) -> str:
-    """What the deployment does in a sentence, with what was asked apart from what was seen."""
-    wave, lasts = snapshot.wave, duration(now - snapshot.state_since)
+    """What the deployment does in a sentence, with what was asked apart from what was seen; not since when."""
+    wave = snapshot.wave
     if snapshot.watched and snapshot.state in (DeploymentState.WAITING, DeploymentState.SERVING):
-        return _watched_text(snapshot, lasts)
+        return _watched_text(snapshot)
     match snapshot.state:
         case DeploymentState.WAITING:
             return f"Waiting for engines: {snapshot.engines_subscribed} of {snapshot.engine_count} are there"
         case DeploymentState.RECOVERING:
             return f"Wave {snapshot.current_wave}; what the engines do is not known yet"
         case DeploymentState.SERVING:
-            return f"Serving for {lasts}; there are no waves: every engine steps by itself"
+            return "Serving; there are no waves: every engine steps by itself"
         case DeploymentState.PAUSED:
-            return f"Paused for {lasts}; the next wave is {snapshot.current_wave}"
+            return f"Paused; the next wave is {snapshot.current_wave}"
         case DeploymentState.RUNNING:
-            return f"Wave {wave.number} is running for {lasts}; {_confirmation(snapshot)}"
+            return f"Wave {wave.number} is running; {_confirmation(snapshot)}"
     asked = "" if wave.asked_at is None else f", asked {duration(now - wave.asked_at)} ago"
     announced = "" if wave.announced_at is None else ", announced"
     return f"Wave {wave.number} is starting{asked}{announced}; {_joined(wave.joined)}"
 
 
-def _watched_text(snapshot: Snapshot, lasts: str) -> str:
+def _watched_text(snapshot: Snapshot) -> str:
     targets = () if snapshot.sources is None else snapshot.sources.targets
     answer = f"{sum(t.state is TargetState.ANSWERS for t in targets)} of {len(targets)} targets answer"
     if snapshot.state is DeploymentState.WAITING:
         return f"Waiting for answers: {answer}"
-    return f"Serving for {lasts}, as {answer}; of waves nothing is known here"
+    return f"Serving, as {answer}; of waves nothing is known here"
 
 
 def _joined(joined: Sequence[int]) -> str:
@@ -209,7 +209,21 @@ def _why(f: Fields) -> str:
     return (f' "{reason}"' if reason else "") + (f", from {caller}" if caller else "")
 
 
+def _engines(f: Fields) -> str:
+    """Who joined: one, some by their ranks, or how many."""
+    count = f.get("repeats", 1)
+    if not isinstance(count, int):
+        raise TypeError("repeats")
+    named = list(cast(Iterable[int], f.get("engines", [f["engine"]] if "engine" in f else [])))
+    if not named:
+        return "An engine" if count == 1 else f"{count:,} engines"
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    return capital(ranks(named)) + more
+
+
 def _from(f: Fields) -> str:
+    if "repeats" in f and f.keys() & {"engines", "subscribed", "front_ends"}:
+        return ""  # it was another one each time
     told = [str(f[key]) for key in ("peer", "why") if key in f]
     return f" ({': '.join(told)})" if told else ""
 
@@ -235,13 +249,17 @@ def _urgency(f: Fields) -> Tone:
 _PARTS: Mapping[str, Callable[[Fields], str]] = {
     "AS": lambda f: f" as {f['source']}" if "source" in f else "",
     "BEFORE": lambda f: ranks(cast(Iterable[int], f["before"])),
-    "RANKS": lambda f: ranks(cast(Iterable[int], f["ranks"])),
+    "NOW_OF": lambda f: ranks(cast(Iterable[int], f["ranks"])),
     "AFTER": lambda f: _after(f, "took_s", "duration_s", "lasted_s"),
     "BUT": lambda f: f", all but rank {f['excluded']}" if "excluded" in f else "",
     "BY": _by,
     "ENGINE": lambda f: f"Rank {f['engine']}" if "engine" in f else "An engine",
+    "ENGINES": _engines,
+    "RANKS": lambda f: _engines(f)[:1].lower() + _engines(f)[1:],
+    "FRONT_ENDS": lambda f: f"{f['repeats']:,} front-ends" if "repeats" in f else "A front-end",
     "FROM": _from,
     "DETAIL": lambda f: str(f.get("detail") or f.get("refusal") or f["verdict"]),
+    "TIMES": lambda f: f" (\u00d7{f['repeats']:,})" if "repeats" in f else "",
     "MORE": lambda f: f" (and {f['suppressed']} more not logged)" if f.get("suppressed") else "",
     "NOW": _subscribed,
     "BECAUSE": lambda f: f" ({f['confirmed_by']})" if "confirmed_by" in f else "",
@@ -269,14 +287,14 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "recording_works_again": (Tone.GOOD, "The recording can be written again"),
     },
     EventGroup.ENGINES: {
-        "engine_subscribed": (Tone.GOOD, "{ENGINE} subscribed{FROM}{NOW}"),
+        "engine_subscribed": (Tone.GOOD, "{ENGINES} subscribed{FROM}{NOW}"),
         "engine_unsubscribed": (Tone.WARN, "{ENGINE}'s subscription ended{FROM}{NOW}"),
         "engine_disconnected": (Tone.WARN, "{ENGINE}'s reports ended{FROM}"),
         "engine_replaced": (Tone.WARN, "Another process took the place of rank {engine}{FROM}"),
         "tap_connected": (Tone.PLAIN, "A tap listens on {channel}{FROM}"),
         "tap_disconnected": (Tone.PLAIN, "A tap on {channel} is gone{FROM}"),
         "ready_sent": (Tone.GOOD, "READY sent to the engines"),
-        "engine_first_report": (Tone.GOOD, "First report of rank {engine}"),
+        "engine_first_report": (Tone.GOOD, "First report of {RANKS}"),
         "engine_counters_reset": (
             Tone.WARN,
             "Rank {engine} counts anew: from wave {from_wave}, step {from_step} back to wave {wave}, step {step}",
@@ -288,21 +306,21 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "source_answers": (Tone.GOOD, "{target} answers{AS}{AFTER}"),
         "source_silent": (Tone.WARN, "{target} does not answer: {detail}"),
         "source_unusable": (Tone.WARN, "{target} tells nothing: {detail}"),
-        "source_moved": (Tone.WARN, "{target} tells of {RANKS} now, before of {BEFORE}"),
+        "source_moved": (Tone.WARN, "{target} tells of {NOW_OF} now, before of {BEFORE}"),
     },
     EventGroup.FRONT_ENDS: {
-        "front_end_subscribed": (Tone.GOOD, "A front-end subscribed{FROM}{NOW}"),
+        "front_end_subscribed": (Tone.GOOD, "{FRONT_ENDS} subscribed{FROM}{NOW}"),
         "front_end_unsubscribed": (Tone.WARN, "A front-end's subscription ended{FROM}{NOW}"),
     },
     EventGroup.WAVES: {
-        "wave_asked": (Tone.PLAIN, "START for wave {wave} broadcast{BY}{BUT}"),
         "wave_started": (Tone.GOOD, "Wave {wave} started{BY}"),
         "wave_completed": (Tone.PLAIN, "Wave {wave} completed{AFTER}"),
         "start_unanswered": (Tone.WARN, "START for wave {wave} was not answered: no rank joined"),
     },
+    EventGroup.STARTS: {"wave_asked": (Tone.PLAIN, "START for wave {wave} broadcast{BY}{BUT}")},
     EventGroup.MANUAL_STARTS: {
         "manual_start_asked": (Tone.PLAIN, "Manual start of wave {wave} asked{WHY}"),
-        "manual_start_refused": (Tone.WARN, "Manual start refused: {DETAIL}{WHY}{MORE}"),
+        "manual_start_refused": (Tone.WARN, "Manual start refused: {DETAIL}{WHY}{MORE}{TIMES}"),
         "manual_start_observed": (Tone.GOOD, "Manual start of wave {wave}: all ranks step{BECAUSE}{AFTER}"),
         "manual_start_unclear": (
             Tone.PLAIN,
@@ -310,11 +328,19 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         ),
         "manual_start_timed_out": (Tone.BAD, "Manual start of wave {wave} timed out: {SILENT} silent"),
     },
+    EventGroup.CORRECTIONS: {
+        "wave_set": (Tone.WARN, "Wave set by hand from {before} to {after}{WHY}"),
+        "engine_count_set": (Tone.WARN, "Engine count set by hand from {before} to {after}{WHY}"),
+        "correction_refused": (Tone.WARN, "Setting by hand refused: {DETAIL}{WHY}{MORE}"),
+    },
     EventGroup.ALARMS: {
         "alarm_raised": (_urgency, "Alarm: {title}"),
-        "alarm_cleared": (Tone.GOOD, "Over{AFTER}: {title}"),
+        "alarm_cleared": (Tone.GOOD, "Cleared{AFTER}: {title}"),
+        "webhook_failed": (Tone.WARN, "The webhook does not take a message: {detail}"),
+        "webhook_gave_up": (Tone.WARN, "A message to the webhook was given up: {detail}"),
+        "webhook_works_again": (Tone.GOOD, "The webhook takes messages again"),
     },
-    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}")},
+    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}{TIMES}")},
 }
 EVENTS: Mapping[str, tuple[EventGroup, _Tone, str]] = {
     kind: (group, *said) for group, kinds in _IN_GROUPS.items() for kind, said in kinds.items()

@@ -58,6 +58,13 @@ class WaveCause(StrEnum):
     """The wave was first seen when it ended: nothing had asked for it (a pause does that)."""
 
 
+class Corrected(StrEnum):
+    """What an operator may set."""
+
+    WAVE = "wave"
+    ENGINE_COUNT = "engine_count"
+
+
 class ActionState(StrEnum):
     """How a manual start stands."""
 
@@ -158,6 +165,7 @@ class AlarmKind(StrEnum):
     SOCKET_UNREACHABLE = "socket_unreachable"
     FRESH_START = "fresh_start"
     PART_MISSING = "part_missing"
+    WEBHOOK_FAILING = "webhook_failing"
 
 
 class Severity(StrEnum):
@@ -189,7 +197,10 @@ class EventGroup(StrEnum):
 
     ALARMS = "alarms"
     WAVES = "waves"
+    STARTS = "START"
+    """START as it is broadcast, routinely: a filter can leave it out."""
     MANUAL_STARTS = "manual starts"
+    CORRECTIONS = "corrections"
     ENGINES = "engines"
     SOURCES = "sources"
     FRONT_ENDS = "front-ends"

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
-const BUDGET = 50 * 1024;
+const BUDGET = 55 * 1024;
 const root = fileURLToPath(new URL("../../backend/dp_coordinator/web/static", import.meta.url));
 
 const sizes = { js: 0, css: 0 };

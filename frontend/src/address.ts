@@ -1,8 +1,8 @@
 // Keeps the page's address and the viewer's choices the same.
 import { batch, effect, signal } from "@preact/signals";
-import { backToLive, lookAt, past, serverNow } from "./app";
-import { filterText, selected, sort, windowMin, zoom } from "./choices";
-import { readHash, writeHash } from "./url";
+import { backToLive, lookAt, past, serverNow, shownAt } from "./app";
+import { beside, colourBy, filterText, logFilter, selected, series, sort, windowMin, zoom } from "./choices";
+import { type Choices, readHash, writeHash } from "./url";
 
 /** Browsers allow few changes of the address per second. */
 const SETTLE_MS = 300;
@@ -19,24 +19,41 @@ function read(): void {
     windowMin.value = choices.windowMin;
     zoom.value = choices.zoom;
     filterText.value = choices.filter;
+    logFilter.value = choices.log;
     sort.value = choices.sort;
+    colourBy.value = choices.colour;
+    series.value = choices.lines;
     selected.value = choices.rank;
+    beside.value = choices.beside;
     nonsense.value = left;
     wanted.value = choices.at;
     if (choices.at === null && past.value !== null) backToLive();
   });
 }
 
-function written(): string {
-  return writeHash({
+function chosen(): Choices {
+  return {
     windowMin: windowMin.value,
     zoom: zoom.value,
     filter: filterText.value,
+    log: logFilter.value,
     sort: sort.value,
+    colour: colourBy.value,
+    lines: series.value,
     rank: selected.value,
+    beside: beside.value,
     at: past.value?.at ?? wanted.value,
-  });
+  };
 }
+
+/** A link to a moment, with all that was chosen. */
+export function linkTo(at: number | null): string {
+  const base = location.href.replace(/#.*$/, "");
+  return base + writeHash({ ...chosen(), at });
+}
+
+/** To what is shown now: opened later, it shows the same. */
+export const linkToShown = () => linkTo(shownAt.peek());
 
 export function followAddress(): void {
   read();
@@ -49,7 +66,7 @@ export function followAddress(): void {
   });
   let timer = 0;
   effect(() => {
-    const hash = written();
+    const hash = writeHash(chosen());
     window.clearTimeout(timer);
     if (hash === location.hash) return;
     timer = window.setTimeout(() => {

@@ -2,9 +2,12 @@
 // animation frame; a hidden tab, which gets no frames, is brought up to date once a second.
 import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api";
+import { windowMin, zoom } from "./choices";
 import { localMs } from "./clock";
 import { Connection, type Link } from "./connection";
 import { type Asking, StateFetcher } from "./fetcher";
+import { moment } from "./format";
+import { nextIncident } from "./incidents";
 import { asMessages, type Known, pastAt } from "./past";
 import { PeersFetcher, placeOf } from "./peers";
 import { engineRows, meanLoad } from "./rows";
@@ -95,6 +98,15 @@ export const serverNow = computed(() => {
   return snapshot.at + Math.max(0, realNow.value - snapshotAt) / 1000;
 });
 
+/** Quarters of an hour by the viewer's clock, in Unix seconds: days begin at one of them everywhere. */
+const today = computed(() => {
+  realNow.value;
+  return Math.floor(Date.now() / 900_000) * 900;
+});
+
+/** A moment for people: the time of day, and the day before it unless it is today's. */
+export const when = (at: number | null, millis = false) => moment(at, today.value, millis);
+
 /** The moment that is shown, in Unix seconds. */
 export const shownAt = computed(() => past.value?.at ?? serverNow.value);
 
@@ -124,12 +136,19 @@ function flush(): void {
   });
 }
 
+/** The right edge of the chart with which a moment is in sight: as it is, where that will do. */
+function edgeFor(at: number, edge: number, end: number): number {
+  if (zoom.value !== null && (at < zoom.value[0] || at > zoom.value[1])) zoom.value = null;
+  const span = 60 * windowMin.value;
+  return at <= edge && at > edge - span ? edge : Math.min(end, at + span / 2);
+}
+
 /** Shows the page as it was at a moment, in Unix seconds, or as near to it as anything is known. */
-export function lookAt(moment: number): void {
+export function lookAt(wanted: number): void {
   const end = serverNow.value;
   if (end === null) return;
-  const edge = past.value?.edge ?? end;
-  const at = Math.min(edge, Math.max(moment, end - HISTORY_S));
+  const at = Math.min(wanted, end);
+  const edge = edgeFor(at, past.value?.edge ?? end, end);
   const { live: then, known, at: shown } = pastAt(at, live, timeline);
   const asking = known === "all" ? "known" : fetcher.want(at);
   if (asking === "known") wantMinute(at);
@@ -147,6 +166,16 @@ function wantMinute(end: number): void {
   }
 }
 
+/** Sees to it that what the server kept between two moments is there, the newest first. */
+export function wantStates(from: number, to: number): void {
+  const ranks = present.value.snapshot?.engine_count ?? 1;
+  const step = Math.max(2, timeline.holds(ranks) - 1);
+  const oldest = Math.max(from, fetcher.oldest ?? from);
+  for (let at = to; at > oldest + 1; at -= step) {
+    if (timeline.stateAt(at) === null && fetcher.want(at) !== "known") return; // and on from there once it has come
+  }
+}
+
 /** More may be known now. */
 function lookAgain(): void {
   if (past.value !== null) lookAt(past.value.at);
@@ -156,6 +185,14 @@ function lookAgain(): void {
 export function backToLive(): void {
   past.value = null;
   flush();
+}
+
+/** Goes to the beginning of the alarm or restart before (-1) or after (1) the moment shown; after the last is the present. */
+export function goToIncident(step: -1 | 1): void {
+  if (shownAt.value === null) return;
+  const at = nextIncident(present.value.log, shownAt.value, step);
+  if (at !== null) lookAt(at);
+  else if (step === 1 && past.value !== null) backToLive();
 }
 
 export function togglePast(): void {
@@ -212,6 +249,7 @@ async function fetchHistory(): Promise<void> {
   if (load.status === "fulfilled") timeline.merge(load.value);
   if (waves.status === "fulfilled") timeline.noteWaves([...waves.value.waves].reverse());
   timelineVersion.value += 1;
+  fetchedVersion.value += 1;
   lookAgain();
 }
 

@@ -1,16 +1,21 @@
-// Two lines over time with the waves as bands behind them, on one canvas. Dragging over it zooms, a click picks a moment.
-import { clockTime, count } from "./format";
+// Lines over time with the waves as bands behind them, on one canvas. Dragging over it zooms, a click picks a moment.
+import { clockTime } from "./format";
+import { type Axes, paintFilled, paintLine } from "./lines";
+import type { Lines } from "./series";
 import { timeTicks, valueTicks } from "./ticks";
-import { type Band, type LoadColumns, lastUpTo } from "./timeline";
+import { type Band, lastUpTo } from "./timeline";
+import { zoneName } from "./zone";
 
 export interface Mark {
   /** Unix seconds. */
   at: number;
   kind: "restart" | "alarm" | "manual";
+  /** Ranks that it is about. */
+  ranks: readonly number[];
 }
 
 export interface ChartData {
-  columns: LoadColumns;
+  lines: Lines;
   bands: readonly Band[];
   marks: readonly Mark[];
   /** Unix seconds of the left and right edge. */
@@ -24,8 +29,8 @@ export interface ChartData {
 
 export interface Hover {
   at: number;
-  waiting: number | null;
-  running: number | null;
+  /** Of each line. */
+  values: (number | null)[];
 }
 
 export interface ChartListener {
@@ -37,6 +42,8 @@ export interface ChartListener {
 const COLOURS = [
   "waiting",
   "running",
+  "kv",
+  "spread",
   "text",
   "text-muted",
   "grid",
@@ -47,12 +54,12 @@ const COLOURS = [
 ] as const;
 type Colour = (typeof COLOURS)[number];
 
-const HEIGHT = 236;
-const FONT = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
-const LEFT = 44;
-const RIGHT = 20;
-const TOP = 20;
-const BOTTOM = 26;
+export const FONT = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+/** Where the plane begins and ends: the map below has the same axis. */
+export const LEFT = 56;
+export const RIGHT = 20;
+const TOP = 16;
+const BOTTOM = 22;
 /** Fewer pixels than this between press and release are a click. */
 const DRAG_PX = 5;
 
@@ -91,11 +98,8 @@ export function prepare(canvas: HTMLCanvasElement, width: number, height: number
 }
 
 /** What is painted on: where a moment and a value are, and where the right and the lower edge. */
-interface Plane {
-  ctx: CanvasRenderingContext2D;
+interface Plane extends Axes {
   data: ChartData;
-  x: (at: number) => number;
-  y: (value: number) => number;
   right: number;
   bottom: number;
 }
@@ -106,7 +110,10 @@ export class LoadChart {
   private colours: Record<Colour, string>;
   private data: ChartData | null = null;
   private width: number;
+  private height: number;
   private pointer: number | null = null;
+  /** Where the pointer is on the map below, in Unix seconds. */
+  private below: number | null = null;
   private pressed: number | null = null;
 
   constructor(
@@ -115,9 +122,9 @@ export class LoadChart {
   ) {
     host.append(this.canvas);
     this.colours = resolveColours(host, COLOURS);
-    this.width = host.clientWidth || 600;
+    [this.width, this.height] = [host.clientWidth || 600, host.clientHeight || 140];
     this.resize = new ResizeObserver(() => {
-      if (host.clientWidth > 0) this.width = host.clientWidth;
+      if (host.clientWidth > 0) [this.width, this.height] = [host.clientWidth, host.clientHeight];
       this.paint();
     });
     this.resize.observe(host);
@@ -133,6 +140,12 @@ export class LoadChart {
   /** Reads the colours again after the theme changed. */
   recolour(): void {
     this.colours = resolveColours(this.host, COLOURS);
+    this.paint();
+  }
+
+  point(at: number | null): void {
+    if (this.below === at) return;
+    this.below = at;
     this.paint();
   }
 
@@ -186,22 +199,16 @@ export class LoadChart {
 
   private tell(): void {
     if (this.data === null || this.pointer === null) return;
-    const [at, waiting, running] = this.data.columns;
-    const wanted = this.timeAt(this.pointer);
-    const i = nearest(at, wanted);
-    const found = at[i];
-    this.listener.onHover(
-      found === undefined ? null : { at: found, waiting: waiting[i] ?? null, running: running[i] ?? null },
-    );
+    this.listener.onHover(valuesAt(this.data.lines, this.timeAt(this.pointer)));
   }
 
   private paint(): void {
-    const { data, colours, width } = this;
-    const ctx = prepare(this.canvas, width, HEIGHT);
+    const { data, colours, width, height } = this;
+    const ctx = prepare(this.canvas, width, height);
     if (data === null) return;
-    const [right, bottom] = [width - RIGHT, HEIGHT - BOTTOM];
+    const [right, bottom] = [width - RIGHT, height - BOTTOM];
     const x = (at: number) => LEFT + ((at - data.from) / (data.to - data.from)) * (right - LEFT);
-    const ticks = valueTicks(highest(data), Math.floor((bottom - TOP) / 36));
+    const ticks = valueTicks(highest(data), Math.floor((bottom - TOP) / 30));
     const top = ticks.at(-1) ?? 1;
     const y = (value: number) => bottom - (value / top) * (bottom - TOP);
     const plane: Plane = { ctx, data, x, y, right, bottom };
@@ -209,9 +216,8 @@ export class LoadChart {
     clipped(plane, () => this.paintBands(plane));
     this.paintAxes(plane, ticks);
     clipped(plane, () => {
-      // Colour-blind viewers tell the two apart by the dash as well.
-      paintLine(plane, data.columns[1], colours.waiting, [6, 3]);
-      paintLine(plane, data.columns[2], colours.running, []);
+      paintFilled(plane, data.lines, colours.spread);
+      for (const line of data.lines.lines) paintLine(plane, data.lines.at, line, colours[line.colour]);
     });
     this.paintMarks(plane);
     this.paintCursors(plane);
@@ -226,10 +232,11 @@ export class LoadChart {
       ctx.fillStyle = colours.grid;
       ctx.fillRect(LEFT, Math.round(y(tick)), right - LEFT, 1);
       ctx.fillStyle = colours["text-muted"];
-      ctx.fillText(count(tick), LEFT - 6, y(tick));
+      ctx.fillText(data.lines.say(tick), LEFT - 6, y(tick));
     }
-    ctx.textAlign = "center";
     ctx.textBaseline = "top";
+    ctx.fillText(zoneName(data.to), LEFT - 22, bottom + 6);
+    ctx.textAlign = "center";
     const { at, step } = timeTicks(data.from, data.to, Math.floor((right - LEFT) / 72));
     for (const tick of at) {
       ctx.fillStyle = colours.grid;
@@ -239,7 +246,7 @@ export class LoadChart {
       const label = step < 60 ? text : text.slice(0, 5);
       const half = ctx.measureText(label).width / 2;
       ctx.fillStyle = colours["text-muted"];
-      ctx.fillText(label, Math.min(x(tick), this.width - half), bottom + 8);
+      ctx.fillText(label, Math.min(x(tick), this.width - half), bottom + 6);
     }
   }
 
@@ -298,6 +305,10 @@ export class LoadChart {
       ctx.arc(moment, TOP - 6, 4, 0, 7);
       ctx.fill();
     }
+    if (this.below !== null && inside(x(this.below))) {
+      ctx.fillStyle = colours["text-muted"];
+      ctx.fillRect(Math.round(x(this.below)), TOP, 1, bottom - TOP);
+    }
     if (pointer === null || !inside(pointer)) return;
     if (pressed !== null && Math.abs(pointer - pressed) >= DRAG_PX) {
       ctx.globalAlpha = 0.18;
@@ -310,20 +321,24 @@ export class LoadChart {
   }
 }
 
-function highest({ columns, from, to }: ChartData): number {
+function highest({ lines: { at, lines }, from, to }: ChartData): number {
   let most = 0;
-  for (let i = 0; i < columns[0].length; i++) {
-    const at = columns[0][i] ?? 0;
-    if (at >= from && at <= to) most = Math.max(most, columns[1][i] ?? 0, columns[2][i] ?? 0);
+  for (let i = 0; i < at.length; i++) {
+    const moment = at[i] ?? 0;
+    if (moment < from || moment > to) continue;
+    for (const { values } of lines) most = Math.max(most, values[i] ?? 0);
   }
   return most;
 }
 
-/** Index of the value nearest to `wanted` in an ascending list. */
-function nearest(ascending: readonly number[], wanted: number): number {
-  const i = lastUpTo(ascending, wanted, (value) => value);
-  const [before, after] = [ascending[i], ascending[i + 1]];
-  return before === undefined || (after !== undefined && after - wanted <= wanted - before) ? i + 1 : i;
+/** What the lines say at a moment: what was so then is what was told last before it. */
+export function valuesAt({ at, lines }: Lines, moment: number): Hover | null {
+  const i = Math.max(
+    0,
+    lastUpTo(at, moment, (value) => value),
+  );
+  const found = at[i];
+  return found === undefined ? null : { at: found, values: lines.map(({ values }) => values[i] ?? null) };
 }
 
 function clipped({ ctx, right, bottom }: Plane, paint: () => void): void {
@@ -333,26 +348,4 @@ function clipped({ ctx, right, bottom }: Plane, paint: () => void): void {
   ctx.clip();
   paint();
   ctx.restore();
-}
-
-/** One line; it breaks where a value is missing. */
-function paintLine(
-  { ctx, data, x, y }: Plane,
-  values: readonly (number | null)[],
-  colour: string,
-  dash: number[],
-): void {
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = 1.75;
-  ctx.lineJoin = "round";
-  ctx.setLineDash(dash);
-  ctx.beginPath();
-  let broken = true;
-  data.columns[0].forEach((at, i) => {
-    const value = values[i] ?? null;
-    if (value !== null && broken) ctx.moveTo(x(at), y(value));
-    else if (value !== null) ctx.lineTo(x(at), y(value));
-    broken = value === null;
-  });
-  ctx.stroke();
 }

@@ -1,5 +1,7 @@
 // What the viewer chose to see; url.ts keeps it in the address, so that a link shows a colleague the same.
 import { signal } from "@preact/signals";
+import type { ColourBy } from "./scale";
+import type { Series } from "./series";
 import type { Sort } from "./table";
 
 export const WINDOWS_MIN = [1, 5, 15, 60] as const;
@@ -15,5 +17,17 @@ export const filterText = signal("");
 export const BY_RANK: Sort = { key: "index", descending: false };
 export const sort = signal<Sort>(BY_RANK);
 
+/** What of the event log is shown: see `matches`. */
+export const logFilter = signal("");
+
+/** What ranks are coloured by, in the grid and on the map. */
+export const colourBy = signal<ColourBy>("requests");
+
+/** What the load chart shows. */
+export const series = signal<Series>("sum");
+
 /** The rank that is looked at closely. */
 export const selected = signal<number | null>(null);
+
+/** The rank that it is compared with; null: the mean of all. */
+export const beside = signal<number | null>(null);

@@ -5,6 +5,12 @@ import { isEventGroup } from "./types.gen";
 
 const FAULTS = "faults";
 
+/** The filter that leaves nothing out; the one that is on at first leaves out what is routine. */
+export const EVERYTHING = "all";
+
+/** Each wave has its START, and says so itself. */
+const ROUTINE = new Set(["wave_asked"]);
+
 /** What the log can be filtered by, besides single kinds. */
 export const GROUPS: readonly string[] = [FAULTS, ...isEventGroup.values];
 
@@ -14,21 +20,31 @@ function beganBefore(entry: LogEntry): number {
   return typeof ago === "number" ? ago : 0;
 }
 
+/** The ranks that an entry names. */
+export function ranksOf(entry: LogEntry): number[] {
+  if (entry.type === "marker") return [];
+  const { engine, engines } = entry.fields;
+  const named = Array.isArray(engines) ? engines : [engine];
+  return named.filter((rank): rank is number => typeof rank === "number");
+}
+
 /** What of the log is marked on the load chart. */
 export function marksOf(log: readonly LogEntry[]): Mark[] {
   const marks: Mark[] = [];
   for (const entry of log) {
     const { kind, at } = entry;
-    if (kind === "restarted") marks.push({ at, kind: "restart" });
-    else if (kind === "alarm_raised") marks.push({ at: at - beganBefore(entry), kind: "alarm" });
-    else if (kind === "manual_start_asked") marks.push({ at, kind: "manual" });
+    if (kind === "restarted") marks.push({ at, kind: "restart", ranks: [] });
+    else if (kind === "alarm_raised")
+      marks.push({ at: at - beganBefore(entry), kind: "alarm", ranks: ranksOf(entry) });
+    else if (kind === "manual_start_asked") marks.push({ at, kind: "manual", ranks: [] });
   }
   return marks;
 }
 
-/** Whether an entry is shown under a filter: "" for all, a group's name, or one kind. Markers are always shown. */
+/** Whether an entry is shown under a filter: "" for all but routine, a group's name, or one kind. Markers always are. */
 export function matches(entry: LogEntry, filter: string): boolean {
-  if (entry.type === "marker" || filter === "") return true;
+  if (entry.type === "marker" || filter === EVERYTHING) return true;
+  if (filter === "") return !ROUTINE.has(entry.kind);
   if (filter === FAULTS) return entry.tone === "warn" || entry.tone === "bad";
   return entry.group === filter || entry.kind === filter;
 }
@@ -41,4 +57,9 @@ export function asJson(entries: readonly LogEntry[]): string {
       : { seq: e.seq, at: e.at, kind: e.kind, ...e.fields },
   );
   return JSON.stringify(plain, null, 2);
+}
+
+/** The newest alarm that is over, if the log has one. */
+export function lastCleared(log: readonly LogEntry[]): LogEntry | null {
+  return log.findLast(({ kind }) => kind === "alarm_cleared") ?? null;
 }

@@ -1,5 +1,6 @@
 // Numbers, times and sentences, as people read them. Pure; tested in tests/format.test.ts.
 import type { WaveCause } from "./types.gen";
+import { utc } from "./zone";
 
 /** What stands for "never reported": never a zero. */
 export const NEVER = "—";
@@ -32,12 +33,18 @@ export function duration(seconds: number | null): string {
 
 const pad = (n: number) => String(n).padStart(2, "0");
 
-/** Local time of day of Unix seconds, "14:02:11"; with `millis`, "14:02:11.084". */
+/** A moment whose UTC parts are those of the zone that times are told in. */
+function zoned(at: number): Date {
+  const moment = new Date(at * 1000);
+  return utc.value ? moment : new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000);
+}
+
+/** Time of day of Unix seconds, "14:02:11"; with `millis`, "14:02:11.084". */
 export function clockTime(at: number | null, millis = false): string {
   if (at === null) return NEVER;
-  const d = new Date(at * 1000);
-  const base = `${pad(d.getHours())}:${pad(d.getMinutes())}:${pad(d.getSeconds())}`;
-  return millis ? `${base}.${String(d.getMilliseconds()).padStart(3, "0")}` : base;
+  return zoned(at)
+    .toISOString()
+    .slice(11, millis ? 23 : 19);
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -45,9 +52,10 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 /** A moment for lists: the time of day, and the day before it unless it is today's (`today` in Unix seconds). */
 export function moment(at: number | null, today: number | null, millis = false): string {
   if (at === null || today === null) return clockTime(at, millis);
-  const day = new Date(at * 1000);
-  if (day.toDateString() === new Date(today * 1000).toDateString()) return clockTime(at, millis);
-  return `${day.getDate()} ${MONTHS[day.getMonth()]} ${clockTime(at)}`;
+  const day = zoned(at);
+  if (day.toISOString().slice(0, 10) === zoned(today).toISOString().slice(0, 10))
+    return clockTime(at, millis);
+  return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${clockTime(at)}`;
 }
 
 /** Load against the mean: "1.8×"; null mean or a mean of nothing has no ratio. */
@@ -68,6 +76,6 @@ export function causeText(cause: WaveCause, engine: number | null): string {
 }
 
 /** "1 restart at 14:02:11", "3 restarts, the last at 14:02:11". */
-export function restartText(restarts: number, at: number, today: number): string {
-  return `${restarts === 1 ? "1 restart" : `${count(restarts)} restarts, the last`} at ${moment(at, today)}`;
+export function restartText(restarts: number, at: string): string {
+  return `${restarts === 1 ? "1 restart" : `${count(restarts)} restarts, the last`} at ${at}`;
 }

@@ -1,9 +1,11 @@
 // Single keys, anywhere on the page except while text is being typed or a dialog is open.
-import { backToLive, link, past, togglePast } from "./app";
+import { backToLive, goToIncident, link, past, togglePast } from "./app";
 import { filterText, selected, zoom } from "./choices";
+import { nextAlarm } from "./components/Alarms";
 import { helpOpen } from "./components/Help";
 import { blocked, openStart } from "./start";
 import { cycleTheme } from "./theme";
+import { switchZone } from "./zone";
 
 function typing(target: EventTarget | null): boolean {
   return (
@@ -17,6 +19,7 @@ function focus(id: string): void {
 }
 
 const KEYS: Record<string, () => void> = {
+  a: nextAlarm,
   "/": () => focus("engine-filter"),
   s: () => {
     // A blocked button takes the focus, so that its reason is seen and read out.
@@ -25,6 +28,9 @@ const KEYS: Record<string, () => void> = {
   },
   p: togglePast,
   t: cycleTheme,
+  z: switchZone,
+  "[": () => goToIncident(-1),
+  "]": () => goToIncident(1),
   "?": () => {
     helpOpen.value = true;
   },

@@ -49,6 +49,13 @@ export function sortRows(rows: readonly EngineRow[], { key, descending }: Sort):
   });
 }
 
+/** Those that are named before the others; otherwise as they come. */
+export function namedFirst(rows: readonly EngineRow[], named: ReadonlySet<number>): EngineRow[] {
+  if (named.size === 0) return [...rows];
+  const isNamed = ({ index }: EngineRow) => named.has(index);
+  return [...rows.filter(isNamed), ...rows.filter((row) => !isNamed(row))];
+}
+
 /** The next order when a column's head is pressed: numbers largest first, rank and status in their own order. */
 export function nextSort(sort: Sort, key: SortKey): Sort {
   if (sort.key === key) return { key, descending: !sort.descending };

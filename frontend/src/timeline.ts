@@ -1,12 +1,13 @@
 // The last hour, as it was heard or fetched, in bounded memory: totals 10 times a second for the last minute and once a
 // second (the peaks) before; with some of them the state of every rank, as many as there is room for; and the waves.
 import { type PackedState, pack, RANK_BYTES, REST_BYTES } from "./packed";
+import { joinSpreads, type Spread, spreadOf } from "./spread";
 import type { DeploymentState, History, SnapshotMessage, WaveInfo } from "./types.gen";
 
 const FINE_S = 60;
 const KEEP_S = 3600;
 /** Samples further apart than this have a gap between them: the line breaks. */
-const GAP_S = 3;
+export const GAP_S = 3;
 /** Moments this near are taken for the same: there are ten a second. */
 const NEAR_S = 0.05;
 /** What all packed states take together, about. Many ranks mean fewer states. */
@@ -15,11 +16,17 @@ const BYTES = 24e6;
 const FAR_S = 120;
 const BANDS_KEPT = 4000;
 
-interface Sample {
+/** What the chart shows of a moment. */
+export interface Moment {
   /** Unix seconds by the server's clock. */
   at: number;
   waiting: number | null;
   running: number | null;
+  /** How the ranks lay apart; null where only totals are known. */
+  spread: Spread | null;
+}
+
+export interface Sample extends Moment {
   word: DeploymentState;
   current_wave: number;
   front_ends: number;
@@ -35,8 +42,6 @@ export interface Band {
   end: number | null;
   info: WaveInfo;
 }
-
-export type LoadColumns = [number[], (number | null)[], (number | null)[]];
 
 /** Seconds from one packed state to the next: of the last minute, and before. */
 function intervals(ranks: number): [number, number] {
@@ -68,7 +73,8 @@ const peak = (a: number | null, b: number | null) => (a === null ? b : b === nul
 function sampleOf(message: SnapshotMessage, state: PackedState | null): Sample {
   const { at, totals, state: word, current_wave, front_ends, engines_subscribed } = message;
   const { waiting, running } = totals;
-  return { at, waiting, running, word, current_wave, front_ends, engines_subscribed, state };
+  const spread = spreadOf(message.engines);
+  return { at, waiting, running, spread, word, current_wave, front_ends, engines_subscribed, state };
 }
 
 /** Index of the last of an ascending list that is not beyond `wanted`; -1 when all are. */
@@ -159,6 +165,7 @@ export class Timeline {
         at: moment,
         waiting: waiting[k] ?? null,
         running: running[k] ?? null,
+        spread: null,
         word: words[k] ?? "paused",
         current_wave: current_wave[k] ?? 0,
         front_ends: front_ends[k] ?? 0,
@@ -183,6 +190,7 @@ export class Timeline {
       const near = this.samples[i];
       if (near !== undefined && near.state === null && isSameSecond(near, message)) {
         near.state = state;
+        near.spread = joinSpreads(near.spread, spreadOf(message.engines));
         continue;
       }
       this.samples.splice(i + 1, 0, sampleOf(message, state));
@@ -190,22 +198,9 @@ export class Timeline {
     }
   }
 
-  /** Columns for the chart from `from` on; one sample before it is kept so that the line enters from the left. */
-  columns(from: number): LoadColumns {
-    const out: LoadColumns = [[], [], []];
-    const put = (at: number, waiting: number | null, running: number | null) => {
-      out[0].push(at);
-      out[1].push(waiting);
-      out[2].push(running);
-    };
-    let last = Number.POSITIVE_INFINITY;
-    for (let i = Math.max(0, this.indexAt(from)); i < this.samples.length; i++) {
-      const { at, waiting, running } = this.samples[i] as Sample;
-      if (at - last > GAP_S) put(last + 0.001, null, null);
-      put(at, waiting, running);
-      last = at;
-    }
-    return out;
+  /** What is known from a moment on; one before it is there, too, so that a line enters from the left. */
+  moments(from: number): readonly Sample[] {
+    return this.samples.slice(Math.max(0, this.indexAt(from)));
   }
 
   /** The newest sample that is not after a moment (Unix seconds); null where there is a hole. */
@@ -218,9 +213,26 @@ export class Timeline {
   stateAt(moment: number): PackedState | null {
     const state = this.stateBefore(this.indexAt(moment), moment);
     if (state === undefined) return null;
-    // A state holds until the next one; a coordinator that was heard says something every second.
-    const [, coarse] = intervals(state.rest.engine_count);
-    return moment - state.at <= Math.max(GAP_S, 1.5 * coarse) ? state : null;
+    return moment - state.at <= this.holds(state.rest.engine_count) ? state : null;
+  }
+
+  /** For how many seconds a state holds when no other follows: a coordinator that is heard says something every second. */
+  holds(ranks: number): number {
+    return Math.max(GAP_S, 1.5 * intervals(ranks)[1]);
+  }
+
+  /** The states of all ranks between two moments, oldest first, and the one before them. */
+  statesBetween(from: number, to: number): PackedState[] {
+    const out: PackedState[] = [];
+    const first = this.indexAt(from);
+    const before = this.stateBefore(first, from);
+    if (before !== undefined) out.push(before);
+    for (let i = Math.max(0, first); i < this.samples.length; i++) {
+      const { at, state } = this.samples[i] as Sample;
+      if (at > to) break;
+      if (state !== null && state !== before && state.at >= from) out.push(state);
+    }
+    return out;
   }
 
   /** For how many seconds the deployment's state had been what it was at a moment, as far back as the samples go. */
@@ -287,6 +299,7 @@ export class Timeline {
       ) {
         last.waiting = peak(last.waiting, sample.waiting);
         last.running = peak(last.running, sample.running);
+        last.spread = joinSpreads(last.spread, sample.spread);
         last.state ??= sample.state;
       } else {
         kept.push(sample);

@@ -37,7 +37,7 @@ export const isAction = object({
 export interface Action extends Of<typeof isAction> {}
 
 /** What can be wrong. At most one alarm of a kind stands at a time. */
-export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "deployment_stands", "endpoint_silent", "engine_gone", "engine_surplus", "fresh_start", "front_end_gone", "journal_failed", "load_imbalance", "never_heard", "part_missing", "publication_late", "rank_fault", "rank_hung", "rank_silent", "recovery_under_way", "same_index", "socket_unreachable", "source_unusable", "work_held_up");
+export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "deployment_stands", "endpoint_silent", "engine_gone", "engine_surplus", "fresh_start", "front_end_gone", "journal_failed", "load_imbalance", "never_heard", "part_missing", "publication_late", "rank_fault", "rank_hung", "rank_silent", "recovery_under_way", "same_index", "socket_unreachable", "source_unusable", "webhook_failing", "work_held_up");
 export type AlarmKind = Of<typeof isAlarmKind>;
 
 /** How soon somebody should look. */
@@ -65,6 +65,47 @@ export const isAlarm = object({
 });
 export interface Alarm extends Of<typeof isAlarm> {}
 
+/** An alarm, for one row of another page. */
+export const isAlarmInShort = object({
+  kind: isAlarmKind,
+  severity: isSeverity,
+  title: text,
+  age_s: num,
+});
+export interface AlarmInShort extends Of<typeof isAlarmInShort> {}
+
+/** What is posted to a webhook: an alarm was raised, or has cleared. Times are Unix seconds. */
+export const isAlarmMessage = object({
+  event: oneOf("cleared", "raised"),
+  /** The same for the two messages of one alarm; with `event` it tells a message that comes twice. */
+  incident: text,
+  /** Its name; empty where it has none. */
+  deployment: text,
+  alarm: isAlarmKind,
+  severity: isSeverity,
+  /** Who and what, in one line. */
+  title: text,
+  meaning: text,
+  remedy: text,
+  /** Ranks that it is about, the first 64; empty where none can be named. */
+  engines: list(num),
+  /** How many ranks besides. */
+  more_engines: num,
+  /** When it began, which may be earlier than it was raised. */
+  since: num,
+  /** When it was raised or cleared. */
+  at: num,
+  /** From the beginning to the end; null when it was raised. */
+  lasted_s: nullable(num),
+  /** The page at that moment. */
+  link: text,
+  /** All of it in a sentence or two. */
+  text: text,
+  /** dp-coordinator's own. */
+  version: text,
+});
+export interface AlarmMessage extends Of<typeof isAlarmMessage> {}
+
 /** `GET /api/v1/alarms`: critical ones first, the oldest of each first. */
 export const isAlarmPage = object({
   alarms: list(isAlarm),
@@ -83,9 +124,70 @@ export const isCheck = object({
 });
 export interface Check extends Of<typeof isCheck> {}
 
+/** What an operator may set. */
+export const isCorrected = oneOf("engine_count", "wave");
+export type Corrected = Of<typeof isCorrected>;
+
+/** What was set, and what it was before. */
+export const isCorrectionMade = object({
+  corrected: isCorrected,
+  before: num,
+  after: num,
+});
+export interface CorrectionMade extends Of<typeof isCorrectionMade> {}
+
 /** What the deployment does, as far as anything shows it. */
 export const isDeploymentState = oneOf("paused", "recovering", "running", "serving", "starting", "waiting");
 export type DeploymentState = Of<typeof isDeploymentState>;
+
+/** How what is said should look. */
+export const isTone = oneOf("bad", "good", "plain", "warn");
+export type Tone = Of<typeof isTone>;
+
+/** `GET /api/v1/summary`: a deployment in a row. */
+export const isSummary = object({
+  /** What it is called; empty where nobody named it. */
+  name: text,
+  state: isDeploymentState,
+  state_text: text,
+  state_tone: isTone,
+  state_age_s: num,
+  /** Seconds since its loop last vouched for this. */
+  data_age_s: num,
+  current_wave: num,
+  engine_count: num,
+  engines_subscribed: num,
+  waiting: nullable(num),
+  running: nullable(num),
+  /** All that stand, critical ones first. */
+  alarms: list(isAlarmInShort),
+  started_at: num,
+  version: text,
+  /** Whether all of this is out of a recording. */
+  recording: truth,
+});
+export interface Summary extends Of<typeof isSummary> {}
+
+/** Another coordinator or watch, as it was heard last. */
+export const isOtherDeployment = object({
+  /** Where it was asked. */
+  url: text,
+  /** What it answered last; null when it never did. */
+  summary: nullable(isSummary),
+  /** Seconds since then. */
+  heard_age_s: nullable(num),
+  /** Why it does not answer; null while it does. */
+  gone: nullable(text),
+});
+export interface OtherDeployment extends Of<typeof isOtherDeployment> {}
+
+/** `GET /api/v1/deployments`: the others that `--peers` names. */
+export const isDeploymentPage = object({
+  deployments: list(isOtherDeployment),
+  /** Why the file that names them cannot be used as it is now. */
+  problem: nullable(text),
+});
+export interface DeploymentPage extends Of<typeof isDeploymentPage> {}
 
 /** Where engines and front-ends connect: the addresses as bound (a TCP port 0 is replaced by the real one). */
 export const isEndpoints = object({
@@ -211,16 +313,14 @@ export const isEnginePage = object({
 export interface EnginePage extends Of<typeof isEnginePage> {}
 
 /** What an entry of the event log is about. */
-export const isEventGroup = oneOf("alarms", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "sources", "waves");
+export const isEventGroup = oneOf("START", "alarms", "corrections", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "sources", "waves");
 export type EventGroup = Of<typeof isEventGroup>;
 
-/** How what is said should look. */
-export const isTone = oneOf("bad", "good", "plain", "warn");
-export type Tone = Of<typeof isTone>;
-
-/** One event-log entry; `seq` counts 1, 2, 3, ... since the process started. */
+/** One event-log entry; `seq` counts events 1, 2, 3, ... since the process started: it is the newest one's in it. */
 export const isEvent = object({
   seq: num,
+  /** Of the first event in it: what was told of these before, this replaces. */
+  first_seq: num,
   at: num,
   kind: text,
   group: isEventGroup,
@@ -231,10 +331,12 @@ export const isEvent = object({
 });
 export interface Event extends Of<typeof isEvent> {}
 
-/** One event-log entry, in order and without gaps. */
+/** One event-log entry, in order. */
 export const isEventMessage = object({
   type: oneOf("event"),
   seq: num,
+  /** Of the first event in it: what was told of these before, this replaces. */
+  first_seq: num,
   at: num,
   kind: text,
   group: isEventGroup,
@@ -262,6 +364,8 @@ export const isGapMessage = object({
   type: oneOf("gap"),
   first: num,
   last: num,
+  /** Newer ones are held, and these made room: the oldest of the kinds that come most often go first. */
+  thinned: optional(truth),
 });
 export interface GapMessage extends Of<typeof isGapMessage> {}
 
@@ -425,12 +529,34 @@ export const isSession = object({
 });
 export interface Session extends Of<typeof isSession> {}
 
+/** Body of `PUT /api/v1/engine-count`. */
+export const isSetEngineCount = object({
+  reason: text,
+  engine_count: num,
+  /** Refuse unless this is the engine count now. */
+  expected_engine_count: num,
+});
+export interface SetEngineCount extends Of<typeof isSetEngineCount> {}
+
+/** Body of `PUT /api/v1/wave`. */
+export const isSetWave = object({
+  reason: text,
+  wave: num,
+  /** Refuse unless this is the current wave. */
+  expected_wave: num,
+});
+export interface SetWave extends Of<typeof isSetWave> {}
+
 /** What is different in a snapshot from the one that was sent before it; all else is as it was. A viewer that does not hold snapshot `of` cannot use it. It is never sent one as long as it misses nothing. */
 export const isSnapshotChange = object({
   type: oneOf("change"),
+  /** Of the snapshot that this makes. */
   number: num,
+  /** Of the snapshot that it changes. */
   of: num,
+  /** Fields of the snapshot that are different, whole; all but `engines`. */
   fields: dictionary(anything),
+  /** Columns that are different. `status` and `provenance` are whole. Of any other, for each rank: what is to be added to its value (to nothing, where that was null), then rounded to three places; null where it is null now. */
   engines: dictionary(anything),
 });
 export interface SnapshotChange extends Of<typeof isSnapshotChange> {}
@@ -489,7 +615,7 @@ export const isSnapshotMessage = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -512,6 +638,7 @@ export const isSnapshotMessage = object({
   notices: list(isNotice),
   /** All that stand, critical ones first. */
   alarms: list(isAlarm),
+  name: text,
   /** Counts up; a `SnapshotChange` names the one that it changes. */
   number: num,
   at: num,
@@ -573,7 +700,7 @@ export const isState = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -602,6 +729,8 @@ export const isState = object({
   uptime_s: num,
   /** Seconds since the loop last vouched for this state; it does so at least once a second. */
   data_age_s: num,
+  /** What the deployment is called; empty where nobody named it. */
+  name: text,
   /** dp-coordinator's own version. */
   version: text,
   /** The coordinator's own process; a supervised one has another after every restart. */
@@ -619,7 +748,7 @@ export const isStateAt = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,

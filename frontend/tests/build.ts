@@ -24,13 +24,14 @@ export function hello(over: Partial<Hello> = {}): Hello {
 
 export function event(seq: number, kind = "wave_started", over: Partial<EventMessage> = {}): EventMessage {
   const said = { group: "waves", tone: "good", text: `${kind} happened`, fields: {} } as const;
-  return { type: "event", seq, at: 1000 + seq, kind, ...said, ...over };
+  return { type: "event", seq, first_seq: seq, at: 1000 + seq, kind, ...said, ...over };
 }
 
 export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): SnapshotMessage {
   const column = <T>(value: T): T[] => Array.from({ length: engines }, () => value);
   return {
     type: "snapshot",
+    name: "",
     number: 1,
     at: 1060,
     data_age_s: 0,

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { asJson, GROUPS, marksOf, matches } from "../src/events";
+import { asJson, GROUPS, lastCleared, marksOf, matches } from "../src/events";
 import { event } from "./build";
 
 const restarted = { type: "marker", key: "r", kind: "restarted", text: "", at: 1004 } as const;
@@ -10,6 +10,13 @@ it("filters by kind and by what it is about; markers always stay", () => {
   expect(matches(entry, "engines")).toBe(false);
   expect(matches(entry, "wave_started")).toBe(true);
   expect(matches(entry, "toString")).toBe(false);
+  const asked = event(2, "wave_asked");
+  expect(["", "all", "waves", "wave_asked"].map((filter) => matches(asked, filter))).toEqual([
+    false,
+    true,
+    true,
+    true,
+  ]);
   expect(GROUPS).toContain("restarts");
   expect(matches({ ...restarted, kind: "gap" }, "engines")).toBe(true);
 });
@@ -28,14 +35,20 @@ it("copies as JSON", () => {
 
 it("marks alarms on the chart where they began, as starts by hand and restarts", () => {
   const log = [
-    event(1, "alarm_raised"),
+    event(1, "alarm_raised", { fields: { engines: [3, 5], began_s_ago: 0.5 } }),
     event(2, "alarm_cleared"),
     event(3, "manual_start_asked"),
     restarted,
   ];
   expect(marksOf(log)).toEqual([
-    { at: 1001, kind: "alarm" },
-    { at: 1003, kind: "manual" },
-    { at: 1004, kind: "restart" },
+    { at: 1000.5, kind: "alarm", ranks: [3, 5] },
+    { at: 1003, kind: "manual", ranks: [] },
+    { at: 1004, kind: "restart", ranks: [] },
   ]);
+});
+
+it("knows what was wrong last", () => {
+  const log = [event(1, "alarm_cleared"), event(2, "alarm_cleared"), event(3, "wave_started")];
+  expect(lastCleared(log)).toMatchObject({ seq: 2 });
+  expect(lastCleared([])).toBeNull();
 });

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { clockTime, count, duration, moment, NEVER, percent, ratio, restartText } from "../src/format";
+import { switchZone, zoneName } from "../src/zone";
 
 it("never-reported is never a zero", () => {
   for (const text of [count(null), percent(null), duration(null), clockTime(null), ratio(null, 3)]) {
@@ -40,7 +41,17 @@ it("moments of another day carry the day", () => {
   expect(moment(at, at + 86_400)).toBe("3 May 14:02:11");
 });
 
+it("times are the viewer's own, or UTC by choice, and the zone has a name", () => {
+  const at = Date.UTC(2026, 4, 3, 23, 30) / 1000;
+  switchZone();
+  expect([clockTime(at), zoneName(at)]).toEqual(["23:30:00", "UTC"]);
+  expect(moment(at, at + 3600)).toBe("3 May 23:30:00");
+  switchZone();
+  expect(clockTime(at)).toBe(new Date(at * 1000).toTimeString().slice(0, 8));
+  expect(zoneName(at)).toMatch(/^[A-Z]/);
+});
+
 it("counts restarts and says when the last was", () => {
-  expect(restartText(1, 1000, 1060)).toBe(`1 restart at ${clockTime(1000)}`);
-  expect(restartText(3, 1000, 1060)).toBe(`3 restarts, the last at ${clockTime(1000)}`);
+  expect(restartText(1, "14:02")).toBe("1 restart at 14:02");
+  expect(restartText(3, "14:02")).toBe("3 restarts, the last at 14:02");
 });

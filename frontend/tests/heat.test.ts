@@ -2,24 +2,41 @@ import { describe, expect, it } from "vitest";
 import { layOut, rankAt } from "../src/heat";
 
 describe("the grid of ranks", () => {
-  it("fits its width and stays low", () => {
-    for (const width of [330, 640, 1200]) {
-      const { cell, columns, height } = layOut(1024, width);
-      expect(columns * (cell + 2) - 2).toBeLessThanOrEqual(width);
-      expect(Math.ceil(1024 / columns) * (cell + 2) - 2).toBe(height);
-      if (cell > 9) expect(height).toBeLessThanOrEqual(320);
+  it("has every rank in the room that there is, in rows of a round number", () => {
+    for (const [ranks, width, height] of [
+      [9, 350, 236],
+      [72, 800, 236],
+      [256, 350, 236],
+      [1024, 820, 236],
+      [1024, 1700, 460],
+    ] as const) {
+      const { wide, high, columns, left, height: needed } = layOut(ranks, width, height);
+      expect(left + columns * (wide + 2) - 2).toBeLessThanOrEqual(width);
+      expect(Math.ceil(ranks / columns) * (high + 2) - 2).toBe(needed);
+      expect(needed).toBeLessThanOrEqual(height);
+      expect(Math.log2(columns) % 1).toBe(0);
+      expect(Math.min(wide, high)).toBeGreaterThanOrEqual(6);
     }
-    expect(layOut(65, 1200).cell).toBe(22);
+    const { wide, high } = layOut(64, 820, 236);
+    expect(wide, "64 have room for their rank and their requests").toBeGreaterThan(34);
+    expect(high).toBeGreaterThan(30);
+  });
+
+  it("grows where not all fit", () => {
+    const { wide, high, height } = layOut(16_384, 820, 236);
+    expect(Math.min(wide, high)).toBeGreaterThanOrEqual(6);
+    expect(height).toBeGreaterThan(236);
+    expect(layOut(300, 20, 236).columns).toBe(1);
   });
 
   it("knows the rank under a point", () => {
-    const layout = layOut(1024, 640);
-    const { cell, columns } = layout;
-    expect(rankAt(layout, 1024, 0, 0)).toBe(0);
-    expect(rankAt(layout, 1024, cell + 3, 0)).toBe(1);
-    expect(rankAt(layout, 1024, 0, cell + 3)).toBe(columns);
-    expect(rankAt(layout, 1024, columns * (cell + 2) + 1, 0)).toBeNull();
-    expect(rankAt(layout, 1024, -1, 0)).toBeNull();
-    expect(rankAt(layout, 1024, 0, 5000)).toBeNull();
+    const layout = layOut(1024, 820, 236);
+    const { wide, high, columns, left } = layout;
+    expect(rankAt(layout, 1024, left, 0)).toBe(0);
+    expect(rankAt(layout, 1024, left + wide + 3, 0)).toBe(1);
+    expect(rankAt(layout, 1024, left, high + 3)).toBe(columns);
+    expect(rankAt(layout, 1024, left + columns * (wide + 2) + 1, 0)).toBeNull();
+    expect(rankAt(layout, 1024, 3, 0), "beside the cells").toBeNull();
+    expect(rankAt(layout, 1024, left, 5000)).toBeNull();
   });
 });

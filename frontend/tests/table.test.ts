@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { EngineRow } from "../src/rows";
-import { filterRows, nextSort, sortRows, windowOf } from "../src/table";
+import { filterRows, namedFirst, nextSort, sortRows, windowOf } from "../src/table";
 
 const row = (index: number, load: number | null, status: EngineRow["status"] = "working"): EngineRow => ({
   index,
@@ -17,6 +17,11 @@ const row = (index: number, load: number | null, status: EngineRow["status"] = "
 
 const ROWS = [row(0, 3), row(1, null, "never"), row(2, 9, "suspect"), row(3, 3), row(10, 1)];
 const order = (rows: EngineRow[]) => rows.map((r) => r.index);
+
+it("puts those that alarms name before the others", () => {
+  expect(order(namedFirst(ROWS, new Set([10, 1])))).toEqual([1, 10, 0, 2, 3]);
+  expect(order(namedFirst(ROWS, new Set()))).toEqual(order(ROWS));
+});
 
 describe("sorting", () => {
   it("puts never-reported last either way, and ties by rank", () => {

@@ -1,7 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { Timeline } from "../src/timeline";
+import { linesOf } from "../src/series";
+import { GAP_S, Timeline } from "../src/timeline";
 import type { History, WaveInfo } from "../src/types.gen";
 import { snapshot } from "./build";
+
+function columns(timeline: Timeline): [number[], (number | null)[], (number | null)[]] {
+  const { at, lines } = linesOf("sum", timeline.moments(0), GAP_S);
+  return [at, lines[1]?.values ?? [], lines[0]?.values ?? []];
+}
 
 const load = (at: number, running: number | null, waves: WaveInfo[] = []) =>
   snapshot({ at, totals: { waiting: 0, running, left_out: null }, waves });
@@ -40,7 +46,7 @@ describe("totals", () => {
   it("keeps a minute in full and an hour by the second, with the peaks", () => {
     const timeline = new Timeline();
     for (let i = 0; i <= 80_000; i++) timeline.push(load(1000 + i / 10, i % 10));
-    const [at, , running] = timeline.columns(0);
+    const [at, , running] = columns(timeline);
     expect(at.length).toBeLessThan(3600 + 620);
     expect(at.length).toBeGreaterThan(3500 + 590);
     expect(at.at(-1)).toBe(9000);
@@ -51,7 +57,7 @@ describe("totals", () => {
   it("breaks the line where data is missing", () => {
     const timeline = new Timeline();
     for (const at of [100, 101, 110, 111]) timeline.push(load(at, 5));
-    expect(timeline.columns(0)[2]).toEqual([5, 5, null, 5, 5]);
+    expect(columns(timeline)[2]).toEqual([5, 5, null, 5, 5]);
   });
 
   it("keeps never-reported as a hole", () => {
@@ -61,7 +67,7 @@ describe("totals", () => {
       [101, 2],
     ] as const)
       timeline.push(load(at, running));
-    expect(timeline.columns(0)[2]).toEqual([null, 2]);
+    expect(columns(timeline)[2]).toEqual([null, 2]);
     expect(timeline.empty).toBe(false);
   });
 
@@ -69,14 +75,14 @@ describe("totals", () => {
     const timeline = new Timeline();
     timeline.push(load(200, 7));
     timeline.merge(server({ at: [197, 198, 199.9, 200.04], running: [1, 2, 3, 4] }));
-    expect(timeline.columns(0)[0]).toEqual([197, 198, 199.9, 200]);
-    expect(timeline.columns(0)[2]).toEqual([1, 2, 3, 7]);
+    expect(columns(timeline)[0]).toEqual([197, 198, 199.9, 200]);
+    expect(columns(timeline)[2]).toEqual([1, 2, 3, 7]);
   });
 
   it("follows a clock that was set back", () => {
     const timeline = new Timeline();
     for (const at of [1000, 1001, 500, 501]) timeline.push(load(at, 1));
-    expect(timeline.columns(0)[0]).toEqual([500, 501]);
+    expect(columns(timeline)[0]).toEqual([500, 501]);
   });
 });
 
@@ -116,7 +122,7 @@ describe("totals and states of one moment", () => {
   }
 
   it("are thinned apart: every second's peaks stay, and of so many ranks a state every five seconds", () => {
-    const [at, , running] = timeline.columns(0);
+    const [at, , running] = columns(timeline);
     expect(at.length).toBeLessThan(540 + 605);
     expect(running.slice(0, 500).every((value) => value === 9)).toBe(true);
     for (let moment = 10_006; moment < END; moment += 0.7) {
@@ -131,8 +137,8 @@ describe("totals and states of one moment", () => {
     const at = Array.from({ length: 590 }, (_, i) => 10_000.53 + i);
     timeline.merge(server({ at, running: at.map(() => 50) }));
     expect(timeline.states).toBe(before);
-    expect(timeline.columns(0)[2].slice(0, 530)).toEqual(Array.from({ length: 530 }, () => 50));
-    expect(timeline.columns(0)[0].length).toBeLessThan(540 + 605 + 60);
+    expect(columns(timeline)[2].slice(0, 530)).toEqual(Array.from({ length: 530 }, () => 50));
+    expect(columns(timeline)[0].length).toBeLessThan(540 + 605 + 60);
   });
 
   it("are kept of both incarnations when a coordinator comes back within a second", () => {
@@ -149,7 +155,7 @@ describe("totals and states of one moment", () => {
     const timeline = new Timeline();
     for (const running of [1, 2]) timeline.push(load(100, running));
     timeline.push(load(99.5, 3));
-    expect(timeline.columns(0)).toEqual([[100], [0], [1]]);
+    expect(columns(timeline)).toEqual([[100], [0], [1]]);
     expect(timeline.stateAt(100)?.rest.totals.running).toBe(1);
   });
 
@@ -165,4 +171,14 @@ describe("totals and states of one moment", () => {
       expect([moment, timeline.stateAt(moment)]).not.toEqual([moment, null]);
     }
   });
+});
+
+it("gives the states between two moments, and the one before them", () => {
+  const timeline = new Timeline();
+  for (let at = 100; at < 110; at++) timeline.push(load(at, at));
+  const between = (from: number, to: number) => timeline.statesBetween(from, to).map(({ at }) => at);
+  expect(between(103.5, 106)).toEqual([103, 104, 105, 106]);
+  expect(between(90, 101)).toEqual([100, 101]);
+  expect(between(120, 130)).toEqual([109]);
+  expect(new Timeline().statesBetween(0, 1)).toEqual([]);
 });

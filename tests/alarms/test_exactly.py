@@ -14,7 +14,6 @@ import pytest
 from dp_coordinator.alarms.detector import (
     BAD_FRAMES_QUIET,
     DEAF_AFTER,
-    FRONT_END_FORGOTTEN,
     HELD_UP_AFTER,
     LATE_WITHIN,
     STUCK_AFTER,
@@ -24,6 +23,7 @@ from dp_coordinator.alarms.detector import (
 )
 from dp_coordinator.alarms.imbalance import FAR_MORE, FRESH_LOAD
 from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.alarms.presence import FRONT_END_FORGOTTEN
 from dp_coordinator.core.snapshot import (
     RecoveryPhase,
     RecoveryState,
@@ -282,7 +282,7 @@ def test_bad_frames_are_told_of_for_half_a_minute() -> None:
     looks = Looks(STILL)
     bad = {("back_output", "oversize"): 2}
     (alarm,) = looks.look(STILL, 101.0, bad_frames=bad)
-    title = "Bad frames arrive: 2 back_output oversize"
+    title = "2 oversize frames on back_output"
     counts = {"back_output oversize": 2}
     assert alarm == Alarm(AlarmKind.BAD_FRAMES, Severity.WARNING, 101.0, title, (), counts)
     assert looks.until(STILL, 101.0 + BAD_FRAMES_QUIET - 0.5, bad_frames=bad)
@@ -302,7 +302,7 @@ def test_what_the_others_say() -> None:
 
     gone = replace(STILL, engines_subscribed=1, front_ends=2)
     title, counts = (
-        "Engine gone: 1 of 2 are subscribed; which one it is cannot be told",
+        "Engine gone: 1 of 2 are subscribed; vLLM does not tell which rank",
         {"subscribed": 1, "expected": 2},
     )
     assert alarm(gone) == Alarm(AlarmKind.ENGINE_GONE, Severity.CRITICAL, 101.0, title, (), counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN
+from dp_coordinator.alarms.presence import FRONT_END_FORGOTTEN
 from dp_coordinator.core.events import EngineCountChanged, StartWaveRequested, WaveCompleted
 from dp_coordinator.words import Severity
 from tests.alarms.monitored_core import MonitoredCore, loads_for, report_all, running_wave
@@ -19,7 +20,7 @@ def test_bad_frames_while_they_arrive() -> None:
     monitored.bad["front_publish", "unexpected"] = 2
     alarm = monitored.wait(20)["bad_frames"]
     assert alarm.counts == {"back_output malformed": 5, "front_publish unexpected": 2}
-    assert alarm.title == "Bad frames arrive: 5 back_output malformed, 2 front_publish unexpected"
+    assert alarm.title == "5 malformed frames on back_output, 2 unexpected frames on front_publish"
     assert not monitored.wait(BAD_FRAMES_QUIET)
     monitored.bad["back_output", "malformed"] = 6
     assert monitored.wait(0.25)["bad_frames"].counts == {"back_output malformed": 1}, "counted anew"

@@ -92,6 +92,18 @@ def test_an_engine_that_is_killed_under_load_is_named_everywhere_and_nobody_else
     assert EngineStatus.SUSPECT not in statuses(monitored)
 
 
+def test_of_engines_that_end_one_over_the_other_the_first_is_named_first() -> None:
+    """vLLM's engines end when one of them ends: over Ray all are gone a third of a second later."""
+    monitored = named_engines(8)
+    for rank in (6, *range(6), 7):
+        kill(monitored, rank)
+        monitored.wait(0.1)
+    alarm = monitored.wait(2.5)["engine_gone"]
+    assert alarm.title.startswith("Engines gone: rank 6, pid 2906 VLLM::EngineCore_DP6: connection closed; rank 0, ")
+    assert alarm.title.endswith("; 5 more")
+    assert alarm.engines == tuple(range(8))
+
+
 def test_steady_generation_is_quiet_and_nothing_is_raised_for_ten_minutes() -> None:
     monitored = MonitoredCore(6)
     running_wave(monitored, 2)

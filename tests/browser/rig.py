@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from urllib.request import urlopen
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Playwright, ViewportSize, expect
+from websockets.sync.client import connect
 
 from dp_coordinator.client import EngineClient, FrontendClient
 from dp_coordinator.handle import DPCoordinator
+from tests.web.watching import received
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -149,3 +152,14 @@ def assert_accessible(tab: Page) -> None:
     found = Axe().run(tab).response["violations"]
     told = [(v["impact"], v["id"], [node["html"][:160] for node in v["nodes"]][:3]) for v in found]
     assert told == []
+
+
+def kept(made: Stack, name: str) -> float:
+    """Wait until the server's history has a state of that phase; when it was taken."""
+    with connect(f"{made.url.replace('http', 'ws', 1)}/api/v1/stream", proxy=None) as stream:
+        for _ in received(stream):
+            told = made.rest(f"history/states?at={time.time()}")
+            for at, state in zip(told["at"], told["states"], strict=True):
+                if state["state"] == name:
+                    return float(at)
+    raise AssertionError

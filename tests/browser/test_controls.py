@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 
 from playwright.sync_api import Browser, expect
-from websockets.sync.client import connect
 
-from tests.browser.rig import Stack, assert_accessible, page, phase, rank, stack, stat
-from tests.web.watching import received
+from tests.browser.rig import assert_accessible, kept, page, phase, rank, stack, stat
 
 
 def test_the_keyboard_reaches_everything(browser: Browser) -> None:
@@ -60,10 +57,11 @@ def test_the_paused_view_shows_the_page_as_it_was_and_comes_back_whole(browser: 
     with stack() as made, page(browser, made.url) as tab, page(browser, made.url) as other:
         phase(tab, "PAUSED")
         tab.keyboard.press("p")
-        expect(tab.get_by_text("PAUSED VIEW")).to_be_visible()
+        expect(tab.get_by_text("LOOKING BACK")).to_be_visible()
         made.run(0)
         phase(other, "RUNNING")
-        expect(tab.locator(".banner-past")).to_contain_text("s ago")
+        expect(tab.get_by_test_id("looking-back")).to_contain_text("s ago")
+        expect(tab.get_by_role("button", name="Start wave")).to_have_count(0)
         expect(tab.get_by_test_id("phase")).to_have_text("PAUSED")
         assert_accessible(tab)
         tab.keyboard.press("p")
@@ -85,7 +83,7 @@ def test_scrubbing_leads_the_whole_page_through_the_past(browser: Browser) -> No
         assert held["state"][-1] == "running"
         tab.goto(f"{made.url}/#at={held['at'][-1] + 0.01:.3f}")
         phase(tab, "RUNNING")
-        expect(tab.locator(".banner-past")).to_contain_text("PAUSED VIEW")
+        expect(tab.get_by_test_id("looking-back")).to_contain_text("LOOKING BACK")
         expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
         expect(tab.locator("#waves .row-open")).to_have_count(1)
         expect(tab.locator("#log li[data-kind=wave_completed]")).to_have_count(0)
@@ -95,17 +93,6 @@ def test_scrubbing_leads_the_whole_page_through_the_past(browser: Browser) -> No
         tab.keyboard.press("Escape")
         phase(tab, "PAUSED")
         expect(tab.locator("#log li[data-kind=wave_completed]")).to_have_count(1)
-
-
-def kept(made: Stack, name: str) -> float:
-    """Wait until the server's history has a state of that phase; when it was taken."""
-    with connect(f"{made.url.replace('http', 'ws', 1)}/api/v1/stream", proxy=None) as stream:
-        for _ in received(stream):
-            told = made.rest(f"history/states?at={time.time()}")
-            for at, state in zip(told["at"], told["states"], strict=True):
-                if state["state"] == name:
-                    return float(at)
-    raise AssertionError
 
 
 def test_a_page_opened_later_shows_every_rank_as_it_was_before(browser: Browser) -> None:
@@ -166,7 +153,7 @@ def test_the_address_says_what_is_shown_and_nonsense_in_it_is_told(browser: Brow
         expect(order).to_have_text(["1", "0"])
         chosen = tab.get_by_role("group", name="Time shown").get_by_role("button", pressed=True)
         expect(chosen).to_have_text("15 min")
-        tab.get_by_role("button", name="1 min").click()
+        tab.get_by_role("group", name="Time of the rank").get_by_role("button", name="1 min").click()
         tab.get_by_label("Filter engines").fill("")
         tab.wait_for_url("**/#window=1&sort=-running&rank=1")
         tab.goto(f"{made.url}/#window=banana&rank=-3&sort=load")
@@ -229,3 +216,21 @@ def test_the_chart_covers_the_chosen_time(browser: Browser) -> None:
         expect(tab.get_by_role("img", name="requests from")).to_be_visible()
         tab.get_by_role("button", name="Reset zoom").click()
         expect(chart).to_be_visible()
+
+
+def test_the_chart_shows_how_the_ranks_lie_apart(browser: Browser) -> None:
+    with stack(4) as made, page(browser, made.url) as tab:
+        made.run(0)
+        phase(tab, "RUNNING")
+        choice = tab.get_by_role("group", name="Lines")
+        legend = tab.locator("#load .legend")
+        for name, told in [
+            ("Sum", "running 10"),
+            ("Per rank", "median 4"),
+            ("Imbalance", "the mean 1.3"),
+            ("KV max", "of a rank 25 %"),
+        ]:
+            choice.get_by_role("button", name=name).click()
+            expect(legend).to_contain_text(told)
+        tab.wait_for_url("**/#lines=kv")
+        assert_accessible(tab)

@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.rig import PHONE, assert_accessible, eventually, page, phase, rank, stack, stat
@@ -51,21 +52,23 @@ def test_a_wave_is_shown_as_it_happens(browser: Browser) -> None:
         phase(tab, "RUNNING")
         expect(stat(tab, "Waiting")).to_have_text("4")
         expect(stat(tab, "Running")).to_have_text("3")
-        expect(stat(tab, "Engines subscribed")).to_have_text("2of 2")
+        expect(stat(tab, "Engines")).to_have_text("2of 2")
         expect(stat(tab, "Front-ends")).to_have_text("1")
         expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
         expect(rank(tab, 1).locator(".col-load")).to_contain_text("1.1×")  # noqa: RUF001
-        expect(rank(tab, 1).locator(".col-kvCacheUsage")).to_contain_text("25 %")
+        expect(stat(tab, "KV cache, max")).to_have_text("25 %rank 0")
+        expect(stat(tab, "Busiest rank")).to_have_text("1.1×the mean, rank 1")  # noqa: RUF001
         expect(tab.get_by_test_id("announcer")).to_have_text("running, wave 0")
         expect(tab.locator("#start-why")).to_contain_text("wave 0 is running already")
         open_wave = tab.locator("#waves .row-open")
         expect(open_wave).to_contain_text("engine · rank 0")
-        expect(open_wave.locator("td").last).to_have_text("4 / 3")
+        expect(open_wave.locator("td.minor")).to_have_text(["4", "3"])
         expect(tab.locator(".age-live")).to_contain_text("live, ")
         made.complete(0)
         phase(tab, "PAUSED")
         expect(stat(tab, "Wave")).to_have_text("1")
         expect(open_wave).to_have_count(0)
+        expect(tab.locator("#waves")).to_contain_text(re.compile(r"median .*, p95 .* of 1 in the last hour"))
         log = tab.locator("#log li")
         expect(log.filter(has_text="Wave 0 started, by engine (rank 0)")).to_have_count(1)
         expect(log.filter(has_text="Wave 0 completed after")).to_have_count(1)
@@ -104,6 +107,7 @@ def test_an_engine_that_is_killed_under_load_is_named_and_not_counted(browser: B
         expect(tab.locator(".stats")).to_contain_text("16 at rank 3, gone")
         expect(stat(tab, "Running").locator(".stat-value")).to_have_text("48")
         expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engine gone: rank 3, 127.0.0.1:")
+        expect(stat(tab, "Engines")).to_contain_text("of 4: 3 gone")
         expect(tab.locator("[data-tone=bad]")).to_contain_text("1 alarm")
         expect(tab.locator(".row-suspect")).to_have_count(0)
 
@@ -163,10 +167,14 @@ def test_work_whose_start_was_lost_is_said_and_freed_by_hand(browser: Browser) -
         made.engines[1].report_stats(waiting=0, running=1, current_wave=1)
         held_up = tab.locator("[data-alarm=work_held_up]")
         expect(held_up).to_contain_text("warning Paused, but rank 1 reported work and went silent")
+        expect(held_up).not_to_contain_text("What to do")
+        assert_accessible(tab)
+        held_up.get_by_role("button").click()
         expect(held_up).to_contain_text("What to do: If nobody paused them, start a wave by hand")
         expect(held_up).to_contain_text("since ")
         assert_accessible(tab)
-        held_up.get_by_role("button", name="rank 1").click()
+        expect(held_up.get_by_role("button", name="rank 1")).to_be_focused()
+        tab.keyboard.press("Enter")
         expect(tab.get_by_test_id("rank-detail")).to_contain_text("1 running")
         asked = {"reason": "rank 1 waits", "wave": 1}
         assert tab.request.post(f"{made.url}/api/v1/waves", data=asked).status == 202
@@ -177,7 +185,8 @@ def test_work_whose_start_was_lost_is_said_and_freed_by_hand(browser: Browser) -
 
 def test_without_wave_coordination_there_is_nothing_to_start(browser: Browser) -> None:
     with stack(wave_coordination=False) as made, page(browser, made.url) as tab:
-        expect(tab.get_by_text("Wave coordination is off", exact=True)).to_be_visible()
+        expect(tab.locator("#waves")).to_contain_text("Wave coordination is off: there are no waves")
+        expect(tab.get_by_test_id("strip")).to_contain_text("there are no waves: every engine steps by itself")
         expect(tab.get_by_role("button", name="Start wave")).to_be_disabled()
         expect(tab.locator("#start-why")).to_contain_text("wave coordination is off")
 
@@ -202,10 +211,6 @@ def test_every_theme_and_width_is_accessible_and_fits(browser: Browser) -> None:
                 phase(tab, "RUNNING")
                 expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
                 assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-                engines, load = tab.locator("#engines").bounding_box(), tab.locator("#load").bounding_box()
-                assert engines is not None
-                assert load is not None
-                assert engines["y"] < load["y"], "on a phone the engines come first"
                 assert_accessible(tab)
                 tab.set_viewport_size({"width": 1440, "height": 900})
                 assert_accessible(tab)
@@ -213,16 +218,17 @@ def test_every_theme_and_width_is_accessible_and_fits(browser: Browser) -> None:
 
 def test_a_thousand_engines(browser: Browser) -> None:
     with stack(1024, connected=False) as made, page(browser, made.url) as tab:
-        expect(tab.locator("#engines")).to_contain_text("1 024 ranks · 1 024 never reported")
+        expect(tab.locator("#engines")).to_contain_text("1 024 ranks1 024 never reported")
         assert tab.locator("tr[data-rank]").count() < 100, "rows out of sight are not in the page"
         table = tab.get_by_label("Engines, scrollable")
         table.scroll_into_view_if_needed()
         table.evaluate("e => { e.scrollTop = e.scrollHeight }")
         expect(rank(tab, 1023)).to_be_in_viewport()
-        grid = tab.get_by_role("img", name="Load of each rank")
-        grid.hover(position={"x": 5, "y": 5})
+        grid = tab.get_by_role("img", name="Every rank")
+        expect(grid).to_be_in_viewport(ratio=1)
+        grid.hover(position={"x": 40, "y": 5})
         expect(tab.get_by_test_id("rank-detail")).to_contain_text("Rank 0")
-        grid.click(position={"x": 30, "y": 5})
+        grid.click(position={"x": 50, "y": 5})
         tab.mouse.move(0, 0)
         expect(tab.get_by_test_id("rank-detail")).to_contain_text("Rank 1")
         expect(rank(tab, 1).get_by_role("button", pressed=True)).to_be_visible()
@@ -247,25 +253,56 @@ def test_beside_a_grid_the_table_follows_too(browser: Browser) -> None:
         expect(rank(tab, 3).locator(".col-status")).to_have_text("unknown")
 
 
-def test_rows_follow_the_page_as_it_scrolls(browser: Browser) -> None:
+def test_arrows_lead_through_the_table_which_is_one_stop_of_the_tab_key(browser: Browser) -> None:
     with stack(64, connected=False) as made, page(browser, made.url) as tab:
         rows = tab.locator("tr[data-rank]")
         expect(rank(tab, 0)).to_be_in_viewport()
         assert rows.count() < 32, "rows out of sight are not in the page"
-        height = tab.evaluate("document.documentElement.scrollHeight")
-        tab.mouse.move(400, 700)
-        tab.mouse.wheel(0, height)
+        expect(tab.locator("#engines .rank-button[tabindex='0']")).to_have_count(1)
+        button = rank(tab, 0).get_by_role("button")
+        button.focus()
+        tab.keyboard.press("ArrowDown")
+        expect(rank(tab, 1).get_by_role("button")).to_be_focused()
+        tab.keyboard.press("End")
+        expect(rank(tab, 63).get_by_role("button")).to_be_focused()
         expect(rank(tab, 63)).to_be_in_viewport()
         assert rows.count() < 40
-        assert tab.evaluate("document.documentElement.scrollHeight") == height, "the page does not jump"
+        tab.keyboard.press("Enter")
+        expect(tab.get_by_test_id("rank-detail")).to_contain_text("Rank 63")
         assert_accessible(tab)
+
+
+def test_a_column_that_says_the_same_of_every_rank_is_left_out_until_ranks_differ(browser: Browser) -> None:
+    with stack(3) as made, page(browser, made.url) as tab:
+        made.run(0)
+        expect(rank(tab, 2).locator(".col-running")).to_have_text("3")
+        expect(tab.locator(".col-restarts, .col-wave, .col-kvCacheUsage")).to_have_count(0)
+        made.engines[1].report_stats(waiting=2, running=2, kv_cache_usage=0.5, step_counter=2, current_wave=0)
+        expect(rank(tab, 1).locator(".col-kvCacheUsage")).to_contain_text("50 %")
+        expect(tab.locator(".col-wave")).to_have_count(0)
+
+
+@pytest.mark.parametrize("engine_count", [8, 64, 256, 1024])
+def test_every_rank_is_in_sight_and_the_first_stops_lead_past_them(browser: Browser, engine_count: int) -> None:
+    with stack(engine_count, connected=False) as made, page(browser, made.url) as tab:
+        expect(tab.locator("#engines")).to_contain_text("ranks")
+        picture = tab.locator(".heat canvas") if engine_count > 8 else rank(tab, 7)
+        expect(picture).to_be_in_viewport(ratio=1)
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Shift+Tab")
+        tab.keyboard.press("Tab")
+        expect(tab.get_by_role("link", name="State", exact=True)).to_be_focused()
+        for _ in range(4):
+            tab.keyboard.press("Tab")
+        tab.keyboard.press("Enter")
+        expect(tab.locator("#log")).to_be_focused()
 
 
 def test_an_engine_that_goes_away_is_missed(browser: Browser) -> None:
     with stack() as made, page(browser, made.url) as tab:
-        expect(stat(tab, "Engines subscribed")).to_have_text("2of 2")
+        expect(stat(tab, "Engines")).to_have_text("2of 2")
         made.engines.pop().close()
-        expect(stat(tab, "Engines subscribed")).to_have_text("1of 2")
+        expect(stat(tab, "Engines")).to_have_text("1of 2")
         expect(tab.locator("[data-alarm=engine_gone]")).to_contain_text("Engine gone: 1 of 2 are subscribed")
         assert_accessible(tab)
         expect(tab.locator("#log")).to_contain_text(

@@ -53,6 +53,7 @@ STATE = State(
     uptime_s=4000.0,
     data_age_s=0.01,
     version="0.1.0",
+    name="",
     pid=4711,
     restarts=0,
     recovery=None,
@@ -65,7 +66,14 @@ WAVES = WavePage(
 )
 EVENTS = [
     Event(
-        n, 1000.0 + n, "wave_asked", EventGroup.WAVES, Tone.PLAIN, f"START for wave {n} broadcast, by hand", {"wave": n}
+        n,
+        n,
+        1000.0 + n,
+        "wave_asked",
+        EventGroup.WAVES,
+        Tone.PLAIN,
+        f"START for wave {n} broadcast, by hand",
+        {"wave": n},
     )
     for n in (1, 2, 3)
 ]

@@ -28,6 +28,7 @@ EXAMPLES = {
     "http_address": ("127.0.0.1:8080-8089", "127.0.0.1:8080-8089"),
     "network_address": ("10.1.2.3/8", "10.0.0.0/8"),
     "allowed_origin": ("https://dp.example:443/", "https://dp.example"),
+    "deployment_name": ("prod-moe", "prod-moe"),
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),
@@ -38,7 +39,10 @@ EXAMPLES = {
     "tap_address": ("tcp://10.0.0.1:5555", "tcp://10.0.0.1:5555"),
     "text": (" why not ", "why not"),
     "token": ("s3cr3t", "s3cr3t"),
+    "peers": ("http://a:8080,http://b:8080", "http://a:8080,http://b:8080"),
     "version": ("0.28", "0.28"),
+    "web_address": ("https://hooks.example/T0?x=1", "https://hooks.example/T0?x=1"),
+    "webhook_format": ("slack", "slack"),
     "zmq_address": ("tcp://10.0.0.1:5555", "tcp://10.0.0.1:5555"),
 }
 CASES = [
@@ -78,7 +82,10 @@ def test_flag_and_variable_mean_the_same(options: type[Any], setting: Setting, f
     assert by_variable == (expected if flag.for_people else setting.default)
     if flag.on_command_line:
         words = [flag.flag] if flag.is_switch else [text] if flag.is_positional else [f"{flag.flag}={text}"]
-        words += [str(tmp_path) for other in settings_of(options) if other.name == "file" and other != setting]
+        placed = (
+            other for other in settings_of(options) if other != setting for flag in other.flags if flag.is_positional
+        )
+        words += [example(other.flags[0], tmp_path)[0] for other in placed]
         assert getattr(read(options, parsed(options, *words), {}, others), setting.name) == expected
     assert flag.help
 

@@ -111,7 +111,7 @@ def running_stack() -> Iterator[Stack]:
         stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
 
-def until(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
+def until(condition: Callable[[], object], what: str, timeout: float = 60) -> None:
     """Wait for what nothing announces."""
     deadline = time.monotonic() + timeout
     never = threading.Event()
@@ -120,8 +120,8 @@ def until(condition: Callable[[], bool], what: str, timeout: float = 60) -> None
         never.wait(LOOK_INTERVAL)
 
 
-def _holds(condition: Callable[[], bool]) -> bool:
+def _holds(condition: Callable[[], object]) -> bool:
     try:
-        return condition()
+        return bool(condition())
     except OSError:  # the server is not there yet
         return False

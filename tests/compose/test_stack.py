@@ -8,9 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from deploy.grafana.panels import queries
+from deploy.prometheus import rules
 from tests.cli.run import run, running
 from tests.compose.stack import OPEN, Stack, docker, running_stack, until
 
@@ -78,6 +81,16 @@ def test_prometheus_has_the_metrics(stack: Stack) -> None:
     assert stack.metric("dp_coordinator_current_wave")[0] <= stack.get("/api/v1/state")["current_wave"]
 
 
+def test_prometheus_has_what_the_board_asks_for_and_evaluates_the_rules(stack: Stack) -> None:
+    for query in queries(namespace=".*", instance=".*", interval="1m"):
+        until(partial(stack.metric, quote(query)), query)
+    with OPEN(f"{stack.prometheus_url}/api/v1/rules", timeout=10) as answer:
+        groups = json.load(answer)["data"]["groups"]
+    assert sorted(rule["name"] for group in groups for rule in group["rules"]) == sorted(
+        rule["alert"] for group in rules.groups() for rule in group["rules"]
+    )
+
+
 def test_coordinator_and_prometheus_are_healthy(stack: Stack) -> None:
     for service in ("coordinator", "prometheus"):
         until(partial(is_healthy, stack, service), f"{service} is healthy")
@@ -105,6 +118,11 @@ def test_the_root_file_system_cannot_be_written(stack: Stack) -> None:
     with pytest.raises(subprocess.CalledProcessError) as failed:
         docker("exec", stack.container("coordinator"), "touch", "/opt/dp-coordinator/x")
     assert "Read-only file system" in failed.value.stderr
+
+
+def test_nothing_can_be_installed_into_the_image(stack: Stack) -> None:
+    look = "import importlib.util as u; print([n for n in ('pip', 'ensurepip', 'setuptools') if u.find_spec(n)])"
+    assert docker("exec", stack.container("coordinator"), "python3", "-c", look).strip() == "[]"
 
 
 def test_an_engine_that_is_killed_is_missed_and_comes_back(stack: Stack) -> None:

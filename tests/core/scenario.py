@@ -14,6 +14,7 @@
     engine 0 starts wave=0
     engine 0 completes wave=0
     operator starts [wave=1] [expected=0]
+    operator sets wave=58 | engines=4 expected=0
     coordinator dies               and comes back with what it had written down
 
 Lines that begin with `  ->` are what the core did. `pytest --rewrite-scenarios` writes them anew.
@@ -35,6 +36,7 @@ from dp_coordinator.core.effects import (
     WriteJournal,
 )
 from dp_coordinator.core.events import (
+    CorrectionRequested,
     EngineCountChanged,
     EngineStatsReported,
     Event,
@@ -44,8 +46,8 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
-from dp_coordinator.core.snapshot import StartAction
-from dp_coordinator.words import Channel
+from dp_coordinator.core.snapshot import Correction, StartAction, StartRefusal
+from dp_coordinator.words import Channel, Corrected
 from tests.core.connections import connects, disconnects, front_end_subscribes, front_end_unsubscribes
 from tests.core.driver import Driver
 
@@ -135,6 +137,10 @@ def _event(words: list[str], options: dict[str, str]) -> Event:
             return WaveCompleted(int(index), number["wave"])
         case ["operator", "starts"]:
             return ManualStartRequested("scenario", "operator", number.get("expected"), number.get("wave"))
+        case ["operator", "sets"]:
+            what = Corrected.WAVE if "wave" in number else Corrected.ENGINE_COUNT
+            value = number["wave" if "wave" in number else "engines"]
+            return CorrectionRequested(what, value, number["expected"], "scenario", "operator")
     raise ValueError(f"no such line in a scenario: {words}")
 
 
@@ -159,5 +165,14 @@ def _effect(effect: Effect) -> str:
         case Reject(kind, detail):
             return f"reject {kind}: {detail}"
         case Answer(value):
-            outcome = value.state.value if isinstance(value, StartAction) else f"refused, {value.kind.value}"
-            return f"answer {outcome}"
+            return f"answer {_answer(value)}"
+
+
+def _answer(value: StartAction | StartRefusal | Correction) -> str:
+    match value:
+        case StartAction():
+            return value.state.value
+        case StartRefusal():
+            return f"refused, {value.kind.value}"
+        case Correction(what, before, after):
+            return f"{what.value} set from {before} to {after}"

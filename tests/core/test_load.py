@@ -215,6 +215,8 @@ def test_a_report_of_an_engine_that_does_not_exist_is_rejected(index: int) -> No
 def test_growth_adds_engines_that_never_reported_and_publishes_the_new_width() -> None:
     driver = Driver()
     driver.report(A, 1, 0)
+    driver.feed(engine_subscribes())
+    driver.feed(engine_subscribes())
     driver.feed(EngineCountChanged(4))
     driver.advance(0.2)
     assert published(driver)[-1] == ((1, 0), (0, 0), (0, 0), (0, 0))

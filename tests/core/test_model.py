@@ -1,7 +1,11 @@
-"""A Hypothesis stateful model: the rules written a second time in the plainest way, run beside the core."""
+"""A Hypothesis stateful model: the rules written a second time in the plainest way, run beside the core.
+
+Any rank may say anything at any time, so that a stray peer with any well-formed message is among them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from hypothesis import settings
@@ -16,14 +20,15 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
-from dp_coordinator.core.scaling import LEAVING
+from dp_coordinator.core.scaling import AWAITED, LEAVING
+from dp_coordinator.core.witnesses import AGAIN_AFTER, WINDOW
 from dp_coordinator.words import Channel, DeploymentState
 from tests.core.connections import connects, disconnects
 from tests.core.driver import Driver, announced, starts
 
 DIALECTS = ["0.10.2", "0.16", "0.28", "0.29", "0.32", "0.33"]
 engines = st.integers(0, 5)
-waves = st.integers(-2, 3)  # relative to the current one
+waves = st.sampled_from([-2, -1, 0, 0, 0, 1, 1, 2, 3, WINDOW, WINDOW + 1, WINDOW + 2, 40, 45])  # after the current one
 
 
 class Model(RuleBasedStateMachine):
@@ -39,13 +44,20 @@ class Model(RuleBasedStateMachine):
         """Engines that the driver began with, numbers of those that came, and how many places are empty."""
         self.again = False
         """START is owed after the next wave_complete."""
-        self.early: dict[int, tuple[int, int]] = {}
+        self.early: dict[int, tuple[int, int, int]] = {}
+        self.held: dict[int, tuple[bool, int, float]] = {}
+        """Engine -> its message that waits: whether it is wave_complete, its wave, since when it says so."""
+        self.reported: dict[int, tuple[int, float]] = {}
+        """Engine -> the wave of its newest report, and when that came."""
+        self.awaited: tuple[int, float] | None = None
+        """The engine count of a SCALE that waits for its engines, and when it came."""
+        self.sent, self.told = list[Any](), list[Any]()
         self.left, self.left_at = 0, 0.0
         """Ranks below this were told to go, and when."""
 
-    def expect(self, effects: list[Effect], *, start: Any = (), announce: bool = False) -> None:
+    def expect(self, effects: list[Effect], *, start: Any = (), announce: bool = False, told: Any = ()) -> None:
         assert starts(effects) == list(start)
-        assert announced(effects) == ([(self.wave, self.running)] if announce else [])
+        assert announced(effects) == ([(self.wave, self.running)] if announce else list(told))
 
     @rule(engine=engines, relative=waves)
     def notice(self, engine: int, relative: int) -> None:
@@ -58,45 +70,116 @@ class Model(RuleBasedStateMachine):
         self.running = self.version < (0, 29)
         self.expect(effects, start=[(self.wave, exclude)], announce=self.running)
 
-    @rule(engine=engines, relative=waves)
-    def wave_complete(self, engine: int, relative: int) -> None:
-        wave = max(0, self.wave + relative)
-        effects = self.driver.feed(WaveCompleted(engine, wave))
-        if self.wave > wave:
+    # -- wave messages of engines ----------------------------------------------------------------------------------
+
+    @property
+    def there(self) -> int:
+        return self.began + len(self.more)
+
+    def belongs(self, engine: int) -> bool:
+        leaves = engine < self.left and self.driver.now < self.left_at + LEAVING
+        joins = self.there > len(self.counts) and engine < 2 * self.there
+        return engine < len(self.counts) or leaves or joins
+
+    def witnessed(self, engine: int, wave: int, at: float, just_reported: Collection[int] = ()) -> bool:
+        if wave <= self.wave + WINDOW:
+            return True
+        for rank, (reported, when) in self.reported.items():
+            if abs(reported - wave) <= WINDOW and (rank != engine or rank in just_reported or when != at):
+                return True
+        return any(
+            abs(other - wave) <= WINDOW and (rank != engine or at - when >= AGAIN_AFTER)
+            for rank, (_, other, when) in self.held.items()
+        )
+
+    def said(self, completed: bool, engine: int, wave: int) -> None:
+        """A wave message, and what then follows from those that waited."""
+        effects = self.driver.feed((WaveCompleted if completed else StartWaveRequested)(engine, wave))
+        if not self.belongs(engine):
             self.expect(effects)
             return
-        self.wave, self.running = wave + 1, False
-        self.expect(effects, announce=True, start=[(self.wave, None)] if self.again else [])
-        self.again = False
+        now = self.driver.now
+        if not self.witnessed(engine, wave, now):
+            before = self.held.pop(engine, None)
+            since = before[2] if before is not None and abs(before[1] - wave) <= WINDOW else now
+            self.held[engine] = completed, wave, since
+            self.expect(effects)
+            return
+        self.held.pop(engine, None)
+        self.sent, self.told = [], []
+        self.move(completed, engine, wave)
+        self.settle()
+        self.expect(effects, start=self.sent, told=self.told)
+
+    def settle(self, just_reported: Collection[int] = ()) -> None:
+        """Those that waited are taken once somebody confirms them: as they came, then the lowest wave first."""
+        waiting = list(self.held)
+        while waiting:
+            left = []
+            for engine in waiting:
+                completed, wave, at = self.held[engine]
+                if self.witnessed(engine, wave, at, just_reported):
+                    del self.held[engine]
+                    self.move(completed, engine, wave)
+                else:
+                    left.append(engine)
+            if len(left) == len(waiting):
+                break
+            waiting = sorted(left, key=lambda engine: self.held[engine][1])
+
+    def move(self, completed: bool, engine: int, wave: int) -> None:
+        if completed and wave >= self.wave:
+            self.wave, self.running = wave + 1, False
+            self.told.append((self.wave, False))
+            if self.again:
+                self.sent.append((self.wave, None))
+                self.again = False
+        elif not completed and (wave > self.wave or (wave == self.wave and not self.running)):
+            self.wave, self.running = wave, True
+            self.sent.append((wave, engine))
+            self.told.append((wave, True))
+
+    @rule(engine=engines, relative=waves)
+    def wave_complete(self, engine: int, relative: int) -> None:
+        self.said(True, engine, max(0, self.wave + relative))
 
     @rule(engine=engines, relative=waves)
     def start_wave(self, engine: int, relative: int) -> None:
-        wave = max(0, self.wave + relative)
-        effects = self.driver.feed(StartWaveRequested(engine, wave))
-        if not (wave > self.wave or (wave == self.wave and not self.running)):
-            self.expect(effects)
-            return
-        self.wave, self.running = wave, True
-        self.expect(effects, start=[(wave, engine)], announce=True)
+        self.said(False, engine, max(0, self.wave + relative))
 
     @rule(
         engine=engines,
         waiting=st.integers(0, 9),
         running=st.integers(0, 9),
-        wave=st.integers(0, 4),
+        wave=st.sampled_from([0, 0, 1, 1, 2, 3, 4, 30, 45]),
         step=st.integers(0, 40),
     )
     def report(self, engine: int, waiting: int, running: int, wave: int, step: int) -> None:
-        self.expect(self.driver.report(engine, waiting, running, wave=wave, step=step))
+        effects = self.driver.report(engine, waiting, running, wave=wave, step=step)
+        self.sent, self.told = [], []
         leaves = engine < self.left and self.driver.now < self.left_at + LEAVING
         if engine < len(self.counts):
             self.counts[engine] = (waiting, running)
-        elif self.began + len(self.more) > len(self.counts) and not leaves:
-            self.early[engine] = (waiting, running)
+            self.reported[engine] = wave, self.driver.now
+            self.settle({engine})
+        elif self.there > len(self.counts) and not leaves:
+            self.early[engine] = (waiting, running, wave)
+        self.expect(effects, start=self.sent, told=self.told)
 
-    @rule(count=st.integers(1, 6))
+    # -- how many ----------------------------------------------------------------------------------------------
+
+    @rule(count=st.integers(1, 8))
     def scale(self, count: int) -> None:
-        self.expect(self.driver.feed(EngineCountChanged(count)))
+        effects = self.driver.feed(EngineCountChanged(count))
+        self.awaited = None
+        self.sent, self.told = [], []
+        if count <= max(self.there, len(self.counts)):
+            self.resize(count)
+        else:
+            self.awaited = count, self.driver.now
+        self.expect(effects, start=self.sent, told=self.told)
+
+    def resize(self, count: int) -> None:
         if count > len(self.counts) and self.version < (0, 18):
             self.running = False
         if count < len(self.counts):
@@ -104,10 +187,14 @@ class Model(RuleBasedStateMachine):
         elif count > len(self.counts):
             self.left = 0
         self.counts = (self.counts + [(0, 0)] * count)[:count]
-        for engine, load in self.early.items():
+        self.reported = {rank: said for rank, said in self.reported.items() if rank < count}
+        for engine, (waiting, running, wave) in self.early.items():
             if engine < count:
-                self.counts[engine] = load
-        self.early = {}
+                self.counts[engine] = waiting, running
+                self.reported[engine] = wave, self.driver.now
+        early, self.early = {engine for engine in self.early if engine < count}, {}
+        if early:
+            self.settle(early)
 
     @rule(relative=st.sampled_from([None, -1, 0, 1, 2]))
     def manual(self, relative: int | None) -> None:
@@ -122,8 +209,14 @@ class Model(RuleBasedStateMachine):
         """Beyond those that the driver began with; one that is there already is told of no second time."""
         effects = self.driver.feed(connects(Channel.BACK_PUBLISH, number))
         made_good = number not in self.more and self.gaps > 0
+        new = number not in self.more
         self.more.add(number)
         self.gaps -= made_good
+        self.sent, self.told = [], []
+        if new and self.awaited is not None and self.there >= self.awaited[0]:
+            (count, asked), self.awaited = self.awaited, None
+            if self.driver.now <= asked + AWAITED:
+                self.resize(count)
         self.expect_mended(effects, made_good)
 
     @rule(number=st.integers(1, 4))
@@ -133,13 +226,14 @@ class Model(RuleBasedStateMachine):
         left = number in self.more
         self.more.discard(number)
         self.gaps += left
+        self.sent, self.told = [], []
         self.expect_mended(effects, left)
 
     def expect_mended(self, effects: list[Effect], mended: bool) -> None:
-        enough = self.began + len(self.more) >= len(self.counts)
+        enough = self.there >= len(self.counts)
         mended = mended and enough and self.version >= (0, 18)
         self.again = self.again or mended
-        self.expect(effects, start=[(self.wave, None)] if mended else [])
+        self.expect(effects, start=[*self.sent, *([(self.wave, None)] if mended else [])], told=self.told)
 
     @rule(seconds=st.floats(0, 12))
     def time_passes(self, seconds: float) -> None:

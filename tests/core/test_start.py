@@ -71,10 +71,26 @@ def test_what_follows_from_ready_is_written_down_before_ready_is_sent(dialect: s
     assert ready_count(others) == 1
 
 
-def test_what_is_kept_before_ready_is_bounded() -> None:
+@pytest.mark.parametrize("flood", [NewRequestNotified, StartWaveRequested, WaveCompleted])
+def test_a_flood_before_ready_pushes_nobody_elses_message_out(flood: Any) -> None:
+    """Of each rank the newest is kept, so what is kept is bounded."""
     driver = Driver(dialect="0.32", ready=False)
-    rejected = [e for _ in range(1500) for e in driver.feed(NewRequestNotified(0, 0)) if isinstance(e, Reject)]
-    assert len(rejected) == 1500 - 1024
+    assert driver.feed(StartWaveRequested(1, 0)) == []
+    for number in range(1500):
+        driver.feed(flood(0, number % 5 if flood is NewRequestNotified else 0))
+    assert len(driver.core.state.held) == 2
+    driver.feed(engine_subscribes())
+    effects = driver.feed(engine_subscribes())
+    assert isinstance(effects[0], WriteJournal)
+    assert isinstance(effects[2], SendReady)
+    assert starts(effects)[0] == (0, 1)
+
+
+def test_a_notice_that_nobody_sends_any_more_is_refused_before_ready_too() -> None:
+    driver = Driver(ready=False)
+    assert [e.kind for e in driver.feed(NewRequestNotified(0, 0)) if isinstance(e, Reject)] == ["notice_not_spoken"]
+    driver.feed(engine_subscribes())
+    assert not [e for e in driver.feed(engine_subscribes()) if isinstance(e, Reject)]
 
 
 def test_the_end_of_a_connection_that_nobody_knew_is_no_news() -> None:
@@ -96,6 +112,8 @@ def test_front_ends_are_counted() -> None:
 def test_growth_drops_the_running_flag_only_in_old_generations(dialect: str, running: Any) -> None:
     driver = Driver(dialect=dialect)
     driver.feed(StartWaveRequested(0, 0))
+    driver.feed(engine_subscribes())
+    driver.feed(engine_subscribes())
     effects = driver.feed(EngineCountChanged(4))
     assert driver.core.engines_running is running
     assert announced(effects) == []

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from dp_coordinator.core import Coordinator, Dialect
-from dp_coordinator.core.effects import BroadcastStartWave, Effect, SendReady, WriteJournal
+from dp_coordinator.core.effects import BroadcastStartWave, Effect, LogEvent, SendReady, WriteJournal
 from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested, NewRequestNotified
 from dp_coordinator.core.snapshot import StartAction
 from dp_coordinator.mailbox import Mailbox
@@ -147,3 +147,14 @@ def test_a_new_engine_is_ready_before_a_start_that_is_asked_for_in_the_same_turn
         assert answer is not None
         assert isinstance(answer.result(0), StartAction)
         assert engines[-1].receive_start() == [0, None]
+
+
+def test_engines_that_come_and_go_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dp_coordinator")
+    core = Coordinator(2, Dialect.for_version("0.28"), now=0.0)
+    mailbox = Mailbox(core.snapshot(0.0), Endpoints("", "", ""), min_stats_update_interval=0.1)
+    books = Books(core, mailbox, 0.0)
+    ends = [LogEvent("engine_disconnected", {"engine": 1, "peer": "10.0.0.7:51234", "why": "timed out"})] * 100
+    books.took(None, ends, 0.0)
+    assert caplog.messages == ["Rank 1's reports ended (10.0.0.7:51234: timed out)"] * 20
+    assert len(mailbox.log.since(0)) == 100, "the event log has them all"

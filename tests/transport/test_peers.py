@@ -99,7 +99,8 @@ def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         yield r
 
 
-def test_the_rank_that_is_killed_is_named(deployment: Rig) -> None:
+def test_the_rank_that_is_killed_is_named(deployment: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dp_coordinator")
     r = deployment
     ipc = r.mailbox.endpoints.back_output.startswith("ipc")
     with engines(r, "VLLM::EngineCore_DP0", "VLLM::EngineCore_DP1") as (one, two):
@@ -120,6 +121,8 @@ def test_the_rank_that_is_killed_is_named(deployment: Rig) -> None:
         ((rank, ended),) = view(r).gone.items()
         assert (rank, ended.why) == (1, "connection closed")
         assert ended.peer.pid == two.process.pid if ipc else ended.peer.host == "127.0.0.1"
+        said = f"Rank 1's reports ended ({ended.peer.name if ipc else '127.0.0.1:'}"
+        wait_until(lambda: said in caplog.text, "the log, which is all that is left when vLLM ends itself over this")
 
 
 def test_a_tap_before_ready_is_listed_as_a_tap(deployment: Rig) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dp_coordinator.vllm import register
 from tests.vllm import standin
 
 
@@ -39,7 +40,7 @@ class Installed:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`install(generation)` makes a vLLM of that generation importable and calls the plugin's entry point."""
+    """`install(generation)` makes a vLLM of that generation importable and calls the plugin's entry point, or `by`."""
     for name in [name for name in os.environ if name.startswith("DP_COORDINATOR")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DP_COORDINATOR", "1")
@@ -49,14 +50,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for name in [name for name in sys.modules if name == "vllm" or name.startswith("vllm.")]:
             del sys.modules[name]
 
-    def installed(generation: standin.Generation = standin.NEWEST, edit: Any = None) -> Any:
-        from dp_coordinator.vllm import register
-
+    def installed(
+        generation: standin.Generation = standin.NEWEST, edit: Any = None, by: Callable[[], None] = register
+    ) -> Any:
         standin.write(tmp_path, generation)
         if edit is not None:
             edit(tmp_path / "vllm" / "v1" / "engine")
         monkeypatch.syspath_prepend(str(tmp_path))
-        register()
+        by()
         return Installed(generation)
 
     forget()

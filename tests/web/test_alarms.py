@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import fields
 from typing import Any
@@ -15,6 +16,7 @@ from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.web.alarms import AlarmBoard
+from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.views import WallClock
 from dp_coordinator.words import AlarmKind, DeploymentState
 from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
@@ -28,6 +30,10 @@ QUICK: dict[str, Any] = dict.fromkeys((limit.name for limit in fields(AlarmOptio
 
 def kinds_in_metrics(running: Site) -> dict[str, float]:
     return {labels[0][1]: value for (name, labels), value in scrape(running).items() if name == "alarm"}
+
+
+def urgent_in_metrics(running: Site) -> set[str]:
+    return {labels[0][1] for (name, labels), value in scrape(running).items() if name == "alarm_critical" and value}
 
 
 def listed(running: Site) -> list[m.Alarm]:
@@ -63,6 +69,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
             (alarm.kind, alarm.since, alarm.title, *TEXTS[alarm.kind])
         )
         assert {kind for kind, stands in kinds_in_metrics(running).items() if stands} == {"engine_gone"}
+        assert urgent_in_metrics(running) == {"engine_gone"}
         running.loop.feed(engine_subscribes())
         for message in received(viewer):
             if isinstance(message, m.EventMessage) and message.kind == "alarm_cleared":
@@ -75,7 +82,7 @@ def test_an_alarm_comes_and_goes_everywhere() -> None:
         assert is_ == {
             "alarm": "engine_gone",
             "severity": "critical",
-            "title": "Engine gone: 3 of 4 are subscribed; which one it is cannot be told",
+            "title": "Engine gone: 3 of 4 are subscribed; vLLM does not tell which rank",
             "began_s_ago": is_["began_s_ago"],
             "engines": [],
             "counts": {"subscribed": 3, "expected": 4},
@@ -143,6 +150,9 @@ def test_ranks_are_named_and_a_restart_is_told() -> None:
         looking.look(now)
     [alarm] = looking.messages(105.0, WallClock())
     assert (alarm.kind, alarm.engines, alarm.age_s) == ("asked_not_stepping", (0, 1), 5.0)
+    page = Metrics(mailbox, lambda: (0, 0), lambda: looking.standing).page().decode()
+    named = re.findall(r'^dp_coordinator_engine_alarm{engine="(\d)",kind="(\w+)"} 1.0$', page, re.MULTILINE)
+    assert named == [("0", "asked_not_stepping"), ("1", "asked_not_stepping")]
     rejoining = RecoveryState(RecoveryPhase.REJOINING, 3, 100.0, 1, 2, None)
     mailbox.snapshot = snapshot(**changes, recovery=rejoining)
     assert kinds(looking, 105.5) == []

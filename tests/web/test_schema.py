@@ -64,6 +64,8 @@ def test_openapi_describes_every_route_with_our_types(shared: Site) -> None:
     assert "HTTPValidationError" not in text
     assert set(described["paths"]) == {
         "/api/v1/state",
+        "/api/v1/summary",
+        "/api/v1/deployments",
         "/api/v1/engines",
         "/api/v1/engines/{index}",
         "/api/v1/peers",
@@ -74,6 +76,8 @@ def test_openapi_describes_every_route_with_our_types(shared: Site) -> None:
         "/api/v1/history",
         "/api/v1/history/states",
         "/api/v1/recording",
+        "/api/v1/wave",
+        "/api/v1/engine-count",
         "/api/v1/actions/{action_id}",
         "/api/v1/session",
         "/api/v1/login",

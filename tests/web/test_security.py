@@ -10,6 +10,8 @@ from websockets.sync.client import connect
 
 from dp_coordinator.hosts import split_host
 from dp_coordinator.limits import Throttle, TokenBucket
+from dp_coordinator.options import ServeOptions
+from dp_coordinator.settings import SettingsError, checked
 from dp_coordinator.web.access.origins import Hosts
 from dp_coordinator.web.access.sessions import SESSIONS_HELD, Sessions
 from dp_coordinator.web.settings import WebSettings
@@ -354,3 +356,25 @@ def test_buckets() -> None:
     for key in range(Throttle.KEYS):
         throttle.bucket(str(key), 0)
     assert throttle.bucket("a", 0).take(0)  # forgotten: the newest keys are kept
+
+
+def test_pages_of_a_named_origin_may_show_ours_in_a_frame_and_nobody_else() -> None:
+    with site(allow_frames=("https://grafana.example.com", "http://ops:3000")) as running:
+        for path in ("/", "/api/v1/state", "/not/there"):
+            headers = running.get(path).headers
+            assert headers["content-security-policy"].endswith(
+                "; frame-ancestors https://grafana.example.com http://ops:3000"
+            )
+            assert "x-frame-options" not in headers
+
+
+@pytest.mark.parametrize("origin", ["*", "grafana.example.com", "https://a.example; script-src *", "https://*.example"])
+def test_what_may_frame_the_page_is_an_origin(origin: str) -> None:
+    with pytest.raises(SettingsError, match="--allow-frame"):
+        checked(ServeOptions(engine_count=1, allow_frames=(origin,)))
+
+
+def test_the_public_address_is_a_name_of_ours() -> None:
+    with site(public_url="https://dp.example.com/prod") as running:
+        assert running.get("/api/v1/state", headers={"Host": "dp.example.com"}).status_code == 200
+        assert running.get("/api/v1/state", headers={"Host": "other.example.com"}).status_code == 421

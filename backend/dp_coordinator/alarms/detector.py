@@ -49,8 +49,6 @@ DEAF_AFTER = 2.0
 """Seconds without a look, or without a turn of the loop: silence before that was our own."""
 BAD_FRAMES_QUIET = 30.0
 """Seconds without a bad frame until the alarm clears."""
-FRONT_END_FORGOTTEN = 300.0
-"""Seconds after which a front-end that left is taken to have left for good."""
 UNANSWERED_SHOWN = 30.0
 """Seconds for which a START that the core gave up on still counts as asked."""
 HELD_UP_AFTER = 5.0
@@ -62,6 +60,7 @@ _KNOWN = {
     AlarmKind.SOCKET_UNREACHABLE: Severity.CRITICAL,
     AlarmKind.FRESH_START: Severity.CRITICAL,
     AlarmKind.PART_MISSING: Severity.WARNING,
+    AlarmKind.WEBHOOK_FAILING: Severity.WARNING,
 }
 
 
@@ -102,7 +101,7 @@ class AlarmDetector:
         self._bad_now: dict[tuple[str, str], tuple[int, float]] = {}
         self._late_before: int | None = None
         self._late_at: deque[float] = deque(maxlen=LATE_OFTEN)
-        self._front_ends = _Usual()
+        self._front_ends = presence.Usual()
         self._imbalance = Imbalance(options.alarm_imbalance_s)
         self._senders: dict[str, int | None] = {}
         self._journal_failed_at: float | None = None
@@ -311,7 +310,10 @@ class AlarmDetector:
             self._senders.clear()
             return None
         counts = {f"{channel} {verdict}": count for (channel, verdict), (count, _) in sorted(self._bad_now.items())}
-        title = "Bad frames arrive: " + ", ".join(f"{count} {key}" for key, count in counts.items())
+        title = ", ".join(
+            f"{count} {verdict} frame{'' if count == 1 else 's'} on {channel}"
+            for (channel, verdict), (count, _) in sorted(self._bad_now.items())
+        )
         if self._senders:
             who = (name if rank is None else f"rank {rank}, {name}" for name, rank in self._senders.items())
             title += f"; from {'; '.join(who)}"
@@ -359,27 +361,6 @@ class AlarmDetector:
         return Alarm(kind, severity, since, title) if title else None
 
 
-class _Usual:
-    """How many there usually are: the most there were, until fewer have been there for some minutes."""
-
-    def __init__(self) -> None:
-        self._usual = 0
-        self._fewer_since: float | None = None
-        self._most_since = 0
-
-    def after(self, have: int, now: float) -> int:
-        """How many were usual, now that there are `have`."""
-        if self._fewer_since is not None and now - self._fewer_since >= FRONT_END_FORGOTTEN:
-            self._usual, self._fewer_since = max(self._most_since, have), None
-        if have >= self._usual:
-            self._usual, self._fewer_since = have, None
-        elif self._fewer_since is None:
-            self._fewer_since, self._most_since = now, have
-        else:
-            self._most_since = max(self._most_since, have)
-        return self._usual
-
-
 def _have(indexes: Collection[int]) -> str:
     return f"{capital(ranks(indexes))} {'has' if len(indexes) == 1 else 'have'}"
 
@@ -398,3 +379,15 @@ def _loads(snapshot: Snapshot) -> list[int]:
     for rank in (*gone, *unheard(snapshot)):
         loads[rank] = 0
     return loads
+
+
+def found_within(kind: AlarmKind, options: AlarmOptions) -> float:
+    """Seconds within which the detector of a new process raises an alarm that still stands."""
+    lasting: dict[AlarmKind, float] = {
+        AlarmKind.RANK_SILENT: options.alarm_silent_s,
+        AlarmKind.NEVER_HEARD: options.alarm_silent_s,
+        AlarmKind.LOAD_IMBALANCE: options.alarm_imbalance_s,
+        AlarmKind.ASKED_NOT_STEPPING: options.alarm_not_stepping_s,
+        AlarmKind.ENGINE_SURPLUS: SURPLUS_AFTER,
+    }
+    return lasting.get(kind, options.alarm_missing_s)

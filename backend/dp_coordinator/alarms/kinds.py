@@ -128,5 +128,10 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
         "Something that waves do not need could not be had after the restart; all else goes on.",
         "Nothing is needed for the requests. It is tried again by itself; mend what the alarm names.",
     ),
+    AlarmKind.WEBHOOK_FAILING: (
+        "Messages about alarms do not reach the webhook: whoever relies on them is not told. "
+        "The page shows all alarms.",
+        "See whether the address of --webhook answers from this machine. Messages are tried again for an hour.",
+    ),
 }
 """Kind -> what it means, and what to do."""

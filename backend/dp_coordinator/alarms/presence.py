@@ -8,6 +8,8 @@ from dp_coordinator.sentences import capital, ranks
 from dp_coordinator.standing import place
 from dp_coordinator.words import AlarmKind, Severity
 
+FRONT_END_FORGOTTEN = 300.0
+"""Seconds after which a front-end that left is taken to have left for good."""
 NAMED = 3
 """Engines that a title names; the row of each says the same."""
 
@@ -23,11 +25,13 @@ def engine_gone(snapshot: Snapshot, now: float) -> Alarm | None:
     missing = snapshot.engine_count - snapshot.engines_subscribed
     if not snapshot.ready or missing <= 0 or rejoining(snapshot) or snapshot.watched:
         return None
-    gone = [f"rank {rank}, {place(ended)}" for rank, ended in peers.gone.items()]
+    # The first to go comes first: the others may have ended over it, as vLLM's engines do when one of them ends.
+    in_time = sorted(peers.gone.items(), key=lambda one: one[1].at)
+    gone = [f"rank {rank}, {place(ended)}" for rank, ended in in_time]
     named = gone[:NAMED] + ([f"{len(gone) - NAMED} more"] if len(gone) > NAMED else [])
     have = f"{snapshot.engines_subscribed} of {snapshot.engine_count} are subscribed"
     if unnamed := missing - len(gone):
-        named.append(f"{unnamed} that cannot be named" if gone else f"{have}; which one it is cannot be told")
+        named.append(f"{unnamed} that cannot be named" if gone else f"{have}; vLLM does not tell which rank")
     title = f"{'Engine' if missing == 1 else 'Engines'} gone: {'; '.join(named)}"
     counts = {"subscribed": snapshot.engines_subscribed, "expected": snapshot.engine_count}
     since = min((ended.at for ended in peers.gone.values()), default=now)
@@ -64,3 +68,24 @@ def never_heard(snapshot: Snapshot, loads: list[int], now: float) -> Alarm | Non
     title = f"{capital(ranks(silent))} {'was' if len(silent) == 1 else 'were'} never heard of, while all others work"
     counts = {"requests": sum(others)}
     return Alarm(AlarmKind.NEVER_HEARD, Severity.WARNING, now, title, tuple(silent), counts)
+
+
+class Usual:
+    """How many there usually are: the most there were, until fewer have been there for some minutes."""
+
+    def __init__(self) -> None:
+        self._usual = 0
+        self._fewer_since: float | None = None
+        self._most_since = 0
+
+    def after(self, have: int, now: float) -> int:
+        """How many were usual, now that there are `have`."""
+        if self._fewer_since is not None and now - self._fewer_since >= FRONT_END_FORGOTTEN:
+            self._usual, self._fewer_since = max(self._most_since, have), None
+        if have >= self._usual:
+            self._usual, self._fewer_since = have, None
+        elif self._fewer_since is None:
+            self._fewer_since, self._most_since = now, have
+        else:
+            self._most_since = max(self._most_since, have)
+        return self._usual

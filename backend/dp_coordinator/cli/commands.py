@@ -67,6 +67,20 @@ COMMANDS = (
         "Exit codes: 0 observed (asked, with --no-wait), 1 refused or timed out, 2 wrong usage or no coordinator.",
     ),
     Command(
+        "set-wave",
+        "set the wave to what the engines are at, and send START: undoes a stranger's message",
+        "cli.rest_commands:set_wave",
+        "cli.options:CorrectionOptions",
+        _CODES,
+    ),
+    Command(
+        "set-engine-count",
+        "set how many engines there are: undoes a stranger's SCALE",
+        "cli.rest_commands:set_engine_count",
+        "cli.options:CorrectionOptions",
+        _CODES,
+    ),
+    Command(
         "replay",
         "run the core over a recording again and compare what comes out",
         "cli.recordings:replay",

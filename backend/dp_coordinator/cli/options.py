@@ -59,6 +59,18 @@ class StartWaveOptions(RestOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorrectionOptions(RestOptions):
+    """What to set."""
+
+    value: Annotated[int, v.Kind(v.index), Flag("N")]
+    """The number that it is to be."""
+    reason: v.Text
+    """Why, for the event log."""
+    expected: v.Index | None = None
+    """Refuse unless this is the number now; default what it is when this command looks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordingOptions:
     """Recordings to be read."""
 

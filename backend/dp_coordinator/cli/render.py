@@ -92,7 +92,7 @@ def state(now: State) -> str:
     missing = "" if now.ready else ", not ready yet"
     there = "told of" if now.watching else f"subscribed{missing}"
     facts = {
-        "state": now.state_text,
+        "state": f"{now.state_text} (for {duration(now.state_age_s)})",
         "engines": f"{now.engines_subscribed} of {now.engine_count} {there}",
         **({} if now.watching else {"front-ends": str(now.front_ends)}),
         "waiting": known(now.totals.waiting, unknown=_NO_REPORT),

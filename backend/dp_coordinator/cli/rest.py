@@ -49,6 +49,10 @@ class Rest:
         """The body that answers a POST of JSON. Raises as `get` does."""
         return self._request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json", **headers})
 
+    def put(self, path: str, body: dict[str, object]) -> bytes:
+        """The body that answers a PUT of JSON. Raises as `get` does."""
+        return self._request("PUT", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
+
     def _request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> bytes:
         try:
             self._connection.request(method, self._path + path, body, {**self._headers, **headers})

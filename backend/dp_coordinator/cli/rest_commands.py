@@ -12,10 +12,11 @@ from urllib.parse import quote
 import msgspec
 
 from dp_coordinator.cli import render
-from dp_coordinator.cli.options import EventsOptions, RestOptions, StartWaveOptions
+from dp_coordinator.cli.options import CorrectionOptions, EventsOptions, RestOptions, StartWaveOptions
 from dp_coordinator.cli.rest import Rest, UnreachableError, decode
 from dp_coordinator.cli.settings import REFUSED
 from dp_coordinator.messages import Action, EnginePage, EventPage, State, WavePage
+from dp_coordinator.requests import CorrectionMade
 
 POLL = 0.1
 """Seconds between looks at a manual start that is under way."""
@@ -142,3 +143,28 @@ def start_wave(options: StartWaveOptions) -> int:
     else:
         print(render.action(action))
     return REFUSED if action.state in ("timed_out", "cannot_tell") else 0
+
+
+def set_wave(options: CorrectionOptions) -> int:
+    """`dp-coordinator set-wave`."""
+    return _correct(options, "wave", "wave", lambda now: now.current_wave)
+
+
+def set_engine_count(options: CorrectionOptions) -> int:
+    """`dp-coordinator set-engine-count`."""
+    return _correct(options, "engine-count", "engine_count", lambda now: now.engine_count)
+
+
+def _correct(options: CorrectionOptions, path: str, name: str, present: Callable[[State], int]) -> int:
+    rest = Rest(options.url, options.token)
+    expected = options.expected
+    if expected is None:  # it must not change between a person's look and this
+        expected = present(decode(rest.get(f"{API}/state"), State, rest.url))
+    asked: dict[str, object] = {"reason": options.reason, name: options.value, f"expected_{name}": expected}
+    body = rest.put(f"{API}/{path}", asked)
+    if options.json:
+        _print_json(body)
+    else:
+        made = decode(body, CorrectionMade, rest.url)
+        print(f"{name.replace('_', ' ')} set from {made.before} to {made.after}")
+    return 0

@@ -6,16 +6,27 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dp_coordinator.core import load, manual, membership, moving, observation, peers, projections, recovery, scaling
+from dp_coordinator.core import (
+    corrections,
+    load,
+    manual,
+    membership,
+    moving,
+    observation,
+    peers,
+    projections,
+    recovery,
+    reporting,
+)
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import (
     Effect,
     LogEvent,
     PublishLoad,
-    Reject,
     WriteJournal,
 )
 from dp_coordinator.core.events import (
+    CorrectionRequested,
     EngineCountChanged,
     EngineStatsReported,
     Event,
@@ -28,12 +39,10 @@ from dp_coordinator.core.events import (
     WaveCompleted,
     WaveMessage,
 )
-from dp_coordinator.core.records import no_such_engine, notable_record, outcome_record
+from dp_coordinator.core.records import outcome_record
+from dp_coordinator.core.scaling import MAX_ENGINES as MAX_ENGINES  # noqa: PLC0414  (also found here)
 from dp_coordinator.core.snapshot import RefusalKind, Remembered, Snapshot, WaveCause
 from dp_coordinator.core.state import CoreState, ManualStarts, WaveLog
-
-MAX_ENGINES = 16_384
-"""More than any deployment; a SCALE message beyond it is a mistake, not a wish."""
 
 _NOTHING: tuple[Effect, ...] = ()
 
@@ -104,7 +113,8 @@ class Coordinator:
             PeerConnected: partial(membership.connected, state, dialect),
             PeerIdentified: partial(peers.identified, state),
             PeerDisconnected: partial(membership.disconnected, state, dialect),
-            EngineCountChanged: self._on_engine_count_changed,
+            EngineCountChanged: partial(membership.scale, state, dialect),
+            CorrectionRequested: partial(corrections.request, state, dialect),
             ManualStartRequested: partial(manual.request, state),
         }
 
@@ -113,8 +123,11 @@ class Coordinator:
     def handle(self, event: Event, now: float) -> Sequence[Effect]:
         """Take one input."""
         effects = self._handlers[type(event)](event, now)
+        observation.update(self.state, now)
+        return self._journalled(effects)
+
+    def _journalled(self, effects: Sequence[Effect]) -> Sequence[Effect]:
         state, written = self.state, self.state.journalled
-        observation.update(state, now)
         if (  # part by part: START waits for this, and mostly nothing changed that would need a new `Remembered`
             written.current_wave == state.waves.current_wave
             and written.engine_count == state.engine_count
@@ -164,51 +177,13 @@ class Coordinator:
     def handle_reports(self, reports: Sequence[EngineStatsReported], now: float) -> Sequence[Effect]:
         """Take reports of load that arrived one after the other: as `handle` for each, but fast.
 
-        A report never changes what is journalled. It is looked at for more than its counts only while somebody waits
-        for evidence of a step: a manual start, or a wave that is not confirmed.
+        A report changes what is journalled only where a wave message waits for a second witness (witnesses.py).
         """
-        state = self.state
-        count = state.engine_count
-        rejected = [r for r in reports if not 0 <= r.engine_index < count]  # or too early, or too late
-        if rejected:
-            reports = [r for r in reports if 0 <= r.engine_index < count]
-        notable = load.take(state.load, reports, now)
-        wave = state.log.open
-        watching = state.manual.pending is not None or (wave is not None and wave.confirmed_at is None)
-        if not rejected and not notable and not watching:
-            return _NOTHING
-        effects: list[Effect] = [no_such_engine(r, count) for r in scaling.strangers(state, rejected, now)]
-        if watching:
-            for report in reports:
-                seen = observation.evidence(report)
-                if seen is not None:
-                    effects.extend(moving.saw(state, seen, now))
-            observation.update(state, now)
-        effects.extend(notable_record(report, before) for report, before in notable)
-        return effects
+        effects = reporting.take(self.state, self.dialect, reports, now)
+        return self._journalled(effects) if effects else effects
 
     def _on_stats(self, event: EngineStatsReported, now: float) -> Sequence[Effect]:
-        return self.handle_reports((event,), now)
-
-    # -- how many --------------------------------------------------------------------------------------------------
-
-    def _on_engine_count_changed(self, event: EngineCountChanged, now: float) -> Sequence[Effect]:
-        state, before, after = self.state, self.engine_count, event.engine_count
-        if not 1 <= after <= MAX_ENGINES:
-            detail = f"cannot scale to {after} engines: 1 to {MAX_ENGINES} are possible"
-            return (Reject("engine_count_out_of_range", detail),)
-        state.engine_count = after
-        load.resize(state.load, after, now)
-        peers.resized(state)
-        early = scaling.resized(state, before, now)
-        if after > before and self.dialect.growth_clears_running and self.engines_running:
-            # New engines are at wave 0. A front-end told "running" would send no notice with a request to one of them,
-            # and nothing would wake the others.
-            state.waves.engines_running = False
-            observation.stopped(state, now)
-        record = LogEvent("engine_count_changed", {"before": before, "after": after})
-        reported = self.handle_reports(early, now) if early else _NOTHING
-        return (record, *reported, *membership.become_ready(state, self.dialect, now), *recovery.rejoin(state, now))
+        return reporting.take(self.state, self.dialect, (event,), now)
 
     def last_report(self, engine: int) -> EngineStatsReported | None:
         """What an engine said last; None when it does not exist, or never reported."""

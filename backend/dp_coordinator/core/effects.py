@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dp_coordinator.core.snapshot import Remembered, StartAction, StartRefusal, WaveCause
+from dp_coordinator.core.snapshot import Correction, Remembered, StartAction, StartRefusal, WaveCause
 
 EngineCounts: TypeAlias = tuple[int, int, float]
 """(waiting, running, kv_cache_usage) of one engine; zeros for one that never reported, as vLLM publishes it."""
@@ -72,7 +72,7 @@ class Reject:
 class Answer:
     """The answer to the command that is being handled."""
 
-    value: StartAction | StartRefusal
+    value: StartAction | StartRefusal | Correction
 
 
 Effect: TypeAlias = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from dp_coordinator.words import Channel
+from dp_coordinator.words import Channel, Corrected
 
 
 class WaveMessage(Enum):
@@ -128,6 +128,18 @@ class ManualStartRequested:
     idempotency_key: str | None = None
 
 
+@dataclass(slots=True)
+class CorrectionRequested:
+    """An operator who knows better sets the wave or the engine count. Answered with `Correction` or `StartRefusal`."""
+
+    corrected: Corrected
+    value: int
+    expected: int
+    """Refuse unless this is what it is now."""
+    reason: str
+    caller: str
+
+
 Event: TypeAlias = (
     PeerConnected
     | PeerIdentified
@@ -138,4 +150,5 @@ Event: TypeAlias = (
     | NewRequestNotified
     | EngineCountChanged
     | ManualStartRequested
+    | CorrectionRequested
 )

@@ -22,6 +22,7 @@ from dp_coordinator.core.snapshot import (
     WaveCause,
 )
 from dp_coordinator.core.state import CoreState, ManualStarts, PendingStart
+from dp_coordinator.core.waves import LAST_WAVE
 
 ACTIONS_KEPT = 256
 
@@ -88,7 +89,7 @@ def _refusal(state: CoreState, event: ManualStartRequested) -> StartRefusal | No
     if event.expected_wave is not None and event.expected_wave != current:
         detail = f"the current wave is {current}, not {event.expected_wave}; look again and decide anew"
         return StartRefusal(RefusalKind.WAVE_MISMATCH, detail, current)
-    if event.wave is not None and event.wave not in (current, current + 1):
+    if event.wave is not None and (event.wave not in (current, current + 1) or event.wave >= LAST_WAVE):
         # The next one frees a request that a crash has stranded (recovery.py); beyond it the engines would drift apart.
         detail = f"wave must be {current} (the current one) or {current + 1} (the next), not {event.wave}"
         return StartRefusal(RefusalKind.WAVE_INVALID, detail, current)

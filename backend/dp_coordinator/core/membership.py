@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dp_coordinator.core import load, moving, peers, recovery
+from dp_coordinator.core import load, moving, observation, peers, recovery, reporting, scaling
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import Effect, LogEvent, PublishWaveState, SendReady
-from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected
+from dp_coordinator.core.events import EngineCountChanged, Peer, PeerConnected, PeerDisconnected
 from dp_coordinator.core.state import CoreState
 from dp_coordinator.words import Channel
 
@@ -48,9 +48,34 @@ def become_ready(state: CoreState, dialect: Dialect, now: float) -> Sequence[Eff
     return (SendReady(), sent, *moving.release(state, dialect, now))
 
 
+def scale(state: CoreState, dialect: Dialect, event: EngineCountChanged, now: float) -> Sequence[Effect]:
+    """A front-end says how many engines there are now; one that says too many waits for them."""
+    refusal = scaling.refusal(state, event.engine_count, now)
+    return resize(state, dialect, event.engine_count, now) if refusal is None else (refusal,)
+
+
+def resize(state: CoreState, dialect: Dialect, engine_count: int, now: float) -> Sequence[Effect]:
+    """There are so many engines from now on."""
+    before = state.engine_count
+    state.engine_count = engine_count
+    load.resize(state.load, engine_count, now)
+    peers.resized(state)
+    early = scaling.resized(state, before, now)
+    if engine_count > before and dialect.growth_clears_running and state.waves.engines_running:
+        # New engines are at wave 0. A front-end told "running" would send no notice with a request to one of them, and
+        # nothing would wake the others.
+        state.waves.engines_running = False
+        observation.stopped(state, now)
+    record = LogEvent("engine_count_changed", {"before": before, "after": engine_count})
+    reported = reporting.take(state, dialect, early, now) if early else ()
+    return (record, *reported, *become_ready(state, dialect, now), *recovery.rejoin(state, now))
+
+
 def _engine_came(
     state: CoreState, dialect: Dialect, record: Sequence[Effect], *, again: bool, now: float
 ) -> Sequence[Effect]:
+    if (count := scaling.due(state, now)) is not None:
+        record = (*record, *resize(state, dialect, count, now))
     if not state.ready:
         return (*record, *become_ready(state, dialect, now))
     # To all, for a publication cannot be addressed: engines ignore any READY but their first, from 0.18 on.

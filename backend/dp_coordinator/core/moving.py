@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
-from dp_coordinator.core import load, manual, observation, recovery, waves
+from dp_coordinator.core import load, manual, observation, recovery, waves, witnesses
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import Effect, PublishWaveState, Reject
 from dp_coordinator.core.events import NewRequestNotified, StartWaveRequested, WaveCompleted, WaveMessage
@@ -13,8 +13,6 @@ from dp_coordinator.core.records import completion_record, outcome_record
 from dp_coordinator.core.snapshot import WaveCause
 from dp_coordinator.core.state import CoreState, WaveSaid
 from dp_coordinator.core.waves import Outcome
-
-HELD_BEFORE_READY = 1024
 
 
 def take(
@@ -27,23 +25,38 @@ def take(
     """A wave message came."""
     if not state.wave_coordination:
         return ()
-    said = WaveSaid(message, event.wave, event.engine_index)
-    if state.ready:
-        return _move(state, dialect, said, now)
-    # An engine's first message must be READY (core.py, `process_input_sockets`, asserts it), so START cannot go out
-    # yet; and the notice must not be lost. In vLLM such messages wait in the socket.
-    if len(state.held) >= HELD_BEFORE_READY:
-        return (Reject("too_early", f"more than {HELD_BEFORE_READY} wave messages before all engines subscribed"),)
-    state.held.append(said)
-    return ()
+    if message is WaveMessage.NEW_REQUEST and not dialect.notices_accepted:
+        return (Reject("notice_not_spoken", "front-ends of vLLM 0.33 and later send no new-request notices"),)
+    said = WaveSaid(message, event.wave, event.engine_index, now)
+    if (refusal := witnesses.refusal(state, said)) is not None:
+        return (refusal,)
+    if not state.ready:
+        # An engine's first message must be READY (core.py, `process_input_sockets`, asserts it), so START cannot go out
+        # yet; and the message must not be lost. In vLLM such messages wait in the socket.
+        witnesses.hold(state, said)
+        return ()
+    if not witnesses.believed(state, said):
+        witnesses.hold(state, said)
+        return (witnesses.doubt(state, said),)
+    state.held.pop(witnesses.source(said), None)  # it holds for what that rank said before
+    return (*_move(state, dialect, said, now), *release(state, dialect, now))
 
 
-def release(state: CoreState, dialect: Dialect, now: float) -> Sequence[Effect]:
-    """READY was sent: take what came before it."""
+def release(state: CoreState, dialect: Dialect, now: float, *, just_reported: Container[int] = ()) -> Sequence[Effect]:
+    """Take of what is held all that can be taken by now: READY was sent, the wave moved, or ranks reported."""
     effects: list[Effect] = []
-    held, state.held = state.held, []
-    for said in held:
-        effects.extend(_move(state, dialect, said, now))
+    waiting = list(state.held.items())
+    while waiting:
+        left: list[tuple[tuple[bool, int | None], WaveSaid]] = []
+        for source, said in waiting:
+            if witnesses.believed(state, said, just_reported=just_reported):
+                del state.held[source]
+                effects.extend(_move(state, dialect, said, now))
+            else:
+                left.append((source, said))
+        if len(left) == len(waiting):
+            break
+        waiting = sorted(left, key=lambda each: each[1].wave)  # each may bring the next within reach
     return effects
 
 
@@ -60,10 +73,8 @@ def _move(state: CoreState, dialect: Dialect, said: WaveSaid, now: float) -> Seq
     START first: an engine waits in its step until all have it. Then the wave state: front-ends send notices until
     they have it. What is only written down comes last.
     """
-    message, wave, engine_index = said
+    message, wave, engine_index, _ = said
     moved = waves.apply(waves.rules(dialect), state.waves, message, wave, engine_index)
-    if moved.outcome is Outcome.REJECT:
-        return (Reject("notice_not_spoken", "front-ends of vLLM 0.33 and later send no new-request notices"),)
     if message is WaveMessage.NEW_REQUEST:
         # Also while the engines run: a front-end that sends one has not heard of it.
         load.noticed(state.load, now)

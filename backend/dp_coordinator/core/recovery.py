@@ -49,10 +49,10 @@ def rejoin(state: CoreState, now: float) -> Sequence[Effect]:
     if peers.engines(state.peers) < state.engine_count:
         return ()
     wave = state.waves.current_wave
-    recovery.phase, state.start_again = RecoveryPhase.SETTLING, True
+    recovery.phase, state.start_again = RecoveryPhase.SETTLING, WaveCause.RECOVERY
     record = LogEvent("engines_rejoined", {"engines": state.engine_count, "wave": wave})
     if not state.wave_coordination:  # there is nothing to start, and this is the end
-        state.start_again = False
+        state.start_again = None
         _finish(recovery, now)
         return (record,)
     return (record, *observation.ask(state, wave, now, cause=WaveCause.RECOVERY))
@@ -70,7 +70,7 @@ def mend(state: CoreState, now: float) -> Sequence[Effect]:
     """
     if not (state.ready and state.wave_coordination and peers.engines(state.peers) >= state.engine_count):
         return ()  # engines are missing still: the last of them brings it
-    state.start_again = True
+    state.start_again = state.start_again or WaveCause.RECONNECTION
     return observation.ask(state, state.waves.current_wave, now, cause=WaveCause.RECONNECTION)
 
 
@@ -80,14 +80,12 @@ def settle(state: CoreState, now: float) -> Sequence[Effect]:
     It may be of the wave before the crash, and was still queued when START went out: then engines ignored that START as
     behind, and a notice that the crash took is still unanswered.
     """
-    if not state.start_again:
+    cause, state.start_again = state.start_again, None
+    if cause is None:
         return ()
-    state.start_again = False
     wave, recovery = state.waves.current_wave, state.recovery
-    settles = recovery is not None and recovery.phase is RecoveryPhase.SETTLING
-    cause = WaveCause.RECOVERY if settles else WaveCause.RECONNECTION
     asked = observation.ask(state, wave, now, cause=cause)
-    if recovery is None or not settles:
+    if recovery is None or recovery.phase is not RecoveryPhase.SETTLING:
         return asked
     return (*asked, LogEvent("recovery_finished", {"wave": wave, "took_s": _finish(recovery, now)}))
 

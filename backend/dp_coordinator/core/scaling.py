@@ -11,13 +11,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dp_coordinator.core import peers
+from dp_coordinator.core.effects import Reject
 from dp_coordinator.core.events import EngineStatsReported
 from dp_coordinator.core.state import CoreState
 
+MAX_ENGINES = 16_384
+"""More than any deployment; a SCALE message beyond it is a mistake, not a wish."""
+AWAITED = 30.0
+"""Seconds that SCALE waits for its engines' subscriptions, which come through channels of their own."""
 EARLY_KEPT = 1024
 """Ranks whose reports are kept."""
 LEAVING = 30.0
 """Seconds in which reports of removed ranks are passed over."""
+
+
+def refusal(state: CoreState, engine_count: int, now: float) -> Reject | None:
+    """Why SCALE cannot be followed now; None when it can. Engines are there, or have been, before it tells of them.
+
+    So one that says more than there are is a stranger's, or has overtaken their subscriptions: it waits for those.
+    """
+    if not 1 <= engine_count <= MAX_ENGINES:
+        detail = f"cannot scale to {engine_count} engines: 1 to {MAX_ENGINES} are possible"
+        return Reject("engine_count_out_of_range", detail)
+    there = peers.engines(state.peers)
+    if engine_count <= max(there, state.engine_count):
+        state.scaled.awaited = None
+        return None
+    state.scaled.awaited = engine_count, now
+    detail = f"SCALE to {engine_count} engines, but {there} have subscribed: the others have {AWAITED:g} s to do so"
+    return Reject("engines_not_there", detail)
+
+
+def due(state: CoreState, now: float) -> int | None:
+    """The engine count of a SCALE that has waited until its engines were there; None where there is none."""
+    awaited = state.scaled.awaited
+    if awaited is None or peers.engines(state.peers) < awaited[0]:
+        return None
+    state.scaled.awaited = None
+    count, at = awaited
+    return count if now <= at + AWAITED else None
+
+
+def belongs(state: CoreState, engine: int, now: float) -> bool:
+    """Whether there is such an engine: one of the deployment, or one that leaves it or joins it."""
+    if 0 <= engine < state.engine_count:
+        return True
+    if 0 <= engine < state.scaled.before and now < state.scaled.at + LEAVING:
+        return True
+    there = peers.engines(state.peers)  # of those that join, not all need have subscribed yet
+    return state.ready and there > state.engine_count and 0 <= engine < 2 * there
 
 
 def strangers(state: CoreState, reports: Sequence[EngineStatsReported], now: float) -> list[EngineStatsReported]:

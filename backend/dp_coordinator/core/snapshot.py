@@ -9,7 +9,7 @@ from enum import StrEnum
 from dp_coordinator.core.events import Peer
 from dp_coordinator.sourced import Origin, SourcesView
 from dp_coordinator.words import ActionState as ActionState  # noqa: PLC0414  (also found here)
-from dp_coordinator.words import DeploymentState, PeerKind
+from dp_coordinator.words import Corrected, DeploymentState, PeerKind
 from dp_coordinator.words import RecoveryPhase as RecoveryPhase  # noqa: PLC0414  (also found here)
 from dp_coordinator.words import WaveCause as WaveCause  # noqa: PLC0414  (also found here)
 
@@ -124,14 +124,16 @@ class StartAction:
 
 
 class RefusalKind(StrEnum):
-    """Why a manual start was refused. The last two are invalid input, the others conflicts with the present state."""
+    """Why a manual start was refused. The last three are invalid input, the others conflicts with the present state."""
 
     RUNNING = "running"
     PENDING = "pending"
     WAVE_MISMATCH = "wave_mismatch"
+    COUNT_MISMATCH = "count_mismatch"
     NOT_READY = "not_ready"
     COORDINATION_OFF = "coordination_off"
     WAVE_INVALID = "wave_invalid"
+    COUNT_INVALID = "count_invalid"
     KEY_REUSED = "key_reused"
 
 
@@ -142,6 +144,15 @@ class StartRefusal:
     kind: RefusalKind
     detail: str
     current_wave: int
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What an operator has set."""
+
+    corrected: Corrected
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)

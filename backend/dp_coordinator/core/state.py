@@ -51,6 +51,7 @@ class WaveSaid(NamedTuple):
     wave: int
     engine_index: int | None
     """The engine that it names."""
+    at: float
 
 
 @dataclass(slots=True)
@@ -187,6 +188,8 @@ class Scaled(_Part):
     at: float = 0.0
     early: dict[int, EngineStatsReported] = field(default_factory=dict)
     """The newest report of each rank that joins."""
+    awaited: tuple[int, float] | None = None
+    """The engine count of a SCALE that waits for its engines, and when it came."""
 
     def leaves(self, engine: int, since: float) -> bool:
         """Whether a rank that was there `since` then is one that was told to go."""
@@ -210,12 +213,12 @@ class CoreState(_Part):
     """None in a first incarnation, and in one that came back before READY had been sent."""
     ready: bool = False
     """READY was sent."""
-    start_again: bool = False
-    """START goes out once more after the next wave_complete; recovery.py."""
+    start_again: WaveCause | None = None
+    """Why START goes out once more after the next wave_complete; recovery.py."""
     peers: Peers = field(default_factory=Peers)
     scaled: Scaled = field(default_factory=Scaled)
-    held: list[WaveSaid] = field(default_factory=list)
-    """Wave messages that came before READY."""
+    held: dict[tuple[bool, int | None], WaveSaid] = field(default_factory=dict)
+    """Wave messages that wait for READY or for a second witness, the newest of each source; witnesses.py."""
 
     @property
     def wave_coordination(self) -> bool:

@@ -14,6 +14,9 @@ from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.events import WaveMessage
 from dp_coordinator.core.state import Waves
 
+LAST_WAVE = 2**32 - 1
+"""Of all who read a wave, vLLM's Rust front-end has the least room: u32. Messages may name any before this one."""
+
 
 class Relation(Enum):
     """How the message's wave compares with the coordinator's current wave."""

@@ -24,7 +24,7 @@ from dp_coordinator.core.effects import (
 from dp_coordinator.core.events import EngineStatsReported, Event
 from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
-from dp_coordinator.observer import Books, Given, Host, Observer, Sender
+from dp_coordinator.observer import NOBODY_KNOWN, Books, Given, Host, Observer, Sender
 from dp_coordinator.transport.peers import PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
@@ -85,14 +85,16 @@ class Loop:
         self._should_stop = should_stop
         self._write_journal = write_journal
         self._began = clock()
-        self._books = Books(coordinator, mailbox, self._began)
+        self._books = Books(coordinator, mailbox, self._began, self._sender_of)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
         self._turn_by = self._began
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._stopping = False
         self._sender: str | None = None
-        """Who sent the frame in hand, where that is known."""
+        """Who sent the engine's frame in hand, where that is known."""
+        self._front_end: tuple[PeerWatch, zmq.Frame] | None = None
+        """The frame in hand that came by another socket."""
         self._look_at = self._began
         self.wake_up = WakeUp()
         """Ends the current wait."""
@@ -178,6 +180,7 @@ class Loop:
     ) -> None:
         watch = self._sockets.watches[channel]
         for frame in _receive(socket, watch, copy=False):
+            self._front_end = watch, frame
             try:
                 event = read(frame, watch, now)
                 if event is not None:
@@ -186,6 +189,16 @@ class Loop:
                 self._books.dropped(channel, error.kind, str(error), now, Sender(watch.sender_of(frame)))
             except Exception as error:
                 self._books.defect(channel, error, now)
+        self._front_end = None
+
+    def _sender_of(self, given: Given) -> Sender:
+        """For the record of what the core rejects. Many reports are taken at once, and may be of several peers."""
+        if self._front_end is not None:
+            watch, frame = self._front_end
+            return Sender(watch.sender_of(frame))
+        engine = getattr(given, "engine_index", None)
+        self._sockets.watches[Channel.BACK_OUTPUT].suspect(self._clock())
+        return NOBODY_KNOWN if engine is None else Sender(self._sender, engine)
 
     def _on_engine_subscription(self, frame: zmq.Frame, watch: PeerWatch, now: float) -> Event | None:
         if frame.bytes == SUBSCRIBE:

@@ -31,6 +31,8 @@ from dp_coordinator.words import Channel
 MONITOR_HWM = 100_000
 """Events that may wait: libzmq's own thread would wait for us beyond that."""
 SAMPLED_AT_ONCE = 64
+SUSPICION_S = 1.0
+"""Seconds for which every frame's sender is looked at after somebody sent what no engine does."""
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at who sends what, once every engine's connection is known: it may change, or lie."""
 _CREDENTIALS = struct.Struct("3i")
@@ -73,7 +75,10 @@ class PeerWatch:
         """Descriptors of connections that ended since the queue was last seen empty."""
         self._senders: dict[int, int] = {}
         """Engine -> descriptor of the connection that reports as it."""
+        self._unnamed: set[int] = set()
+        """Descriptors of connections to back_output of which no engine's message came yet."""
         self._look_at = float("-inf")
+        self._names_until = float("-inf")
         self._sampling: list[int] = []
         address = f"inproc://monitor-{channel.value}"
         watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
@@ -126,9 +131,11 @@ class PeerWatch:
     def wants_names(self, engine_count: int, now: float) -> bool:
         """Whether what comes next should be received with `copy=False`, which costs a microsecond a frame.
 
-        While some engine's connection is not known; then once a second, lest one that changes or lies goes unseen.
+        While some engine's connection is not known, somebody connected that has said nothing yet, or somebody is
+        suspected; then once a second, lest one that changes or lies goes unseen.
         """
-        if len(self._senders) >= engine_count and now < self._look_at:
+        known = len(self._senders) >= engine_count and not self._unnamed
+        if known and now < self._look_at and now > self._names_until:
             return False
         self._look_at = now + LOOK_EVERY_S
         return True
@@ -136,6 +143,7 @@ class PeerWatch:
     def sent(self, frame: zmq.Frame, engine: int, now: float) -> PeerIdentified | None:
         """An engine's message came: whose connection this is, when that is news."""
         descriptor = _descriptor(frame)
+        self._unnamed.discard(descriptor)
         connection = self._connections.get(descriptor)
         if connection is None or not connection.settled:
             return None
@@ -147,6 +155,10 @@ class PeerWatch:
         connection.engine, connection.named_at = engine, now
         self._senders[engine] = descriptor
         return PeerIdentified(connection.peer.id, engine)
+
+    def suspect(self, now: float) -> None:
+        """Somebody sends what no engine does: learn who in the next second. Safe from any thread."""
+        self._names_until = now + SUSPICION_S
 
     def sender_of(self, frame: zmq.Frame) -> str | None:
         """Who sent a frame, for people, where that is certain."""
@@ -176,12 +188,14 @@ class PeerWatch:
         connection = _Connection(_peer_at(descriptor, next(self._ids), self.channel), descriptor not in self._ended)
         self._connections[descriptor] = connection
         if self.channel is Channel.BACK_OUTPUT:
+            self._unnamed.add(descriptor)
             yield self._tell(connection, "")  # an idle engine need not say anything for hours
         elif early is not None:
             yield self._tell(connection, early)
 
     def _end(self, descriptor: int) -> Iterator[PeerEvent]:
         self._early.pop(descriptor, None)
+        self._unnamed.discard(descriptor)
         connection = self._connections.pop(descriptor, None)
         if connection is None:
             return

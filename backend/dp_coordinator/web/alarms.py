@@ -24,6 +24,8 @@ class AlarmBoard:
     def __init__(self, mailbox: Mailbox, options: AlarmOptions) -> None:
         self._mailbox = mailbox
         self._options = options
+        self._troubles: dict[AlarmKind, tuple[float, str]] = {}
+        """As the mailbox's, of the web side."""
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -33,6 +35,13 @@ class AlarmBoard:
         self._looked_at = float("-inf")
         self._seen_seq = 0
         self.standing: dict[AlarmKind, Alarm] = {}
+
+    def trouble(self, kind: AlarmKind, found: tuple[float, str] | None) -> None:
+        """Note what the web side knows to be wrong: since when, and what in one line; None when it is not."""
+        if found is None:
+            self._troubles.pop(kind, None)
+        else:
+            self._troubles[kind] = found
 
     def look(self, now: float) -> None:
         """Ask the detector, unless that was just done; log what is new and what is over."""
@@ -63,7 +72,7 @@ class AlarmBoard:
             late_publications=counters.publication_lateness_seconds.above(LATE_BY),
             entries=[(entry.kind, entry.at) for entry in entries],
             bad_frame_senders=[sender for entry in entries if (sender := _sender(entry)) is not None],
-            troubles=mailbox.troubles,
+            troubles={**mailbox.troubles, **self._troubles},
             not_running=self._suspects.look(snapshot, now),
         )
 

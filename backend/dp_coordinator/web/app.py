@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
+from starlette.types import Lifespan
 from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
@@ -24,14 +25,16 @@ from dp_coordinator.web.access.security import Gate, address_of
 from dp_coordinator.web.access.sessions import Sessions
 from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.api import playback, recording, reference, rest
-from dp_coordinator.web.api.commands import Starter
+from dp_coordinator.web.api.commands import Commands
 from dp_coordinator.web.api.metrics import Metrics
+from dp_coordinator.web.deployments import Others
 from dp_coordinator.web.pages import Pages
 from dp_coordinator.web.past import Past
 from dp_coordinator.web.problems import ProblemError
-from dp_coordinator.web.settings import WebSettings, check_exposure
+from dp_coordinator.web.settings import WebSettings, check_exposure, page_url
 from dp_coordinator.web.stream.broadcaster import Broadcaster
 from dp_coordinator.web.stream.serving import serve
+from dp_coordinator.web.telling.webhook import Webhook
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
@@ -65,16 +68,19 @@ def create_app(mailbox: Mailbox, settings: WebSettings, beside: Sequence[Backgro
     `beside`: what runs on its event loop as long as it serves.
     """
     check_exposure(settings)
+    mailbox.name = mailbox.name or settings.name
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
-    turned_away = TurnedAway()
-    broadcaster = Broadcaster(mailbox, settings, clock, past)
-
+    turned_away, broadcaster = TurnedAway(), Broadcaster(mailbox, settings, clock, past)
+    webhook = None
+    if settings.webhook is not None and mailbox.player is None:
+        webhook = Webhook(mailbox, broadcaster.alarms, settings, clock, page_url(settings))
+    others = Others(settings.peers)
     app = Application(
         title="dp-coordinator",
         version=__version__,
         description=_ABOUT,
-        lifespan=_lifespan(broadcaster, [lambda: broadcaster.run(refusals.flush, turned_away.flush), *beside]),
+        lifespan=_beside(broadcaster, others, webhook, [refusals.flush, turned_away.flush], beside),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -87,40 +93,54 @@ def create_app(mailbox: Mailbox, settings: WebSettings, beside: Sequence[Backgro
         lambda: (len(broadcaster.viewers), broadcaster.stalled),
         lambda: broadcaster.alarms.standing,
         lambda: turned_away.counts,
+        lambda: {} if webhook is None else webhook.counts,
     )
     routers = [
         rest.state_routes(mailbox, broadcaster.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
+        rest.deployment_routes(others),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
     ]
     if not mailbox.snapshot.watched:  # else nothing can be started, and nothing enters a core that could be recorded
-        starter = Starter(mailbox, settings, refusals)
-        routers += [rest.command_routes(mailbox, starter, clock), recording.routes(mailbox)]
+        commands = Commands(mailbox, settings, refusals)
+        routers += [*rest.command_routes(mailbox, commands, clock), recording.routes(mailbox)]
     if mailbox.player is not None:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
-    for router in routers:
-        app.include_router(router)
+    _add_routes(app, routers, Pages(settings.static_dir))
     _add_stream(app, broadcaster, turned_away)
-    _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
     return app
 
 
-def _lifespan(
-    broadcaster: Broadcaster, running: Sequence[Background]
-) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
-    """What runs while the web layer serves."""
+def _add_routes(app: FastAPI, routers: Sequence[APIRouter], pages: Pages) -> None:
+    for router in routers:
+        app.include_router(router)
+    _add_problems(app, pages, [route for router in routers for route in router.routes])
+
+
+def _beside(
+    broadcaster: Broadcaster,
+    others: Others,
+    webhook: Webhook | None,
+    ticks: list[Callable[[float], None]],
+    more: Sequence[Background],
+) -> Lifespan[FastAPI]:
+    """What goes on beside the answers to requests, from the server's start to its end."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(run()) for run in running]
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        at_work = [asyncio.create_task(others.run()), *(asyncio.create_task(run()) for run in more)]
+        if webhook is not None:
+            ticks.append(webhook.tick)
+            at_work.append(asyncio.create_task(webhook.run()))
+        at_work.append(asyncio.create_task(broadcaster.run(*ticks)))
         yield
         await broadcaster.stop()
-        for task in tasks:
+        for task in at_work:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*at_work, return_exceptions=True)
 
     return lifespan
 

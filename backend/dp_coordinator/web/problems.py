@@ -38,13 +38,15 @@ KINDS: dict[str, tuple[int, str]] = {
     "internal": (500, "Something went wrong inside"),
     "recording": (409, "This is a recording"),
     "not-recording": (409, "Nothing is recorded"),
-    # refusals of a manual start, named as in the event log
+    # refusals of a manual start or of a correction, named as in the event log
     "running": (409, "A wave is running"),
     "pending": (409, "Another manual start is being watched"),
     "wave_mismatch": (409, "The current wave is another one"),
+    "count_mismatch": (409, "The engine count is another one"),
     "not_ready": (409, "Engines are missing"),
     "coordination_off": (409, "Wave coordination is off"),
     "wave_invalid": (422, "That wave cannot be started"),
+    "count_invalid": (422, "There cannot be so many engines"),
     "key_reused": (422, "This Idempotency-Key belongs to another request"),
 }
 """Slug -> (status, title)."""

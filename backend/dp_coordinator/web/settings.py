@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ class WebSettings(WebOptions):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    journal: str | None = None
+    """Whose notes outlive the process."""
     static_dir: Path = STATIC_DIR
     """Where the built page lies."""
     sample_interval_s: float = 0.1
@@ -49,6 +52,15 @@ class WebSettings(WebOptions):
     start_burst: int = 20
     """Start requests taken at once; then as many a second as `starts_per_s` says."""
     starts_per_s: float = 10.0
+
+
+def page_url(settings: WebSettings) -> str:
+    """Where people open the page, without a slash at the end: as was told, or as it is bound."""
+    if settings.public_url is not None:
+        return settings.public_url
+    host = settings.host.strip("[]")
+    host = socket.gethostname() if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.port}"
 
 
 def is_loopback(host: str) -> bool:

@@ -17,6 +17,7 @@ from dp_coordinator import __version__, sentences, standing
 from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import Connection, EndedConnection, PeersView, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
+from dp_coordinator.messages_told import AlarmInShort, Summary
 from dp_coordinator.web import sources
 from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, NoticeKind, PeerKind, Tone
 
@@ -150,11 +151,30 @@ def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[st
     """What a `State` and a `SnapshotMessage` tell besides, which is not in a snapshot either."""
     age = data_age(mailbox, snapshot, now)
     return {
+        "name": mailbox.name,
         "data_age_s": age,
         "endpoints": mailbox.endpoints,
         "recording": playback(mailbox),
         "watching": snapshot.watched,
     }
+
+
+def summary(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> Summary:
+    """`GET /api/v1/summary`."""
+    return told(
+        Summary,
+        snapshot,
+        clock,
+        name=mailbox.name,
+        state_text=sentences.state_text(snapshot, now),
+        state_tone=tone(snapshot, alarms),
+        state_age_s=seconds(now - snapshot.state_since),
+        data_age_s=data_age(mailbox, snapshot, now),
+        alarms=[AlarmInShort(each.kind, each.severity, each.title, each.age_s) for each in alarms],
+        started_at=clock.of(mailbox.started_at),
+        version=__version__,
+        recording=mailbox.player is not None,
+    )
 
 
 def state(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> m.State:

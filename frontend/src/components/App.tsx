@@ -1,13 +1,14 @@
-import { link, view } from "../app";
+import { link, past, view, when } from "../app";
 import { count, restartText } from "../format";
-import { Alarms } from "./Alarms";
-import { CoordinationOff, LostBanner, NonsenseBanner, Notices, OutdatedBanner, Waiting } from "./Banners";
-import { EnginePanel } from "./EngineTable";
+import { Nonsense, Strip } from "./Banners";
+import { Deployments } from "./Deployments";
 import { LogPanel } from "./EventLog";
-import { Announcer, Hero, PastBar, TopBar } from "./Header";
+import { Announcer, Hero, TopBar } from "./Header";
 import { Help } from "./Help";
 import { LoadPanel } from "./LoadChart";
 import { Login } from "./Login";
+import { OneRank } from "./OneRank";
+import { RankPanel } from "./Ranks";
 import { DownloadRecording, RecordingBar } from "./Recording";
 import { StartWaveDialog } from "./StartWave";
 import { Guard } from "./ui";
@@ -18,17 +19,12 @@ function Footer() {
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
-      {snapshot !== null && !snapshot.recording && !snapshot.watching && <DownloadRecording />}
-      {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
-        <span>{restartText(snapshot.restarts, hello.started_at, snapshot.at)}</span>
+      {snapshot !== null && !snapshot.recording && !snapshot.watching && past.value === null && (
+        <DownloadRecording />
       )}
-      {snapshot !== null &&
-        !snapshot.watching &&
-        (["front_publish", "back_output", "back_publish"] as const).map((name) => (
-          <span key={name}>
-            {name} <code>{snapshot.endpoints[name]}</code>
-          </span>
-        ))}
+      {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
+        <span>{restartText(snapshot.restarts, when(hello.started_at))}</span>
+      )}
       {ignored > 0 && (
         <span data-testid="ignored">
           {count(ignored)} {ignored === 1 ? "message" : "messages"} not understood
@@ -38,43 +34,70 @@ function Footer() {
   );
 }
 
+const PARTS = [
+  ["state", "State"],
+  ["engines", "Ranks"],
+  ["load", "Load over time"],
+  ["waves", "Waves"],
+  ["log", "Events"],
+] as const;
+
+/** The first stops of the tab key lead past what is long. The hash is the viewer's choices: it is left alone. */
+function SkipLinks() {
+  return (
+    <nav class="skip" aria-label="Skip to">
+      {PARTS.map(([id, name]) => (
+        <a
+          key={id}
+          href={`#${id}`}
+          onClick={(event) => {
+            event.preventDefault();
+            const part = document.getElementById(id);
+            part?.focus();
+            part?.scrollIntoView({ block: "start" });
+          }}
+        >
+          {name}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
 function Dashboard() {
   const lost = link.value.state === "lost";
   return (
     <div class={lost ? "page page-lost" : "page"}>
+      <SkipLinks />
       <TopBar />
       <main>
-        <Guard name="The connection's state">
-          <LostBanner />
-          <OutdatedBanner />
-          <NonsenseBanner />
-          <RecordingBar />
-          <PastBar />
-        </Guard>
+        <RecordingBar />
         <Guard name="The header">
           <Hero />
           <Announcer />
         </Guard>
-        <Guard name="Alarms">
-          <Alarms />
-        </Guard>
-        <Guard name="Notices">
-          <Notices />
-          <CoordinationOff />
-          <Waiting />
+        <Guard name="The strip">
+          <Strip />
         </Guard>
         <div class="panels">
           <div class="column column-main">
+            <RankPanel />
             <LoadPanel />
-            <EnginePanel />
           </div>
           <div class="column column-side">
             <WavePanel />
             <LogPanel />
           </div>
         </div>
+        <Guard name="Other deployments">
+          <Deployments />
+        </Guard>
       </main>
       <Footer />
+      <Guard name="The rank">
+        <OneRank />
+      </Guard>
+      <Nonsense />
       <StartWaveDialog />
       <Help />
     </div>

@@ -1,27 +1,34 @@
 import { computed, signal } from "@preact/signals";
-import { past, view } from "../app";
-import { asJson, GROUPS, matches } from "../events";
-import { count, moment } from "../format";
-import { LOG_SIZE, type LogEntry } from "../store";
+import { past, view, when } from "../app";
+import { logFilter } from "../choices";
+import { asJson, EVERYTHING, GROUPS, matches } from "../events";
+import { folded, type LogLine } from "../fold";
+import { count } from "../format";
+import { LOG_SIZE } from "../store";
 import { CopyButton, Icon, Panel, Scroller } from "./ui";
+import { When } from "./When";
 
 const STEP = 100;
 
-const filter = signal("");
 const limit = signal(STEP);
 
 /** The same list until something is added to it: only then is the panel drawn again. */
 const log = computed(() => view.value.log);
 
-/** Quarters of an hour: days begin at one of them everywhere. */
-const quarter = computed(() => Math.floor((view.value.snapshot?.at ?? 0) / 900));
+const filtered = computed(() => log.value.filter((entry) => matches(entry, logFilter.value)));
 
-const filtered = computed(() => log.value.filter((entry) => matches(entry, filter.value)));
+/** One kind is shown in full: who asks for it wants each. */
+const lines = computed<LogLine[]>(() => {
+  const list = filtered.value;
+  const whole = logFilter.value === "" || logFilter.value === EVERYTHING || GROUPS.includes(logFilter.value);
+  return whole ? folded(list) : list.map((entry) => ({ entry, times: 1, first: entry.at }));
+});
 
 const kinds = computed(() => {
   const known = new Set<string>();
   for (const entry of log.value) if (entry.type === "event") known.add(entry.kind);
-  if (filter.value !== "" && !GROUPS.includes(filter.value)) known.add(filter.value);
+  if (!["", EVERYTHING].includes(logFilter.value) && !GROUPS.includes(logFilter.value))
+    known.add(logFilter.value);
   return [...known].sort().join(" ");
 });
 
@@ -32,13 +39,14 @@ function Tools() {
       <select
         class="input"
         aria-label="Show events of kind"
-        value={filter.value}
+        value={logFilter.value}
         onChange={(event) => {
-          filter.value = event.currentTarget.value;
+          logFilter.value = event.currentTarget.value;
           limit.value = STEP;
         }}
       >
-        <option value="">All events</option>
+        <option value="">All but routine</option>
+        <option value={EVERYTHING}>All events</option>
         <optgroup label="Groups">
           {GROUPS.map((name) => (
             <option key={name} value={name}>
@@ -59,7 +67,26 @@ function Tools() {
   );
 }
 
-function Entry({ entry }: { entry: LogEntry }) {
+/** A kind that came again and again; each of it is a click away. */
+function Times({ line: { entry, times, first } }: { line: LogLine }) {
+  if (times === 1) return null;
+  return (
+    <button
+      type="button"
+      class="times"
+      title={`Since ${when(first, true)}: show each`}
+      onClick={() => {
+        logFilter.value = entry.kind;
+        limit.value = STEP;
+      }}
+    >
+      ×{count(times)}
+    </button>
+  );
+}
+
+function Entry({ line }: { line: LogLine }) {
+  const { entry } = line;
   if (entry.type === "marker") {
     return (
       <li class="log-marker">
@@ -71,14 +98,18 @@ function Entry({ entry }: { entry: LogEntry }) {
   const { text, tone } = entry;
   return (
     <li class={`log-entry log-${tone}`} data-kind={entry.kind}>
-      <time title={`event ${entry.seq} · ${entry.kind} · ${new Date(entry.at * 1000).toISOString()}`}>
-        {moment(entry.at, quarter.value === 0 ? null : quarter.value * 900, true)}
-      </time>
+      <When at={entry.at} millis note={`event ${entry.seq} · ${entry.kind}`} />
       <Icon name={tone} />
-      <span>{text}</span>
+      <span class="log-text" title={text}>
+        <Times line={line} /> {text}
+      </span>
     </li>
   );
 }
+
+/** The first of those that a line stands for stays the same as it grows. */
+const keyOf = ({ entry, first }: LogLine) =>
+  entry.type === "marker" ? entry.key : `${entry.kind}-${first}-${first === entry.at ? entry.seq : ""}`;
 
 /** An empty log is one in which nothing happened only if nobody forgot anything. */
 const none = () =>
@@ -87,7 +118,7 @@ const none = () =>
     : "No event of so long ago is held, or nothing had happened.";
 
 export function LogPanel() {
-  const all = filtered.value;
+  const all = lines.value;
   const newest = all.slice(-limit.value).reverse();
   const held = log.value.length;
   const said = held >= LOG_SIZE ? `the newest ${count(LOG_SIZE)}` : count(held);
@@ -95,7 +126,7 @@ export function LogPanel() {
     <Panel
       id="log"
       title="Events"
-      note={filter.value === "" ? said : `${count(all.length)} of ${said}`}
+      note={logFilter.value === EVERYTHING ? said : `${count(filtered.value.length)} of ${said}`}
       tools={<Tools />}
     >
       {newest.length === 0 ? (
@@ -103,8 +134,8 @@ export function LogPanel() {
       ) : (
         <Scroller class="log-scroll" label="Events, newest first, scrollable">
           <ol class="log" reversed>
-            {newest.map((entry) => (
-              <Entry key={entry.type === "marker" ? entry.key : `${entry.seq}-${entry.at}`} entry={entry} />
+            {newest.map((line) => (
+              <Entry key={keyOf(line)} line={line} />
             ))}
           </ol>
           {all.length > newest.length && (

@@ -1,15 +1,15 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { connected, mean, rows } from "../app";
-import { selected } from "../choices";
+import { colourBy, selected } from "../choices";
 import { count, duration, NEVER, percent, ratio } from "../format";
 import { HeatGrid, rankAt } from "../heat";
 import type { EngineRow } from "../rows";
 import { SPARK_HEIGHT, SPARK_WIDTH, sparkline } from "../sparks";
 import { paletteVersion } from "../theme";
-import { filteredRanks, fullLoad, maxLoad } from "./engines";
+import { filteredRanks, fullScale, named } from "./engines";
 import { placeText } from "./Place";
-import { Button, Icon, set, useDrawing, useInSight } from "./ui";
+import { Icon, set, useDrawing, useInSight } from "./ui";
 
 const pointed = signal<number | null>(null);
 
@@ -27,7 +27,7 @@ export function Spark({ rank }: { rank: number }) {
   );
 }
 
-const STATUS_HELP = {
+export const STATUS_HELP = {
   never: "No report has arrived from this rank",
   joining: "Connected; READY is sent once all engines are",
   idle: "It has no requests",
@@ -47,49 +47,38 @@ export function Status({ row }: { row: EngineRow }) {
   );
 }
 
-function words(row: EngineRow): string {
-  const age = row.age === null ? "never reported" : `reported ${duration(row.age)} ago`;
+/** What is known of one rank, in a line. */
+export function rankWords(row: EngineRow): string {
   return [
     `${count(row.waiting)} waiting`,
     `${count(row.running)} running`,
     `${ratio(row.load, mean.value)} the mean`,
-    `kv cache ${percent(row.kvCacheUsage)}`,
-    `step ${count(row.step)}, wave ${count(row.wave)}`,
-    age,
-    row.restarts === 0 ? null : `${row.restarts} restarts`,
-  ]
-    .filter((part) => part !== null)
-    .join(" · ");
+    `KV ${percent(row.kvCacheUsage)}`,
+    row.age === null ? "never reported" : `reported ${duration(row.age)} ago`,
+  ].join(" · ");
 }
 
-/** One rank in a line: the one under the pointer, or the one that was chosen. */
-export function RankDetail() {
+/** The rank under the pointer or the one that is chosen. The line is there without one, too: nothing moves. */
+export function RankLine() {
   const rank = pointed.value ?? selected.value;
-  if (rank === null) return null;
-  const row = rows.value[rank];
+  const row = rank === null ? undefined : rows.value[rank];
   return (
-    <div class="rank-detail" data-testid="rank-detail">
-      <strong>Rank {rank}</strong>
-      {row === undefined ? (
+    <p class="rank-line" data-testid="rank-detail">
+      {rank === null && <span class="muted">Point at a rank for its numbers</span>}
+      {rank !== null && <strong>Rank {rank}</strong>}
+      {rank !== null && row === undefined && (
         <span>{rows.value.length === 0 ? NEVER : `There are ranks 0 to ${rows.value.length - 1}.`}</span>
-      ) : (
+      )}
+      {row !== undefined && (
         <>
-          <Status row={row} />
-          <Spark rank={rank} />
-          <span>{words(row)}</span>
-          {placeText(rank) !== undefined && <span class="muted">{placeText(rank)}</span>}
+          <Status row={row} /> <span>{rankWords(row)}</span> <span class="muted">{placeText(row.index)}</span>
         </>
       )}
-      {selected.value !== null && pointed.value === null && (
-        <Button look="small" onClick={set(selected, null)}>
-          Close
-        </Button>
-      )}
-    </div>
+    </p>
   );
 }
 
-export function Grid() {
+function useGrid() {
   const host = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const grid = useRef<HeatGrid | null>(null);
@@ -110,10 +99,15 @@ export function Grid() {
   useDrawing(() => {
     size.current.value;
     if (!inSight.value) return;
-    const kept = filteredRanks.value;
-    const marked = [selected.value, pointed.value].filter((rank) => rank !== null);
-    const full = fullLoad.value;
-    grid.current?.draw(rows.value, full, (rank) => kept === null || kept.has(rank), marked);
+    const filtered = filteredRanks.value;
+    grid.current?.draw(rows.value, {
+      by: colourBy.value,
+      full: fullScale.value,
+      mean: mean.value ?? 0,
+      kept: (rank) => filtered === null || filtered.has(rank),
+      marked: [selected.value, pointed.value].filter((rank) => rank !== null),
+      named: named.value,
+    });
   });
 
   useDrawing(() => {
@@ -124,37 +118,28 @@ export function Grid() {
       size.current.value += 1;
     });
   });
+  return { host, canvas, grid };
+}
 
+export function Grid() {
+  const { host, canvas, grid } = useGrid();
   const at = (event: MouseEvent) =>
     grid.current === null
       ? null
       : rankAt(grid.current.layout, rows.value.length, event.offsetX, event.offsetY);
   return (
     <div class="heat">
-      <p class="legend">
-        <span class="legend-item">
-          <span class="heat-scale" /> load 0 to {count(fullLoad.value)}
-          {maxLoad.value > fullLoad.value && " and more"}
-        </span>
-        <span class="legend-item">
-          <span class="heat-waiting" /> part that waits
-        </span>
-        <span class="legend-item">✕ suspect or gone</span>
-        <span class="legend-item">
-          <span class="heat-never" /> never reported
-        </span>
-      </p>
-      <div ref={host}>
+      <div ref={host} class="heat-room">
         <canvas
           ref={canvas}
           role="img"
-          aria-label="Load of each rank, one cell per rank; the table has the same numbers"
+          aria-label="Every rank, one cell each; the table has the same numbers"
           onPointerMove={(event) => {
             pointed.value = at(event);
           }}
           onPointerLeave={set(pointed, null)}
           onClick={(event) => {
-            selected.value = at(event);
+            selected.value = at(event) ?? selected.value;
           }}
         />
       </div>

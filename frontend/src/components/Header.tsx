@@ -1,29 +1,31 @@
 import { useComputed } from "@preact/signals";
+import { linkToShown } from "../address";
 import {
   backToLive,
-  fetcher,
-  type LookBack,
   link,
   mean,
   now,
   past,
   present,
   realNow,
+  rows,
   serverNow,
+  shownAt,
   view,
+  when,
 } from "../app";
-import { count, duration, moment, restartText } from "../format";
-import { elapsedSince } from "../rows";
+import { count, duration, NEVER, percent, ratio, restartText } from "../format";
+import { type EngineRow, elapsedSince } from "../rows";
 import { cycleTheme, theme } from "../theme";
+import type { SnapshotMessage } from "../types.gen";
+import { switchZone, utc, zoneName } from "../zone";
 import { alarmWords } from "./Alarms";
 import { helpOpen } from "./Help";
 import { StartButton } from "./StartWave";
-import { Button, Icon, set } from "./ui";
+import { Button, CopyButton, Icon, set } from "./ui";
 
 /** Data older than this is no longer called live. */
 const LIVE_S = 2;
-
-const DIALECT = "The vLLM generation whose wire format is spoken";
 
 /** How old the numbers on the page are; it grows by itself when messages stop. */
 function DataAge() {
@@ -32,7 +34,6 @@ function DataAge() {
   if (snapshot === null)
     return <span class="age">{state === "open" ? "waiting for data" : "connecting…"}</span>;
   const age = snapshot.data_age_s + elapsedSince(snapshotAt, realNow.value);
-  if (past.value !== null) return <span class="age age-old">view paused</span>;
   if (state !== "open") return <span class="age age-old">data is {duration(age)} old</span>;
   if (snapshot.recording) return <span class="age age-old">recording</span>;
   const old = age > LIVE_S;
@@ -46,27 +47,33 @@ function DataAge() {
 
 export function TopBar() {
   const { snapshot, hello } = present.value;
+  const zone = zoneName(shownAt.value ?? Date.now() / 1000);
   return (
     <header class="topbar">
       <div class="brand">
         <img src="./favicon.svg" width="24" height="24" alt="" />
         <h1>DP coordinator</h1>
-        {snapshot !== null && (
-          <span
-            class="chip"
-            title={snapshot.watching ? "Nothing is replaced here, and nothing can be started" : DIALECT}
-          >
-            {snapshot.watching ? "watching" : `dialect vLLM ${snapshot.dialect}`}
+        {snapshot?.watching && (
+          <span class="chip" title="Nothing is replaced here, and nothing can be started">
+            watching
           </span>
         )}
         {snapshot !== null && snapshot.restarts > 0 && hello !== null && (
           <span class="chip" title="The coordinator died and came back with its wave" data-testid="restarts">
-            {restartText(snapshot.restarts, hello.started_at, snapshot.at)}
+            {restartText(snapshot.restarts, when(hello.started_at))}
           </span>
         )}
       </div>
       <div class="topbar-tools">
         <DataAge />
+        <CopyButton label="Copy link" what="a link to the moment shown" text={linkToShown} look="quiet" />
+        <Button
+          look="quiet"
+          onClick={switchZone}
+          aria-label={`Times in ${zone}: switch to ${utc.value ? "local time" : "UTC"}`}
+        >
+          {zone}
+        </Button>
         <Button look="quiet" onClick={cycleTheme} aria-label={`Theme: ${theme.value}`}>
           <Icon name={theme.value} />
           <span class="wide-only">{theme.value}</span>
@@ -88,7 +95,11 @@ function Stat(props: { label: string; value: string; sub?: string; swatch?: stri
       </dt>
       <dd>
         <span class="stat-value">{props.value}</span>
-        {props.sub !== undefined && <span class="stat-sub">{props.sub}</span>}
+        {props.sub !== undefined && (
+          <span class="stat-sub" title={props.sub}>
+            {props.sub}
+          </span>
+        )}
       </dd>
     </div>
   );
@@ -103,18 +114,13 @@ function AlarmCount({ alarms }: { alarms: number }) {
   );
 }
 
-const Unconfirmed = () => (
-  <div class="phase-age" data-testid="unconfirmed">
-    step not confirmed
-  </div>
-);
-
 function StatePill() {
   const { snapshot, snapshotAt } = view.value;
+  if (past.value !== null) return <LookingBack />;
   if (snapshot === null) return <div class="phase tone-plain">NO DATA</div>;
-  const live = link.value.state === "open" || past.value !== null;
   const { state, state_text, state_tone, state_age_s, alarms, wave } = snapshot;
   const age = state_age_s + elapsedSince(snapshotAt, now.value);
+  const unconfirmed = state === "running" && wave.confirmed_at === null;
   return (
     <div class="phase-block">
       <div class={`phase tone-${state_tone}`} data-tone={state_tone} title={state_text}>
@@ -122,46 +128,125 @@ function StatePill() {
         <span data-testid="phase">{state.toUpperCase()}</span>
         <AlarmCount alarms={alarms.length} />
       </div>
-      <div class="phase-age">{live ? `for ${duration(age)}` : "when last heard"}</div>
-      {state === "running" && wave.confirmed_at === null && <Unconfirmed />}
+      <div class="phase-age">
+        {link.value.state === "open" ? `for ${duration(age)}` : "when last heard"}
+        {unconfirmed && <span data-testid="unconfirmed">step not confirmed</span>}
+      </div>
     </div>
+  );
+}
+
+/** Stands in place of the state, so that what was is not taken for what is. */
+function LookingBack() {
+  const looked = past.value;
+  const { snapshot } = view.value;
+  if (looked === null) return null;
+  const ago = (serverNow.value ?? looked.shown) - looked.shown;
+  return (
+    <div class="phase-block" data-testid="looking-back">
+      <div class="phase tone-past">
+        <Icon name="back" />
+        <strong role="status">LOOKING BACK</strong>
+        <AlarmCount alarms={snapshot?.alarms.length ?? 0} />
+      </div>
+      <div class="phase-age">
+        {when(looked.shown)} {zoneName(looked.shown)}, {duration(ago)} ago
+        {snapshot !== null && (
+          <span>
+            was <b data-testid="phase">{snapshot.state.toUpperCase()}</b>
+          </span>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** Looking back nothing can be done but to come back. */
+function Act() {
+  if (past.value === null) return <StartButton />;
+  return (
+    <div class="start">
+      <Button look="primary" onClick={backToLive}>
+        {present.value.snapshot?.recording ? "Back to the recording" : "Back to live"}
+      </Button>
+    </div>
+  );
+}
+
+/** How many engines are expected, and which ranks are gone. */
+function expected({ engine_count, engines }: SnapshotMessage): string {
+  const gone = engines.status.others.gone ?? [];
+  if (gone.length === 0) return `of ${count(engine_count)}`;
+  const [who, more] = [gone.slice(0, 2).join(", "), gone.length > 2 ? ` and ${gone.length - 2} more` : ""];
+  return `of ${count(engine_count)}: ${who}${more} gone`;
+}
+
+/** The rank that has the most of something; the first of equals. */
+function most(value: (row: EngineRow) => number | null): { rank: number; value: number } | null {
+  let found: { rank: number; value: number } | null = null;
+  for (const row of rows.value) {
+    const it = value(row);
+    if (it !== null && (found === null || it > found.value)) found = { rank: row.index, value: it };
+  }
+  return found;
+}
+
+function Extremes() {
+  const busiest = most((row) => row.load);
+  const kv = most((row) => row.kvCacheUsage);
+  const uneven = busiest !== null && mean.value !== null && mean.value > 0;
+  return (
+    <>
+      <Stat
+        label="KV cache, max"
+        value={percent(kv?.value ?? null)}
+        sub={kv === null || kv.value === 0 ? "" : `rank ${kv.rank}`}
+      />
+      <Stat
+        label="Busiest rank"
+        value={uneven ? ratio(busiest.value, mean.value) : NEVER}
+        sub={uneven ? `the mean, rank ${busiest.rank}` : ""}
+      />
+    </>
   );
 }
 
 /** The first thing seen: what state, which wave, how much load, who is there. */
 export function Hero() {
   const { snapshot } = view.value;
-  const expected = useComputed(() => {
-    const { snapshot } = view.value;
-    return snapshot === null ? "" : `of ${count(snapshot.engine_count)}`;
-  });
-  const leftOut = useComputed(() => view.value.snapshot?.totals.left_out ?? "");
+  const totals = snapshot?.totals;
   const perRank = useComputed(() =>
     mean.value === null ? "" : `mean load ${mean.value.toFixed(1)} per rank`,
   );
   return (
-    <section class="hero" aria-label="State">
+    <section
+      id="state"
+      tabIndex={-1}
+      class={past.value === null ? "hero" : "hero hero-past"}
+      aria-label="State"
+    >
       <StatePill />
       <dl class="stats">
         {(!snapshot?.watching || snapshot.wave_coordination) && (
           <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
         )}
-        <Stat label="Waiting" value={count(snapshot?.totals.waiting ?? null)} swatch="waiting" />
+        <Stat label="Waiting" value={count(totals?.waiting ?? null)} swatch="waiting" />
         <Stat
           label="Running"
-          value={count(snapshot?.totals.running ?? null)}
+          value={count(totals?.running ?? null)}
           swatch="running"
-          sub={leftOut.value}
+          sub={totals?.left_out ?? ""}
         />
         <Stat
-          label={snapshot?.watching ? "Engines told of" : "Engines subscribed"}
+          label="Engines"
           value={count(snapshot?.engines_subscribed ?? null)}
-          sub={expected.value}
+          sub={snapshot === null ? "" : expected(snapshot)}
         />
         {!snapshot?.watching && <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />}
+        <Extremes />
       </dl>
       <span class="visually-hidden">{perRank}</span>
-      <StartButton />
+      <Act />
     </section>
   );
 }
@@ -182,37 +267,5 @@ export function Announcer() {
         {alarms}
       </div>
     </>
-  );
-}
-
-/** What is not known of the moment that is shown, or not yet. */
-function unknown({ at, known, asking }: LookBack): string {
-  const ranks = "each rank and alarms";
-  if (asking === "loading") return `Loading what is known of ${ranks} …`;
-  if (asking === "failed") return `What is known of ${ranks} could not be loaded.`;
-  if (known === "nothing")
-    return "Nothing is known of this moment: neither this page nor the coordinator recorded it.";
-  const { oldest } = fetcher;
-  const before = oldest !== null && oldest > at ? ` before ${moment(oldest, serverNow.value)}` : " then";
-  return `Nothing is kept of ${ranks}${before}: only totals, waves and events are shown.`;
-}
-
-/** Said in large letters while the page does not show the present. */
-export function PastBar() {
-  const looked = past.value;
-  if (looked === null) return null;
-  return (
-    <div class="banner banner-past">
-      <Icon name="paused" />
-      <strong role="status">PAUSED VIEW</strong>
-      <span>
-        as of {moment(looked.shown, serverNow.value)},{" "}
-        {duration((serverNow.value ?? looked.shown) - looked.shown)} ago
-      </span>
-      {looked.known !== "all" && <span data-testid="unknown">{unknown(looked)}</span>}
-      <Button look="primary" onClick={backToLive}>
-        Back to live
-      </Button>
-    </div>
   );
 }

@@ -2,6 +2,7 @@ import { signal } from "@preact/signals";
 import { view } from "../app";
 import { count } from "../format";
 import { PROTOCOL } from "../types.gen";
+import { Notify } from "./Notify";
 import { OtherPeers } from "./Place";
 import { Button, Icon, Modal, set } from "./ui";
 
@@ -9,8 +10,12 @@ export const helpOpen = signal(false);
 
 const KEYS: readonly [string, string][] = [
   ["/", "filter engines"],
+  ["a", "open the alarm, and the next; Enter opens the rank that it names"],
+  ["↑ ↓", "in the table: from rank to rank; Enter opens one"],
   ["s", "start a wave"],
-  ["p", "pause the view and return to live"],
+  ["p", "look back, and return to live"],
+  ["[ ]", "the alarm or restart before, and after"],
+  ["z", "times in UTC or local"],
   ["t", "theme: system, light, dark"],
   ["?", "this help"],
   ["Esc", "close, or leave the filter"],
@@ -45,6 +50,8 @@ export function Help() {
           </div>
         ))}
       </dl>
+      <h2>Alarms</h2>
+      <Notify />
       <h2>What the words mean</h2>
       <dl class="words">
         <dt>

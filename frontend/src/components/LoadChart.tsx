@@ -2,93 +2,82 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import {
   connected,
+  goToIncident,
   lookAt,
   past,
   present,
-  serverNow,
+  rows,
   shownAt,
   timeline,
   timelineVersion,
   view,
+  when,
 } from "../app";
-import { type Hover, LoadChart as Plot } from "../chart";
-import { WINDOWS_MIN, windowMin, zoom } from "../choices";
+import { type Hover, LoadChart as Plot, valuesAt } from "../chart";
+import { series, WINDOWS_MIN, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
+import { csvFile, save, windowCsv } from "../csv";
 import { marksOf } from "../events";
-import { clockTime, count, moment } from "../format";
+import { clockTime } from "../format";
+import { linesOf, SERIES, SERIES_NAMES } from "../series";
+import { drawEvery, edges } from "../span";
 import { paletteVersion } from "../theme";
-import { Button, Panel, set, useDrawing, useInSight } from "./ui";
-
-/** Every other state, which come ten times a second. */
-const FASTEST_MS = 190;
+import { GAP_S } from "../timeline";
+import { pointedAt, TimeMap } from "./RankMap";
+import { Button, Panel, Segments, set, useDrawing, useInSight } from "./ui";
 
 const hover = signal<Hover | null>(null);
 
-/** Left and right edge of the chart in Unix seconds; null before anything was heard. */
-function edges(): [number, number] | null {
-  if (zoom.value !== null) return [...zoom.value];
-  const to = past.value?.edge ?? serverNow.value;
-  if (to === null) return null;
-  // A coordinator younger than the window does not leave most of the chart empty.
-  return [Math.max(to - windowMin.value * 60, Math.min(timeline.oldest ?? to, to - 60)), to];
-}
+/** What the lines say of the moment that is shown. */
+const shownValues = signal<Hover | null>(null);
 
-function WindowButtons() {
+export function WindowButtons({ label }: { label: string }) {
   return (
-    <fieldset class="segments">
-      <legend class="visually-hidden">Time shown</legend>
-      {WINDOWS_MIN.map((minutes) => (
-        <button
-          key={minutes}
-          type="button"
-          aria-pressed={zoom.value === null && windowMin.value === minutes}
-          onClick={() => {
-            windowMin.value = minutes;
-            zoom.value = null;
-          }}
-        >
-          {minutes} min
-        </button>
-      ))}
-    </fieldset>
+    <Segments
+      label={label}
+      choices={WINDOWS_MIN.map((minutes) => [minutes, `${minutes} min`] as const)}
+      chosen={zoom.value === null ? windowMin.value : null}
+      choose={(minutes) => {
+        windowMin.value = minutes;
+        zoom.value = null;
+      }}
+    />
   );
 }
 
-/** What the lines mean, with the values under the pointer or those of now. */
+/** What the lines mean, with the values under the pointer or those of what is shown. */
 function Legend() {
-  const { snapshot } = view.value;
-  const at = hover.value;
-  const values = at ?? snapshot?.totals ?? null;
+  const at = hover.value ?? shownValues.value;
+  const { lines, say } = linesOf(series.value, [], GAP_S);
   return (
-    <p class="legend">
-      <span class="legend-item">
-        <span class="swatch swatch-running" /> running <b>{count(values?.running ?? null)}</b>
-      </span>
-      <span class="legend-item">
-        <span class="swatch swatch-waiting" /> waiting <b>{count(values?.waiting ?? null)}</b>
-      </span>
+    <span class="legend">
+      {lines.map(({ name, colour, dash }, i) => (
+        <span key={name} class="legend-item">
+          <span class={`swatch swatch-${colour}`} data-dashed={dash.length > 0} /> {name}{" "}
+          <b>{say(at?.values[i] ?? null)}</b>
+        </span>
+      ))}
       <span class="legend-item">
         <span class="swatch swatch-band" /> wave
       </span>
       {zoom.value !== null && (
-        <span class="legend-item">
-          <Button look="small" onClick={set(zoom, null)}>
-            Reset zoom
-          </Button>
-        </span>
+        <Button look="small" onClick={set(zoom, null)}>
+          Reset zoom
+        </Button>
       )}
-      <span class="legend-time">
-        {at !== null
-          ? `at ${clockTime(at.at)}`
-          : past.value === null
-            ? "now"
-            : `at ${moment(past.value.shown, serverNow.value)}`}
-      </span>
-    </p>
+      <span class="legend-time">{whenWords()}</span>
+    </span>
   );
 }
 
-function Canvas() {
+function whenWords(): string {
+  const { snapshot } = present.value;
+  if (hover.value !== null) return `at ${when(hover.value.at)}`;
+  if (past.value !== null) return `at ${when(past.value.shown)}`;
+  return snapshot?.recording ? `at ${when(snapshot.at)}` : "now";
+}
+
+function usePlot() {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
   const drawn = useRef({ at: 0, what: "" });
@@ -99,6 +88,7 @@ function Canvas() {
     plot.current = new Plot(host.current, {
       onHover: (next) => {
         hover.value = next;
+        pointedAt.value = next?.at ?? null;
       },
       onPick: lookAt,
       onZoom: (from, to) => {
@@ -116,15 +106,16 @@ function Canvas() {
     const shown = edges();
     if (plot.current === null || shown === null) return;
     const [from, to] = shown;
-    // No more often than one pixel's worth of time, and at least once a second.
-    const pixel = (1000 * (to - from)) / Math.max(200, host.current?.clientWidth ?? 600);
-    const every = Math.min(1000, Math.max(FASTEST_MS, pixel));
+    const every = drawEvery(shown, host.current?.clientWidth ?? 600);
     const at = localMs();
-    const what = `${windowMin.value} ${zoom.value} ${past.value?.at}`;
+    const what = `${windowMin.value} ${zoom.value} ${past.value?.at} ${series.value}`;
     if (what === drawn.current.what && at - drawn.current.at < every) return;
     drawn.current = { at, what };
+    const gap = series.value === "sum" ? GAP_S : timeline.holds(rows.peek().length);
+    const lines = linesOf(series.value, timeline.moments(from), gap);
+    shownValues.value = valuesAt(lines, past.value?.at ?? to);
     plot.current.draw({
-      columns: timeline.columns(from),
+      lines,
       bands: timeline.bands(from, to),
       marks: marksOf(present.peek().log),
       from,
@@ -140,6 +131,15 @@ function Canvas() {
     requestAnimationFrame(() => plot.current?.recolour());
   });
 
+  useDrawing(() => {
+    plot.current?.point(hover.value === null ? pointedAt.value : null);
+  });
+
+  return host;
+}
+
+function Canvas() {
+  const host = usePlot();
   const nothing = view.value.snapshot?.totals.running === null && timeline.empty;
   return (
     <div class="chart-frame">
@@ -156,7 +156,9 @@ function summary(): string {
     zoom.value === null
       ? `over the last ${minutes} ${minutes === 1 ? "minute" : "minutes"}`
       : `from ${clockTime(zoom.value[0])} to ${clockTime(zoom.value[1])}`;
-  return `Waiting and running requests ${when}; the numbers of now are in the header`;
+  const what =
+    series.value === "sum" ? "Waiting and running requests" : `${SERIES_NAMES[series.value]} of requests`;
+  return `${what} ${when}; the numbers of now are in the header`;
 }
 
 const STEPS = 600;
@@ -168,7 +170,7 @@ function Scrubber() {
   if (shown === null || at === null) return null;
   const [from, to] = shown;
   const part = Math.round((STEPS * (Math.min(to, Math.max(from, at)) - from)) / (to - from));
-  const words = past.value === null ? "live" : moment(at, serverNow.value);
+  const words = past.value === null ? "live" : when(at);
   return (
     <input
       type="range"
@@ -184,17 +186,59 @@ function Scrubber() {
   );
 }
 
-export function LoadPanel() {
+/** From one alarm or restart to the one before or after it. */
+function Incidents() {
+  const go = (step: -1 | 1) => () => goToIncident(step);
   return (
-    <Panel
-      id="load"
-      title="Load"
-      note={<span class="wide-only">drag to zoom, click to look back</span>}
-      tools={<WindowButtons />}
-    >
-      <Legend />
+    <span class="incidents">
+      <button type="button" title="Incident before ([)" aria-label="Incident before" onClick={go(-1)}>
+        ‹
+      </button>
+      <button type="button" title="Incident after (])" aria-label="Incident after" onClick={go(1)}>
+        ›
+      </button>
+    </span>
+  );
+}
+
+function saveWindow(): void {
+  const span = edges();
+  if (span === null) return;
+  const name = `dp-coordinator-${new Date(span[0] * 1000).toISOString().slice(0, 19).replaceAll(":", "")}.csv`;
+  save(name, csvFile(windowCsv(timeline, ...span)));
+}
+
+function SeriesButtons() {
+  return (
+    <Segments
+      label="Lines"
+      choices={SERIES.map((name) => [name, SERIES_NAMES[name]] as const)}
+      chosen={series.value}
+      choose={(name) => {
+        series.value = name;
+      }}
+    />
+  );
+}
+
+export function LoadPanel() {
+  const tools = (
+    <>
+      <SeriesButtons />
+      <WindowButtons label="Time shown" />
+      <Button look="small" title="What is shown, as comma-separated values" onClick={saveWindow}>
+        CSV
+      </Button>
+    </>
+  );
+  return (
+    <Panel id="load" title="Load over time" note={<Legend />} tools={tools}>
       <Canvas />
-      <Scrubber />
+      <TimeMap />
+      <div class="scrub">
+        <Incidents />
+        <Scrubber />
+      </div>
     </Panel>
   );
 }

@@ -1,6 +1,6 @@
 // Where ranks, front-ends and taps are. What it is called and how it ended the coordinator says.
-import { peers, place, shownAt } from "../app";
-import { count, moment, NEVER } from "../format";
+import { peers, place, when } from "../app";
+import { count, NEVER } from "../format";
 import { others } from "../peers";
 import type { Peer } from "../types.gen";
 
@@ -8,7 +8,7 @@ import type { Peer } from "../types.gen";
 const LISTED = 50;
 
 const ending = ({ why, ended_at }: Peer): string | null =>
-  why === null ? null : `${why}, ${moment(ended_at, shownAt.value)}`;
+  why === null ? null : `${why}, ${when(ended_at)}`;
 
 /** Which source tells its numbers, where its connection is not known. */
 const told = (rank: number): string | null => peers.value?.told?.[rank] ?? null;
@@ -45,7 +45,7 @@ export function OtherPeers() {
             <span>{peer.kind}</span>
             <span>{peer.name}</span>
             <span class="muted">
-              {peer.socket}, since {moment(peer.connected_at, shownAt.value)}
+              {peer.socket}, since {when(peer.connected_at)}
             </span>
           </li>
         ))}

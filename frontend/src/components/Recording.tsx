@@ -1,8 +1,9 @@
 // A recording instead of a live coordinator, said in large letters, with its controls; and the way to get one.
 import { signal } from "@preact/signals";
 import * as api from "../api";
-import { present } from "../app";
-import { duration, moment } from "../format";
+import { present, when } from "../app";
+import { save } from "../csv";
+import { duration } from "../format";
 import type { Play } from "../types.gen";
 import { Button, Icon } from "./ui";
 
@@ -28,7 +29,7 @@ export function RecordingBar() {
       <Icon name="plain" />
       <strong>RECORDING</strong>
       <span>
-        {name} · {moment(at, Date.now() / 1000)}, nothing here is live
+        {name} · {when(at)}, nothing here is live
       </span>
       <div class="player">
         <Button onClick={() => void play({ paused: !paused })}>
@@ -73,11 +74,7 @@ async function download(): Promise<void> {
   said.value = "Fetching the recording…";
   try {
     const [file, name] = await api.recording();
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(file);
-    link.download = name;
-    link.click();
-    window.setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    save(name, file);
     said.value = null;
   } catch (error) {
     said.value = error instanceof api.ApiError ? error.message : "The coordinator does not answer.";

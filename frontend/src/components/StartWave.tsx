@@ -17,7 +17,7 @@ export function StartButton() {
   return (
     <div class="start">
       <Button
-        look="primary"
+        look={why === null ? "primary" : "quiet"}
         id="start-wave"
         aria-disabled={why !== null}
         aria-describedby="start-why"

@@ -1,17 +1,48 @@
-import { connected, now, past, view } from "../app";
-import { causeText, count, duration, moment } from "../format";
+import { computed } from "@preact/signals";
+import { connected, now, past, timeline, timelineVersion, view, when } from "../app";
+import { causeText, count, duration } from "../format";
 import { elapsedSince } from "../rows";
-import type { WaveInfo } from "../types.gen";
+import { quantile } from "../spread";
+import type { SnapshotMessage, WaveInfo } from "../types.gen";
 import { TONES } from "./StartWave";
 import { Icon, Panel, Scroller } from "./ui";
+import { When } from "./When";
 
-function Duration({ wave, elapsed }: { wave: WaveInfo; elapsed: number }) {
-  if (wave.open) {
-    return (
-      <span class="wave-open">{duration(wave.duration_s === null ? null : wave.duration_s + elapsed)}</span>
-    );
-  }
-  return <>{duration(wave.duration_s)}</>;
+const lasted = (wave: WaveInfo, elapsed: number) =>
+  wave.open && wave.duration_s !== null ? wave.duration_s + elapsed : wave.duration_s;
+
+/** How long it took, with a bar to the scale of the longest in the list. */
+function Duration({ wave, elapsed, longest }: { wave: WaveInfo; elapsed: number; longest: number }) {
+  const seconds = lasted(wave, elapsed);
+  const part = seconds === null ? 0 : Math.min(1, seconds / Math.max(longest, 1e-9));
+  return (
+    <span class={wave.open ? "wave-duration wave-open" : "wave-duration"}>
+      <span class="wave-bar" aria-hidden="true">
+        <span style={{ width: `${100 * part}%` }} />
+      </span>
+      {duration(seconds)}
+    </span>
+  );
+}
+
+/** Seconds that the completed waves of the last hour took, ascending. */
+const durations = computed(() => {
+  timelineVersion.value;
+  const all = timeline.bands(0, Number.POSITIVE_INFINITY);
+  const done = all.filter(({ info }) => info.completed && info.duration_s !== null);
+  const key = `${done.length} ${done.at(-1)?.end}`;
+  if (key !== known.key)
+    known = { key, seconds: done.map(({ info }) => info.duration_s ?? 0).sort((a, b) => a - b) };
+  return known.seconds;
+});
+
+let known: { key: string; seconds: number[] } = { key: "", seconds: [] };
+
+function note() {
+  const all = durations.value;
+  if (all.length === 0) return undefined;
+  const said = `median ${duration(quantile(all, 0.5))}, p95 ${duration(quantile(all, 0.95))}`;
+  return past.value === null ? `${said} of ${count(all.length)} in the last hour` : undefined;
 }
 
 /** What else there is to say of a wave than that it ran and was completed. */
@@ -22,7 +53,13 @@ function tag(wave: WaveInfo): string | null {
   return wave.started_at === null ? "not started" : "overtaken";
 }
 
-function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today: number }) {
+interface RowProps {
+  wave: WaveInfo;
+  elapsed: number;
+  longest: number;
+}
+
+function Row({ wave, elapsed, longest }: RowProps) {
   const state = tag(wave);
   return (
     <tr class={wave.open ? "row-open" : ""} data-confirmed={wave.confirmed}>
@@ -33,13 +70,14 @@ function Row({ wave, elapsed, today }: { wave: WaveInfo; elapsed: number; today:
         <span class="cause">{causeText(wave.cause, wave.cause_engine)}</span>{" "}
         {state !== null && <span class="tag">{state}</span>}
       </td>
-      <td class="number">{moment(wave.asked_at ?? wave.started_at, today)}</td>
       <td class="number">
-        <Duration wave={wave} elapsed={elapsed} />
+        <When at={wave.asked_at ?? wave.started_at} />
       </td>
       <td class="number">
-        {count(wave.peak_waiting)} / {count(wave.peak_running)}
+        <Duration wave={wave} elapsed={elapsed} longest={longest} />
       </td>
+      <td class="number minor">{count(wave.peak_waiting)}</td>
+      <td class="number minor">{count(wave.peak_running)}</td>
     </tr>
   );
 }
@@ -53,72 +91,80 @@ function LastManual() {
     <p class={`last-manual outcome-${tone}`}>
       <Icon name={tone === "waiting" ? "starting" : tone} />
       <span>
-        Manual start at {moment(action.asked_at, view.value.snapshot?.at ?? null)}: {action.summary}
+        Manual start at <When at={action.asked_at} />: {action.summary}
       </span>
     </p>
   );
 }
 
-export function WavePanel() {
-  const { snapshot, snapshotAt, earlier, hello } = view.value;
-  if (snapshot === null) return null;
+/** Why there is none. */
+function none(snapshot: SnapshotMessage): string {
+  if (snapshot.watching && !snapshot.wave_coordination)
+    return "Of waves nothing is known here: a tap on the coordinator would show them.";
+  if (!snapshot.wave_coordination) return "Wave coordination is off: there are no waves.";
+  if (past.value !== null) return "No wave of so long ago is held, or there had been none.";
+  if (snapshot.restarts > 0) return "No wave since the restart; those before it are not held.";
+  return "No wave yet. One starts when a request reaches a paused engine, or by hand.";
+}
+
+const HEADS = [
+  ["Wave", "number"],
+  ["Cause", "text"],
+  ["Start", "number"],
+  ["Duration", "number"],
+  ["Peak waiting", "number minor"],
+  ["Peak running", "number minor"],
+] as const;
+
+function Table({ snapshot }: { snapshot: SnapshotMessage }) {
+  const { snapshotAt, earlier, hello } = view.value;
   const key = (wave: WaveInfo) => `${wave.number}-${wave.asked_at ?? wave.ended_at}`;
   const elapsed = connected.value ? elapsedSince(snapshotAt, now.value) : 0;
   const { waves } = snapshot;
+  const longest = Math.max(0, ...[...waves, ...earlier].map((wave) => lasted(wave, elapsed) ?? 0));
+  const shared = { longest };
   return (
-    <Panel id="waves" title="Waves" note={waves.length > 0 ? "newest first" : undefined}>
+    <Scroller class="table-scroll waves-scroll" label="Waves, scrollable">
+      <table class="waves">
+        <thead>
+          <tr>
+            {HEADS.map(([name, look]) => (
+              <th key={name} scope="col" class={look}>
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {waves.map((wave) => (
+            <Row key={key(wave)} wave={wave} elapsed={elapsed} {...shared} />
+          ))}
+          {earlier.length > 0 && (
+            <tr class="waves-earlier">
+              <td colSpan={HEADS.length}>
+                before the restart at {when(hello?.started_at ?? null)}, as last heard
+              </td>
+            </tr>
+          )}
+          {earlier.map((wave) => (
+            <Row key={`before-${key(wave)}`} wave={wave} elapsed={0} {...shared} />
+          ))}
+        </tbody>
+      </table>
+    </Scroller>
+  );
+}
+
+export function WavePanel() {
+  const { snapshot, earlier } = view.value;
+  if (snapshot === null) return null;
+  return (
+    <Panel id="waves" title="Waves" note={note()}>
       <LastManual />
-      {waves.length + earlier.length === 0 ? (
-        <p class="empty">
-          {snapshot.wave_coordination
-            ? past.value !== null
-              ? "No wave of so long ago is held, or there had been none."
-              : snapshot.restarts > 0
-                ? "No wave since the restart; those before it are not held."
-                : "No wave yet. One starts when a request reaches a paused engine, or by hand."
-            : snapshot.watching
-              ? "Of waves nothing is known here: a tap on the coordinator would show them."
-              : "Wave coordination is off: there are no waves."}
-        </p>
+      {snapshot.waves.length + earlier.length === 0 ? (
+        <p class="empty">{none(snapshot)}</p>
       ) : (
-        <Scroller class="table-scroll waves-scroll" label="Waves, scrollable">
-          <table class="waves">
-            <thead>
-              <tr>
-                <th scope="col" class="number">
-                  Wave
-                </th>
-                <th scope="col" class="text">
-                  Cause
-                </th>
-                <th scope="col" class="number">
-                  Start
-                </th>
-                <th scope="col" class="number">
-                  Duration
-                </th>
-                <th scope="col" class="number">
-                  <abbr title="Peak waiting / peak running">Peak w/r</abbr>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {waves.map((wave) => (
-                <Row key={key(wave)} wave={wave} elapsed={elapsed} today={snapshot.at} />
-              ))}
-              {earlier.length > 0 && (
-                <tr class="waves-earlier">
-                  <td colSpan={5}>
-                    before the restart at {moment(hello?.started_at ?? null, snapshot.at)}, as last heard
-                  </td>
-                </tr>
-              )}
-              {earlier.map((wave) => (
-                <Row key={`before-${key(wave)}`} wave={wave} elapsed={0} today={snapshot.at} />
-              ))}
-            </tbody>
-          </table>
-        </Scroller>
+        <Table snapshot={snapshot} />
       )}
     </Panel>
   );

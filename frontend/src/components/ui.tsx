@@ -42,6 +42,9 @@ const PATHS = {
     <path d="M5 .8h6L15.2 5v6L11 15.2H5L.8 11V5zM7.1 4v5h1.8V4zm0 6.2V12h1.8v-1.8z" fill-rule="evenodd" />
   ),
   plain: <circle cx="8" cy="8" r="2.4" />,
+  back: (
+    <path d="M8 2a6 6 0 1 1-5.8 7.5h1.9A4.2 4.2 0 1 0 5 5l1.7 1.7H1.9V2l1.8 1.8A6 6 0 0 1 8 2m-.8 2.900h1.600v3l2 1.200-.8 1.400-2.800-1.700z" />
+  ),
   link: <path d="M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1M2.9 3.9l9.2 9.2 1-1-9.2-9.2z" fill-rule="evenodd" />,
   system: (
     <path d="M1.5 2.5h13v8.5h-5l.6 2h1.4v1.3h-7V13h1.4l.6-2h-5zm1.5 1.5v5.5h10V4z" fill-rule="evenodd" />
@@ -74,6 +77,33 @@ export function set<T>(into: Signal<T>, value: T): () => void {
   return () => {
     into.value = value;
   };
+}
+
+interface SegmentsProps<T extends string | number> {
+  label: string;
+  choices: readonly (readonly [T, string])[];
+  /** Null when none is. */
+  chosen: T | null;
+  choose: (value: T) => void;
+}
+
+/** One of a few. */
+export function Segments<T extends string | number>(props: SegmentsProps<T>) {
+  return (
+    <fieldset class="segments">
+      <legend class="visually-hidden">{props.label}</legend>
+      {props.choices.map(([value, text]) => (
+        <button
+          key={value}
+          type="button"
+          aria-pressed={props.chosen === value}
+          onClick={() => props.choose(value)}
+        >
+          {text}
+        </button>
+      ))}
+    </fieldset>
+  );
 }
 
 type ButtonProps = ComponentProps<"button"> & { look?: "primary" | "small" | "quiet" };
@@ -129,7 +159,7 @@ interface PanelProps {
 
 export function Panel({ id, title, tools, note, children }: PanelProps) {
   return (
-    <section class="panel" id={id} aria-labelledby={`${id}-title`}>
+    <section class="panel" id={id} tabIndex={-1} aria-labelledby={`${id}-title`}>
       <header class="panel-head">
         <h2 id={`${id}-title`}>{title}</h2>
         {note !== undefined && <span class="panel-note">{note}</span>}
@@ -193,7 +223,15 @@ async function copyText(text: string): Promise<void> {
   if (!done) throw new Error("copying is not allowed here");
 }
 
-export function CopyButton({ text, label, what }: { text: () => string; label: string; what: string }) {
+interface CopyProps {
+  text: () => string;
+  label: string;
+  /** What is copied, for those who do not see where the button stands. */
+  what: string;
+  look?: "small" | "quiet";
+}
+
+export function CopyButton({ text, label, what, look = "small" }: CopyProps) {
   const [said, say] = useState<string | null>(null);
   const timer = useRef(0);
   useEffect(() => () => window.clearTimeout(timer.current), []);
@@ -208,7 +246,7 @@ export function CopyButton({ text, label, what }: { text: () => string; label: s
     timer.current = window.setTimeout(() => say(null), 1600);
   };
   return (
-    <Button look="small" aria-label={said ?? `Copy ${what}`} onClick={() => void copy()}>
+    <Button look={look} aria-label={said ?? `Copy ${what}`} onClick={() => void copy()}>
       {said ?? label}
     </Button>
   );

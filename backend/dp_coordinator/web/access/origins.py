@@ -8,6 +8,7 @@ So the Host must be one that a stranger's page cannot have, and the Origin must 
 from __future__ import annotations
 
 import socket
+from urllib.parse import urlsplit
 
 from dp_coordinator.hosts import PORTS, allowed_host, allowed_origin, is_ip, split_host
 from dp_coordinator.web.settings import WebSettings, is_loopback
@@ -41,6 +42,8 @@ class Hosts:
     def __init__(self, settings: WebSettings) -> None:
         self._names = {settings.host.lower().strip("[]").rstrip("."), *map(allowed_host, settings.allowed_hosts)}
         self._origins = {allowed_origin(origin) for origin in settings.allowed_origins}
+        if settings.public_url is not None:
+            self._names.add(urlsplit(settings.public_url).hostname or "")
         self._reachable = not is_loopback(settings.host)
         if self._reachable:
             self._names.add(socket.gethostname().lower())

@@ -1,4 +1,4 @@
-"""Start attempts that never reach the core, in the event log all the same, without letting an attacker flood it."""
+"""Commands that never reach the core, in the event log all the same, without letting an attacker flood it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from dp_coordinator.mailbox import EventLog
 
 
 class RefusalLog:
-    """Appends `manual_start_refused` entries at a limited rate; the rest are counted and told with the next one."""
+    """Appends entries at a limited rate; the rest are counted and told with the next one."""
 
     def __init__(self, log: EventLog, per_second: float) -> None:
         self._log = log
         self._bucket = TokenBucket(per_second, per_second, time.monotonic())
         self._suppressed = 0
 
-    def add(self, refusal: str, detail: str, *, reason: str | None, caller: str) -> None:
+    def add(
+        self, refusal: str, detail: str, *, reason: str | None, caller: str, kind: str = "manual_start_refused"
+    ) -> None:
         """Record one refused attempt. `reason` is None where it was not or could not be read."""
         now = time.monotonic()
         if not self._bucket.take(now):
             self._suppressed += 1
             return
-        self._append(now, {"refusal": refusal, "detail": detail, "reason": reason, "caller": caller})
+        self._append(now, {"refusal": refusal, "detail": detail, "reason": reason, "caller": caller}, kind)
 
     def flush(self, now: float) -> None:
         """Tell of attempts that were only counted, once there is room for an entry."""
@@ -30,8 +32,8 @@ class RefusalLog:
             detail = "further attempts were refused in a short time"
             self._append(now, {"refusal": "suppressed", "detail": detail, "reason": None, "caller": None})
 
-    def _append(self, now: float, fields: dict[str, object]) -> None:
+    def _append(self, now: float, fields: dict[str, object], kind: str = "manual_start_refused") -> None:
         if self._suppressed:
             fields["suppressed"] = self._suppressed
             self._suppressed = 0
-        self._log.append(now, "manual_start_refused", fields)
+        self._log.append(now, kind, fields)

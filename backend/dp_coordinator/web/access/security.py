@@ -7,11 +7,13 @@ own files, the health checks, the API's description and the login itself are ans
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dp_coordinator.hosts import allowed_origin
 from dp_coordinator.limits import Places
 from dp_coordinator.web.access.origins import Hosts, told_host, told_origin
 from dp_coordinator.web.access.proxies import FORWARDED, TrustedProxies, neighbourhood
@@ -27,16 +29,19 @@ log = logging.getLogger("dp_coordinator.web")
 
 HEALTH_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/health"})
 OPEN_API_PATHS = frozenset({"/api/v1/session", "/api/v1/login", "/api/v1/logout"})
-START_PATH = "/api/v1/waves"
+COMMANDS = {
+    ("POST", "/api/v1/waves"): "manual_start_refused",
+    ("PUT", "/api/v1/wave"): "correction_refused",
+    ("PUT", "/api/v1/engine-count"): "correction_refused",
+}
+"""What changes something -> how the event log calls an attempt that was refused."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors "
 )
 _HEADERS = {
-    "content-security-policy": _CSP,
     "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -72,6 +77,7 @@ class Gate:
         self._sessions = sessions
         self._refusals = refusals
         self._turned_away = turned_away
+        self._headers = headers_for(settings.allow_frames)
         self._turns = Turns()
         self._viewers = Places(settings.viewers_per_client)
         self._max_body = settings.max_body_bytes
@@ -82,7 +88,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self._proxies.correct(scope)
-        sender = _with_headers(send)
+        sender = _with_headers(send, self._headers)
         if scope["type"] == "websocket":
             scope[CONNECTION] = Connection(send)
         if scope["path"] not in HEALTH_PATHS:
@@ -130,8 +136,9 @@ class Gate:
         stream = scope["type"] == "websocket"
         if problem.kind in _COUNTED:
             self._turned_away.add(_COUNTED[problem.kind], address_of(scope), problem.detail, stream=stream)
-        if not stream and scope["method"] == "POST" and scope["path"] == START_PATH:
-            self._refusals.add(problem.kind, problem.detail, reason=None, caller=caller_of(scope))
+        refused = None if stream else COMMANDS.get((scope["method"], scope["path"]))
+        if refused is not None:
+            self._refusals.add(problem.kind, problem.detail, reason=None, caller=caller_of(scope), kind=refused)
         if stream:
             await refuse_websocket(problem, scope, receive, send)
         else:
@@ -196,15 +203,23 @@ def _limited(receive: Receive, limit: int) -> Receive:
     return receive_some
 
 
-def _with_headers(send: Send) -> Send:
-    """`send`, adding to every response what keeps browsers from doing more with it than they must."""
+def headers_for(frames: Sequence[str]) -> dict[str, str]:
+    """What keeps browsers from doing more than they must; pages of the origins in `frames` may show ours in a frame."""
+    if not frames:
+        return _HEADERS | {"content-security-policy": f"{_CSP}'none'", "x-frame-options": "DENY"}
+    origins = " ".join(map(allowed_origin, frames))
+    return _HEADERS | {"content-security-policy": _CSP + origins}  # X-Frame-Options has no word for that
+
+
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """`send`, adding headers to every response."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
-            headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
-                headers[name] = value
-            headers.setdefault("cache-control", "no-store")
+            made = MutableHeaders(scope=message)
+            for name, value in headers.items():
+                made[name] = value
+            made.setdefault("cache-control", "no-store")
         await send(message)
 
     return send_with_headers

@@ -1,4 +1,4 @@
-"""`POST /api/v1/waves`: from a request to a command for the loop, and from its answer to a response.
+"""What changes something: from a request to a command for the loop, and from its answer to a response.
 
 Every attempt is in the event log. The core records what reaches it; what is refused before is recorded here.
 """
@@ -8,31 +8,37 @@ from __future__ import annotations
 import asyncio
 import time
 import unicodedata
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import msgspec
 from starlette.requests import Request
 
-from dp_coordinator.core.events import ManualStartRequested
-from dp_coordinator.core.snapshot import StartAction, StartRefusal
+from dp_coordinator.core.events import CorrectionRequested, ManualStartRequested
+from dp_coordinator.core.snapshot import Correction, StartAction, StartRefusal
 from dp_coordinator.limits import TokenBucket
-from dp_coordinator.mailbox import InboxFullError, Mailbox, Reply
-from dp_coordinator.requests import StartWave
+from dp_coordinator.mailbox import Command, InboxFullError, Mailbox, Reply
+from dp_coordinator.requests import SetEngineCount, SetWave, StartWave
 from dp_coordinator.texts import A_LINE, shown
 from dp_coordinator.web.access.refusals import RefusalLog
 from dp_coordinator.web.access.security import caller_of
 from dp_coordinator.web.api.bodies import decode, read_json
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
+from dp_coordinator.words import Corrected
 
 REASON_AT_MOST = 500
 KEY_AT_MOST = 200
 _WAVE_AT_MOST = 2**53 - 1  # beyond it a browser cannot hold the number
+_CORRECTIONS: dict[Corrected, type[SetWave | SetEngineCount]] = {
+    Corrected.WAVE: SetWave,
+    Corrected.ENGINE_COUNT: SetEngineCount,
+}
 _EXPECTED = '{"reason": text, "expected_wave": number or null, "wave": number or null}'
 
 
-class Starter:
-    """Takes start requests to the loop."""
+class Commands:
+    """Takes commands to the loop: manual starts and corrections."""
 
     def __init__(self, mailbox: Mailbox, settings: WebSettings, refusals: RefusalLog) -> None:
         self._mailbox = mailbox
@@ -42,18 +48,38 @@ class Starter:
 
     async def start(self, request: Request) -> StartAction:
         """Ask for a start. Raises `ProblemError` when it was refused, which the event log then tells too."""
+
+        def command(body: bytes) -> Command:
+            return _start(body, _idempotency_key(request), caller_of(request.scope))
+
+        made = await self._ask(request, command, "manual_start_refused")
+        assert isinstance(made, StartAction)
+        return made
+
+    async def correct(self, request: Request, corrected: Corrected) -> Correction:
+        """Set the wave or the engine count. Raises `ProblemError` as `start` does."""
+
+        def command(body: bytes) -> Command:
+            return _correction(body, corrected, caller_of(request.scope))
+
+        made = await self._ask(request, command, "correction_refused")
+        assert isinstance(made, Correction)
+        return made
+
+    async def _ask(self, request: Request, command: Callable[[bytes], Command], refused: str) -> Reply:
+        """`refused`: how the event log calls an attempt that does not reach the core."""
         if self._mailbox.player is not None:
-            raise ProblemError("recording", "this is a recording: nothing can be started in it")
+            raise ProblemError("recording", "this is a recording: nothing can be started or set in it")
         reason: str | None = None
         try:
             body = await read_json(request, self._settings.body_timeout_s)
             reason = _reason_within(body)
             self._check_rate()
-            command = _command(body, _idempotency_key(request), caller_of(request.scope))
-            reply = self._post(command)
+            reply = self._post(command(body))
             answer = await self._answer(reply)
         except ProblemError as problem:
-            self._refusals.add(problem.kind, problem.detail, reason=reason, caller=caller_of(request.scope))
+            caller = caller_of(request.scope)
+            self._refusals.add(problem.kind, problem.detail, reason=reason, caller=caller, kind=refused)
             raise
         if isinstance(answer, StartRefusal):  # the core has recorded it
             raise ProblemError(answer.kind.value, answer.detail, more={"current_wave": answer.current_wave})
@@ -64,7 +90,7 @@ class Starter:
             detail = f"more than {self._settings.starts_per_s:g} start requests a second; look at the state first"
             raise ProblemError("too-many-attempts", detail, headers={"Retry-After": "1"})
 
-    def _post(self, command: ManualStartRequested) -> Future[Reply]:
+    def _post(self, command: Command) -> Future[Reply]:
         try:
             return self._mailbox.inbox.post(command)
         except InboxFullError as error:
@@ -96,19 +122,39 @@ class _OnlyReason(msgspec.Struct):
     reason: str
 
 
-def _command(body: bytes, key: str | None, caller: str) -> ManualStartRequested:
+def _start(body: bytes, key: str | None, caller: str) -> ManualStartRequested:
     wanted = decode(body, StartWave, _EXPECTED)
-    reason = wanted.reason.strip()
+    reason = _reason(wanted.reason)
+    for name in ("expected_wave", "wave"):
+        number = getattr(wanted, name)
+        if number is not None:
+            _check_number(name, number, "null or ")
+    return ManualStartRequested(reason, caller, wanted.expected_wave, wanted.wave, key)
+
+
+def _correction(body: bytes, corrected: Corrected, caller: str) -> CorrectionRequested:
+    name = corrected.value
+    expected = f'{{"reason": text, "{name}": number, "expected_{name}": number}}'
+    wanted: SetWave | SetEngineCount = decode(body, _CORRECTIONS[corrected], expected)
+    value, present = getattr(wanted, name), getattr(wanted, f"expected_{name}")
+    _check_number(name, value)
+    _check_number(f"expected_{name}", present)
+    return CorrectionRequested(corrected, value, present, _reason(wanted.reason), caller)
+
+
+def _reason(given: str) -> str:
+    reason = given.strip()
     if not 1 <= len(reason) <= REASON_AT_MOST:
         detail = f"`reason` must be 1 to {REASON_AT_MOST} characters, not {len(reason)}: say why"
         raise ProblemError("invalid-body", detail)
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in reason):
         raise ProblemError("invalid-body", "`reason` must be one line of text without control characters")
-    for name in ("expected_wave", "wave"):
-        number = getattr(wanted, name)
-        if number is not None and not 0 <= number <= _WAVE_AT_MOST:
-            raise ProblemError("invalid-body", f"`{name}` must be null or 0 to {_WAVE_AT_MOST}, not {number}")
-    return ManualStartRequested(shown(reason, A_LINE), caller, wanted.expected_wave, wanted.wave, key)
+    return shown(reason, A_LINE)
+
+
+def _check_number(name: str, number: int, otherwise: str = "") -> None:
+    if not 0 <= number <= _WAVE_AT_MOST:
+        raise ProblemError("invalid-body", f"`{name}` must be {otherwise}0 to {_WAVE_AT_MOST}, not {number}")
 
 
 def _idempotency_key(request: Request) -> str | None:

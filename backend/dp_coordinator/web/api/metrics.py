@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,9 +14,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dp_coordinator import __version__
+from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot
 from dp_coordinator.mailbox import Histogram, Mailbox
-from dp_coordinator.words import AlarmKind, DeploymentState
+from dp_coordinator.words import AlarmKind, DeploymentState, Severity
 
 _PREFIX = "dp_coordinator_"
 
@@ -32,17 +33,19 @@ class Metrics(Collector):
         self,
         mailbox: Mailbox,
         viewers: Callable[[], tuple[int, int]],
-        alarms: Callable[[], Container[AlarmKind]] = frozenset,
+        alarms: Callable[[], Mapping[AlarmKind, Alarm]] = dict,
         refused: Callable[[], Mapping[str, int]] = dict,
+        webhook: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """What is not in the mailbox, as functions.
 
-        `viewers` gives (connected now, cut off so far because they took nothing), `alarms` the kinds that stand,
-        `refused` how many requests were refused for which reason.
+        `viewers` gives (connected now, cut off so far because they took nothing), `alarms` those that stand,
+        `refused` how many requests were refused for which reason, `webhook` its messages by what became of them.
         """
         self._mailbox = mailbox
         self._alarms = alarms
         self._refused = refused
+        self._webhook = webhook
         self._viewers = viewers
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -57,9 +60,7 @@ class Metrics(Collector):
         yield from _deployment(snapshot)
         yield from _engines(snapshot, now)
         yield from self._traffic()
-        standing = self._alarms()
-        alarms = [((kind.value,), kind in standing) for kind in AlarmKind]
-        yield _family(Gauge, "alarm", "Whether an alarm of this kind stands.", alarms, "kind")
+        yield from _alarms(self._alarms())
         yield from self._process(now)
 
     def _traffic(self) -> Iterator[Metric]:
@@ -82,12 +83,22 @@ class Metrics(Collector):
         yield _count("viewers_stalled", "Viewers cut off because they took nothing.", stalled)
         refused = [((reason,), count) for reason, count in self._refused().items()]
         yield _family(Counter, "http_refused", "Requests refused, by what was wrong with them.", refused, "reason")
+        yield from _messages(self._webhook())
         yield _gauge("uptime_seconds", "Seconds since the coordinator started.", now - self._mailbox.started_at)
         yield _gauge("restarts", "How often this coordinator came back on its journal.", self._mailbox.restarts)
         turned = now - self._mailbox.loop_alive_at
         yield _gauge("loop_turn_age_seconds", "Seconds since the loop last turned.", max(0.0, turned))
         build = __version__, self._mailbox.snapshot.dialect
         yield _family(Gauge, "build_info", "Which version this is.", [(build, 1)], "version", "dialect")
+
+
+def _messages(counts: Mapping[str, int]) -> Iterator[Metric]:
+    """Of the webhook, where there is one."""
+    if counts:
+        done = [((outcome,), counts[outcome]) for outcome in ("delivered", "given_up")]
+        yield _family(Counter, "webhook_messages", "Messages to the webhook, by what became of them.", done, "outcome")
+        yield _count("webhook_failed_tries", "Times that the webhook did not take a message.", counts["failed_tries"])
+        yield _gauge("webhook_waiting", "Messages that the webhook has yet to take.", counts["waiting"])
 
 
 def _deployment(snapshot: Snapshot) -> Iterator[Metric]:
@@ -116,6 +127,16 @@ def _engines(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     yield _per_engine("kv_cache_usage", "Used share of the kv cache, 0 to 1.", columns.kv_cache_usage)
     ages = tuple(None if at is None else max(0.0, now - at) for at in columns.reported_at)
     yield _per_engine("report_age_seconds", "Seconds since the last report.", ages)
+
+
+def _alarms(standing: Mapping[AlarmKind, Alarm]) -> Iterator[Metric]:
+    stands = [((kind.value,), kind in standing) for kind in AlarmKind]
+    yield _family(Gauge, "alarm", "Whether an alarm of this kind stands.", stands, "kind")
+    urgent = {kind for kind, alarm in standing.items() if alarm.severity is Severity.CRITICAL}
+    critical = [((kind.value,), kind in urgent) for kind in AlarmKind]
+    yield _family(Gauge, "alarm_critical", "Whether it stands and is critical.", critical, "kind")
+    named = [((str(rank), kind.value), 1) for kind, alarm in standing.items() for rank in alarm.engines]
+    yield _family(Gauge, "engine_alarm", "1 while an alarm of this kind names this rank.", named, "engine", "kind")
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import Alarm, AlarmPage, EnginePage, WavePage
-from dp_coordinator.requests import Login, Session
+from dp_coordinator.requests import CorrectionMade, Login, Session
 from dp_coordinator.web import sources, views
 from dp_coordinator.web.access.proxies import PREFIX
 from dp_coordinator.web.access.security import IDENTITY, address_of, unbelieved
@@ -20,12 +20,14 @@ from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.api import events, health
 from dp_coordinator.web.api.bodies import decode, read_json
-from dp_coordinator.web.api.commands import Starter
+from dp_coordinator.web.api.commands import Commands
 from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.api.routing import accepts, api_router, json_response, responds
+from dp_coordinator.web.deployments import Others
 from dp_coordinator.web.past import LONGEST_S, Past
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings
+from dp_coordinator.words import Corrected
 
 _SEQ_AT_MOST = 2**53 - 1
 COOKIE_PATH = re.compile(r"/([\w.~%!$&'()*+,=:@-]+/){0,20}")
@@ -51,6 +53,10 @@ def state_routes(mailbox: Mailbox, alarms: AlarmBoard, clock: views.WallClock) -
     @router.get("/state", responses=responds("State", "Everything now."))
     async def state() -> Response:
         return json_response(views.state(mailbox, mailbox.seen(), *standing(), clock))
+
+    @router.get("/summary", responses=responds("Summary", "All in a row, for other coordinators' pages."))
+    async def summary() -> Response:
+        return json_response(views.summary(mailbox, mailbox.snapshot, *standing(), clock))
 
     @router.get("/engines", responses=responds("EnginePage", "All ranks in order."))
     async def engines() -> Response:
@@ -108,7 +114,44 @@ def alarm_routes(mailbox: Mailbox, board: AlarmBoard, clock: views.WallClock) ->
     return router
 
 
-def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -> APIRouter:
+def command_routes(mailbox: Mailbox, commands: Commands, clock: views.WallClock) -> tuple[APIRouter, APIRouter]:
+    """What changes something."""
+    return _start_routes(mailbox, commands, clock), _correction_routes(commands)
+
+
+def _correction_routes(commands: Commands) -> APIRouter:
+    """What an operator sets who knows better."""
+    router = api_router("corrections")
+
+    async def correct(request: Request, corrected: Corrected) -> Response:
+        made = await commands.correct(request, corrected)
+        return json_response(CorrectionMade(made.corrected, made.before, made.after))
+
+    made = responds("CorrectionMade", "It is so from now on.")
+
+    @router.put("/wave", responses=made, openapi_extra=accepts("SetWave"))
+    async def set_wave(request: Request) -> Response:
+        return await correct(request, Corrected.WAVE)
+
+    @router.put("/engine-count", responses=made, openapi_extra=accepts("SetEngineCount"))
+    async def set_engine_count(request: Request) -> Response:
+        return await correct(request, Corrected.ENGINE_COUNT)
+
+    return router
+
+
+def deployment_routes(others: Others) -> APIRouter:
+    """Other coordinators."""
+    router = api_router("state")
+
+    @router.get("/deployments", responses=responds("DeploymentPage", "The coordinators that --peers names."))
+    async def deployments() -> Response:
+        return json_response(others.page())
+
+    return router
+
+
+def _start_routes(mailbox: Mailbox, commands: Commands, clock: views.WallClock) -> APIRouter:
     """Starting a wave by hand, and what came of it."""
     router = api_router("manual start")
 
@@ -120,7 +163,7 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
         | {"parameters": [{"in": "header", "name": "Idempotency-Key", "schema": {"type": "string", "maxLength": 200}}]},
     )
     async def start_wave(request: Request) -> Response:
-        made = await starter.start(request)
+        made = await commands.start(request)
         location = {"Location": f"actions/{made.id}"}  # relative: a proxy may show us under a path of its choice
         return json_response(views.action(made, mailbox.clock(), clock), 202, location)
 

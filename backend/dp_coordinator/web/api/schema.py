@@ -17,11 +17,30 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator import messages, messages_peers, messages_process, messages_sources, requests
+from dp_coordinator import (
+    messages,
+    messages_changes,
+    messages_events,
+    messages_peers,
+    messages_process,
+    messages_sources,
+    messages_told,
+    requests,
+)
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
 
+_PARTS = (
+    messages_changes,
+    messages_events,
+    messages_peers,
+    messages_process,
+    messages_sources,
+    messages_told,
+    messages,
+    requests,
+)
 REF = "#/components/schemas/"
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one
 
@@ -35,7 +54,7 @@ def _any_value(of: type) -> Schema:
 
 def components() -> dict[str, Schema]:
     """Name -> JSON schema of every type, in a stable order."""
-    declared = (vars(messages) | vars(requests)).values()
+    declared = {name: of for part in _PARTS for name, of in vars(part).items()}.values()
     of_ours = (of for of in declared if isinstance(of, type) and issubclass(of, msgspec.Struct))
     wanted = [of for of in of_ours if not of.__subclasses__()]  # others are found where they are referred to
     _, found = msgspec.json.schema_components(wanted, schema_hook=_any_value, ref_template=REF + "{name}")
@@ -49,8 +68,7 @@ def components() -> dict[str, Schema]:
 def _field_docs() -> dict[str, dict[str, str]]:
     """Class -> field -> the string that follows the field where it is declared: what a reader of the API needs too."""
     docs: dict[str, dict[str, str]] = {}
-    parts = messages_peers, messages_process, messages_sources, messages, requests
-    for node in ast.parse("".join(inspect.getsource(part) for part in parts)).body:
+    for node in ast.parse("".join(inspect.getsource(part) for part in _PARTS)).body:
         if not isinstance(node, ast.ClassDef):
             continue
         own = docs.setdefault(node.name, {})

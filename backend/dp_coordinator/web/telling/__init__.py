@@ -1,0 +1,1 @@
+"""Telling somebody who does not look: one message when an alarm is raised, and one when it clears."""
