@@ -82,7 +82,7 @@ fuzz: install ## any bytes as frames, journals and recordings, and any requests 
 
 # Hostile peers that are not held off yet.
 TORTURE := $(PY) -m benchmarks.torture $(addprefix --without ,endless_multipart small_frames large_frames large_topics \
-  unfinished_frames far_waves scales fuzzed_frames)
+  unfinished_frames fuzzed_frames)
 
 torture: install ## a deployment under faults and hostile peers, for an hour: ARGS="--minutes 600 --seed 7"
 	$(TORTURE) --minutes 60 $(ARGS)

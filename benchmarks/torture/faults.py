@@ -34,14 +34,23 @@ class Clock:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-torture-clock-")))
         self._file, library = folder / "ahead", folder / "clock.so"
         compiler = shutil.which("cc")
-        self.movable = compiler is not None
+        self._variables: dict[str, str] = {}
         if compiler is None:
             return
         source = Path(__file__).with_name("clock.c")
         subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
         self.move(0.0)
-        os.environ |= {"LD_PRELOAD": str(library), "TORTURE_CLOCK": str(self._file)}
-        stack.callback(lambda: [os.environ.pop(name) for name in ("LD_PRELOAD", "TORTURE_CLOCK")])
+        self._variables = {"LD_PRELOAD": str(library), "TORTURE_CLOCK": str(self._file)}
+
+    @contextmanager
+    def given(self) -> Iterator[None]:
+        """Processes that are started meanwhile go by this clock."""
+        os.environ |= self._variables
+        try:
+            yield
+        finally:
+            for name in self._variables:
+                del os.environ[name]
 
     def move(self, ahead_s: float) -> None:
         """Set it so many seconds ahead of the machine's."""

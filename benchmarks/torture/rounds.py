@@ -87,7 +87,8 @@ class Torture:
             tcp = dict.fromkeys(
                 ("front_publish_address", "back_output_address", "back_publish_address"), "tcp://127.0.0.1:0"
             )
-            self.deployment = Deployment(dialect, stack, token=TOKEN, hang_timeout=HANG_TIMEOUT_S, **tcp)
+            with clock.given():
+                self.deployment = Deployment(dialect, stack, token=TOKEN, hang_timeout=HANG_TIMEOUT_S, **tcp)
             relay = stack.enter_context(Relay())
             self.deployment.start_peers(relay.to)
             self.watch = stack.enter_context(Watch(self.deployment, limits))

@@ -18,6 +18,7 @@ from benchmarks.deployment import Deployment
 from benchmarks.procfs import resident_mb
 
 LIVEZ_EVERY_S = 0.25
+TICK_S = 0.25
 REPEATED_EVERY_S = 5.0
 """While nothing changes, load is published again so often (core/load.py)."""
 
@@ -54,7 +55,10 @@ class Watch:
         self._excused_until = 0.0
         self._pid = deployment.coordinator.worker_pid()
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(look,)) for look in (self._look, self._listen)]
+        self._stood_still_s = 0.0
+        """For how long the whole machine has, or at least this process."""
+        looks = (self._look, self._listen, self._tick)
+        self._threads = [threading.Thread(target=self._run, args=(look,)) for look in looks]
 
     def __enter__(self) -> Watch:
         for thread in self._threads:
@@ -87,6 +91,13 @@ class Watch:
         except Exception as error:
             self.find(f"the watch itself ended: {error!r}")
 
+    def _tick(self) -> None:
+        """Notice when this process does not run itself: nobody else is to blame for that time."""
+        at = time.monotonic()
+        while not self._over.wait(TICK_S):
+            late, at = time.monotonic() - at - TICK_S, time.monotonic()
+            self._stood_still_s += late if late > TICK_S else 0.0
+
     def _look(self) -> None:
         while not self._over.wait(LIVEZ_EVERY_S):
             self._ask()
@@ -94,12 +105,12 @@ class Watch:
                 self._weigh()
 
     def _ask(self) -> None:
-        began, why = time.monotonic(), ""
+        began, still, why = time.monotonic(), self._stood_still_s, ""
         try:
             urllib.request.urlopen(f"{self._deployment.coordinator.http_url}/livez", timeout=60).close()
         except (OSError, http.client.HTTPException) as error:
             why = f": {error}"
-        took = time.monotonic() - began
+        took = time.monotonic() - began - (self._stood_still_s - still)
         if self._excused or began < self._excused_until:
             return
         self.seen.livez_s = max(self.seen.livez_s, took)
@@ -123,15 +134,15 @@ class Watch:
             tap.setsockopt(zmq.RECONNECT_IVL, 50)
             tap.setsockopt(zmq.SUBSCRIBE, b"")
             tap.connect(self._deployment.coordinator.get_stats_publish_address())
-            heard_at = time.monotonic()
+            heard_at, still = time.monotonic(), self._stood_still_s
             while not self._over.is_set():
-                if tap.poll(200):
+                heard = bool(tap.poll(200))
+                if heard or self._excused:
+                    heard_at, still = time.monotonic(), self._stood_still_s
+                if heard:
                     tap.recv_multipart()
-                    heard_at = time.monotonic()
                     continue
-                if self._excused:
-                    heard_at = time.monotonic()
-                silence = time.monotonic() - max(heard_at, self._excused_until)
+                silence = time.monotonic() - max(heard_at, self._excused_until) - (self._stood_still_s - still)
                 self.seen.silence_s = max(self.seen.silence_s, silence)
                 if silence > self._limits.silence_s:
                     self.find(f"nothing was published for {silence:.1f} s")

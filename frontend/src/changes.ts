@@ -43,7 +43,14 @@ function changed(
 /** A column with its differences added; what is no column is told as a whole. */
 function sums(before: unknown, by: unknown): unknown {
   if (!Array.isArray(before) || !Array.isArray(by)) return by;
-  return by.map((difference, i) =>
-    typeof difference === "number" ? Math.round(((before[i] ?? 0) + difference) * SCALE) / SCALE : difference,
-  );
+  const made = new Array<unknown>(by.length);
+  for (let i = 0; i < by.length; i++) {
+    const difference: unknown = by[i];
+    if (typeof difference !== "number") made[i] = difference;
+    else {
+      const sum = (before[i] ?? 0) + difference;
+      made[i] = Number.isInteger(sum) ? sum : Math.round(sum * SCALE) / SCALE;
+    }
+  }
+  return made;
 }

@@ -19,6 +19,9 @@ from dp_coordinator.core.effects import (
     WriteJournal,
 )
 from dp_coordinator.core.events import (
+    CorrectionRequested,
+    EngineCountChanged,
+    EngineStatsReported,
     ManualStartRequested,
     NewRequestNotified,
     PeerConnected,
@@ -27,7 +30,7 @@ from dp_coordinator.core.events import (
     WaveCompleted,
 )
 from dp_coordinator.core.snapshot import Connection, Remembered, WaveCause
-from dp_coordinator.words import Channel
+from dp_coordinator.words import Channel, Corrected
 from tests.core.connections import connects, disconnects
 
 Message: TypeAlias = tuple[str, int, int]
@@ -62,6 +65,10 @@ EVENTS: dict[str, Any] = {
     "wave_complete": WaveCompleted,
     "start_wave": StartWaveRequested,
     "manual": lambda _, wave: ManualStartRequested("nothing moves", "search", wave=wave),
+    "report": lambda rank, wave: EngineStatsReported(rank, 1, 0, 0.0, 0, wave),
+    "scale": lambda count, _: EngineCountChanged(count),
+    "set wave": lambda wave, expected: CorrectionRequested(Corrected.WAVE, wave, expected, "it hangs", "search"),
+    "set engines": lambda n, expected: CorrectionRequested(Corrected.ENGINE_COUNT, n, expected, "it hangs", "search"),
 }
 
 
@@ -122,10 +129,13 @@ class Cores:
         self._reactions: dict[tuple[int, Message], Reaction] = {}
         self._resumed: dict[int, int] = {}
         self._loads: dict[int, Publication | None] = {}
-        first = Coordinator(engines, self._dialect)
-        for rank in range(engines if outputs else 0):
-            first.handle(EVENTS["output"](rank, 0), 0.0)
-        self.first = self._number(first, Remembered(0, engines, False))
+        self._outputs = range(engines if outputs else 0)
+        self.first = self._number(self._met(Coordinator(engines, self._dialect)), Remembered(0, engines, False))
+
+    def _met(self, core: Coordinator) -> Coordinator:
+        for rank in self._outputs:
+            core.handle(EVENTS["output"](rank, 0), 0.0)
+        return core
 
     def _number(self, core: Coordinator, written: Remembered) -> int:
         peers, log = core.state.peers, core.state.log
@@ -146,6 +156,13 @@ class Cores:
     def wave(self, number: int) -> int:
         return self._cores[number][0].current_wave
 
+    def engine_count(self, number: int) -> int:
+        return self._cores[number][0].engine_count
+
+    def waiting(self, number: int) -> int:
+        """How many wave messages wait for a second witness."""
+        return len(self._cores[number][0].state.held)
+
     def describe(self, number: int) -> str:
         core = self._cores[number][0]
         recovery = core.snapshot(0.0).recovery
@@ -165,7 +182,8 @@ class Cores:
         core = Coordinator.from_checkpoint(before.state)
         event = EVENTS[message[0]](*message[1:])
         effects = [effect for effect in core.handle(event, 0.0) if self._is_performed(effect, message)]
-        assert core.current_wave >= before.current_wave, f"{event} takes the wave back to {core.current_wave}"
+        back = core.current_wave < before.current_wave and message[0] != "set wave"
+        assert not back, f"{event} takes the wave back to {core.current_wave}"
         if self._rule is Rule.JOURNAL_LAST:
             effects.sort(key=lambda effect: isinstance(effect, WriteJournal))
         writes = [number for number, effect in enumerate(effects) if isinstance(effect, WriteJournal)]
@@ -203,7 +221,7 @@ class Cores:
             written = self._cores[number][1]
             if self._rule is Rule.RAISED:
                 written = Remembered(written.current_wave + 1, written.engine_count, written.ready)
-            core = Coordinator(written.engine_count, self._dialect, resumed=written)
+            core = self._met(Coordinator(written.engine_count, self._dialect, resumed=written))
             self._resumed[number] = self._number(core, written)
         return self._resumed[number]
 

@@ -54,6 +54,8 @@ class World(NamedTuple):
     """The connection that is to be made again."""
     ended: tuple[str, int] | None = None
     """The one of whose end the coordinator has not heard."""
+    stray: Message | None = None
+    """What a peer has sent that belongs to nobody."""
 
 
 def with_(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:

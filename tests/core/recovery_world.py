@@ -93,6 +93,10 @@ class Rules:
             yield lost._replace(ended=(what, index))
             yield self._react(lost, (f"-{what}", index, 0))
 
+    def strays(self, world: World) -> Iterator[World]:
+        """A peer that belongs to nobody sends something; strangers_world.py."""
+        return iter(())
+
     def _drops(self, world: World) -> Iterator[tuple[World, tuple[str, int]]]:
         """What the coordinator sent through it is lost, from some message on."""
         for rank, engine in enumerate(world.engines):
@@ -119,20 +123,29 @@ class Rules:
         if world.down is None:
             return
         what, index = world.down
-        up = world._replace(down=None)
-        message = (what, index, 1)
+        back = world
         if what == "engine":
-            yield with_engine(up, index, up.engines[index]._replace(away=False)), message
-        elif what == "output":
-            engine = up.engines[index]
-            for lost in range(len(engine.outputs) + 1):
-                if not self._lost_together and {"wave_complete", "start_wave"} <= {o[0] for o in engine.outputs[:lost]}:
-                    continue
-                yield with_engine(up, index, engine._replace(outputs=engine.outputs[lost:])), message
-        else:
-            up = with_front_end(up, index, up.front_ends[index]._replace(away=False))
-            for lost in range(len(up.notices[index]) + 1):
-                yield up._replace(notices=with_(up.notices, index, up.notices[index][lost:])), message
+            back = with_engine(back, index, back.engines[index]._replace(away=False))
+        elif what == "front-end":
+            back = with_front_end(back, index, back.front_ends[index]._replace(away=False))
+        for up in self._up(back):
+            yield up, (what, index, 1)
+
+    def _up(self, world: World) -> Iterator[World]:
+        """Nothing is down any more: what was sent through it is lost, up to any message."""
+        up = world._replace(down=None)
+        match world.down:
+            case "output", index:
+                engine = up.engines[index]
+                for lost in range(len(engine.outputs) + 1):
+                    both = {"wave_complete", "start_wave"} <= {output[0] for output in engine.outputs[:lost]}
+                    if self._lost_together or not both:
+                        yield with_engine(up, index, engine._replace(outputs=engine.outputs[lost:]))
+            case "front-end", index:
+                for lost in range(len(up.notices[index]) + 1):
+                    yield up._replace(notices=with_(up.notices, index, up.notices[index][lost:]))
+            case _:
+                yield up
 
     # -- engines -----------------------------------------------------------------------------------------------
 
@@ -269,7 +282,8 @@ class Rules:
 
     def _deaths(self, world: World) -> Iterator[World]:
         core = self.cores.resume(world.core)
-        for survived in self._inputs_after(world):
+        ended = world._replace(ended=None)  # with all the others
+        for survived in (left for up in self._up(ended) for left in self._inputs_after(up)):
             engines = [
                 [engine._replace(away=True, starts=engine.starts[:kept]) for kept in range(len(engine.starts) + 1)]
                 for engine in survived.engines

@@ -5,7 +5,6 @@ Any rank may say anything at any time, so that a stray peer with any well-formed
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from hypothesis import settings
@@ -47,6 +46,8 @@ class Model(RuleBasedStateMachine):
         self.early: dict[int, tuple[int, int, int]] = {}
         self.held: dict[int, tuple[bool, int, float]] = {}
         """Engine -> its message that waits: whether it is wave_complete, its wave, since when it says so."""
+        self.seconded = set[int]()
+        """Of those, the ones whose own report has said the same since."""
         self.reported: dict[int, tuple[int, float]] = {}
         """Engine -> the wave of its newest report, and when that came."""
         self.awaited: tuple[int, float] | None = None
@@ -81,11 +82,11 @@ class Model(RuleBasedStateMachine):
         joins = self.there > len(self.counts) and engine < 2 * self.there
         return engine < len(self.counts) or leaves or joins
 
-    def witnessed(self, engine: int, wave: int, at: float, just_reported: Collection[int] = ()) -> bool:
-        if wave <= self.wave + WINDOW:
+    def witnessed(self, engine: int, wave: int, at: float) -> bool:
+        if wave <= self.wave + WINDOW or engine in self.seconded:
             return True
         for rank, (reported, when) in self.reported.items():
-            if abs(reported - wave) <= WINDOW and (rank != engine or rank in just_reported or when != at):
+            if abs(reported - wave) <= WINDOW and (rank != engine or when < at):
                 return True
         return any(
             abs(other - wave) <= WINDOW and (rank != engine or at - when >= AGAIN_AFTER)
@@ -101,25 +102,33 @@ class Model(RuleBasedStateMachine):
         now = self.driver.now
         if not self.witnessed(engine, wave, now):
             before = self.held.pop(engine, None)
-            since = before[2] if before is not None and abs(before[1] - wave) <= WINDOW else now
-            self.held[engine] = completed, wave, since
+            again = before is not None and abs(before[1] - wave) <= WINDOW
+            self.held[engine] = completed, wave, before[2] if before is not None and again else now
+            if not again:
+                self.seconded.discard(engine)
             self.expect(effects)
             return
         self.held.pop(engine, None)
+        self.seconded.discard(engine)
         self.sent, self.told = [], []
         self.move(completed, engine, wave)
         self.settle()
         self.expect(effects, start=self.sent, told=self.told)
 
-    def settle(self, just_reported: Collection[int] = ()) -> None:
+    def second(self, engine: int, reported: int) -> None:
+        if engine in self.held and abs(self.held[engine][1] - reported) <= WINDOW:
+            self.seconded.add(engine)
+
+    def settle(self) -> None:
         """Those that waited are taken once somebody confirms them: as they came, then the lowest wave first."""
         waiting = list(self.held)
         while waiting:
             left = []
             for engine in waiting:
                 completed, wave, at = self.held[engine]
-                if self.witnessed(engine, wave, at, just_reported):
+                if self.witnessed(engine, wave, at):
                     del self.held[engine]
+                    self.seconded.discard(engine)
                     self.move(completed, engine, wave)
                 else:
                     left.append(engine)
@@ -161,7 +170,8 @@ class Model(RuleBasedStateMachine):
         if engine < len(self.counts):
             self.counts[engine] = (waiting, running)
             self.reported[engine] = wave, self.driver.now
-            self.settle({engine})
+            self.second(engine, wave)
+            self.settle()
         elif self.there > len(self.counts) and not leaves:
             self.early[engine] = (waiting, running, wave)
         self.expect(effects, start=self.sent, told=self.told)
@@ -192,9 +202,11 @@ class Model(RuleBasedStateMachine):
             if engine < count:
                 self.counts[engine] = waiting, running
                 self.reported[engine] = wave, self.driver.now
-        early, self.early = {engine for engine in self.early if engine < count}, {}
+        early, self.early = {e: wave for e, (_, _, wave) in self.early.items() if e < count}, {}
+        for engine, wave in early.items():
+            self.second(engine, wave)
         if early:
-            self.settle(early)
+            self.settle()
 
     @rule(relative=st.sampled_from([None, -1, 0, 1, 2]))
     def manual(self, relative: int | None) -> None:
@@ -213,11 +225,12 @@ class Model(RuleBasedStateMachine):
         self.more.add(number)
         self.gaps -= made_good
         self.sent, self.told = [], []
+        self.mend(made_good)
         if new and self.awaited is not None and self.there >= self.awaited[0]:
             (count, asked), self.awaited = self.awaited, None
             if self.driver.now <= asked + AWAITED:
                 self.resize(count)
-        self.expect_mended(effects, made_good)
+        self.expect(effects, start=self.sent, told=self.told)
 
     @rule(number=st.integers(1, 4))
     def engine_goes(self, number: int) -> None:
@@ -227,13 +240,13 @@ class Model(RuleBasedStateMachine):
         self.more.discard(number)
         self.gaps += left
         self.sent, self.told = [], []
-        self.expect_mended(effects, left)
+        self.mend(left)
+        self.expect(effects, start=self.sent, told=self.told)
 
-    def expect_mended(self, effects: list[Effect], mended: bool) -> None:
-        enough = self.there >= len(self.counts)
-        mended = mended and enough and self.version >= (0, 18)
-        self.again = self.again or mended
-        self.expect(effects, start=[*self.sent, *([(self.wave, None)] if mended else [])], told=self.told)
+    def mend(self, made_good: bool) -> None:
+        if made_good and self.there >= len(self.counts) and self.version >= (0, 18):
+            self.again = True
+            self.sent.append((self.wave, None))
 
     @rule(seconds=st.floats(0, 12))
     def time_passes(self, seconds: float) -> None:

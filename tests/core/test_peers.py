@@ -99,6 +99,18 @@ def test_when_only_the_link_to_back_output_died_nobody_is_missing() -> None:
     assert (there.subscribed, dict(there.view.gone)) == (2, {})
 
 
+def test_one_beyond_the_last_rank_that_goes_is_missed_by_nobody() -> None:
+    there = Deployment()
+    there.engine_goes(1)
+    there.driver.feed(connects(BACK, 700, host="", engine_index=9))
+    there.driver.feed(disconnects(BACK, 700))
+    there.driver.feed(connects(BACK, 701, host="", engine_index=9))
+    assert dict(there.view.gone).keys() <= {1}
+    there.engine_comes(1, 1)
+    there.driver.feed(disconnects(BACK, 701))
+    assert (there.subscribed, dict(there.view.gone), there.view.missing_unnamed) == (2, {}, 0)
+
+
 @pytest.mark.parametrize("subscribes", [True, False])
 def test_a_stranger_that_reported_as_an_engine_leaves_no_gap_when_it_goes(subscribes: bool) -> None:
     there = Deployment(host="10.0.0.5")

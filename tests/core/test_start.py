@@ -121,13 +121,6 @@ def test_growth_drops_the_running_flag_only_in_old_generations(dialect: str, run
     assert driver.core.engines_running is running
 
 
-def test_scaling_down_while_engines_are_missing_can_complete_the_start() -> None:
-    driver = Driver(engine_count=3, ready=False)
-    driver.feed(engine_subscribes())
-    driver.feed(engine_subscribes())
-    assert ready_count(driver.feed(EngineCountChanged(2))) == 1
-
-
 # -- asked and observed --------------------------------------------------------------------------------------------
 
 

@@ -200,18 +200,28 @@ def test_reports_with_nothing_waiting_are_as_before() -> None:
 # -- SCALE -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ready", [True, False])
-def test_scale_waits_until_its_engines_are_there(ready: bool) -> None:
-    driver = Driver(2, ready=ready)
-    if not ready:
-        driver.feed(engine_subscribes())
-    assert rejected(driver.feed(EngineCountChanged(16_384))) == ["engines_not_there"]
-    assert rejected(driver.feed(EngineCountChanged(4))) == ["engines_not_there"]
-    assert (driver.core.engine_count, driver.core.ready) == (2, ready)
+def test_scale_waits_until_its_engines_are_there() -> None:
+    driver = Driver(2)
+    assert rejected(driver.feed(EngineCountChanged(16_384))) == ["scale_too_early"]
+    assert rejected(driver.feed(EngineCountChanged(4))) == ["scale_too_early"]
     while driver.core.engines_subscribed < 4:
         assert driver.core.engine_count == 2
         driver.feed(engine_subscribes())
-    assert (driver.core.engine_count, driver.core.ready) == (4, True)
+    assert driver.core.engine_count == 4
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_scale_before_ready_waits_for_ready(count: int) -> None:
+    """As in vLLM; a stranger's must not let READY out too early, nor hold it up."""
+    driver = Driver(3, "0.16", ready=False)
+    assert rejected(driver.feed(EngineCountChanged(count))) == ["scale_too_early"]
+    for there in (1, 2, 3):
+        assert (driver.core.engine_count, driver.core.ready) == (3, False)
+        driver.feed(engine_subscribes())
+        assert driver.core.ready is (there == 3)
+    assert driver.core.engine_count == min(count, 3)
+    driver.feed(engine_subscribes())
+    assert driver.core.engine_count == count
 
 
 @pytest.mark.parametrize(("later", "taken"), [(AWAITED, True), (AWAITED + 0.1, False)])
@@ -239,4 +249,4 @@ def test_scale_to_what_it_is_already_needs_nobody_there() -> None:
     driver.feed(engine_unsubscribes())
     assert rejected(driver.feed(EngineCountChanged(4))) == []
     assert rejected(driver.feed(EngineCountChanged(3))) == []
-    assert rejected(driver.feed(EngineCountChanged(4))) == ["engines_not_there"]
+    assert rejected(driver.feed(EngineCountChanged(4))) == ["scale_too_early"]

@@ -44,7 +44,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@effort(200)
+@effort(120)
 @given(ENTRIES, CHANGES)
 def test_journals(tmp_path_factory: pytest.TempPathFactory, entry: dict[str, Any], changes: Any) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal"
@@ -109,7 +109,7 @@ def foreign(draw: st.DrawFn, whole: list[chunks.Chunk]) -> bytes:
     return made
 
 
-@effort(150)
+@effort(80)
 @given(data=st.data())
 def test_recordings(
     tmp_path_factory: pytest.TempPathFactory, recorded: list[chunks.Chunk], data: st.DataObject

@@ -49,7 +49,7 @@ def refused(error: Exception) -> None:
     assert len(str(error)) <= AT_MOST
 
 
-@effort(400)
+@effort(250)
 @given(ENGINE_FRAMES)
 def test_frames_of_engines(frame: bytes) -> None:
     index = sender_index(frame)
@@ -66,7 +66,7 @@ def test_frames_of_engines(frame: bytes) -> None:
     return None
 
 
-@effort(400)
+@effort(250)
 @given(FRONT_END_FRAMES, st.integers(1, 16_384))
 def test_frames_of_front_ends(frame: bytes, engine_count: int) -> None:
     try:
@@ -80,7 +80,7 @@ PUBLICATIONS: st.SearchStrategy[Any] = st.tuples(
 )
 
 
-@effort(300)
+@effort(200)
 @given(near(PUBLICATIONS | ANYTHING) | st.binary(max_size=40))
 def test_publications_as_clients_read_them(frame: bytes) -> None:
     for read in (lambda: decode_publication(frame), lambda: decode_start([b"\x02", frame])):

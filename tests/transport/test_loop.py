@@ -13,11 +13,11 @@ import pytest
 import zmq
 
 from dp_coordinator.core.events import ManualStartRequested
-from dp_coordinator.core.snapshot import StartAction
+from dp_coordinator.core.snapshot import Remembered, StartAction
 from dp_coordinator.mailbox import INBOX_SIZE, InboxFullError
 from dp_coordinator.transport import BindError, Sockets
 from dp_coordinator.wire.coordinator import MAX_FRAME
-from tests.transport.rig import pack, rig, wait_until
+from tests.transport.rig import pack, rig, unpack, wait_until
 
 STATS = {"num_waiting_reqs": 3, "num_running_reqs": 1, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.25}
 
@@ -206,3 +206,30 @@ def test_a_command_that_was_taken_back_is_passed_over(tmp_path: Path) -> None:
         inbox.connect(r.wake)
         assert inbox.post(ManualStartRequested("second", "test")).result(timeout=20) == r.mailbox.snapshot.actions[0]
         assert [a.reason for a in r.mailbox.snapshot.actions] == ["second"]
+
+
+def test_many_that_come_back_have_ready_a_few_times_not_each_time(tmp_path: Path) -> None:
+    """READY goes to all: one for each that comes back would be half a million for a thousand engines."""
+    count = 50
+    with rig(tmp_path, count, resumed=Remembered(7, count, ready=True)) as r:
+        engines = [r.engine() for _ in range(count)]
+        ready = 0
+        while (frames := engines[0].receive()) == [b"READY"]:
+            ready += 1
+        assert unpack(frames[1]) == [7, None]  # START, when all are back
+        assert 1 <= ready < count // 2
+        for engine in engines[1:]:
+            assert engine.receive() == [b"READY"]  # before any START
+            assert engine.receive_start() == [7, None]
+
+
+def test_one_that_comes_back_alone_has_ready_while_others_are_missing(tmp_path: Path) -> None:
+    with rig(tmp_path, 3, resumed=Remembered(7, 3, ready=True)) as r:
+        for _ in range(2):
+            assert r.engine().receive() == [b"READY"]
+
+
+def test_before_0_18_none_that_comes_back_has_ready(tmp_path: Path) -> None:
+    with rig(tmp_path, 2, "0.16", resumed=Remembered(7, 2, ready=True)) as r:
+        engines = [r.engine() for _ in range(2)]
+        assert [unpack(engine.receive()[1]) for engine in engines] == [[7, None]] * 2

@@ -70,7 +70,7 @@ def test_a_stray_scale_grows_nothing_and_is_recorded_with_its_sender(tmp_path: P
         stray.send(pack(("SCALE_ELASTIC_EP", 16_384)))
         wait_until(lambda: refused(running), "the refusal")
         [(verdict, peer, engine)] = refused(running)
-        assert (verdict, engine) == ("engines_not_there", None)
+        assert (verdict, engine) == ("scale_too_early", None)
         assert str(peer).startswith("pid ")
         assert running.mailbox.snapshot.engine_count == 2
         running.engine()  # two honest ones that SCALE has overtaken

@@ -91,7 +91,7 @@ class RayNodes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
             _end_session(process.pid)
-            process.wait(10)
+            process.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

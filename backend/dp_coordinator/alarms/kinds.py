@@ -122,7 +122,8 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
     AlarmKind.FRESH_START: (
         "This coordinator began afresh at wave 0, and engines from before live on: their waves are ahead of its own, "
         "and before vLLM 0.18 a second READY ends them.",
-        "If requests hang, start a wave by hand with the engines' own number, or restart the engines as well.",
+        "If requests hang, set the wave to the engines' own number (dp-coordinator set-wave), or restart the engines "
+        "as well.",
     ),
     AlarmKind.PART_MISSING: (
         "Something that waves do not need could not be had after the restart; all else goes on.",

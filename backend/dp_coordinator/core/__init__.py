@@ -9,8 +9,8 @@ Standard library only; no I/O, no clock, no thread. What its host must do, in or
 3. Perform the effects of an input in their order, all of them, before the next input. WriteJournal comes before any
    send of the same input; where it cannot be written, what follows is sent all the same. An Answer goes to who asked.
 4. Reports of load that arrive one after the other may be given at once, by `handle_reports`. It skips what `handle`
-   does after each: a report moves no wave, so nothing is to be journalled, and nothing is sent at once. Everything else
-   must keep its place among them.
+   does after each: a report moves no wave but where a message waits for a second witness. Everything else must keep its
+   place among them.
 5. When `next_deadline()` has passed, whatever has arrived meanwhile, call `tick(now)` and perform its effects. The
    deadline may be another one after each input: ask again before waiting.
 6. Look at `snapshot(now)` for what people may see, at `state` or `checkpoint()` for all of it. Change nothing there.

@@ -41,7 +41,7 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.core.records import outcome_record
 from dp_coordinator.core.scaling import MAX_ENGINES as MAX_ENGINES  # noqa: PLC0414  (also found here)
-from dp_coordinator.core.snapshot import RefusalKind, Remembered, Snapshot, WaveCause
+from dp_coordinator.core.snapshot import RecoveryPhase, RefusalKind, Remembered, Snapshot, WaveCause
 from dp_coordinator.core.state import CoreState, ManualStarts, WaveLog
 
 _NOTHING: tuple[Effect, ...] = ()
@@ -215,6 +215,12 @@ class Coordinator:
     def ready(self) -> bool:
         """READY was sent."""
         return self.state.ready
+
+    @property
+    def rejoining(self) -> bool:
+        """Engines are coming back to one that was restarted."""
+        recovery = self.state.recovery
+        return recovery is not None and recovery.phase is RecoveryPhase.REJOINING
 
     def start_blocked(self) -> tuple[RefusalKind, str] | None:
         """Why any manual start would be refused now; None when one would be accepted."""

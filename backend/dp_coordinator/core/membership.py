@@ -74,14 +74,18 @@ def resize(state: CoreState, dialect: Dialect, engine_count: int, now: float) ->
 def _engine_came(
     state: CoreState, dialect: Dialect, record: Sequence[Effect], *, again: bool, now: float
 ) -> Sequence[Effect]:
-    if (count := scaling.due(state, now)) is not None:
-        record = (*record, *resize(state, dialect, count, now))
     if not state.ready:
-        return (*record, *become_ready(state, dialect, now))
+        return (*record, *become_ready(state, dialect, now), *_scaled(state, dialect, now))
     # To all, for a publication cannot be addressed: engines ignore any READY but their first, from 0.18 on.
     ready = (SendReady(),) if dialect.ready_to_late_subscribers else ()
     rejoined = recovery.rejoin(state, now)
-    return (*ready, *record, *(rejoined or (_mend(state, dialect, now) if again else ())))
+    mended = rejoined or (_mend(state, dialect, now) if again else ())
+    return (*ready, *record, *mended, *_scaled(state, dialect, now))
+
+
+def _scaled(state: CoreState, dialect: Dialect, now: float) -> Sequence[Effect]:
+    count = scaling.due(state, now)
+    return () if count is None else resize(state, dialect, count, now)
 
 
 def _may_ask(dialect: Dialect, peer: Peer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from dp_coordinator.core import load, manual, observation, recovery, waves, witnesses
 from dp_coordinator.core.dialect import Dialect
@@ -42,14 +42,14 @@ def take(
     return (*_move(state, dialect, said, now), *release(state, dialect, now))
 
 
-def release(state: CoreState, dialect: Dialect, now: float, *, just_reported: Container[int] = ()) -> Sequence[Effect]:
+def release(state: CoreState, dialect: Dialect, now: float) -> Sequence[Effect]:
     """Take of what is held all that can be taken by now: READY was sent, the wave moved, or ranks reported."""
     effects: list[Effect] = []
     waiting = list(state.held.items())
     while waiting:
         left: list[tuple[tuple[bool, int | None], WaveSaid]] = []
         for source, said in waiting:
-            if witnesses.believed(state, said, just_reported=just_reported):
+            if witnesses.believed(state, said):
                 del state.held[source]
                 effects.extend(_move(state, dialect, said, now))
             else:
@@ -73,7 +73,7 @@ def _move(state: CoreState, dialect: Dialect, said: WaveSaid, now: float) -> Seq
     START first: an engine waits in its step until all have it. Then the wave state: front-ends send notices until
     they have it. What is only written down comes last.
     """
-    message, wave, engine_index, _ = said
+    message, wave, engine_index = said[:3]
     moved = waves.apply(waves.rules(dialect), state.waves, message, wave, engine_index)
     if message is WaveMessage.NEW_REQUEST:
         # Also while the engines run: a front-end that sends one has not heard of it.

@@ -81,7 +81,7 @@ def disconnected(state: CoreState, event: PeerDisconnected, now: float) -> Seque
         peers.front_ends -= 1
         return (LogEvent("front_end_unsubscribed", {"front_ends": peers.front_ends} | about),)
     peers.subscriptions -= peer.socket_type == "XSUB"
-    if engine is not None:
+    if engine is not None and engine < state.engine_count:  # one beyond it is missed by nobody
         peers.lost.setdefault(engine, ended)
     return (LogEvent("engine_unsubscribed", _count(state) | {"engine": engine} | about),)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dp_coordinator.core import load, moving, observation, scaling
+from dp_coordinator.core import load, moving, observation, scaling, witnesses
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import Effect
 from dp_coordinator.core.events import EngineStatsReported
@@ -30,8 +30,10 @@ def take(state: CoreState, dialect: Dialect, reports: Sequence[EngineStatsReport
     if not rejected and not notable and not watching and not state.held:
         return _NOTHING
     effects: list[Effect] = [no_such_engine(r, count) for r in scaling.strangers(state, rejected, now)]
-    if state.held and state.ready:
-        effects.extend(moving.release(state, dialect, now, just_reported={r.engine_index for r in reports}))
+    if state.held:
+        witnesses.second(state, reports)
+        if state.ready:
+            effects.extend(moving.release(state, dialect, now))
         watching = True
     if watching:
         for report in reports:

@@ -28,24 +28,27 @@ LEAVING = 30.0
 def refusal(state: CoreState, engine_count: int, now: float) -> Reject | None:
     """Why SCALE cannot be followed now; None when it can. Engines are there, or have been, before it tells of them.
 
-    So one that says more than there are is a stranger's, or has overtaken their subscriptions: it waits for those.
+    So one that says more than there are is a stranger's, or has overtaken their subscriptions: it waits for those. And
+    nobody scales what has not begun: before READY it waits, as in vLLM, where it is not read before.
     """
     if not 1 <= engine_count <= MAX_ENGINES:
         detail = f"cannot scale to {engine_count} engines: 1 to {MAX_ENGINES} are possible"
         return Reject("engine_count_out_of_range", detail)
     there = peers.engines(state.peers)
-    if engine_count <= max(there, state.engine_count):
+    if state.ready and engine_count <= max(there, state.engine_count):
         state.scaled.awaited = None
         return None
     state.scaled.awaited = engine_count, now
-    detail = f"SCALE to {engine_count} engines, but {there} have subscribed: the others have {AWAITED:g} s to do so"
-    return Reject("engines_not_there", detail)
+    detail = f"SCALE to {engine_count} engines, but {there} have subscribed: it waits {AWAITED:g} s for the others"
+    if not state.ready:
+        detail = f"SCALE to {engine_count} engines before READY: it waits {AWAITED:g} s for that"
+    return Reject("scale_too_early", detail)
 
 
 def due(state: CoreState, now: float) -> int | None:
     """The engine count of a SCALE that has waited until its engines were there; None where there is none."""
     awaited = state.scaled.awaited
-    if awaited is None or peers.engines(state.peers) < awaited[0]:
+    if awaited is None or not state.ready or peers.engines(state.peers) < awaited[0]:
         return None
     state.scaled.awaited = None
     count, at = awaited

@@ -52,6 +52,8 @@ class WaveSaid(NamedTuple):
     engine_index: int | None
     """The engine that it names."""
     at: float
+    seconded: bool = False
+    """That engine has reported the same since."""
 
 
 @dataclass(slots=True)

@@ -15,11 +15,11 @@ waits: what a rank says later holds for what it said before.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Sequence
 
 from dp_coordinator.core import scaling
 from dp_coordinator.core.effects import Reject
-from dp_coordinator.core.events import WaveMessage
+from dp_coordinator.core.events import EngineStatsReported, WaveMessage
 from dp_coordinator.core.state import CoreState, WaveSaid
 from dp_coordinator.core.waves import LAST_WAVE
 
@@ -38,7 +38,8 @@ def hold(state: CoreState, said: WaveSaid) -> None:
     """Keep a message until it can be taken, instead of what its rank said before."""
     before = state.held.pop(source(said), None)
     if before is not None and _near(before, said):
-        said = said._replace(at=before.at)  # who repeats it twice a second says it for the second time after a second
+        # Who repeats it twice a second says it for the second time after a second.
+        said = said._replace(at=before.at, seconded=before.seconded)
     state.held[source(said)] = said
 
 
@@ -60,28 +61,42 @@ def doubt(state: CoreState, said: WaveSaid) -> Reject:
     return Reject("wave_far_ahead", detail)
 
 
-def believed(state: CoreState, said: WaveSaid, *, just_reported: Container[int] = ()) -> bool:
-    """Whether a message may move the wave now. `just_reported`: ranks whose newest report came after it."""
+def second(state: CoreState, reports: Sequence[EngineStatsReported]) -> None:
+    """Reports came after what is held: each is another witness for what its own rank said."""
+    for report in reports:
+        said = state.held.get((False, report.engine_index))
+        if said is not None and abs(report.current_wave - said.wave) <= WINDOW:
+            state.held[source(said)] = said._replace(seconded=True)
+
+
+def believed(state: CoreState, said: WaveSaid) -> bool:
+    """Whether a message may move the wave now."""
     if said.message is WaveMessage.NEW_REQUEST or said.wave <= state.waves.current_wave + WINDOW:
         return True
-    return _reported(state, said, just_reported) or any(
-        _near(other, said) and (other.engine_index != said.engine_index or said.at - other.at >= AGAIN_AFTER)
-        for other in state.held.values()
+    return (
+        said.seconded
+        or _reported(state, said)
+        or any(
+            _near(other, said) and (other.engine_index != said.engine_index or said.at - other.at >= AGAIN_AFTER)
+            for other in state.held.values()
+        )
     )
 
 
-def _reported(state: CoreState, said: WaveSaid, just_reported: Container[int]) -> bool:
+def _reported(state: CoreState, said: WaveSaid) -> bool:
     """Whether some rank's newest report is of about that wave."""
     table = state.load
     if table.newest_step[0] + WINDOW < said.wave:  # mostly so, and each costs no more than this then
         return False
     for rank, (wave, _) in enumerate(table.steps):
-        # Its own report may be of the same message, and is no other witness then.
-        if abs(wave - said.wave) <= WINDOW and (
-            rank != said.engine_index or rank in just_reported or table.reported_at[rank] != said.at
-        ):
+        # Of its own rank the report may have been in the same message, and is no other witness then.
+        if abs(wave - said.wave) <= WINDOW and (rank != said.engine_index or _before(table.reported_at[rank], said)):
             return True
     return False
+
+
+def _before(reported_at: float | None, said: WaveSaid) -> bool:
+    return reported_at is not None and reported_at < said.at
 
 
 def _near(one: WaveSaid, other: WaveSaid) -> bool:

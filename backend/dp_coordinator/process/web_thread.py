@@ -53,12 +53,16 @@ class WebThread(threading.Thread):
             self._on_end()
 
     def _serve(self) -> None:
-        from dp_coordinator.web.app import create_app  # noqa: PLC0415
-        from dp_coordinator.web.server import WebServer  # noqa: PLC0415
+        gc.disable()  # while much is made, a collection holds the loop up for tens of milliseconds again and again
+        try:
+            from dp_coordinator.web.app import create_app  # noqa: PLC0415
+            from dp_coordinator.web.server import WebServer  # noqa: PLC0415
 
-        app = create_app(self._mailbox, self._settings, [make() for make in self._beside])
-        self._server = WebServer(app)
-        freeze()
+            app = create_app(self._mailbox, self._settings, [make() for make in self._beside])
+            self._server = WebServer(app)
+        finally:
+            gc.freeze()  # without a collection, for the same reason: next to nothing of it is garbage
+            gc.enable()
         if not self._stopping:
             self._server.run(sockets=[self._listener])
 

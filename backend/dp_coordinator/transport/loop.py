@@ -47,6 +47,8 @@ BATCH = 256
 """Frames taken from one socket before the others and the deadline get a look: about a millisecond's work."""
 LONGEST_WAIT = 1.0
 """Seconds; the loop turns at least this often, so that it can be seen to be alive."""
+READY_APART = 0.02
+"""Seconds between two READYs: to a thousand engines that come back one by one, each would be sent to all of them."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
 
@@ -96,6 +98,8 @@ class Loop:
         self._front_end: tuple[PeerWatch, zmq.Frame] | None = None
         """The frame in hand that came by another socket."""
         self._look_at = self._began
+        self._ready_at, self._ready_by = -math.inf, math.inf
+        """When READY was sent last, and by when it is to be sent again."""
         self.wake_up = WakeUp()
         """Ends the current wait."""
         self._poller = zmq.Poller()
@@ -141,6 +145,8 @@ class Loop:
         # (vllm/v1/engine/core.py, `process_input_sockets`: the first message must be READY).
         if sockets.back_publish in readable:
             self._drain(sockets.back_publish, self._on_engine_subscription, Channel.BACK_PUBLISH, now)
+        if now >= self._ready_by:
+            self._send_ready(now)
         # Commands next: there are few of them, and somebody waits for each.
         if self.wake_up.fileno() in readable:
             self._take_commands(now)
@@ -162,7 +168,7 @@ class Loop:
             self._while_waiting(now)
 
     def _timeout_ms(self, now: float) -> int:
-        return max(0, math.ceil((min(self._turn_by, now + LONGEST_WAIT) - now) * 1000))
+        return max(0, math.ceil((min(self._turn_by, self._ready_by, now + LONGEST_WAIT) - now) * 1000))
 
     def _take_changes(self, watch: PeerWatch, now: float) -> None:
         for event in watch.changes():
@@ -300,6 +306,8 @@ class Loop:
         for effect in effects:
             match effect:
                 case BroadcastStartWave():  # matched first, for engines wait for it
+                    if self._ready_by < math.inf:  # whose first message must be READY
+                        self._send_ready(now)
                     self._sockets.back_publish.send_multipart(encode_start(effect.wave, effect.exclude_engine_index))
                 case PublishLoad():
                     frame = encode_load(
@@ -309,9 +317,16 @@ class Loop:
                 case PublishWaveState():
                     self._sockets.front_publish.send(encode_wave_state(effect.current_wave, effect.engines_running))
                 case SendReady():
-                    self._sockets.back_publish.send(READY)
+                    # It cannot be addressed, and goes to all: of many who come back, one will do for several.
+                    self._ready_by = min(self._ready_by, max(now, self._ready_at + READY_APART))
+                    if not self._host.core.rejoining:
+                        self._send_ready(now)
                 case WriteJournal():
                     self._remember(effect.state, now)
+
+    def _send_ready(self, now: float) -> None:
+        self._sockets.back_publish.send(READY)
+        self._ready_at, self._ready_by = now, math.inf
 
     def _remember(self, state: Remembered, now: float) -> None:
         failure = None

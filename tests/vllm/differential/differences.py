@@ -27,9 +27,13 @@ NAMED = {
     "unknown_engine_is_dropped": (
         "Before 0.27 a report of an engine that does not exist ends vLLM's loop; ours drops it."
     ),
-    "unknown_engine_may_move_the_wave": (
-        "A report of an engine that does not exist with a wave message in the same frame: vLLM (0.27 on) drops "
-        "both; ours drops the report and takes the wave message, as both do when it comes alone."
+    "unknown_engine_moves_nothing": (
+        "A wave message of an engine that does not exist: vLLM takes it at its word when it comes alone (from 0.27 on "
+        "not, with a report in the same frame); ours drops it."
+    ),
+    "far_wave_needs_a_second_witness": (
+        "A wave message of more than 8 waves ahead: vLLM takes it at its word; ours waits until another rank, a report "
+        "or its own rank a second later says the same. Beyond what fits u32 with the wave after it, ours drops it."
     ),
     "negative_numbers": (
         "A negative engine index counts from the end in vLLM's loop, negative counts are published, and a notice "
@@ -55,8 +59,9 @@ NAMED = {
         "A step snapshot that waits when SCALE comes is published by vLLM with its old number of engines; by ours "
         "with the new one."
     ),
-    "scale_before_ready": (
-        "SCALE before READY: vLLM goes on waiting for the old number of subscriptions; ours waits for the new one."
+    "scale_waits_for_its_engines": (
+        "SCALE to more engines than have subscribed: vLLM takes it at its word; ours waits up to 30 s for them, and "
+        "passes over it then. So it does before READY, when vLLM does not read it."
     ),
     "restart_opens_steps_again": (
         "After an engine restarted at (wave 0, step 0) vLLM takes no step snapshots until the old steps are "
@@ -79,6 +84,7 @@ NAMED = {
         "A wall clock that is set back stops vLLM's publications for as long; ours goes by the monotonic clock."
     ),
     "held_before_ready": (
-        "Wave messages before READY: both take them afterwards, in order; ours holds 1,024 and drops what goes beyond."
+        "Wave messages before READY: both take them afterwards, in order; ours only the newest of each rank, and of "
+        "what front-ends tell of it."
     ),
 }

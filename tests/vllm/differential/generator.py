@@ -10,7 +10,7 @@ from dp_coordinator.core import Dialect
 from tests.vllm.differential import frames
 from tests.vllm.differential.scripted import BACK, FRONT, OUTPUT, QUIET_MS, Stimulus
 
-MOST_ENGINES = 6
+MOST_ENGINES, UNKNOWN = 6, 20_000
 SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
 
 
@@ -41,6 +41,10 @@ class Generator:
         self.coordination = wave_coordination
         self.engines = self._random.randint(1, MOST_ENGINES) if engines is None else engines
         self.wave = 0
+        self.there = 0
+        """How many engines have subscribed."""
+        self.early: set[int] = set()
+        """Engines of which a wave message came before READY: of a second one see `held_before_ready`."""
         self.newest = (0, 0)
         self.own: dict[int, tuple[int, int]] = {}
         # After a restart fewer things can be compared: half of the sequences have none. In another half all that lies
@@ -70,6 +74,7 @@ class Generator:
         for _ in range(self.engines):
             made.stimuli += [self._early() for _ in range(self._random.randrange(3))]
             made.stimuli.append(Stimulus(BACK, SUBSCRIBE, "engine subscribes"))
+            self.there += 1
         weights, kinds = zip(*self._kinds, strict=True)
         while len(made.stimuli) < length:
             stimulus = self._random.choices(kinds, weights)[0]()
@@ -83,6 +88,12 @@ class Generator:
 
     def _early(self) -> Stimulus:
         kind = self._random.choice([self._report, self._front_subscription, self._wave_complete, self._notice])
+        if kind in (self._wave_complete, self._notice):
+            left = sorted(set(range(self.engines)) - self.early)
+            if not left:
+                return self._report()
+            self.early.add(left[0])
+            return kind(left[0])
         return kind()
 
     # -- engines ---------------------------------------------------------------------------------------------------
@@ -127,14 +138,16 @@ class Generator:
         self.wave = max(self.wave, wave)
         return wave
 
-    def _wave_complete(self) -> Stimulus:
-        engine, wave = self._engine(), self._completing()
+    def _wave_complete(self, of: int | None = None) -> Stimulus:
+        engine, wave = self._engine() if of is None else of, self._completing()
         return Stimulus(OUTPUT, frames.outputs(engine, wave_complete=wave), f"wave_complete({wave}) of {engine}")
 
     def _start_wave(self) -> Stimulus:
-        # The index of an engine that left, or has not been announced yet, is broadcast as it is.
-        engine = self._engine() + self._random.choice([0, 0, 0, 0, 0, 0, self.engines])
-        wave = self._starting()
+        if self._random.random() < 0.1:
+            frame = frames.outputs(UNKNOWN, start_wave=self._near())
+            what, why = f"start_wave of {UNKNOWN}", "unknown_engine_moves_nothing"
+            return Stimulus(OUTPUT, frame, what, only_ours=True, difference=why)
+        engine, wave = self._engine(), self._starting()
         return Stimulus(OUTPUT, frames.outputs(engine, start_wave=wave), f"start_wave({wave}) of {engine}")
 
     def _both(self) -> Stimulus:
@@ -165,7 +178,9 @@ class Generator:
 
     def _engine_subscription(self) -> Stimulus:
         if self._random.random() < 0.5:
+            self.there += 1
             return Stimulus(BACK, SUBSCRIBE, "another engine subscribes")
+        self.there = max(0, self.there - 1)
         return Stimulus(BACK, UNSUBSCRIBE, "an engine unsubscribes")
 
     # -- front-ends ------------------------------------------------------------------------------------------------
@@ -175,8 +190,8 @@ class Generator:
             return Stimulus(FRONT, SUBSCRIBE, "front-end subscribes")
         return Stimulus(FRONT, UNSUBSCRIBE, "front-end unsubscribes")
 
-    def _notice(self) -> Stimulus:
-        engine, wave = self._engine(), self._near()
+    def _notice(self, of: int | None = None) -> Stimulus:
+        engine, wave = self._engine() if of is None else of, self._near()
         return Stimulus(FRONT, frames.notice(engine, wave), f"notice({engine}, {wave})")
 
     def _identity(self) -> Stimulus:
@@ -200,7 +215,8 @@ class Generator:
         )
 
     def _scale(self) -> Stimulus:
-        self.engines = self._random.randint(1, MOST_ENGINES)
+        # Of more than have subscribed see `scale_waits_for_its_engines`.
+        self.engines = self._random.randint(1, min(MOST_ENGINES, max(self.there, self.engines)))
         self.own = {engine: stamp for engine, stamp in self.own.items() if engine < self.engines}
         return Stimulus(FRONT, frames.scale(self.engines), f"SCALE({self.engines})", difference="scale_is_published")
 

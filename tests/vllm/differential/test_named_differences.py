@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -156,13 +157,30 @@ def test_report_of_an_unknown_engine(which: str) -> None:
     assert all(row in (EMPTY, EMPTY[:2]) for row in counts(ours)[-1])
 
 
-@shows("unknown_engine_may_move_the_wave")
-def test_report_of_an_unknown_engine_with_a_wave_message() -> None:
+@shows("unknown_engine_moves_nothing")
+def test_wave_message_of_an_unknown_engine() -> None:
     stats = frames.stats(1, 1, 0.0, wave=0, step=1)
     theirs, ours = both(on_output(frames.outputs(2, scheduler_stats=stats, wave_complete=4)))
-    assert (waves(theirs), waves(ours)) == ([], [(5, False)])
-    alone = both(on_output(frames.outputs(2, wave_complete=4)))
-    assert [waves(outcome) for outcome in alone] == [[(5, False)]] * 2
+    assert (waves(theirs), waves(ours)) == ([], [])
+    theirs, ours = both(on_output(frames.outputs(2, wave_complete=4)))
+    assert (waves(theirs), waves(ours)) == ([(5, False)], [])
+    assert ours.verdicts["back_output", "index_out_of_range"] == 1
+
+
+@shows("far_wave_needs_a_second_witness")
+def test_wave_far_ahead() -> None:
+    for second in (
+        on_output(frames.outputs(1, start_wave=57)),
+        on_output(frames.outputs(0, start_wave=57), after=1_000),
+        on_output(frames.report(1, 1, 1, wave=57)),
+    ):
+        theirs, ours = both(on_output(frames.outputs(0, start_wave=57)), second)
+        assert waves(theirs)[0] == waves(ours)[0] == (57, True)
+    theirs, ours = both(on_output(frames.outputs(0, start_wave=57)), on_output(frames.outputs(0, start_wave=0), 10))
+    assert (waves(theirs), waves(ours)) == ([(57, True)], [(0, True)])
+    last = 2**32 - 1
+    theirs, ours = both(*[on_output(frames.outputs(engine, wave_complete=last)) for engine in (0, 1)])
+    assert (waves(theirs), waves(ours)) == ([(last + 1, False)], [])
 
 
 @shows("negative_numbers")
@@ -204,7 +222,8 @@ def test_scale_out_of_range(count: int, left: int) -> None:
 
 @shows("scale_is_published")
 def test_scale_is_published() -> None:
-    theirs, ours = both(on_front(frames.scale(3), after=QUIET_MS))
+    third = Stimulus(BACK, SUBSCRIBE, "a third engine subscribes")
+    theirs, ours = both(third, on_front(frames.scale(3), after=QUIET_MS))
     widths = [[(at - QUIET_MS, len(c)) for at, c in zip(load_times(o), counts(o), strict=True)] for o in (theirs, ours)]
     their_first, our_first = (next(at for at, width in seen if width == 3) for seen in widths)
     # vLLM's heartbeat began 50 ms after READY, and comes 5 s later each time.
@@ -216,7 +235,9 @@ def test_scale_while_a_whole_step_waits() -> None:
     reports = [frames.report(0, 1, 1, step=1), frames.report(1, 2, 2, step=1), frames.report(0, 3, 3, step=2)]
     # A load has just been published, so that the snapshot has to wait.
     first = on_output(frames.report(1, 9, 9), after=QUIET_MS)
-    theirs, ours = both(first, on_output(reports[0], 60), *map(on_output, reports[1:]), on_front(frames.scale(3)))
+    third = Stimulus(BACK, SUBSCRIBE, "a third engine subscribes")
+    scaled = [*map(on_output, reports[1:]), on_front(frames.scale(3))]
+    theirs, ours = both(third, first, on_output(reports[0], 60), *scaled)
     whole = [[1, 1, 0.0], [2, 2, 0.0]]
     now = [[3, 3, 0.0], [2, 2, 0.0], EMPTY]
     assert whole in counts(theirs)
@@ -225,13 +246,18 @@ def test_scale_while_a_whole_step_waits() -> None:
     assert counts(theirs)[-1] == counts(ours)[-1] == now
 
 
-@shows("scale_before_ready")
-def test_scale_before_ready() -> None:
+@shows("scale_waits_for_its_engines")
+def test_scale_waits_for_its_engines() -> None:
     subscribe = Stimulus(BACK, SUBSCRIBE, "engine subscribes")
-    theirs, ours = both(on_front(frames.scale(3)), subscribe, subscribe, ready=False)
-    assert (to_engines(all_sent(theirs)), to_engines(all_sent(ours))) == ([(b"READY",)], [])
-    theirs, ours = both(on_front(frames.scale(1)), subscribe, ready=False)
-    assert (to_engines(all_sent(theirs)), to_engines(all_sent(ours))) == ([], [(b"READY",)])
+    theirs, ours = both(on_front(frames.scale(3), QUIET_MS))
+    assert (len(counts(theirs)[-1]), len(counts(ours)[-1])) == (3, 2)
+    theirs, ours = both(on_front(frames.scale(3)), replace(subscribe, after=30_000))
+    assert (len(counts(theirs)[-1]), len(counts(ours)[-1])) == (3, 3)
+    theirs, ours = both(on_front(frames.scale(3)), replace(subscribe, after=30_001))
+    assert (len(counts(theirs)[-1]), len(counts(ours)[-1])) == (3, 2)
+    theirs, ours = both(on_front(frames.scale(1)), subscribe, subscribe, ready=False)  # no difference
+    assert to_engines(all_sent(theirs)) == to_engines(all_sent(ours)) == [(b"READY",)]
+    assert (len(counts(theirs)[-1]), len(counts(ours)[-1])) == (1, 1)
 
 
 @shows("restart_opens_steps_again")
@@ -317,8 +343,6 @@ def test_wall_clock_set_back() -> None:
 @shows("held_before_ready")
 def test_held_before_ready(with_notices: Any) -> None:
     subscribe = Stimulus(BACK, SUBSCRIBE, "engine subscribes")
-    completions = [on_output(frames.outputs(0, wave_complete=n)) for n in range(1_030)]
+    completions = [on_output(frames.outputs(engine, wave_complete=n)) for engine, n in ((0, 0), (1, 1), (0, 2))]
     theirs, ours = both(*completions, subscribe, subscribe, ready=False)
-    assert waves(theirs) == [(n + 1, False) for n in range(1_030)]
-    assert waves(ours) == waves(theirs)[:1_024]
-    assert ours.verdicts["back_output", "too_early"] == 6
+    assert (waves(theirs), waves(ours)) == ([(1, False), (2, False), (3, False)], [(2, False), (3, False)])

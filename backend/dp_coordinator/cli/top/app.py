@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dp_coordinator.cli.top.controls import press
 from dp_coordinator.cli.top.keys import Keys, one_by_one
+from dp_coordinator.cli.top.places import Places
 from dp_coordinator.cli.top.scene import Choices, Scene
 from dp_coordinator.cli.top.screen import Screen, compose
 from dp_coordinator.cli.top.start import Starter, followed
@@ -35,6 +36,7 @@ class App:
         self._news = asyncio.Event()
         self._stream = Stream(url, token, self._wake)
         self._starter = Starter(url, token, self._wake)
+        self._places = Places(url, token, self._wake)
         self._choices = Choices()
         self._url = url
         self._terminal = sys.stdin.fileno()
@@ -103,7 +105,9 @@ class App:
         live = self._stream.live
         answer, self._starter.answer = self._starter.answer, None
         self._choices = replace(self._choices, asked=followed(answer or self._choices.asked, live))
-        return Scene(live, self._stream.link, self._choices, self._url, self._plain)
+        if live.snapshot is not None and self._stream.link.state == "open":
+            self._places.want(live.snapshot.peers_version)
+        return Scene(live, self._stream.link, self._choices, self._url, self._plain, self._places.page)
 
     def _take_keys(self) -> None:
         keys = self._keys.read()

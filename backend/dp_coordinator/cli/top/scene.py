@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from dp_coordinator.cli.top.live import Link, Live
 from dp_coordinator.cli.top.start import Asked, Prompt
+from dp_coordinator.messages import PeerPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Choices:
     offset: int = 0
     """Engine rows scrolled past."""
     sort: str = "rank"
+    filter: str = ""
+    """Which engines are shown: ranks, and the beginning of a status."""
+    filtering: bool = False
+    """It is being typed."""
+    rank: int | None = None
+    """The one that is looked at closely."""
+    log_offset: int = 0
+    """Log lines scrolled back."""
     help: bool = False
     held: Held | None = None
     prompt: Prompt | None = None
@@ -42,6 +51,8 @@ class Scene:
     url: str = ""
     plain: bool = False
     """Only ASCII can be shown."""
+    places: PeerPage | None = None
+    """Where each rank is, as was heard last."""
 
     @property
     def shown(self) -> Live:

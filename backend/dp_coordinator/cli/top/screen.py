@@ -14,14 +14,19 @@ from dp_coordinator.cli.top import head, tables
 from dp_coordinator.cli.top.scene import Scene
 from dp_coordinator.cli.top.start import LONGEST_REASON, Prompt, blocked, outcome
 
+ONE_RANK = 16
+"""Lines for one that is looked at closely."""
 SIDE_BY_SIDE = 120
 """Columns from which on waves and log stand beside each other."""
-_KEYS = "s start wave   p pause   o sort   j/k scroll   ? help   q quit"
+_KEYS = "/ filter  Enter rank  s start  p pause  o sort  j/k J/K scroll  ? help  q quit"
 _FEW_KEYS = "s start  p pause  ? help  q quit"
 HELP = (
     ("s", "start a wave: type a reason, Enter asks, Esc cancels; then what was observed"),
     ("p", "pause the display and go on; the coordinator is not touched"),
     ("o", f"sort the engines by {', '.join(tables.SORTS)}"),
+    ("/", "filter the engines: ranks (3, 8-15) and the beginning of a status (quiet); Enter keeps it, Esc ends it"),
+    ("Enter", "look closely at the topmost rank: its numbers, its place, its events; j k the next, Esc all"),
+    ("J K", "scroll the log, to newer and older lines"),
     ("j k, arrows", "scroll the engines; PgUp PgDn by a screenful, g G to the ends"),
     ("r", "try to connect now"),
     ("Esc", "take away what was observed, or this help"),
@@ -77,7 +82,9 @@ def compose(scene: Scene, now: float, width: int, height: int) -> Screen:
     snapshot = scene.shown.snapshot
     beside = width >= SIDE_BY_SIDE
     count = 0 if snapshot is None else len(snapshot.engines.restarts)
-    planned = plan(lines, count, len(tables.known_waves(scene)), beside=beside)
+    kept = len(tables.in_order(scene))
+    wanted = count if scene.choices.rank is None else max(count, ONE_RANK)
+    planned = plan(lines, wanted, len(tables.known_waves(scene)), beside=beside)
     page = max(0, planned.engines - 2)
     body = _help(width) if scene.choices.help else _body(scene, now, width, planned, beside=beside)
     whole = Layout()
@@ -86,13 +93,17 @@ def compose(scene: Scene, now: float, width: int, height: int) -> Screen:
         Layout(body, size=lines, visible=lines > 0),
         Layout(Group(*bottom), size=len(bottom)),
     )
-    return Screen(whole, page, max(0, count - page) if page else 0)
+    return Screen(whole, page, max(0, kept - page) if page else 0)
 
 
 def _body(scene: Scene, now: float, width: int, planned: Plan, *, beside: bool) -> RenderableType:
     engines: RenderableType = Text("")
     if scene.shown.snapshot is not None:
-        engines = tables.engines(scene, now, width, planned.engines)
+        rank, shown = scene.choices.rank, planned.engines
+        if rank is None:
+            engines = tables.engines(scene, now, width, shown)
+        else:
+            engines = tables.one(scene, rank, now, width, shown)
     elif not scene.shown.log:
         return engines
     waves = tables.waves(scene, now, width // 2 if beside else width, planned.waves)
@@ -130,6 +141,8 @@ def foot(scene: Scene, width: int) -> list[Text]:
         for text in said:
             lines += head.wrapped(text, width, "bold" if text is said[0] else "")
         lines = [*lines[:6], Text("  Esc takes this away", "dim")]
+    if choices.filtering:
+        lines.append(Text(f"/{choices.filter}", no_wrap=True).append("_", "blink"))
     if choices.notice is not None:
         lines += head.wrapped(choices.notice, width, "bold yellow")
     keys = _KEYS if width >= len(_KEYS) else _FEW_KEYS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -12,13 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from dp_coordinator.cli import render
+from dp_coordinator.cli.top.live import LogLine
 from dp_coordinator.cli.top.scene import Scene
-from dp_coordinator.messages import Engine, WaveInfo
+from dp_coordinator.messages import Engine, EnginePeer, EventMessage, WaveInfo
 from dp_coordinator.words import EngineStatus
 
 _BAR = 10
 _GAP = 2
 _LOAD = "load, against the mean"
+_PLACE_LEAST = 16
+"""Columns of the terminal, below which a place says too little."""
+_RANKS = re.compile(r"(\d{1,9})(?:[-–](\d{1,9}))?")  # noqa: RUF001
 _STYLES = {"suspect": "bold red", "gone": "bold", "working": "green"} | dict.fromkeys(
     ("never", "joining", "idle", "quiet", "unknown", render.UNKNOWN), "dim"
 )
@@ -80,27 +85,87 @@ def _room(columns: Sequence[render.Column[Engine]], width: int) -> int:
     return width - sum(column.width + _GAP for column in columns)
 
 
+def kept(rows: list[Engine], text: str) -> list[Engine]:
+    """Rows that a filter keeps: ranks ("3", "8-15"; any of those named) and the beginning of a status ("quiet")."""
+    words = [word for word in re.split(r"[\s,]+", text.lower()) if word]
+    ranges = [(int(found[1]), int(found[2] or found[1])) for word in words if (found := _RANKS.fullmatch(word))]
+    statuses = [word for word in words if not _RANKS.fullmatch(word)]
+    return [
+        row
+        for row in rows
+        if (not ranges or any(first <= row.index <= last for first, last in ranges))
+        and (not statuses or any(row.status.startswith(status) for status in statuses))
+    ]
+
+
+def in_order(scene: Scene) -> list[Engine]:
+    """The ranks that the filter keeps, as they are sorted."""
+    snapshot = scene.shown.snapshot
+    return [] if snapshot is None else by(scene.choices.sort, kept(snapshot.engines.rows(), scene.choices.filter))
+
+
 def engines(scene: Scene, now: float, width: int, lines: int) -> Group:
     """A title, and as many ranks as fit below it from the one scrolled to."""
     choices, snapshot = scene.choices, scene.shown.snapshot
     assert snapshot is not None
-    unsorted = snapshot.engines.rows()
-    page = by(choices.sort, unsorted)[choices.offset : choices.offset + max(0, lines - 2)]
+    order = in_order(scene)
+    page = order[choices.offset : choices.offset + max(0, lines - 2)]
     first, last = choices.offset + 1, choices.offset + len(page)
-    shown = "" if len(page) == len(unsorted) else f" {first} to {last} of {len(unsorted)}"
+    shown = "" if len(page) == len(order) else f" {first} to {last} of {len(order)}"
+    kept_by = f', {len(order)} of {snapshot.engine_count} match "{choices.filter}"' if choices.filter else ""
     columns = fitting(width)
     if _room(columns, width) >= len(_LOAD):
-        loads = [requests for row in unsorted if (requests := load(row)) is not None]
-        columns.append(render.Column(_LOAD, partial(_bar, loads=loads, plain=scene.plain), left=True))
+        columns.append(render.Column(_LOAD, partial(_bar, loads=_loads(scene), plain=scene.plain), left=True))
+        if scene.places is not None and (room := _room(columns, width) - len(_LOAD) - _GAP) >= _PLACE_LEAST:
+            columns.append(render.Column("place", render.PLACE.cell, left=True, width=room))
     rows = [_as_seen(row, scene, now) for row in page]
-    return Group(_title(f"ENGINES{shown}, by {choices.sort}"), _table(columns, rows))
+    return Group(_title(f"ENGINES{shown}, by {choices.sort}{kept_by}"), _table(columns, rows))
+
+
+def _loads(scene: Scene) -> list[int]:
+    assert scene.shown.snapshot is not None
+    return [requests for row in scene.shown.snapshot.engines.rows() if (requests := load(row)) is not None]
+
+
+def one(scene: Scene, rank: int, now: float, width: int, lines: int) -> Group:
+    """One rank looked at closely: its numbers, where it is, what names it, and its events."""
+    snapshot = scene.shown.snapshot
+    assert snapshot is not None
+    title = _title(f"RANK {rank} (j k: the next, Esc: all)")
+    found = [row for row in snapshot.engines.rows() if row.index == rank]
+    if not found:
+        return Group(title, Text("there is no such rank any more", "dim"))
+    row = _as_seen(found[0], scene, now)
+    facts = [(column.head, column.cell(row)) for column in render.ENGINES if column.head != "rank"]
+    facts.append(("load", _bar(row, loads=_loads(scene), plain=scene.plain).strip()))
+    facts.append(("place", render.PLACE.cell(row) if scene.places is not None else "not known"))
+    named = [alarm for alarm in snapshot.alarms if rank in alarm.engines]
+    said = [Text.assemble((f"{name:>12}  ", "dim"), render.clean(value)) for name, value in facts]
+    said += [Text.assemble((f"{alarm.severity:>12}  ", "bold red"), render.clean(alarm.title)) for alarm in named]
+    about = [entry for entry in scene.shown.log if isinstance(entry, EventMessage) and _is_about(entry, rank)]
+    room = max(0, lines - 1 - len(said))
+    said += [_line(entry, "  ") for entry in about[len(about) - min(room, len(about)) :]]
+    for text in said:
+        text.no_wrap, text.overflow = True, "ellipsis"
+    return Group(title, *said[: max(0, lines - 1)])
+
+
+def _is_about(entry: EventMessage, rank: int) -> bool:
+    named = entry.fields.get("engines")
+    return entry.fields.get("engine") == rank or (isinstance(named, list) and rank in named)
 
 
 def _as_seen(row: Engine, scene: Scene, now: float) -> Engine:
     """Its age grows by itself; without a connection nobody can say whether it is silent."""
     age = None if row.age_s is None else row.age_s + scene.elapsed(now)
     told = scene.connected or row.status == EngineStatus.NEVER
-    return replace(row, age_s=age, status=row.status if told else "unknown")
+    return replace(row, age_s=age, status=row.status if told else "unknown", peer=_peer(scene, row.index))
+
+
+def _peer(scene: Scene, rank: int) -> EnginePeer | None:
+    page = scene.places
+    position = page.places[rank] if page is not None and rank < len(page.places) else None
+    return page.peers[position] if page is not None and position is not None and position < len(page.peers) else None
 
 
 def _bar(row: Engine, loads: Sequence[int], *, plain: bool) -> str:
@@ -139,8 +204,13 @@ def _going_on(wave: WaveInfo, scene: Scene, now: float) -> WaveInfo:
 
 def log(scene: Scene, lines: int) -> Group:
     """The newest entries, the newest at the bottom as it is usual in a terminal."""
-    entries = scene.shown.log[-(lines - 1) :] if lines > 1 else ()
-    said = Text("\n", no_wrap=True, overflow="ellipsis").join(
-        Text.assemble((render.clock(entry.at)[:8], "dim"), f"  {render.clean(entry.text)}") for entry in entries
-    )
-    return Group(_title("LOG, newest last"), said if entries else Text("nothing has happened yet", "dim"))
+    known = scene.shown.log
+    end = len(known) - min(scene.choices.log_offset, max(0, len(known) - 1))
+    entries = known[max(0, end - lines + 1) : end] if lines > 1 else ()
+    said = Text("\n", no_wrap=True, overflow="ellipsis").join(_line(entry) for entry in entries)
+    below = "" if end == len(known) else f", {len(known) - end} newer below (J)"
+    return Group(_title(f"LOG, newest last{below}"), said if entries else Text("nothing has happened yet", "dim"))
+
+
+def _line(entry: LogLine, indent: str = "") -> Text:
+    return Text.assemble((indent + render.clock(entry.at)[:8], "dim"), f"  {render.clean(entry.text)}")
