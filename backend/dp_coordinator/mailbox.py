@@ -15,12 +15,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from dp_coordinator.beside import beside
 from dp_coordinator.core.events import CorrectionRequested, ManualStartRequested
 from dp_coordinator.core.snapshot import Correction, Snapshot, StartAction, StartRefusal
 from dp_coordinator.eventlog import EVENT_LOG_SIZE as EVENT_LOG_SIZE  # noqa: PLC0414  (also found here)
 from dp_coordinator.eventlog import EventLog as EventLog  # noqa: PLC0414  (also found here)
 from dp_coordinator.eventlog import LogEntry as LogEntry  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages import Endpoints, Playback
+from dp_coordinator.sourced import SourcesView
 from dp_coordinator.words import AlarmKind
 
 INBOX_SIZE = 256
@@ -149,6 +151,9 @@ class Mailbox:
         """What the deployment is called; empty where nobody named it."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
+        self.sources: SourcesView | None = None
+        """What the sources told, replaced as a whole by whoever asks them on the web thread; None without any."""
+        self._seen: tuple[Snapshot, SourcesView | None, Snapshot] = (snapshot, None, snapshot)
         self.troubles: Mapping[AlarmKind, tuple[float, str]] = {}
         """What the process itself knows to be wrong: kind of alarm -> since when (monotonic), and what in one line."""
         self.recording: Recent | None = None
@@ -165,3 +170,12 @@ class Mailbox:
         self.started_at = time.monotonic()
         self.loop_alive_at = self.started_at
         """Monotonic seconds of the loop's last turn: /livez tells a stuck loop by it."""
+
+    def seen(self) -> Snapshot:
+        """The newest snapshot with what the sources told beside it: what viewers are shown. Of the web thread."""
+        snapshot, sources = self.snapshot, self.sources
+        if sources is None:
+            return snapshot
+        if self._seen[0] is not snapshot or self._seen[1] is not sources:
+            self._seen = snapshot, sources, beside(snapshot, sources)
+        return self._seen[2]

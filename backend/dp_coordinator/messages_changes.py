@@ -20,5 +20,5 @@ class SnapshotChange(msgspec.Struct, frozen=True, tag_field="type", tag="change"
     fields: Mapping[str, object]
     """Fields of the snapshot that are different, whole; all but `engines`."""
     engines: Mapping[str, object]
-    """Columns that are different. `status` is whole. Of any other, for each rank: what is to be added to its value
-    (to nothing, where that was null), then rounded to three places; null where it is null now."""
+    """Columns that are different. `status` and `provenance` are whole. Of any other, for each rank: what is to be added
+    to its value (to nothing, where that was null), then rounded to three places; null where it is null now."""

@@ -106,12 +106,52 @@ class EngineStatus(StrEnum):
     """Its connection ended."""
 
 
+class SourceKind(StrEnum):
+    """Who told what is known of a rank."""
+
+    REPORTS = "reports"
+    """The engine itself, to this coordinator."""
+    VLLM = "vllm"
+    """The metrics of vLLM's API server."""
+    SGLANG = "sglang"
+    """SGLang's loads."""
+    TAP = "tap"
+    """What somebody's coordinator publishes to its front-ends."""
+
+
+class TargetState(StrEnum):
+    """How a source's target answers."""
+
+    NEW = "new"
+    """It was not asked yet."""
+    ANSWERS = "answers"
+    SILENT = "silent"
+    """Nothing comes from it: nobody listens there, or whoever does takes too long."""
+    UNUSABLE = "unusable"
+    """It answers, and the answer says nothing of any rank."""
+
+
+class RankCondition(StrEnum):
+    """What a rank can be, by a source's word, beside working or idle."""
+
+    SLEEPING = "sleeping"
+    PAUSED = "paused"
+    SCALING = "scaling"
+    UNHEALTHY = "unhealthy"
+    DEAD = "dead"
+
+
 class AlarmKind(StrEnum):
     """What can be wrong. At most one alarm of a kind stands at a time."""
 
     ASKED_NOT_STEPPING = "asked_not_stepping"
     RANK_SILENT = "rank_silent"
     WORK_HELD_UP = "work_held_up"
+    RANK_HUNG = "rank_hung"
+    DEPLOYMENT_STANDS = "deployment_stands"
+    RANK_FAULT = "rank_fault"
+    ENDPOINT_SILENT = "endpoint_silent"
+    SOURCE_UNUSABLE = "source_unusable"
     LOAD_IMBALANCE = "load_imbalance"
     PUBLICATION_LATE = "publication_late"
     BAD_FRAMES = "bad_frames"
@@ -162,6 +202,7 @@ class EventGroup(StrEnum):
     MANUAL_STARTS = "manual starts"
     CORRECTIONS = "corrections"
     ENGINES = "engines"
+    SOURCES = "sources"
     FRONT_ENDS = "front-ends"
     RESTARTS = "restarts"
     RECORDING = "recording"

@@ -34,13 +34,13 @@ function changed(
 ): SnapshotMessage | null {
   const columns: Record<string, unknown> = { ...before.engines };
   for (const [name, by] of Object.entries(engines)) {
-    columns[name] = name === "status" ? by : sums(columns[name], by);
+    columns[name] = sums(columns[name], by);
   }
   const made = { ...before, ...fields, type: "snapshot", number, engines: columns };
   return isSnapshotMessage(made) && areEven(made.engines) ? made : null;
 }
 
-/** A column with its differences added; what is no column is left to the checks. */
+/** A column with its differences added; what is no column is told as a whole. */
 function sums(before: unknown, by: unknown): unknown {
   if (!Array.isArray(before) || !Array.isArray(by)) return by;
   const made = new Array<unknown>(by.length);

@@ -14,7 +14,6 @@ import pytest
 from dp_coordinator.alarms.detector import (
     BAD_FRAMES_QUIET,
     DEAF_AFTER,
-    FRONT_END_FORGOTTEN,
     HELD_UP_AFTER,
     LATE_WITHIN,
     STUCK_AFTER,
@@ -24,6 +23,7 @@ from dp_coordinator.alarms.detector import (
 )
 from dp_coordinator.alarms.imbalance import FAR_MORE, FRESH_LOAD
 from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.alarms.presence import FRONT_END_FORGOTTEN
 from dp_coordinator.core.snapshot import (
     RecoveryPhase,
     RecoveryState,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET, FRONT_END_FORGOTTEN
+from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET
+from dp_coordinator.alarms.presence import FRONT_END_FORGOTTEN
 from dp_coordinator.core.events import EngineCountChanged, StartWaveRequested, WaveCompleted
 from dp_coordinator.words import Severity
 from tests.alarms.monitored_core import MonitoredCore, loads_for, report_all, running_wave

@@ -29,7 +29,7 @@ def put_together(before: m.SnapshotMessage, change: m.SnapshotChange) -> m.Snaps
     assert change.of == before.number
     columns = msgspec.to_builtins(before.engines)
     for name, by in change.engines.items():
-        columns[name] = by if name == "status" else _sums(columns[name], by)
+        columns[name] = by if name in ("status", "provenance") else _sums(columns[name], by)
     whole = msgspec.to_builtins(before) | dict(change.fields) | {"number": change.number, "engines": columns}
     return msgspec.convert(whole, m.SnapshotMessage)
 

@@ -8,6 +8,8 @@ from dp_coordinator.sentences import capital, ranks
 from dp_coordinator.standing import place
 from dp_coordinator.words import AlarmKind, Severity
 
+FRONT_END_FORGOTTEN = 300.0
+"""Seconds after which a front-end that left is taken to have left for good."""
 NAMED = 3
 """Engines that a title names; the row of each says the same."""
 
@@ -21,7 +23,7 @@ def engine_gone(snapshot: Snapshot, now: float) -> Alarm | None:
     """An engine's connection ended: which one, where it was and how it ended, as far as anybody can tell."""
     peers = snapshot.peers
     missing = snapshot.engine_count - snapshot.engines_subscribed
-    if not snapshot.ready or missing <= 0 or rejoining(snapshot):
+    if not snapshot.ready or missing <= 0 or rejoining(snapshot) or snapshot.watched:
         return None
     # The first to go comes first: the others may have ended over it, as vLLM's engines do when one of them ends.
     in_time = sorted(peers.gone.items(), key=lambda one: one[1].at)
@@ -59,10 +61,31 @@ def same_index(snapshot: Snapshot, now: float) -> Alarm | None:
 def never_heard(snapshot: Snapshot, loads: list[int], now: float) -> Alarm | None:
     """Some ranks never reported, and every other one has requests. A rank that has none has nothing to report."""
     silent = [rank for rank, at in enumerate(snapshot.engines.reported_at) if at is None]
-    silent = [rank for rank in silent if rank not in snapshot.peers.gone]
+    silent = [] if snapshot.watched else [rank for rank in silent if rank not in snapshot.peers.gone]
     others = [load for load, at in zip(loads, snapshot.engines.reported_at, strict=True) if at is not None]
     if not silent or not snapshot.ready or not others or min(others) < 1 or sum(others) < 2 * len(others):
         return None
     title = f"{capital(ranks(silent))} {'was' if len(silent) == 1 else 'were'} never heard of, while all others work"
     counts = {"requests": sum(others)}
     return Alarm(AlarmKind.NEVER_HEARD, Severity.WARNING, now, title, tuple(silent), counts)
+
+
+class Usual:
+    """How many there usually are: the most there were, until fewer have been there for some minutes."""
+
+    def __init__(self) -> None:
+        self._usual = 0
+        self._fewer_since: float | None = None
+        self._most_since = 0
+
+    def after(self, have: int, now: float) -> int:
+        """How many were usual, now that there are `have`."""
+        if self._fewer_since is not None and now - self._fewer_since >= FRONT_END_FORGOTTEN:
+            self._usual, self._fewer_since = max(self._most_since, have), None
+        if have >= self._usual:
+            self._usual, self._fewer_since = have, None
+        elif self._fewer_since is None:
+            self._fewer_since, self._most_since = now, have
+        else:
+            self._most_since = max(self._most_since, have)
+        return self._usual

@@ -27,7 +27,7 @@ from dp_coordinator.options import Deployment, ServeOptions
 from dp_coordinator.process.bound import Bound
 from dp_coordinator.process.guard import Guard, limit_memory
 from dp_coordinator.process.listener import PAGE_CONNECTIONS, listen, web_settings
-from dp_coordinator.process.parts import PagePart, record
+from dp_coordinator.process.parts import PagePart, record, sources
 from dp_coordinator.process.upkeep import Part, Upkeep
 from dp_coordinator.process.web_thread import freeze
 from dp_coordinator.settings import SettingsError, checked, shared
@@ -222,6 +222,7 @@ def _page(
         loop,
         stack,
         needed=past is None,
+        beside=sources(options, mailbox),
     )
 
 

@@ -6,13 +6,14 @@ import gc
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web.settings import WebSettings
 
 if TYPE_CHECKING:
+    from dp_coordinator.web.app import Background
     from dp_coordinator.web.server import WebServer
 
 log = logging.getLogger("dp_coordinator")
@@ -24,8 +25,17 @@ STOP_TIMEOUT = 5.0
 class WebThread(threading.Thread):
     """Serves while it is entered. The web layer is imported here: engines need not wait half a second for that."""
 
-    def __init__(self, mailbox: Mailbox, settings: WebSettings, listener: socket.socket, on_end: Callable[[], None]):
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        settings: WebSettings,
+        listener: socket.socket,
+        on_end: Callable[[], None],
+        beside: Sequence[Callable[[], Background]] = (),
+    ) -> None:
+        """`beside` makes what runs on the same event loop: each is asked for on this thread."""
         super().__init__(name="web", daemon=True)
+        self._beside = beside
         self._mailbox = mailbox
         self._settings = settings
         self._listener = listener
@@ -48,7 +58,7 @@ class WebThread(threading.Thread):
             from dp_coordinator.web.app import create_app  # noqa: PLC0415
             from dp_coordinator.web.server import WebServer  # noqa: PLC0415
 
-            app = create_app(self._mailbox, self._settings)
+            app = create_app(self._mailbox, self._settings, [make() for make in self._beside])
             self._server = WebServer(app)
         finally:
             gc.freeze()  # without a collection, for the same reason: next to nothing of it is garbage

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import socket
 import struct
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TypeAlias
 
 from dp_coordinator.core.events import Peer
-from dp_coordinator.texts import shown
+from dp_coordinator.processes import engine_of, title_of
 from dp_coordinator.words import Channel
 
-TITLE_AT_MOST = 120
-_ENGINE_TITLE = re.compile(r"EngineCore_DP(\d{1,5})\b")
 _CREDENTIALS = struct.Struct("3i")
 _TCP_INFO = struct.Struct("8B120xQ")
 """The kernel's tcp_info up to `tcpi_bytes_received` (Linux 4.1)."""
@@ -110,22 +106,6 @@ def peer_of(end: socket.socket, number: int, channel: Channel) -> Peer:
     if end.family == socket.AF_UNIX:
         pid, _, _ = _CREDENTIALS.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         title = title_of(pid)
-        return Peer(number, channel, "", "ipc", "", pid or None, title, engine_named_by(title))
+        return Peer(number, channel, "", "ipc", "", pid or None, title, engine_of(title))
     host, port = end.getpeername()[:2]
     return Peer(number, channel, host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-
-
-def title_of(pid: int) -> str:
-    """What a process of this machine calls itself, fit to be shown; empty where that cannot be read."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()[:4096].rstrip(b"\0").split(b"\0")
-    except OSError:
-        return ""
-    # A process that gave itself a title has written it over its arguments, as one word.
-    return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
-
-
-def engine_named_by(title: str) -> int | None:
-    """The rank in a title such as `VLLM::EngineCore_DP3` (vllm/v1/engine/core.py, `run_engine_core`)."""
-    found = _ENGINE_TITLE.search(title)
-    return int(found[1]) if found else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -58,14 +58,20 @@ class Application(FastAPI):
         return super().openapi()
 
 
-def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
-    """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
+Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Runs on the web layer's event loop until it is cancelled."""
+
+
+def create_app(mailbox: Mailbox, settings: WebSettings, beside: Sequence[Background] = ()) -> Application:
+    """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it.
+
+    `beside`: what runs on its event loop as long as it serves.
+    """
     check_exposure(settings)
     mailbox.name = mailbox.name or settings.name
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
-    turned_away = TurnedAway()
-    broadcaster = Broadcaster(mailbox, settings, clock, past)
+    turned_away, broadcaster = TurnedAway(), Broadcaster(mailbox, settings, clock, past)
     webhook = None
     if settings.webhook is not None and mailbox.player is None:
         webhook = Webhook(mailbox, broadcaster.alarms, settings, clock, page_url(settings))
@@ -74,7 +80,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         title="dp-coordinator",
         version=__version__,
         description=_ABOUT,
-        lifespan=_beside(broadcaster, others, webhook, [refusals.flush, turned_away.flush]),
+        lifespan=_beside(broadcaster, others, webhook, [refusals.flush, turned_away.flush], beside),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -94,12 +100,13 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
         rest.deployment_routes(others),
-        *rest.command_routes(mailbox, Commands(mailbox, settings, refusals), clock),
-        recording.routes(mailbox),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
     ]
+    if not mailbox.snapshot.watched:  # else nothing can be started, and nothing enters a core that could be recorded
+        commands = Commands(mailbox, settings, refusals)
+        routers += [*rest.command_routes(mailbox, commands, clock), recording.routes(mailbox)]
     if mailbox.player is not None:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
     _add_routes(app, routers, Pages(settings.static_dir))
@@ -114,13 +121,17 @@ def _add_routes(app: FastAPI, routers: Sequence[APIRouter], pages: Pages) -> Non
 
 
 def _beside(
-    broadcaster: Broadcaster, others: Others, webhook: Webhook | None, ticks: list[Callable[[float], None]]
+    broadcaster: Broadcaster,
+    others: Others,
+    webhook: Webhook | None,
+    ticks: list[Callable[[float], None]],
+    more: Sequence[Background],
 ) -> Lifespan[FastAPI]:
     """What goes on beside the answers to requests, from the server's start to its end."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        at_work = [asyncio.create_task(others.run())]
+        at_work = [asyncio.create_task(others.run()), *(asyncio.create_task(run()) for run in more)]
         if webhook is not None:
             ticks.append(webhook.tick)
             at_work.append(asyncio.create_task(webhook.run()))

@@ -18,6 +18,7 @@ from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import Connection, EndedConnection, PeersView, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
 from dp_coordinator.messages_told import AlarmInShort, Summary
+from dp_coordinator.web import sources
 from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, NoticeKind, PeerKind, Tone
 
 WAVES_SENT = 20
@@ -154,6 +155,7 @@ def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[st
         "data_age_s": age,
         "endpoints": mailbox.endpoints,
         "recording": playback(mailbox),
+        "watching": snapshot.watched,
     }
 
 
@@ -206,7 +208,7 @@ def columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMe
     """All ranks."""
     reported, status = snapshot.engines, statuses(snapshot, alarms, now)
     ages = [None if at is None else round(max(0.0, now - at), 3) for at in reported.reported_at]
-    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status)
+    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status, provenance=sources.provenance(snapshot))
 
 
 def short_columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMessage:
@@ -214,7 +216,8 @@ def short_columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineCol
     reported, status = snapshot.engines, statuses(snapshot, alarms, now)
     ages = [None if at is None else round(max(0.0, now - at), AGE_DIGITS) for at in reported.reported_at]
     usage = [None if part is None else round(part, USAGE_DIGITS) for part in reported.kv_cache_usage]
-    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status, kv_cache_usage=usage)
+    kinds = sources.provenance(snapshot)
+    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status, kv_cache_usage=usage, provenance=kinds)
 
 
 def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> list[m.Engine]:
@@ -226,6 +229,7 @@ def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) ->
             row,
             status_text=standing.text(snapshot, row.index, row.status, titles, now),
             peer=where.get(row.index),
+            sourced=sources.of_rank(snapshot, row.index, now),
         )
         for row in columns(snapshot, alarms, now).rows()
     ]
@@ -266,7 +270,8 @@ def peers(snapshot: Snapshot, clock: WallClock) -> m.PeerPage:
         for each, kind, engine in _known(snapshot.peers)
     ]
     where = _places(snapshot.peers)
-    return m.PeerPage(snapshot.peers_version, listed, [where.get(rank) for rank in range(snapshot.engine_count)])
+    places = [where.get(rank) for rank in range(snapshot.engine_count)]
+    return m.PeerPage(snapshot.peers_version, listed, places, sources.told(snapshot))
 
 
 def notices(snapshot: Snapshot, alarms: Container[AlarmKind], now: float) -> list[m.Notice]:

@@ -99,7 +99,7 @@ function Waiting() {
   const { snapshot } = view.value;
   if (snapshot === null) return null;
   const { endpoints, engine_count, engines_subscribed, ready, front_ends } = snapshot;
-  if (past.value !== null || (ready && (front_ends > 0 || rejoining()))) return null;
+  if (snapshot.watching || past.value !== null || (ready && (front_ends > 0 || rejoining()))) return null;
   return (
     <section class="card waiting" aria-label="Waiting for peers">
       <h2>

@@ -53,6 +53,11 @@ export function TopBar() {
       <div class="brand">
         <img src="./favicon.svg" width="24" height="24" alt="" />
         <h1>DP coordinator</h1>
+        {snapshot?.watching && (
+          <span class="chip" title="Nothing is replaced here, and nothing can be started">
+            watching
+          </span>
+        )}
         {snapshot !== null && snapshot.restarts > 0 && hello !== null && (
           <span class="chip" title="The coordinator died and came back with its wave" data-testid="restarts">
             {restartText(snapshot.restarts, when(hello.started_at))}
@@ -222,7 +227,9 @@ export function Hero() {
     >
       <StatePill />
       <dl class="stats">
-        <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
+        {(!snapshot?.watching || snapshot.wave_coordination) && (
+          <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
+        )}
         <Stat label="Waiting" value={count(totals?.waiting ?? null)} swatch="waiting" />
         <Stat
           label="Running"
@@ -235,7 +242,7 @@ export function Hero() {
           value={count(snapshot?.engines_subscribed ?? null)}
           sub={snapshot === null ? "" : expected(snapshot)}
         />
-        <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />
+        {!snapshot?.watching && <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />}
         <Extremes />
       </dl>
       <span class="visually-hidden">{perRank}</span>

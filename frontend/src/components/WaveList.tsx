@@ -99,6 +99,8 @@ function LastManual() {
 
 /** Why there is none. */
 function none(snapshot: SnapshotMessage): string {
+  if (snapshot.watching && !snapshot.wave_coordination)
+    return "Of waves nothing is known here: a tap on the coordinator would show them.";
   if (!snapshot.wave_coordination) return "Wave coordination is off: there are no waves.";
   if (past.value !== null) return "No wave of so long ago is held, or there had been none.";
   if (snapshot.restarts > 0) return "No wave since the restart; those before it are not held.";

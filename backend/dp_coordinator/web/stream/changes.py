@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dp_coordinator.messages import EngineColumnsMessage, SnapshotChange, SnapshotMessage
 
 _FIELDS = tuple(name for name in SnapshotMessage.__struct_fields__ if name not in ("number", "engines"))
-_COLUMNS = tuple(name for name in EngineColumnsMessage.__struct_fields__ if name != "status")
+_WHOLE = ("status", "provenance")
+"""No columns: a word for most ranks, and the others."""
+_COLUMNS = tuple(name for name in EngineColumnsMessage.__struct_fields__ if name not in _WHOLE)
 _DIGITS = 3
 """Decimal places that no column has more of: a difference is as exact."""
 Column = Sequence[float | None]
@@ -23,8 +25,9 @@ def change(new: SnapshotMessage, old: SnapshotMessage) -> SnapshotChange | None:
         now, before = getattr(new.engines, name), getattr(old.engines, name)
         if now != before:
             columns[name] = differences(now, before)
-    if new.engines.status != old.engines.status:
-        columns["status"] = new.engines.status
+    for name in _WHOLE:
+        if getattr(new.engines, name) != getattr(old.engines, name):
+            columns[name] = getattr(new.engines, name)
     return SnapshotChange(new.number, old.number, fields, columns)
 
 
