@@ -17,7 +17,7 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium tools demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types settings monitoring bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium tools demo dev test coverage mutants fuzz torture torture-quick audit test-compose test-vllm test-vllm-quick lint types settings monitoring bench bench-vllm build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,10 +26,11 @@ setup: install chromium tools ## .venv, npm packages, the page, a Chromium for t
 
 install: $(INSTALLED) $(PAGE)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt requirements/dev.txt
 	@echo "Installing dp-coordinator and its development tools into .venv"
 	@python="$$(scripts/find-python)"; [[ -x $(PY) ]] || "$$python" -m venv .venv
-	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
 	@touch $@
 
 $(MODULES): frontend/package.json frontend/package-lock.json | $(INSTALLED)
@@ -75,6 +76,22 @@ coverage: setup ## all tests but those in Chromium, and the lines and branches t
 mutants: $(INSTALLED) ## whether some test fails whatever line of core, wire or alarms is changed; half an hour; ARGS="wire"
 	@[[ -x $(BIN)/mutmut ]] || $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt mutmut
 	$(PY) scripts/mutants $(ARGS)
+
+fuzz: install ## any bytes as frames, journals and recordings, and any requests of openapi.json; EXAMPLES=5000 of each
+	DP_COORDINATOR_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/pytest -n auto --maxprocesses 4 tests/fuzz
+
+# Hostile peers that are not held off yet.
+TORTURE := $(PY) -m benchmarks.torture $(addprefix --without ,endless_multipart small_frames large_frames large_topics \
+  unfinished_frames far_waves scales fuzzed_frames)
+
+torture: install ## a deployment under faults and hostile peers, for an hour: ARGS="--minutes 600 --seed 7"
+	$(TORTURE) --minutes 60 $(ARGS)
+
+torture-quick: install ## a minute of it, for CI
+	$(TORTURE) --minutes 1 $(ARGS)
+
+audit: $(INSTALLED) $(MODULES) ## whether a flaw is known in what is installed; where its sources cannot be reached it says so
+	scripts/audit
 
 test-compose: $(INSTALLED) ## bring the compose stack up, check it from outside, take it down (needs a Docker engine)
 	$(BIN)/pytest -m compose tests/compose $(ARGS)
@@ -133,12 +150,8 @@ format: $(INSTALLED) $(MODULES) ## ruff and Biome put the sources in order
 	$(BIN)/ruff format .
 	cd frontend && npx biome check --write .
 
-constraints: ## constraints.txt from the newest versions that pyproject.toml allows (Python 3.11)
-	rm -rf build/constraints && "$$(scripts/find-python)" -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[dev,mutants,node]'
-	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/pip freeze --exclude-editable | sed '/^#/d'; } > build/constraints.txt
-	mv build/constraints.txt constraints.txt
-	rm -rf build/constraints
+constraints: ## constraints.txt, and requirements with hashes, from the newest versions that pyproject.toml allows
+	scripts/lock $(ARGS)
 
 clean: ## remove what was built, and caches
 	rm -rf dist build backend/dp_coordinator/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -18,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,10 +175,10 @@ class Deployment:
         accounts = Accounts()
         for front_end in self.front_ends:
             totals = _account(front_end)
-            accounts.sent += totals["sent"]
-            accounts.finished += totals["finished"]
+            accounts.sent += totals.get("sent", 0)
+            accounts.finished += totals.get("finished", 0)
         for engine in self.engines:  # first the host of the collective: without it nobody steps on
-            accounts.stranded += _account(engine)["unfinished"]
+            accounts.stranded += _account(engine).get("unfinished", 0)
         return accounts
 
 
@@ -189,12 +190,14 @@ def _end(process: subprocess.Popen[bytes]) -> bytes:
 
 
 def _account(process: subprocess.Popen[bytes]) -> Any:
-    """End a process, and give the account that it prints at the end."""
-    return json.loads(_end(process).splitlines()[-1])
+    """End a process, and give the account that it prints at the end; one that was killed prints none."""
+    printed = _end(process).splitlines()
+    return json.loads(printed[-1]) if printed else {}
 
 
 def free_port() -> int:
-    """A port that nobody has, for now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port that nobody has, below those that connections are given: a busy machine would take it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -182,6 +182,7 @@ def main() -> int:
         )
         print(f"{kills} kills and {stops} stops with dialect {dialect} ...", file=sys.stderr, flush=True)
         runs.append(run(dialect, kills, given.seed, stops=stops))
+        print(table(runs).splitlines()[-1], file=sys.stderr, flush=True)
     print(table([*runs, _sum(runs)]))
     return int(any(each.sent != each.finished or each.waves_went_back for each in runs))
 

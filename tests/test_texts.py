@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from dp_coordinator import sentences
 from dp_coordinator.cli import render
+from dp_coordinator.eventlog import EVENT_LOG_BYTES
 from dp_coordinator.logs import OneLine
-from dp_coordinator.mailbox import EVENT_LOG_BYTES, EventLog, Mailbox
+from dp_coordinator.mailbox import EventLog, Mailbox
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.texts import AT_MOST, is_plain, shown, shown_within
 from dp_coordinator.transport.peers import title_of
@@ -31,6 +32,7 @@ from dp_coordinator.web.views import WallClock
 from dp_coordinator.wire.coordinator import BadFrameError, engine_events, front_end_event
 from tests.transport.rig import pack, rig, wait_until
 from tests.web.builders import snapshot
+from tests.web.watching import Wire
 
 HOSTILE = "\x1b]0;owned\x07\r\n\u202egnp.exe\u2066\u200b\u200d\ufeff\u2028\u2029\x85\x9b31m\u034f\u3164\ufe0f\ud800"
 SEEN = r"\x1b]0;owned\x07\r\n\u202egnp.exe\u2066\u200b\u200d\ufeff\u2028\u2029\x85\x9b31m\u034f\u3164\ufe0f\ud800"
@@ -108,7 +110,7 @@ def test_what_a_viewer_is_sent_at_once_is_bounded_in_bytes() -> None:
         for number in range(3000):
             log.append(0.0, "foreign", {"n": number, "text": "x" * 2000})
         feed.take_events()
-        viewer = Viewer(None, 0)  # type: ignore[arg-type]
+        viewer = Viewer(Wire(), 0)  # type: ignore[arg-type]
         made = []
         while (frame := feed.next(viewer)) is not None:
             made.append(frame)

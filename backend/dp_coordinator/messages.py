@@ -14,6 +14,10 @@ from msgspec.structs import asdict
 
 from dp_coordinator import words
 from dp_coordinator.messages_changes import SnapshotChange as SnapshotChange  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import Event as Event  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import EventMessage as EventMessage  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import EventPage as EventPage  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_events import GapMessage as GapMessage  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import EnginePeer as EnginePeer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import Peer as Peer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import PeerPage as PeerPage  # noqa: PLC0414  (also found here)
@@ -81,7 +85,7 @@ class Situation(msgspec.Struct, frozen=True):
     """What front-ends are told."""
     state: words.DeploymentState
     state_text: str
-    """The same in a sentence, with what was asked apart from what was seen."""
+    """The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long."""
     state_tone: words.Tone
     """How it should look: as the worst alarm; good only where something confirms it."""
     state_age_s: float
@@ -171,31 +175,6 @@ class WaveInfo(msgspec.Struct, frozen=True):
     peak_running: int
     confirmed: bool
     """Something showed that all ranks stepped in it."""
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One event-log entry; `seq` counts 1, 2, 3, ... since the process started."""
-
-    seq: int
-    at: float
-    kind: str
-    group: words.EventGroup
-    tone: words.Tone
-    text: str
-    """What happened, in a sentence. What steers, reorders or hides in a text from outside is escaped in it."""
-    fields: Mapping[str, object]
-
-
-class EventPage(msgspec.Struct, frozen=True):
-    """`GET /api/v1/events`: entries oldest first; ask again with `since=next_since`."""
-
-    events: list[Event]
-    next_since: int
-    last_seq: int
-    truncated: bool
-    """Some entries after `since` are no longer held."""
-    started_at: float
-    """When the coordinator started: a change of it means that event numbers start again."""
 
 
 class WavePage(msgspec.Struct, frozen=True):
@@ -384,17 +363,6 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     """The newest 5, newest first."""
     last_seq: int
     recording: Playback | None = None
-
-
-class EventMessage(Event, frozen=True, tag_field="type", tag="event"):
-    """One event-log entry, in order and without gaps."""
-
-
-class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap"):
-    """Events `first` to `last` are not held any more: the viewer was too slow or away too long."""
-
-    first: int
-    last: int
 
 
 StreamMessage = Hello | SnapshotMessage | SnapshotChange | EventMessage | GapMessage

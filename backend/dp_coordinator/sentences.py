@@ -67,19 +67,19 @@ def capital(text: str) -> str:
 
 
 def state_text(snapshot: Snapshot, now: float) -> str:
-    """What the deployment does in a sentence, with what was asked apart from what was seen."""
-    wave, lasts = snapshot.wave, duration(now - snapshot.state_since)
+    """What the deployment does in a sentence, with what was asked apart from what was seen; not since when."""
+    wave = snapshot.wave
     match snapshot.state:
         case DeploymentState.WAITING:
             return f"Waiting for engines: {snapshot.engines_subscribed} of {snapshot.engine_count} are there"
         case DeploymentState.RECOVERING:
             return f"Wave {snapshot.current_wave}; what the engines do is not known yet"
         case DeploymentState.SERVING:
-            return f"Serving for {lasts}; there are no waves: every engine steps by itself"
+            return "Serving; there are no waves: every engine steps by itself"
         case DeploymentState.PAUSED:
-            return f"Paused for {lasts}; the next wave is {snapshot.current_wave}"
+            return f"Paused; the next wave is {snapshot.current_wave}"
         case DeploymentState.RUNNING:
-            return f"Wave {wave.number} is running for {lasts}; {_confirmation(snapshot)}"
+            return f"Wave {wave.number} is running; {_confirmation(snapshot)}"
     asked = "" if wave.asked_at is None else f", asked {duration(now - wave.asked_at)} ago"
     announced = "" if wave.announced_at is None else ", announced"
     return f"Wave {wave.number} is starting{asked}{announced}; {_joined(wave.joined)}"
@@ -198,7 +198,21 @@ def _why(f: Fields) -> str:
     return (f' "{reason}"' if reason else "") + (f", from {caller}" if caller else "")
 
 
+def _engines(f: Fields) -> str:
+    """Who joined: one, some by their ranks, or how many."""
+    count = f.get("repeats", 1)
+    if not isinstance(count, int):
+        raise TypeError("repeats")
+    named = list(cast(Iterable[int], f.get("engines", [f["engine"]] if "engine" in f else [])))
+    if not named:
+        return "An engine" if count == 1 else f"{count:,} engines"
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    return capital(ranks(named)) + more
+
+
 def _from(f: Fields) -> str:
+    if "repeats" in f and f.keys() & {"engines", "subscribed", "front_ends"}:
+        return ""  # it was another one each time
     told = [str(f[key]) for key in ("peer", "why") if key in f]
     return f" ({': '.join(told)})" if told else ""
 
@@ -226,8 +240,12 @@ _PARTS: Mapping[str, Callable[[Fields], str]] = {
     "BUT": lambda f: f", all but rank {f['excluded']}" if "excluded" in f else "",
     "BY": _by,
     "ENGINE": lambda f: f"Rank {f['engine']}" if "engine" in f else "An engine",
+    "ENGINES": _engines,
+    "RANKS": lambda f: _engines(f)[:1].lower() + _engines(f)[1:],
+    "FRONT_ENDS": lambda f: f"{f['repeats']:,} front-ends" if "repeats" in f else "A front-end",
     "FROM": _from,
     "DETAIL": lambda f: str(f.get("detail") or f.get("refusal") or f["verdict"]),
+    "TIMES": lambda f: f" (\u00d7{f['repeats']:,})" if "repeats" in f else "",
     "MORE": lambda f: f" (and {f['suppressed']} more not logged)" if f.get("suppressed") else "",
     "NOW": _subscribed,
     "BECAUSE": lambda f: f" ({f['confirmed_by']})" if "confirmed_by" in f else "",
@@ -255,14 +273,14 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "recording_works_again": (Tone.GOOD, "The recording can be written again"),
     },
     EventGroup.ENGINES: {
-        "engine_subscribed": (Tone.GOOD, "{ENGINE} subscribed{FROM}{NOW}"),
+        "engine_subscribed": (Tone.GOOD, "{ENGINES} subscribed{FROM}{NOW}"),
         "engine_unsubscribed": (Tone.WARN, "{ENGINE}'s subscription ended{FROM}{NOW}"),
         "engine_disconnected": (Tone.WARN, "{ENGINE}'s reports ended{FROM}"),
         "engine_replaced": (Tone.WARN, "Another process took the place of rank {engine}{FROM}"),
         "tap_connected": (Tone.PLAIN, "A tap listens on {channel}{FROM}"),
         "tap_disconnected": (Tone.PLAIN, "A tap on {channel} is gone{FROM}"),
         "ready_sent": (Tone.GOOD, "READY sent to the engines"),
-        "engine_first_report": (Tone.GOOD, "First report of rank {engine}"),
+        "engine_first_report": (Tone.GOOD, "First report of {RANKS}"),
         "engine_counters_reset": (
             Tone.WARN,
             "Rank {engine} counts anew: from wave {from_wave}, step {from_step} back to wave {wave}, step {step}",
@@ -270,18 +288,18 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "engine_count_changed": (Tone.PLAIN, "Engine count changed from {before} to {after}"),
     },
     EventGroup.FRONT_ENDS: {
-        "front_end_subscribed": (Tone.GOOD, "A front-end subscribed{FROM}{NOW}"),
+        "front_end_subscribed": (Tone.GOOD, "{FRONT_ENDS} subscribed{FROM}{NOW}"),
         "front_end_unsubscribed": (Tone.WARN, "A front-end's subscription ended{FROM}{NOW}"),
     },
     EventGroup.WAVES: {
-        "wave_asked": (Tone.PLAIN, "START for wave {wave} broadcast{BY}{BUT}"),
         "wave_started": (Tone.GOOD, "Wave {wave} started{BY}"),
         "wave_completed": (Tone.PLAIN, "Wave {wave} completed{AFTER}"),
         "start_unanswered": (Tone.WARN, "START for wave {wave} was not answered: no rank joined"),
     },
+    EventGroup.STARTS: {"wave_asked": (Tone.PLAIN, "START for wave {wave} broadcast{BY}{BUT}")},
     EventGroup.MANUAL_STARTS: {
         "manual_start_asked": (Tone.PLAIN, "Manual start of wave {wave} asked{WHY}"),
-        "manual_start_refused": (Tone.WARN, "Manual start refused: {DETAIL}{WHY}{MORE}"),
+        "manual_start_refused": (Tone.WARN, "Manual start refused: {DETAIL}{WHY}{MORE}{TIMES}"),
         "manual_start_observed": (Tone.GOOD, "Manual start of wave {wave}: all ranks step{BECAUSE}{AFTER}"),
         "manual_start_unclear": (
             Tone.PLAIN,
@@ -301,7 +319,7 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
         "webhook_gave_up": (Tone.WARN, "A message to the webhook was given up: {detail}"),
         "webhook_works_again": (Tone.GOOD, "The webhook takes messages again"),
     },
-    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}")},
+    EventGroup.FRAMES: {"bad_frame": (Tone.BAD, "Bad frame on {channel}{FROM}: {DETAIL}{MORE}{TIMES}")},
 }
 EVENTS: Mapping[str, tuple[EventGroup, _Tone, str]] = {
     kind: (group, *said) for group, kinds in _IN_GROUPS.items() for kind, said in kinds.items()

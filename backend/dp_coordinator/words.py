@@ -157,6 +157,8 @@ class EventGroup(StrEnum):
 
     ALARMS = "alarms"
     WAVES = "waves"
+    STARTS = "START"
+    """START as it is broadcast, routinely: a filter can leave it out."""
     MANUAL_STARTS = "manual starts"
     CORRECTIONS = "corrections"
     ENGINES = "engines"

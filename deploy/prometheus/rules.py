@@ -80,8 +80,8 @@ def _beside_alarms() -> Iterator[Rule]:
         "labels": {"severity": "warning"},
         "annotations": {
             "summary": "Engines are missing at {{ $labels.instance }}",
-            "description": "Not every expected engine has subscribed for a quarter of an hour, so none was sent READY. "
-            "Look at the engines that do not start, and at the addresses that they were given.",
+            "description": "For a quarter of an hour not every expected engine has been there, so none was sent READY (a "
+            "page on sources: nobody answers). Look at the engines that do not start, and at the addresses in use.",
         },
     }
 

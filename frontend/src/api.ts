@@ -70,6 +70,9 @@ export const states = (at: number) =>
 /** Who is connected: a `PeerPage`. */
 export const peers = () => call("api/v1/peers", { signal: AbortSignal.timeout(10_000) });
 
+/** The other coordinators: a `DeploymentPage`. */
+export const deployments = () => call("api/v1/deployments", { signal: AbortSignal.timeout(10_000) });
+
 /** The newest `limit` waves, newest first. */
 export const waves = (limit: number) => call(`api/v1/waves?limit=${limit}`) as Promise<WavePage>;
 

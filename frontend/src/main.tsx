@@ -3,7 +3,10 @@ import { render } from "preact";
 import { followAddress } from "./address";
 import { link, present, start } from "./app";
 import { App } from "./components/App";
+import { followOthers } from "./deployments";
 import { listenToKeys } from "./keyboard";
+import { notify } from "./notifications";
+import { tellTheTab } from "./tab";
 import "./styles/base.css";
 import "./styles/page.css";
 import "./styles/banners.css";
@@ -12,6 +15,7 @@ import "./styles/panels.css";
 import "./styles/tables.css";
 import "./styles/log.css";
 import "./styles/alarms.css";
+import "./styles/deployments.css";
 import "./styles/ranks.css";
 import "./styles/drawer.css";
 import "./styles/narrow.css";
@@ -36,11 +40,9 @@ effect(() => {
   if (told.value) untracked(() => render(<App />, host));
 });
 
-// The tab's title says the state, so that a tab in the background does too.
+// The tab says how it stands, so that one in the background does too.
+effect(() => tellTheTab(link.value.state, present.value.snapshot));
+effect(() => notify(present.value.snapshot));
 effect(() => {
-  const { snapshot } = present.value;
-  const name = "DP coordinator";
-  if (link.value.state === "lost") document.title = `Disconnected · ${name}`;
-  else if (snapshot === null) document.title = name;
-  else document.title = `${snapshot.state} · wave ${snapshot.current_wave} · ${name}`;
+  if (link.value.state === "open") untracked(followOthers);
 });

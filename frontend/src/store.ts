@@ -156,6 +156,13 @@ export function applyAll(live: Live, arrivals: readonly Arrival[]): Live {
     log ??= [...next.log];
     log.push(entry);
   };
+  /** Takes out what the newest event was told with before: it is told anew, with one more in it. */
+  const replace = (first: number) => {
+    log ??= [...next.log];
+    const at = log.findLastIndex((entry) => entry.type === "event" && entry.first_seq <= first);
+    const found = log[at];
+    if (found?.type === "event" && found.first_seq === first) log.splice(at, 1);
+  };
   const settle = () => {
     if (log !== null) next = { ...next, log: bounded(log) };
     log = null;
@@ -179,15 +186,16 @@ export function applyAll(live: Live, arrivals: readonly Arrival[]): Live {
       case "event":
         // A number seen before is a replayed one; numbers that were jumped are shown as missing.
         if (message.seq <= next.lastSeq) break;
-        if (next.lastSeq > 0 && message.seq > next.lastSeq + 1) {
-          append(gapMarker(next.lastSeq + 1, message.seq - 1, message.at));
+        if (next.lastSeq > 0 && message.first_seq > next.lastSeq + 1) {
+          append(gapMarker(next.lastSeq + 1, message.first_seq - 1, message.at));
         }
+        if (message.first_seq <= next.lastSeq) replace(message.first_seq);
         append(message);
         next = { ...next, lastSeq: message.seq };
         break;
       case "gap":
         if (message.last <= next.lastSeq) break;
-        append(gapMarker(message.first, message.last, lastAt(next)));
+        if (!message.thinned) append(gapMarker(message.first, message.last, lastAt(next)));
         next = { ...next, lastSeq: message.last };
         break;
     }

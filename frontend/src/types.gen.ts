@@ -266,12 +266,14 @@ export const isEnginePage = object({
 export interface EnginePage extends Of<typeof isEnginePage> {}
 
 /** What an entry of the event log is about. */
-export const isEventGroup = oneOf("alarms", "corrections", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
+export const isEventGroup = oneOf("START", "alarms", "corrections", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
 export type EventGroup = Of<typeof isEventGroup>;
 
-/** One event-log entry; `seq` counts 1, 2, 3, ... since the process started. */
+/** One event-log entry; `seq` counts events 1, 2, 3, ... since the process started: it is the newest one's in it. */
 export const isEvent = object({
   seq: num,
+  /** Of the first event in it: what was told of these before, this replaces. */
+  first_seq: num,
   at: num,
   kind: text,
   group: isEventGroup,
@@ -282,10 +284,12 @@ export const isEvent = object({
 });
 export interface Event extends Of<typeof isEvent> {}
 
-/** One event-log entry, in order and without gaps. */
+/** One event-log entry, in order. */
 export const isEventMessage = object({
   type: oneOf("event"),
   seq: num,
+  /** Of the first event in it: what was told of these before, this replaces. */
+  first_seq: num,
   at: num,
   kind: text,
   group: isEventGroup,
@@ -313,6 +317,8 @@ export const isGapMessage = object({
   type: oneOf("gap"),
   first: num,
   last: num,
+  /** Newer ones are held, and these made room: the oldest of the kinds that come most often go first. */
+  thinned: optional(truth),
 });
 export interface GapMessage extends Of<typeof isGapMessage> {}
 
@@ -556,7 +562,7 @@ export const isSnapshotMessage = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -611,7 +617,7 @@ export const isState = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,
@@ -657,7 +663,7 @@ export const isStateAt = object({
   /** What front-ends are told. */
   engines_running: truth,
   state: isDeploymentState,
-  /** The same in a sentence, with what was asked apart from what was seen. */
+  /** The same in a sentence, with what was asked apart from what was seen; `state_age_s` says for how long. */
   state_text: text,
   /** How it should look: as the worst alarm; good only where something confirms it. */
   state_tone: isTone,

@@ -24,7 +24,7 @@ export function hello(over: Partial<Hello> = {}): Hello {
 
 export function event(seq: number, kind = "wave_started", over: Partial<EventMessage> = {}): EventMessage {
   const said = { group: "waves", tone: "good", text: `${kind} happened`, fields: {} } as const;
-  return { type: "event", seq, at: 1000 + seq, kind, ...said, ...over };
+  return { type: "event", seq, first_seq: seq, at: 1000 + seq, kind, ...said, ...over };
 }
 
 export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): SnapshotMessage {

@@ -125,4 +125,23 @@ describe("whose hello it is", () => {
     expect(sameProcess(first, hello({ started_at: 4600, now: 4700 }), 40)).toBe(true);
     expect(sameProcess(first, hello({ started_at: 1095, now: 1100 }), 40)).toBe(false);
   });
+
+  it("shows what is counted together once, as it was told last", () => {
+    const arrive = (...messages: StreamMessage[]) => messages.map((message) => ({ message, at: 0 }));
+    const joined = (seq: number) => event(seq, "engine_subscribed", { first_seq: 2 });
+    let live = applyAll(EMPTY, arrive(event(1), joined(2), joined(3), joined(5)));
+    expect(live.log).toEqual([event(1), joined(5)]);
+    live = applyAll(live, arrive(joined(9), event(10)));
+    expect(live.log).toEqual([event(1), joined(9), event(10)]);
+    expect(live.lastSeq).toBe(10);
+  });
+
+  it("says nothing of what made room for newer entries", () => {
+    const gap = { type: "gap", first: 2, last: 7, thinned: true } as const;
+    const live = applyAll(
+      EMPTY,
+      [event(1), gap, event(8)].map((message) => ({ message, at: 0 })),
+    );
+    expect(live.log).toEqual([event(1), event(8)]);
+  });
 });

@@ -66,7 +66,14 @@ WAVES = WavePage(
 )
 EVENTS = [
     Event(
-        n, 1000.0 + n, "wave_asked", EventGroup.WAVES, Tone.PLAIN, f"START for wave {n} broadcast, by hand", {"wave": n}
+        n,
+        n,
+        1000.0 + n,
+        "wave_asked",
+        EventGroup.WAVES,
+        Tone.PLAIN,
+        f"START for wave {n} broadcast, by hand",
+        {"wave": n},
     )
     for n in (1, 2, 3)
 ]

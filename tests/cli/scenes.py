@@ -102,7 +102,9 @@ def snapshot(count: int = 3, **changes: Any) -> SnapshotMessage:
 
 
 def event(seq: int, kind: str = "wave_started", **fields: object) -> EventMessage:
-    return EventMessage(seq, 1000.0 + seq, kind, EventGroup.WAVES, Tone.GOOD, f"{kind} {seq}", fields or {"wave": seq})
+    return EventMessage(
+        seq, seq, 1000.0 + seq, kind, EventGroup.WAVES, Tone.GOOD, f"{kind} {seq}", fields or {"wave": seq}
+    )
 
 
 def live(*more: Message, count: int = 3, **changes: Any) -> Live:

@@ -43,7 +43,7 @@ def test_state_for_people() -> None:
         code, out, err = ask(server, "state")
     assert (code, err) == (0, "")
     assert out.splitlines()[:9] == [
-        "state         Wave 6 is starting, asked 300 ms ago; joined by rank 0",
+        "state         Wave 6 is starting, asked 300 ms ago; joined by rank 0 (for 400 ms)",
         "engines       2 of 2 subscribed",
         "front-ends    1",
         "waiting       3",

@@ -80,7 +80,10 @@ def test_flag_and_variable_mean_the_same(options: type[Any], setting: Setting, f
     assert by_variable == (expected if flag.for_people else setting.default)
     if flag.on_command_line:
         words = [flag.flag] if flag.is_switch else [text] if flag.is_positional else [f"{flag.flag}={text}"]
-        words += [str(tmp_path) for other in settings_of(options) if other.name == "file" and other != setting]
+        placed = (
+            other for other in settings_of(options) if other != setting for flag in other.flags if flag.is_positional
+        )
+        words += [example(other.flags[0], tmp_path)[0] for other in placed]
         assert getattr(read(options, parsed(options, *words), {}, others), setting.name) == expected
     assert flag.help
 

@@ -120,6 +120,11 @@ def test_the_root_file_system_cannot_be_written(stack: Stack) -> None:
     assert "Read-only file system" in failed.value.stderr
 
 
+def test_nothing_can_be_installed_into_the_image(stack: Stack) -> None:
+    look = "import importlib.util as u; print([n for n in ('pip', 'ensurepip', 'setuptools') if u.find_spec(n)])"
+    assert docker("exec", stack.container("coordinator"), "python3", "-c", look).strip() == "[]"
+
+
 def test_an_engine_that_is_killed_is_missed_and_comes_back(stack: Stack) -> None:
     since = stack.get("/api/v1/events?limit=1")["last_seq"]
     container = stack.container("engine-2")

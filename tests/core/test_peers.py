@@ -99,6 +99,21 @@ def test_when_only_the_link_to_back_output_died_nobody_is_missing() -> None:
     assert (there.subscribed, dict(there.view.gone)) == (2, {})
 
 
+@pytest.mark.parametrize("subscribes", [True, False])
+def test_a_stranger_that_reported_as_an_engine_leaves_no_gap_when_it_goes(subscribes: bool) -> None:
+    there = Deployment(host="10.0.0.5")
+    if subscribes:
+        there.driver.feed(connects(BACK, 501, host="10.0.0.5"))
+    there.driver.feed(connects(OUTPUT, 500, socket_type="PUSH", host="10.0.0.5"))
+    there.driver.feed(PeerIdentified(500, 0))
+    there.driver.feed(disconnects(OUTPUT, 500))
+    if subscribes:
+        there.driver.feed(disconnects(BACK, 501))
+    assert (there.subscribed, dict(there.view.gone), there.view.missing_unnamed) == (2, {}, 0)
+    there.engine_goes(0)
+    assert (there.subscribed, list(there.view.gone)) == (1, [0])
+
+
 def test_two_engines_with_one_index() -> None:
     there = Deployment(count=2)
     one, two = there.number(0, 0), there.number(1, 0)

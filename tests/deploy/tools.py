@@ -6,8 +6,8 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -91,16 +91,12 @@ def prometheus(folder: Path, port: int, targets: list[str], rules: Path) -> Iter
         process.wait(10)
 
 
-def until(what: str, check: Any, timeout: float = 60.0) -> Any:
-    """The first truthy answer of `check`; what it refuses is tried again."""
+def until(what: str, check: Callable[[], Any], timeout: float = 60.0) -> Any:
+    """The first truthy answer of `check`; a server that is not there yet is asked again."""
     deadline = time.monotonic() + timeout
-    answer: Any = None
     while time.monotonic() < deadline:
-        try:
-            answer = check()
-        except OSError as error:
-            answer = None if isinstance(error, TimeoutError) else answer
-        if answer:
-            return answer
+        with suppress(OSError):
+            if answer := check():
+                return answer
         time.sleep(0.1)
     raise AssertionError(f"not within {timeout:g} s: {what}")

@@ -109,7 +109,7 @@ def test_what_another_says_is_no_longer_than_it_should_be() -> None:
     with site(name="a") as honest:
         told = honest.get("/api/v1/summary").json()
     alarm = {"kind": "engine_gone", "severity": "critical", "title": "x" * 2000, "age_s": 1.0}
-    told |= {"name": "n\x1b\u202e" * 3000, "alarms": [alarm] * 20}
+    told |= {"name": "n\x1b\u202e" * 500, "alarms": [alarm] * 20}
     with receiver() as other:
         for _ in range(1000):
             other.answer(200, json.dumps(told).encode())

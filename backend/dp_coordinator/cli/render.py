@@ -93,7 +93,7 @@ def state(now: State) -> str:
     """What `dp-coordinator state` prints: the state in words, sums, then the engines."""
     missing = "" if now.ready else ", not ready yet"
     facts = {
-        "state": now.state_text,
+        "state": f"{now.state_text} (for {duration(now.state_age_s)})",
         "engines": f"{now.engines_subscribed} of {now.engine_count} subscribed{missing}",
         "front-ends": str(now.front_ends),
         "waiting": known(now.totals.waiting, unknown=_NO_REPORT),

@@ -224,7 +224,11 @@ def _output_ended(state: CoreState, ended: EndedConnection, about: dict[str, obj
         del peers.rivals[engine]
     if peers.newest.get(engine) == peer.id:
         del peers.newest[engine]
-        if engine < state.engine_count:
+        before = max((older for older, whose in peers.replaced.items() if whose == engine), default=None)
+        if before is not None:  # a stranger had its place, or it is a dead link, which will be noticed
+            del peers.replaced[before]
+            peers.newest[engine] = before
+        elif engine < state.engine_count:
             peers.lost[engine] = ended
     return (LogEvent("engine_disconnected", {"engine": engine} | about),)
 

@@ -1,6 +1,7 @@
 import { link, past, view, when } from "../app";
 import { count, restartText } from "../format";
 import { Nonsense, Strip } from "./Banners";
+import { Deployments } from "./Deployments";
 import { LogPanel } from "./EventLog";
 import { Announcer, Hero, TopBar } from "./Header";
 import { Help } from "./Help";
@@ -86,6 +87,9 @@ function Dashboard() {
             <LogPanel />
           </div>
         </div>
+        <Guard name="Other deployments">
+          <Deployments />
+        </Guard>
       </main>
       <Footer />
       <Guard name="The rank">

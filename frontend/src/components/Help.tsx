@@ -2,6 +2,7 @@ import { signal } from "@preact/signals";
 import { view } from "../app";
 import { count } from "../format";
 import { PROTOCOL } from "../types.gen";
+import { Notify } from "./Notify";
 import { OtherPeers } from "./Place";
 import { Button, Icon, Modal, set } from "./ui";
 
@@ -49,6 +50,8 @@ export function Help() {
           </div>
         ))}
       </dl>
+      <h2>Alarms</h2>
+      <Notify />
       <h2>What the words mean</h2>
       <dl class="words">
         <dt>

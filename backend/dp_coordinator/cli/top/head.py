@@ -149,7 +149,7 @@ def _awaited(snapshot: SnapshotMessage) -> Iterator[_Strip]:
     for notice in snapshot.notices:
         yield _Strip(f" {notice.text}", STYLES[notice.tone])
     if snapshot.state in {DeploymentState.STARTING, DeploymentState.RUNNING} and not snapshot.notices:
-        yield _Strip(f" {snapshot.state_text}")
+        yield _Strip(f" {snapshot.state_text} (for {render.duration(snapshot.state_age_s)})")
     ends = snapshot.endpoints
     if not snapshot.ready:
         yield _Strip(

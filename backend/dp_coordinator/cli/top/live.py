@@ -121,15 +121,19 @@ def _logged(live: Live, message: EventMessage | GapMessage) -> Live:
     last, new = _log_lines(live, message)
     if last <= live.last_seq:
         return live
-    return replace(live, log=(*live.log, *new)[-LOG_SIZE:], last_seq=last)
+    before = live.log
+    if isinstance(message, EventMessage) and message.first_seq <= live.last_seq and before:
+        newest = before[-1]  # told anew, with one more in it
+        before = before[:-1] if isinstance(newest, EventMessage) and newest.first_seq == message.first_seq else before
+    return replace(live, log=(*before, *new)[-LOG_SIZE:], last_seq=last)
 
 
 def _log_lines(live: Live, message: EventMessage | GapMessage) -> tuple[int, list[LogLine]]:
     """The number that it ends with, and what the log says of it."""
     if isinstance(message, GapMessage):
-        return message.last, [_gap(message.first, message.last, _last_at(live))]
-    if 0 < live.last_seq < message.seq - 1:
-        return message.seq, [_gap(live.last_seq + 1, message.seq - 1, message.at), message]
+        return message.last, [] if message.thinned else [_gap(message.first, message.last, _last_at(live))]
+    if 0 < live.last_seq < message.first_seq - 1:
+        return message.seq, [_gap(live.last_seq + 1, message.first_seq - 1, message.at), message]
     return message.seq, [message]
 
 

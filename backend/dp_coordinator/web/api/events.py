@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from dp_coordinator.mailbox import Mailbox
+from dp_coordinator.mailbox import LogEntry, Mailbox
 from dp_coordinator.messages import Event, EventPage
 from dp_coordinator.web.views import WallClock, event
 
@@ -18,7 +18,6 @@ def page(mailbox: Mailbox, clock: WallClock, since: int | None, kinds: Collectio
     """
     held = mailbox.log.since(0)
     last = held[-1].seq if held else 0
-    first = held[0].seq if held else 1
     earlier_life = since is not None and since > last
     after = 0 if since is None or earlier_life else since
     wanted = [entry for entry in held if entry.seq > after and (not kinds or entry.kind in kinds)]
@@ -30,6 +29,16 @@ def page(mailbox: Mailbox, clock: WallClock, since: int | None, kinds: Collectio
         events=[event(entry, clock, Event) for entry in wanted],
         next_since=wanted[-1].seq if rest else last,
         last_seq=last,
-        truncated=earlier_life or (since is not None and first > after + 1),
+        truncated=earlier_life or (since is not None and _misses_some(held, after)),
         started_at=clock.of(mailbox.started_at),
     )
+
+
+def _misses_some(held: Iterable[LogEntry], after: int) -> bool:
+    """Whether of the events after that number some are in no entry that is held."""
+    for entry in held:
+        if entry.seq > after:
+            if entry.first_seq > after + 1:
+                return True
+            after = entry.seq
+    return False

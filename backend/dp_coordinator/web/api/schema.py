@@ -17,12 +17,12 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator import messages, messages_changes, messages_peers, messages_told, requests
+from dp_coordinator import messages, messages_changes, messages_events, messages_peers, messages_told, requests
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
 
-_PARTS = messages_changes, messages_peers, messages_told, messages, requests
+_PARTS = messages_changes, messages_events, messages_peers, messages_told, messages, requests
 REF = "#/components/schemas/"
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cached_property, partial
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,14 @@ EVENT_BYTES_A_FRAME = 65_536
 """And the event that exceeds it."""
 encode = msgspec.json.Encoder(enc_hook=repr).encode
 """One message's text."""
+
+
+class HeldEvent(NamedTuple):
+    """An entry of the event log, encoded."""
+
+    seq: int
+    first_seq: int
+    text: bytes
 
 
 class Told:
@@ -57,21 +66,23 @@ class Feed:
 
     def begin_anew(self) -> None:
         """Forget all events: their numbers begin again."""
-        self._events: deque[bytes] = deque()
+        self._events: list[HeldEvent] = []
         self._batch: tuple[int, int, int, Frames] = (0, 0, 0, Frames(b""))
         """The newest frame of events that was made: its first event, the newest one then, its last event."""
         self.last_seq = 0
 
     def take_events(self) -> None:
         """Encode what is new in the event log."""
-        entries = self._mailbox.log.since(self.last_seq)
-        if entries and entries[0].seq != self.last_seq + 1:
-            self._events.clear()  # a flood went past us: what is held must be without gaps
+        log = self._mailbox.log
+        entries = log.since(self.last_seq)
         for entry in entries:
-            self._events.append(encode(views.event(entry, self._clock, EventMessage)))
+            if self._events and self._events[-1].first_seq == entry.first_seq:
+                self._events.pop()  # one more of the same
+            text = encode(views.event(entry, self._clock, EventMessage))
+            self._events.append(HeldEvent(entry.seq, entry.first_seq, text))
             self.last_seq = entry.seq
-        while len(self._events) > self._mailbox.log.held:
-            self._events.popleft()
+        if len(self._events) > log.held:
+            self._events = [event for event in self._events if log.holds(event.seq)]
 
     def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Encode the state, with ages as of `now`."""
@@ -98,7 +109,7 @@ class Feed:
             started_at=self._clock.of(self._mailbox.started_at),
             now=self._clock.of(self._mailbox.clock()),
             last_seq=last,
-            replay_from=max(wanted, last - len(self._events)) + 1,
+            replay_from=max(wanted + 1, self._first_held),
             recording=views.playback(self._mailbox),
         )
 
@@ -115,14 +126,15 @@ class Feed:
         viewer.shown = newest.message.number
         return newest.changed if viewer.wants_changes and follows else newest.whole
 
+    @property
+    def _first_held(self) -> int:
+        return self._events[0].first_seq if self._events else self.last_seq + 1
+
     def _next_events(self, viewer: Viewer) -> Frames | None:
-        behind = self.last_seq - viewer.seen
-        if behind <= 0:
+        if viewer.seen >= self.last_seq:
             return None
-        lost = behind - len(self._events)
-        if lost > 0:
-            first = viewer.seen + 1
-            viewer.seen += lost
+        if viewer.seen < self._first_held - 1:
+            first, viewer.seen = viewer.seen + 1, self._first_held - 1
             return Frames(encode(GapMessage(first, viewer.seen)))
         viewer.seen, made = self._events_frame(viewer.seen + 1)
         return made
@@ -130,13 +142,15 @@ class Feed:
     def _events_frame(self, first: int) -> tuple[int, Frames]:
         """The last of the events from `first` on that go into one frame, and it: sending costs by the frame."""
         if self._batch[:2] != (first, self.last_seq):
-            start = first - self.last_seq - 1 + len(self._events)
-            texts, size = list[bytes](), 0
-            for text in islice(self._events, start, start + EVENTS_A_FRAME):
-                texts.append(text)
-                size += len(text)
+            texts, size, seen = list[bytes](), 0, first - 1
+            start = bisect_left(self._events, first, key=lambda event: event.seq)
+            for event in islice(self._events, start, start + EVENTS_A_FRAME):
+                if event.first_seq > seen + 1:
+                    texts.append(encode(GapMessage(seen + 1, event.first_seq - 1, thinned=True)))
+                texts.append(event.text)
+                seen, size = event.seq, size + len(event.text)
                 if size >= EVENT_BYTES_A_FRAME:
                     break
             made = Frames(texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]")
-            self._batch = first, self.last_seq, first + len(texts) - 1, made
+            self._batch = first, self.last_seq, seen, made
         return self._batch[2:]

@@ -9,8 +9,9 @@ order:
    life. Only the newest matters: a viewer that is slow is sent fewer, one of more than some two hundred too, and never
    an old one after a newer one. With `?changes=1`, a `change` of the one before takes its place wherever the viewer was
    sent that; who joins, or missed one, is sent a whole one.
-3. `event`, one for each event-log entry, with numbers that count up without gaps. Instead of entries that are not held
-   any more comes one `gap` with the first and last number lost.
+3. `event`, one for each event-log entry, with numbers that count up. One with a `first_seq` before its `seq` stands for
+   all events from there on, and replaces what was told of them before: the same again is counted. Instead of entries
+   that are not held any more comes a `gap` with the first and last number lost.
 
 `?since=N` asks for the events after number N; without it they begin with the next one. A number beyond the newest
 belongs to an earlier incarnation of the coordinator and means 0. A viewer that offers permessage-deflate (browsers do)
