@@ -127,6 +127,8 @@ class State(Situation, frozen=True):
     """The coordinator's own process; a supervised one has another after every restart."""
     recording: Playback | None = None
     """Null when this is live; otherwise all of this is out of a recording."""
+    recorded: bool = False
+    """Whether the last minutes are recorded, for `GET /api/v1/recording`."""
 
 
 class Playback(msgspec.Struct, frozen=True):
@@ -363,6 +365,8 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     """The newest 5, newest first."""
     last_seq: int
     recording: Playback | None = None
+    recorded: bool = False
+    """Whether the last minutes are recorded, for `GET /api/v1/recording`."""
 
 
 StreamMessage = Hello | SnapshotMessage | SnapshotChange | EventMessage | GapMessage

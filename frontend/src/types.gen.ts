@@ -600,6 +600,8 @@ export const isSnapshotMessage = object({
   actions: list(isAction),
   last_seq: num,
   recording: optional(nullable(isPlayback)),
+  /** Whether the last minutes are recorded, for `GET /api/v1/recording`. */
+  recorded: optional(truth),
 });
 export interface SnapshotMessage extends Of<typeof isSnapshotMessage> {}
 
@@ -654,6 +656,8 @@ export const isState = object({
   pid: num,
   /** Null when this is live; otherwise all of this is out of a recording. */
   recording: optional(nullable(isPlayback)),
+  /** Whether the last minutes are recorded, for `GET /api/v1/recording`. */
+  recorded: optional(truth),
 });
 export interface State extends Of<typeof isState> {}
 

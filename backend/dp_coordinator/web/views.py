@@ -154,6 +154,7 @@ def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[st
         "data_age_s": age,
         "endpoints": mailbox.endpoints,
         "recording": playback(mailbox),
+        "recorded": mailbox.recording is not None,
     }
 
 
