@@ -139,6 +139,8 @@ class State(Situation, frozen=True):
     """Null when this is live; otherwise all of this is out of a recording."""
     watching: bool = False
     """There is no coordinator here, only sources are shown: nothing can be started."""
+    recorded: bool = False
+    """Whether the last minutes are recorded, for `GET /api/v1/recording`."""
 
 
 class WaveInfo(msgspec.Struct, frozen=True):
@@ -354,6 +356,8 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     recording: Playback | None = None
     watching: bool = False
     """There is no coordinator here, only sources are shown: nothing can be started."""
+    recorded: bool = False
+    """Whether the last minutes are recorded, for `GET /api/v1/recording`."""
 
 
 StreamMessage = Hello | SnapshotMessage | SnapshotChange | EventMessage | GapMessage

@@ -245,6 +245,7 @@ export class LoadChart {
       const text = clockTime(tick);
       const label = step < 60 ? text : text.slice(0, 5);
       const half = ctx.measureText(label).width / 2;
+      if (x(tick) - half < LEFT) continue; // the zone's name stands there
       ctx.fillStyle = colours["text-muted"];
       ctx.fillText(label, Math.min(x(tick), this.width - half), bottom + 6);
     }

@@ -1,15 +1,15 @@
 // What is shown of the event log, and what of it is marked on the chart. Its sentences are the coordinator's.
 import type { Mark } from "./chart";
 import type { LogEntry } from "./store";
-import { isEventGroup } from "./types.gen";
+import { type EventGroup, isEventGroup } from "./types.gen";
 
 const FAULTS = "faults";
 
 /** The filter that leaves nothing out; the one that is on at first leaves out what is routine. */
 export const EVERYTHING = "all";
 
-/** Each wave has its START, and says so itself. */
-const ROUTINE = new Set(["wave_asked"]);
+/** The group that is routine: each wave has its START, and says so itself. */
+const ROUTINE: EventGroup = "START";
 
 /** What the log can be filtered by, besides single kinds. */
 export const GROUPS: readonly string[] = [FAULTS, ...isEventGroup.values];
@@ -44,7 +44,7 @@ export function marksOf(log: readonly LogEntry[]): Mark[] {
 /** Whether an entry is shown under a filter: "" for all but routine, a group's name, or one kind. Markers always are. */
 export function matches(entry: LogEntry, filter: string): boolean {
   if (entry.type === "marker" || filter === EVERYTHING) return true;
-  if (filter === "") return !ROUTINE.has(entry.kind);
+  if (filter === "") return entry.group !== ROUTINE;
   if (filter === FAULTS) return entry.tone === "warn" || entry.tone === "bad";
   return entry.group === filter || entry.kind === filter;
 }

@@ -13,6 +13,7 @@ import "./styles/banners.css";
 import "./styles/dialogs.css";
 import "./styles/panels.css";
 import "./styles/tables.css";
+import "./styles/waves.css";
 import "./styles/log.css";
 import "./styles/alarms.css";
 import "./styles/deployments.css";

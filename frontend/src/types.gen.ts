@@ -655,6 +655,8 @@ export const isSnapshotMessage = object({
   recording: optional(nullable(isPlayback)),
   /** There is no coordinator here, only sources are shown: nothing can be started. */
   watching: optional(truth),
+  /** Whether the last minutes are recorded, for `GET /api/v1/recording`. */
+  recorded: optional(truth),
 });
 export interface SnapshotMessage extends Of<typeof isSnapshotMessage> {}
 
@@ -739,6 +741,8 @@ export const isState = object({
   recording: optional(nullable(isPlayback)),
   /** There is no coordinator here, only sources are shown: nothing can be started. */
   watching: optional(truth),
+  /** Whether the last minutes are recorded, for `GET /api/v1/recording`. */
+  recorded: optional(truth),
 });
 export interface State extends Of<typeof isState> {}
 

@@ -58,7 +58,7 @@ function readPart(into: Choices, name: string, text: string): boolean {
       if (text.length <= LONGEST_FILTER) into.filter = text;
       return text.length <= LONGEST_FILTER;
     case "log":
-      if (!/^[a-z_ -]{1,60}$/.test(text)) return false;
+      if (!/^[A-Za-z_ -]{1,60}$/.test(text)) return false;
       into.log = text;
       return true;
     case "sort": {

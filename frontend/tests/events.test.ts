@@ -10,8 +10,8 @@ it("filters by kind and by what it is about; markers always stay", () => {
   expect(matches(entry, "engines")).toBe(false);
   expect(matches(entry, "wave_started")).toBe(true);
   expect(matches(entry, "toString")).toBe(false);
-  const asked = event(2, "wave_asked");
-  expect(["", "all", "waves", "wave_asked"].map((filter) => matches(asked, filter))).toEqual([
+  const asked = event(2, "wave_asked", { group: "START" });
+  expect(["", "all", "START", "wave_asked"].map((filter) => matches(asked, filter))).toEqual([
     false,
     true,
     true,

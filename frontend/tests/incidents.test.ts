@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { rankCsv, windowCsv } from "../src/csv";
-import { folded } from "../src/fold";
 import { incidentText, nextIncident } from "../src/incidents";
 import { applyAll, EMPTY, LOG_SIZE } from "../src/store";
 import { Timeline } from "../src/timeline";
@@ -53,51 +52,23 @@ it("tells a colleague of an incident, whatever strangers wrote into the log", ()
   expect(told, "an event of minutes later").not.toContain("00:21:40");
 });
 
-describe("the log in lines", () => {
-  const from = (seq: number, kind: string, group: "engines" | "waves", text = kind) =>
-    event(seq, kind, { group, text });
+const from = (seq: number, kind: string, group: "engines" | "waves") => event(seq, kind, { group });
 
-  it("has the start-up of many ranks in one", () => {
-    const entries = Array.from({ length: 50 }, (_, i) =>
-      from(i, "engine_subscribed", "engines", `rank ${i}`),
-    );
-    const [line, ...more] = folded([...entries, from(60, "wave_started", "waves")]);
-    expect(line).toMatchObject({ times: 50, first: 1000, entry: { text: "rank 49" } });
-    expect(more).toMatchObject([{ times: 1, entry: { kind: "wave_started" } }]);
-  });
-
-  it("counts what is said between others, and not what is long ago or differs", () => {
-    const entries = [
-      from(1, "engine_subscribed", "engines"),
-      from(2, "wave_started", "waves", "Wave 1"),
-      from(3, "engine_subscribed", "engines"),
-      from(4, "wave_started", "waves", "Wave 2"),
-      from(90, "engine_subscribed", "engines"),
-    ];
-    expect(folded(entries).map(({ entry, times }) => [entry.at, times])).toEqual([
-      [1002, 1],
-      [1003, 2],
-      [1004, 1],
-      [1090, 1],
-    ]);
-  });
-
-  it("keeps waves and alarms when comings and goings are many", () => {
-    const noise = Array.from({ length: LOG_SIZE + 500 }, (_, i) => from(i + 3, "bad_frame", "engines"));
-    const arrivals = [from(1, "wave_started", "waves"), raised(2), ...noise].map((message) => ({
-      message,
-      at: 0,
-    }));
-    const { log } = applyAll(EMPTY, arrivals);
-    expect(log).toHaveLength(LOG_SIZE);
-    expect(log.slice(0, 2).map(({ kind }) => kind)).toEqual(["wave_started", "alarm_raised"]);
-    const many = Array.from({ length: LOG_SIZE + 5 }, (_, i) => from(i + 1, "wave_started", "waves"));
-    const full = applyAll(
-      EMPTY,
-      many.map((message) => ({ message, at: 0 })),
-    );
-    expect(full.log.at(0)).toMatchObject({ seq: 6 });
-  });
+it("the log keeps waves and alarms when comings and goings are many", () => {
+  const noise = Array.from({ length: LOG_SIZE + 500 }, (_, i) => from(i + 3, "bad_frame", "engines"));
+  const arrivals = [from(1, "wave_started", "waves"), raised(2), ...noise].map((message) => ({
+    message,
+    at: 0,
+  }));
+  const { log } = applyAll(EMPTY, arrivals);
+  expect(log).toHaveLength(LOG_SIZE);
+  expect(log.slice(0, 2).map(({ kind }) => kind)).toEqual(["wave_started", "alarm_raised"]);
+  const many = Array.from({ length: LOG_SIZE + 5 }, (_, i) => from(i + 1, "wave_started", "waves"));
+  const full = applyAll(
+    EMPTY,
+    many.map((message) => ({ message, at: 0 })),
+  );
+  expect(full.log.at(0)).toMatchObject({ seq: 6 });
 });
 
 describe("as comma-separated values", () => {

@@ -10,10 +10,11 @@ from tests.browser.rig import PHONE, assert_accessible, page, phase, stack
 from tests.cli.run import running
 
 
-def test_why_there_is_none_is_said(browser: Browser) -> None:
+def test_none_is_offered_where_nothing_is_recorded(browser: Browser) -> None:
     with stack() as made, page(browser, made.url) as tab:
-        tab.get_by_role("button", name="Download recording").click()
-        expect(tab.locator(".download")).to_contain_text("nothing is recorded: start the coordinator with --record")
+        phase(tab, "PAUSED")
+        expect(tab.locator(".footer")).to_contain_text("dp-coordinator")
+        expect(tab.get_by_role("button", name="Download recording")).to_have_count(0)
 
 
 def test_one_is_downloaded_and_shown_with_its_controls(browser: Browser, tmp_path: Path) -> None:

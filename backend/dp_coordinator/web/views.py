@@ -156,6 +156,7 @@ def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[st
         "endpoints": mailbox.endpoints,
         "recording": playback(mailbox),
         "watching": snapshot.watched,
+        "recorded": mailbox.recording is not None,
     }
 
 

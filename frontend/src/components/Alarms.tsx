@@ -94,14 +94,14 @@ function Open(props: Shown) {
     <article class={`alarm alarm-open alarm-${alarm.severity}`} data-alarm={alarm.kind} tabIndex={-1}>
       <p class="alarm-head">
         <Head alarm={alarm} />
-        <Since {...props}>
-          <When at={alarm.since} />
-        </Since>
       </p>
       <p class="alarm-text" title={alarm.meaning}>
         <b>What to do:</b> {alarm.remedy} <span class="alarm-meaning">{alarm.meaning}</span>
       </p>
       <p class="alarm-tools">
+        <Since {...props}>
+          <When at={alarm.since} />
+        </Since>
         <Ranks alarm={alarm} />
         <span class="alarm-acts">
           <CopyButton

@@ -19,9 +19,7 @@ function Footer() {
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
-      {snapshot !== null && !snapshot.recording && !snapshot.watching && past.value === null && (
-        <DownloadRecording />
-      )}
+      {snapshot?.recorded && past.value === null && <DownloadRecording />}
       {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
         <span>{restartText(snapshot.restarts, when(hello.started_at))}</span>
       )}

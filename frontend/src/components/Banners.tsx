@@ -16,6 +16,7 @@ import {
 import { lastCleared } from "../events";
 import { count, duration } from "../format";
 import { elapsedSince } from "../rows";
+import type { SnapshotMessage } from "../types.gen";
 import { Alarms } from "./Alarms";
 import { Button, CopyButton, Icon, set } from "./ui";
 import { When } from "./When";
@@ -94,12 +95,17 @@ function Address({ label, who, value }: { label: string; who: string; value: str
 /** Engines and front-ends that were here before a restart come back by themselves: nothing to teach meanwhile. */
 const rejoining = () => view.value.snapshot?.state === "recovering";
 
+/** Whether somebody is to be taught to connect: not where an alarm says who has gone. */
+function isAwaited({ ready, front_ends, alarms, watching }: SnapshotMessage): boolean {
+  if (watching || past.value !== null || link.value.state === "lost") return false;
+  return !ready || !(front_ends > 0 || rejoining() || alarms.some(({ kind }) => kind === "front_end_gone"));
+}
+
 /** Teaches what to do while engines or front-ends are not there. */
 function Waiting() {
   const { snapshot } = view.value;
-  if (snapshot === null) return null;
-  const { endpoints, engine_count, engines_subscribed, ready, front_ends } = snapshot;
-  if (snapshot.watching || past.value !== null || (ready && (front_ends > 0 || rejoining()))) return null;
+  if (snapshot === null || !isAwaited(snapshot)) return null;
+  const { endpoints, engine_count, engines_subscribed, ready } = snapshot;
   return (
     <section class="card waiting" aria-label="Waiting for peers">
       <h2>
@@ -126,13 +132,14 @@ function Waiting() {
 }
 
 /** What the coordinator wants told for as long as it is so: a start that nobody followed yet, a restart. */
+const notices = () => (connected.value && past.value === null ? (view.value.snapshot?.notices ?? []) : []);
+
 function Notices() {
-  const { snapshot } = view.value;
-  if (snapshot === null || !connected.value || past.value !== null || snapshot.notices.length === 0)
-    return null;
+  const told = notices();
+  if (told.length === 0) return null;
   return (
     <div class="card">
-      {snapshot.notices.map(({ kind, tone, text }) => (
+      {told.map(({ kind, tone, text }) => (
         <p key={kind} class={`notice-line notice-${tone}`} role="status" data-testid={kind}>
           <Icon name={tone === "good" ? "good" : "starting"} />
           <strong>{text}</strong>
@@ -167,7 +174,9 @@ function Calm() {
   }
   if (snapshot === null)
     return link.value.state === "lost" ? null : <div class="card calm muted">No state has arrived yet</div>;
-  if (snapshot.alarms.length > 0) return null;
+  // The strip has something else to say.
+  const said = snapshot.alarms.length > 0 || notices().length > 0 || isAwaited(snapshot);
+  if (said || link.value.state === "lost") return null;
   const last = lastCleared(log);
   return (
     <div class="card calm">

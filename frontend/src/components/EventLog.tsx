@@ -1,10 +1,9 @@
 import { computed, signal } from "@preact/signals";
-import { past, view, when } from "../app";
+import { past, view } from "../app";
 import { logFilter } from "../choices";
 import { asJson, EVERYTHING, GROUPS, matches } from "../events";
-import { folded, type LogLine } from "../fold";
 import { count } from "../format";
-import { LOG_SIZE } from "../store";
+import { LOG_SIZE, type LogEntry } from "../store";
 import { CopyButton, Icon, Panel, Scroller } from "./ui";
 import { When } from "./When";
 
@@ -16,13 +15,6 @@ const limit = signal(STEP);
 const log = computed(() => view.value.log);
 
 const filtered = computed(() => log.value.filter((entry) => matches(entry, logFilter.value)));
-
-/** One kind is shown in full: who asks for it wants each. */
-const lines = computed<LogLine[]>(() => {
-  const list = filtered.value;
-  const whole = logFilter.value === "" || logFilter.value === EVERYTHING || GROUPS.includes(logFilter.value);
-  return whole ? folded(list) : list.map((entry) => ({ entry, times: 1, first: entry.at }));
-});
 
 const kinds = computed(() => {
   const known = new Set<string>();
@@ -67,26 +59,7 @@ function Tools() {
   );
 }
 
-/** A kind that came again and again; each of it is a click away. */
-function Times({ line: { entry, times, first } }: { line: LogLine }) {
-  if (times === 1) return null;
-  return (
-    <button
-      type="button"
-      class="times"
-      title={`Since ${when(first, true)}: show each`}
-      onClick={() => {
-        logFilter.value = entry.kind;
-        limit.value = STEP;
-      }}
-    >
-      ×{count(times)}
-    </button>
-  );
-}
-
-function Entry({ line }: { line: LogLine }) {
-  const { entry } = line;
+function Entry({ entry }: { entry: LogEntry }) {
   if (entry.type === "marker") {
     return (
       <li class="log-marker">
@@ -101,15 +74,14 @@ function Entry({ line }: { line: LogLine }) {
       <When at={entry.at} millis note={`event ${entry.seq} · ${entry.kind}`} />
       <Icon name={tone} />
       <span class="log-text" title={text}>
-        <Times line={line} /> {text}
+        {text}
       </span>
     </li>
   );
 }
 
-/** The first of those that a line stands for stays the same as it grows. */
-const keyOf = ({ entry, first }: LogLine) =>
-  entry.type === "marker" ? entry.key : `${entry.kind}-${first}-${first === entry.at ? entry.seq : ""}`;
+/** An entry that counts further is the same line. */
+const keyOf = (entry: LogEntry) => (entry.type === "marker" ? entry.key : `${entry.first_seq}-${entry.kind}`);
 
 /** An empty log is one in which nothing happened only if nobody forgot anything. */
 const none = () =>
@@ -118,7 +90,7 @@ const none = () =>
     : "No event of so long ago is held, or nothing had happened.";
 
 export function LogPanel() {
-  const all = lines.value;
+  const all = filtered.value;
   const newest = all.slice(-limit.value).reverse();
   const held = log.value.length;
   const said = held >= LOG_SIZE ? `the newest ${count(LOG_SIZE)}` : count(held);
@@ -126,7 +98,7 @@ export function LogPanel() {
     <Panel
       id="log"
       title="Events"
-      note={logFilter.value === EVERYTHING ? said : `${count(filtered.value.length)} of ${said}`}
+      note={logFilter.value === EVERYTHING ? said : `${count(all.length)} of ${said}`}
       tools={<Tools />}
     >
       {newest.length === 0 ? (
@@ -134,8 +106,8 @@ export function LogPanel() {
       ) : (
         <Scroller class="log-scroll" label="Events, newest first, scrollable">
           <ol class="log" reversed>
-            {newest.map((line) => (
-              <Entry key={keyOf(line)} line={line} />
+            {newest.map((entry) => (
+              <Entry key={keyOf(entry)} entry={entry} />
             ))}
           </ol>
           {all.length > newest.length && (

@@ -64,7 +64,9 @@ export function RankLine() {
   const row = rank === null ? undefined : rows.value[rank];
   return (
     <p class="rank-line" data-testid="rank-detail">
-      {rank === null && <span class="muted">Point at a rank for its numbers</span>}
+      {rank === null && (
+        <span class="muted">Point at a rank for its numbers, click for all that is known of it</span>
+      )}
       {rank !== null && <strong>Rank {rank}</strong>}
       {rank !== null && row === undefined && (
         <span>{rows.value.length === 0 ? NEVER : `There are ranks 0 to ${rows.value.length - 1}.`}</span>

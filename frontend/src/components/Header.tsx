@@ -66,7 +66,9 @@ export function TopBar() {
       </div>
       <div class="topbar-tools">
         <DataAge />
-        <CopyButton label="Copy link" what="a link to the moment shown" text={linkToShown} look="quiet" />
+        <span class="wide-only">
+          <CopyButton label="Copy link" what="a link to the moment shown" text={linkToShown} look="quiet" />
+        </span>
         <Button
           look="quiet"
           onClick={switchZone}

@@ -21,6 +21,26 @@ const KEYS: readonly [string, string][] = [
   ["Esc", "close, or leave the filter"],
 ];
 
+/** Where engines and front-ends connect. */
+function Addresses() {
+  const { snapshot } = view.value;
+  if (snapshot === null) return null;
+  return (
+    <>
+      <h2>Addresses</h2>
+      <ul class="peers" data-testid="addresses">
+        {(["front_publish", "back_output", "back_publish"] as const).map((name) => (
+          <li key={name}>
+            <span>{name}</span>
+            <code>{snapshot.endpoints[name]}</code>
+          </li>
+        ))}
+      </ul>
+      <p class="muted">The wire format is that of vLLM {snapshot.dialect}.</p>
+    </>
+  );
+}
+
 function Versions() {
   const { hello, ignored } = view.value;
   return (
@@ -94,6 +114,7 @@ export function Help() {
         </dt>
         <dd>The rank has not reported since the coordinator started. This is not zero.</dd>
       </dl>
+      <Addresses />
       <OtherPeers />
       <Versions />
       <div class="modal-buttons">
