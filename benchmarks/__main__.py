@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import ingestion, many_viewers, publication_gaps, start_latency, start_up, under_vllm
 from benchmarks.report import Figure, options, settings_from, table
+from benchmarks.routing import fresh_load
 from benchmarks.soak import soak
 from benchmarks.subjects import VLLM_PYTHON_VARIABLE, vllm_version
 
@@ -16,6 +17,7 @@ BENCHMARKS = {
     "many_viewers": many_viewers.measure,
     "start_up": start_up.measure,
     "under_vllm": under_vllm.measure,
+    "fresh_load": fresh_load.measure,
 }
 
 

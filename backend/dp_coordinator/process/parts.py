@@ -54,15 +54,16 @@ class PagePart:
     def __init__(
         self,
         listen: Callable[[], Listener],
+        listen_agent: Callable[[], Listener | None],
         settings_for: Callable[[Listener], WebSettings],
         mailbox: Mailbox,
         loop: Loop,
-        stack: ExitStack,
         *,
+        stack: ExitStack,
         needed: bool,
     ) -> None:
         """`needed`: when the web server ends by itself, the loop is to end too; otherwise it is started again."""
-        self._listen, self._settings_for = listen, settings_for
+        self._listen, self._listen_agent, self._settings_for = listen, listen_agent, settings_for
         self._mailbox, self._loop, self._needed = mailbox, loop, needed
         self._serving = stack.enter_context(ExitStack())
         self.part = Part("the page", self.begin)
@@ -76,7 +77,11 @@ class PagePart:
         self._serving.close()  # what is left of one that ended by itself
         with ExitStack() as begun:
             listener = begun.enter_context(self._listen())
-            begun.enter_context(WebThread(self._mailbox, self._settings_for(listener), listener, self._on_end))
+            agent = self._listen_agent()
+            if agent is not None:
+                begun.enter_context(agent)
+            settings = self._settings_for(listener)
+            begun.enter_context(WebThread(self._mailbox, settings, listener, self._on_end, agent))
             self.bound = bound_address(listener)
             self._serving.push(begun.pop_all())
 

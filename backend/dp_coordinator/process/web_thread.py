@@ -24,12 +24,21 @@ STOP_TIMEOUT = 5.0
 class WebThread(threading.Thread):
     """Serves while it is entered. The web layer is imported here: engines need not wait half a second for that."""
 
-    def __init__(self, mailbox: Mailbox, settings: WebSettings, listener: socket.socket, on_end: Callable[[], None]):
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        settings: WebSettings,
+        listener: socket.socket,
+        on_end: Callable[[], None],
+        agent: socket.socket | None = None,
+    ) -> None:
+        """`agent` listens for HAProxy's agent checks."""
         super().__init__(name="web", daemon=True)
         self._mailbox = mailbox
         self._settings = settings
         self._listener = listener
         self._on_end = on_end
+        self._agent = agent
         self._server: WebServer | None = None
         self._stopping = False
 
@@ -46,7 +55,7 @@ class WebThread(threading.Thread):
         from dp_coordinator.web.app import create_app  # noqa: PLC0415
         from dp_coordinator.web.server import WebServer  # noqa: PLC0415
 
-        app = create_app(self._mailbox, self._settings)
+        app = create_app(self._mailbox, self._settings, self._agent)
         self._server = WebServer(app)
         freeze()
         if not self._stopping:

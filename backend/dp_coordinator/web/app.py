@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
@@ -29,8 +32,10 @@ from dp_coordinator.web.api.metrics import Metrics
 from dp_coordinator.web.pages import Pages
 from dp_coordinator.web.past import Past
 from dp_coordinator.web.problems import ProblemError
+from dp_coordinator.web.routers import Routers
 from dp_coordinator.web.settings import WebSettings, check_exposure
 from dp_coordinator.web.stream.broadcaster import Broadcaster
+from dp_coordinator.web.stream.connection import CONNECTION, Connection
 from dp_coordinator.web.stream.serving import serve
 from dp_coordinator.web.views import WallClock
 
@@ -40,6 +45,11 @@ _SINCE_DIGITS = 16
 
 class Application(FastAPI):
     """FastAPI, with the schemas of our own message types in its description."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Keep hold of the connection: what is further in is given another `send` than the server's own."""
+        scope[CONNECTION] = Connection(send)
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -55,27 +65,22 @@ class Application(FastAPI):
         return super().openapi()
 
 
-def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
-    """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it."""
+def create_app(mailbox: Mailbox, settings: WebSettings, agent: socket.socket | None = None) -> Application:
+    """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it.
+
+    `agent` listens for HAProxy's agent checks.
+    """
     check_exposure(settings)
     clock, past = WallClock(mailbox.wall_offset), Past()
     sessions, refusals = Sessions(settings), RefusalLog(mailbox.log, settings.refusals_logged_per_s)
     turned_away = TurnedAway()
     broadcaster = Broadcaster(mailbox, settings, clock, past)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(broadcaster.run(refusals.flush, turned_away.flush))
-        yield
-        await broadcaster.stop()
-        sampler.cancel()
-        await asyncio.gather(sampler, return_exceptions=True)
-
+    routers_told = Routers(mailbox, broadcaster.alarms, settings, sessions, agent)
     app = Application(
         title="dp-coordinator",
         version=__version__,
         description=_ABOUT,
-        lifespan=lifespan,
+        lifespan=_lifespan(broadcaster, routers_told, refusals.flush, turned_away.flush),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -83,11 +88,13 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals, turned_away=turned_away)],
     )
     app.state.sessions, app.state.broadcaster, app.state.turned_away = sessions, broadcaster, turned_away
+    app.state.loads = routers_told.stream
     metrics = Metrics(
         mailbox,
         lambda: (len(broadcaster.viewers), broadcaster.stalled),
         lambda: broadcaster.alarms.standing,
         lambda: turned_away.counts,
+        routers_told.gauges,
     )
     routers = [
         rest.state_routes(mailbox, broadcaster.alarms, clock),
@@ -95,6 +102,7 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
         rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
         recording.routes(mailbox),
+        routers_told.routes(),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
@@ -106,6 +114,21 @@ def create_app(mailbox: Mailbox, settings: WebSettings) -> Application:
     _add_stream(app, broadcaster, turned_away)
     _add_problems(app, Pages(settings.static_dir), [route for router in routers for route in router.routes])
     return app
+
+
+def _lifespan(
+    broadcaster: Broadcaster, routers_told: Routers, *every_tick: Callable[[float], None]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sampler = asyncio.create_task(broadcaster.run(*every_tick, routers_told.tick))
+        async with routers_told.serving():
+            yield
+            await broadcaster.stop()
+        sampler.cancel()
+        await asyncio.gather(sampler, return_exceptions=True)
+
+    return lifespan
 
 
 def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway) -> None:

@@ -34,15 +34,17 @@ class Metrics(Collector):
         viewers: Callable[[], tuple[int, int]],
         alarms: Callable[[], Container[AlarmKind]] = frozenset,
         refused: Callable[[], Mapping[str, int]] = dict,
+        more: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
         """What is not in the mailbox, as functions.
 
         `viewers` gives (connected now, cut off so far because they took nothing), `alarms` the kinds that stand,
-        `refused` how many requests were refused for which reason.
+        `refused` how many requests were refused for which reason, `more` what has names of its own.
         """
         self._mailbox = mailbox
         self._alarms = alarms
         self._refused = refused
+        self._more = more
         self._viewers = viewers
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -61,6 +63,7 @@ class Metrics(Collector):
         alarms = [((kind.value,), kind in standing) for kind in AlarmKind]
         yield _family(Gauge, "alarm", "Whether an alarm of this kind stands.", alarms, "kind")
         yield from self._process(now)
+        yield from self._more()
 
     def _traffic(self) -> Iterator[Metric]:
         counters = self._mailbox.counters

@@ -17,11 +17,13 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator import messages, messages_peers, requests
+from dp_coordinator import messages, messages_loads, messages_peers, requests
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
 
+PARTS = (messages_peers, messages_loads, messages, requests)
+"""Where types are declared, each after those that its own are derived from."""
 REF = "#/components/schemas/"
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one
 
@@ -35,7 +37,7 @@ def _any_value(of: type) -> Schema:
 
 def components() -> dict[str, Schema]:
     """Name -> JSON schema of every type, in a stable order."""
-    declared = (vars(messages) | vars(requests)).values()
+    declared = (vars(messages) | vars(messages_loads) | vars(requests)).values()
     of_ours = (of for of in declared if isinstance(of, type) and issubclass(of, msgspec.Struct))
     wanted = [of for of in of_ours if not of.__subclasses__()]  # others are found where they are referred to
     _, found = msgspec.json.schema_components(wanted, schema_hook=_any_value, ref_template=REF + "{name}")
@@ -49,7 +51,7 @@ def components() -> dict[str, Schema]:
 def _field_docs() -> dict[str, dict[str, str]]:
     """Class -> field -> the string that follows the field where it is declared: what a reader of the API needs too."""
     docs: dict[str, dict[str, str]] = {}
-    for node in ast.parse("".join(inspect.getsource(part) for part in (messages_peers, messages, requests))).body:
+    for node in ast.parse("".join(inspect.getsource(part) for part in PARTS)).body:
         if not isinstance(node, ast.ClassDef):
             continue
         own = docs.setdefault(node.name, {})

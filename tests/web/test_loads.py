@@ -1,0 +1,354 @@
+"""Load for routers: REST, server-sent events, weights, llm-d's file, and metrics under others' names."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.core.events import Peer
+from dp_coordinator.core.snapshot import Connection, EndedConnection
+from dp_coordinator.messages_loads import LoadPage, RankLoad
+from dp_coordinator.web.routers import gauges, llm_d, stream
+from dp_coordinator.web.routers.loads import loads
+from dp_coordinator.web.routers.weights import Advice, advice
+from dp_coordinator.words import AlarmKind, Channel, EngineStatus, PeerKind, Severity
+from tests.web.builders import snapshot
+from tests.web.rig import TOKEN, Site, site, start_wave, stats
+from tests.web.test_metrics import scrape
+
+
+def load(rank: int, requests: int | None = 0, state: str = "working", address: str | None = None) -> RankLoad:
+    told = requests is not None
+    source = "coordinator" if told else None
+    return RankLoad(
+        rank, address, 0 if told else None, requests, 0.5 if told else None, 10, source, EngineStatus(state)
+    )
+
+
+def of(*requests: int | None) -> list[RankLoad]:
+    return [load(rank, each) for rank, each in enumerate(requests)]
+
+
+def weights(*requests: int | None) -> list[int]:
+    return [told.weight for told in advice(of(*requests), ())]
+
+
+def alarm(kind: AlarmKind, *ranks: int) -> Alarm:
+    return Alarm(kind, Severity.CRITICAL, 90.0, "a test", ranks)
+
+
+# -- what is told ----------------------------------------------------------------------------------------------------
+
+
+def test_a_rank_that_never_reported_has_nulls_and_others_their_numbers(fresh: Site) -> None:
+    fresh.loop.feed(start_wave(engine=1), stats(1, waiting=3, running=4))
+    told = msgspec.json.decode(fresh.get("/api/v1/loads").content, type=LoadPage).loads
+    assert [each.rank for each in told] == [0, 1, 2, 3]
+    never, busy = told[0], told[1]
+    assert (never.waiting, never.running, never.kv_cache_usage, never.age_ms, never.source) == (None,) * 5
+    assert never.state == "never"
+    assert (busy.waiting, busy.running, busy.kv_cache_usage, busy.source) == (3, 4, 0.25, "coordinator")
+    assert busy.state == "working"
+    assert busy.age_ms is not None
+    assert 0 <= busy.age_ms < 10_000
+    assert fresh.get("/api/v1/loads?rank=1").status_code == 422
+
+
+def test_a_rank_over_tcp_has_its_host_and_one_that_is_gone_the_one_it_had() -> None:
+    here = Peer(1, Channel.BACK_PUBLISH, "10.0.0.7", "10.0.0.7:51234")
+    gone = Peer(2, Channel.BACK_OUTPUT, "10.0.0.8", "10.0.0.8:51235")
+    over_ipc = Peer(3, Channel.BACK_OUTPUT, "", "ipc", pid=4711)
+    seen = snapshot((99.0, 98.0, 97.0))
+    peers = replace(
+        seen.peers,
+        connections=((Connection(here, 1.0), PeerKind.ENGINE, 0), (Connection(over_ipc, 1.0), PeerKind.ENGINE, 2)),
+        gone={1: EndedConnection(gone, 1.0, 99.0, "connection closed")},
+    )
+    told = loads(replace(seen, peers=peers), (), 100.0)
+    assert [each.address for each in told] == ["10.0.0.7", "10.0.0.8", None]
+    assert [each.age_ms for each in told] == [1000, 2000, 3000]
+    assert told[1].state == "gone"
+
+
+def test_a_thousand_ranks_take_three_milliseconds() -> None:
+    seen = snapshot(tuple(99.0 for _ in range(1024)))
+    encode, took = msgspec.json.Encoder().encode, []
+    for _ in range(30):
+        began = time.thread_time()
+        encode(LoadPage(loads(seen, (), 100.0)))
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.003
+
+
+# -- what to do with it ----------------------------------------------------------------------------------------------
+
+
+def test_fewer_requests_more_weight() -> None:
+    assert weights(5, 5, 5) == [100, 100, 100]
+    least, middle, most = weights(0, 10, 20)
+    assert (least, most) == (100, 1)
+    assert 1 < middle < 50
+    assert weights(7) == [100]
+
+
+def test_one_more_request_than_the_average_is_the_least_that_stops_a_rank() -> None:
+    assert weights(0, 1) == [100, 33]
+    assert weights(0, 0, 0, 4) == [100, 100, 100, 1]
+
+
+def test_a_rank_of_which_nothing_is_known_counts_as_average() -> None:
+    assert weights(None, None) == [100, 100]
+    least, unknown, most = weights(8, None, 12)
+    assert least > unknown > most
+    assert weights(10, None, 10) == [100, 100, 100]
+
+
+def test_who_is_gone_or_does_not_step_is_avoided_and_does_not_weigh() -> None:
+    told = advice(
+        [load(0, 4), load(1, 400, "gone"), load(2, 4, "suspect"), load(3, None, "joining")],
+        [alarm(AlarmKind.RANK_SILENT, 2)],
+    )
+    assert [each.avoid for each in told] == [None, "gone", "rank_silent", "joining"]
+    assert [each.gone for each in told] == [False, True, False, False]
+    assert told[0].weight == 100
+
+
+def test_an_alarm_about_much_load_only_weighs() -> None:
+    told = advice([load(0, 40, "suspect"), load(1, 1)], [alarm(AlarmKind.LOAD_IMBALANCE, 0)])
+    assert [each.avoid for each in told] == [None, None]
+    assert told[0].weight < told[1].weight
+
+
+def test_suspicion_never_takes_out_the_last() -> None:
+    suspected = alarm(AlarmKind.RANK_SILENT, 0, 1)
+    told = advice([load(0, 4, "suspect"), load(1, 4, "suspect"), load(2, 4, "gone")], [suspected])
+    assert [each.avoid for each in told] == [None, None, "gone"]
+    assert [each.avoid for each in advice([load(0, 1, "gone")], ())] == ["gone"]
+
+
+# -- server-sent events ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def listening(running: Site, **headers: str) -> Iterator[Callable[[], Any]]:
+    """A function that gives the next event."""
+    with running.http.stream("GET", "/api/v1/loads/stream", headers=headers, timeout=20) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+
+        def following() -> Any:
+            line = next(line for line in lines if line.startswith("data: "))
+            return json.loads(line.removeprefix("data: "))
+
+        yield following
+
+
+def test_the_stream_says_at_once_what_is_and_then_what_changes(fresh: Site) -> None:
+    with listening(fresh) as following:
+        assert [each["running"] for each in following()["loads"]] == [None] * 4
+        fresh.loop.feed(start_wave(engine=1), stats(1, waiting=3, running=4))
+        while (told := following()["loads"][1])["running"] is None:
+            pass
+        assert (told["waiting"], told["running"]) == (3, 4)
+
+
+def test_a_head_request_ends(fresh: Site) -> None:
+    answer = fresh.http.head("/api/v1/loads/stream")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_the_stream_outlives_the_time_that_an_answer_may_take(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dp_coordinator.web.connections.REQUEST_S", 0.1)
+    monkeypatch.setattr("dp_coordinator.web.connections.HEAD_S", 0.1)
+    with listening(fresh) as following, socket.create_connection(("127.0.0.1", fresh.port)) as silent:
+        assert silent.recv(1) == b""  # a sweep has been
+        told = [following() for _ in range(4)]
+    assert len(told) == 4
+
+
+def test_one_address_gets_half_of_the_streams_and_places_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "OF_ONE_ADDRESS", 2)
+    with site() as running, ExitStack() as stack:
+        held = [stack.enter_context(ExitStack()) for _ in range(2)]
+        for each in held:
+            each.enter_context(listening(running))()
+        refused = running.get("/api/v1/loads/stream")
+        assert refused.status_code == 429
+        assert "of this address" in refused.json()["detail"]
+        held[0].close()
+        deadline = time.monotonic() + 20
+        while running.app.state.loads._listeners > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with listening(running) as following:
+            following()
+
+
+def test_streams_are_few_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dp_coordinator.web.connections._ANSWERS_KEPT", 1)
+    with site() as running, listening(running) as following:
+        following()
+        refused = running.get("/api/v1/loads/stream")
+        assert (refused.status_code, refused.json()["detail"]) == (429, "too many streams are open")
+
+
+def test_a_listener_that_takes_nothing_is_cut_off_and_the_others_are_told() -> None:
+    with site(1024, stall_timeout_s=3.0) as running, ExitStack() as stack:
+        deaf = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.sendall(b"GET /api/v1/loads/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        following = stack.enter_context(listening(running))
+        while running.app.state.loads._listeners > 1:
+            following()
+
+
+def test_the_stream_needs_the_token_and_ends_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    with site(token=TOKEN, token_file=str(file)) as running:
+        assert running.get("/api/v1/loads/stream").status_code == 401
+        with listening(running, authorization=f"Bearer {TOKEN}") as following:
+            following()
+            file.write_text("another-token-of-decent-length")
+            with pytest.raises(StopIteration):
+                [following() for _ in iter(int, 1)]
+
+
+def test_stopping_ends_the_streams() -> None:
+    ended = threading.Event()
+    with ExitStack() as stack:
+        running = stack.enter_context(site())
+        answer = stack.enter_context(running.http.stream("GET", "/api/v1/loads/stream", timeout=20))
+
+        def read() -> None:
+            for _ in answer.iter_bytes():
+                pass
+            ended.set()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        running.server.should_exit = True
+        assert ended.wait(20)
+        reader.join()
+
+
+# -- llm-d's file ----------------------------------------------------------------------------------------------------
+
+
+def listed(ranks: list[RankLoad], avoid: int = -1) -> list[Any]:
+    told = [Advice(100, "gone" if rank == avoid else None) for rank in range(len(ranks))]
+    endpoints: list[Any] = json.loads(llm_d.endpoints(ranks, told))["endpoints"]
+    return endpoints
+
+
+def test_the_file_lists_who_can_take_requests_where_that_is_known() -> None:
+    ranks = [load(0, 1, address="10.0.0.7:8000"), load(1, 1, address="localhost:8001"), load(2, 1, address="10.0.0.9")]
+    ranks += [load(3, 1, address="[fd00::1]:8000"), load(4, 1), load(5, 1, address="rank-5.pods:8000")]
+    assert listed(ranks) == [
+        {"name": "rank-0", "address": "10.0.0.7", "port": "8000", "labels": {"dp-coordinator/rank": "0"}},
+        {"name": "rank-1", "address": "127.0.0.1", "port": "8001", "labels": {"dp-coordinator/rank": "1"}},
+    ]
+    assert [each["name"] for each in listed(ranks, avoid=0)] == ["rank-1"]
+
+
+def test_the_file_is_replaced_when_somebody_joins_or_leaves_and_not_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "endpoints.yaml"
+    keeper = llm_d.LlmDEndpoints(str(path))
+    ranks = [load(0, 1, address="10.0.0.7:8000"), load(1, 1, address="10.0.0.8:8000")]
+    fine = [Advice(100), Advice(100)]
+    keeper.update(ranks, fine, 1.0)
+    first = path.stat()
+    keeper.update([load(0, 9, address="10.0.0.7:8000"), ranks[1]], [Advice(1), Advice(100)], 2.0)
+    assert path.stat().st_ino == first.st_ino
+    keeper.update(ranks, [Advice(100), Advice(100, "gone", gone=True)], 3.0)
+    assert path.stat().st_ino != first.st_ino
+    assert len(json.loads(path.read_text())["endpoints"]) == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["endpoints.yaml"]
+
+
+def test_a_restart_does_not_empty_the_file_before_anything_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "endpoints.yaml"
+    path.write_text("what stood there before")
+    keeper = llm_d.LlmDEndpoints(str(path))
+    keeper.update([load(0, None, "never")], [Advice(100)], 1.0)
+    assert path.read_text() == "what stood there before"
+    keeper.update([load(0, 1, address="10.0.0.7:8000")], [Advice(100)], 2.0)
+    keeper.update([load(0, 1, "gone", "10.0.0.7:8000")], [Advice(100, "gone", gone=True)], 3.0)
+    assert json.loads(path.read_text()) == {"endpoints": []}
+
+
+def test_a_file_that_cannot_be_written_is_said_once_in_a_while_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "away"
+    keeper = llm_d.LlmDEndpoints(str(folder / "endpoints.yaml"))
+    ranks, fine = [load(0, 1, address="10.0.0.7:8000")], [Advice(100)]
+    for second in range(5):
+        keeper.update(ranks, fine, float(second))
+    assert [record.message.split(" (")[0].split(": ")[0] for record in caplog.records] == ["--llm-d-endpoints"]
+    folder.mkdir()
+    keeper.update(ranks, fine, 20.0)
+    assert (folder / "endpoints.yaml").exists()
+
+
+def test_a_file_that_llm_d_would_not_read_is_not_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "endpoints.yaml"
+    ranks = [load(rank, 1, address=f"10.0.{rank >> 8}.{rank & 255}:8000") for rank in range(16_384)]
+    llm_d.LlmDEndpoints(str(path)).update(ranks, [Advice(100)] * len(ranks), 1.0)
+    assert not path.exists()
+    assert "llm-d reads 1048576" in caplog.text
+
+
+# -- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def test_averages_under_the_endpoint_pickers_names(fresh: Site) -> None:
+    pool = (("name", gauges.POOL),)
+    assert scrape_of(fresh, "llm_d_epp_") == {("llm_d_epp_ready_endpoints", pool): 4}
+    fresh.loop.feed(start_wave(engine=0), stats(0, waiting=3, running=8), stats(1, waiting=0, running=2))
+    assert scrape_of(fresh, "llm_d_epp_") == {
+        ("llm_d_epp_average_queue_size", pool): 1.5,
+        ("llm_d_epp_average_running_requests", pool): 5,
+        ("llm_d_epp_average_kv_cache_utilization", pool): 0.25,
+        ("llm_d_epp_ready_endpoints", pool): 4,
+    }
+    assert scrape_of(fresh, "vllm:") == {}
+
+
+def test_vllms_own_names_for_those_who_ask() -> None:
+    with site(vllm_gauges="tiny") as running:
+        running.loop.subscribe_all()
+        running.loop.feed(start_wave(engine=2), stats(2, waiting=3, running=4))
+        labels = (("engine", "2"), ("model_name", "tiny"))
+        assert scrape_of(running, "vllm:") == {
+            ("vllm:num_requests_waiting", labels): 3,
+            ("vllm:num_requests_running", labels): 4,
+            ("vllm:kv_cache_usage_perc", labels): 0.25,
+        }
+
+
+def scrape_of(running: Site, prefix: str) -> dict[Any, float]:
+    return {key: value for key, value in scrape(running).items() if key[0].startswith(prefix)}
+
+
+def test_no_listener_no_work(fresh: Site) -> None:
+    """Nobody listens: no events are made."""
+    before = fresh.app.state.loads._number
+    with fresh.stream() as viewer:
+        for _ in range(3):
+            viewer.recv(5)
+    assert fresh.app.state.loads._number == before
+    assert isinstance(fresh.get("/api/v1/loads"), httpx.Response)
