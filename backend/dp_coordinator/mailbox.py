@@ -15,9 +15,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from dp_coordinator.beside import beside
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
 from dp_coordinator.messages import Endpoints, Playback
+from dp_coordinator.sourced import SourcesView
 from dp_coordinator.words import AlarmKind
 
 EVENT_LOG_SIZE = 4096
@@ -182,8 +184,13 @@ class Mailbox:
         """Seconds between load publications."""
         self.restarts = restarts
         """How often this coordinator came back from a crash, or was replaced, on the same journal."""
+        self.sources: SourcesView | None = None
+        """What the sources told, replaced as a whole by whoever asks them on the web thread; None without any."""
+        self._seen: tuple[Snapshot, SourcesView | None, Snapshot] = (snapshot, None, snapshot)
         self.troubles: Mapping[AlarmKind, tuple[float, str]] = {}
         """What the process itself knows to be wrong: kind of alarm -> since when (monotonic), and what in one line."""
+        self.watching = False
+        """There is no coordinator: everything comes from sources, and nothing can be started."""
         self.recording: Recent | None = None
         """None when nothing is recorded."""
         self.clock: Callable[[], float] = time.monotonic
@@ -198,3 +205,12 @@ class Mailbox:
         self.started_at = time.monotonic()
         self.loop_alive_at = self.started_at
         """Monotonic seconds of the loop's last turn: /livez tells a stuck loop by it."""
+
+    def seen(self) -> Snapshot:
+        """The newest snapshot with what the sources told beside it: what viewers are shown. Of the web thread."""
+        snapshot, sources = self.snapshot, self.sources
+        if sources is None:
+            return snapshot
+        if self._seen[0] is not snapshot or self._seen[1] is not sources:
+            self._seen = snapshot, sources, beside(snapshot, sources)
+        return self._seen[2]

@@ -16,6 +16,12 @@ from dp_coordinator import words
 from dp_coordinator.messages_peers import EnginePeer as EnginePeer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import Peer as Peer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import PeerPage as PeerPage  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_process import Playback as Playback  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_process import Recovery as Recovery  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_sources import EngineSource as EngineSource  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_sources import Provenance as Provenance  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_sources import SourcePage as SourcePage  # noqa: PLC0414  (also found here)
+from dp_coordinator.messages_sources import Target as Target  # noqa: PLC0414  (also found here)
 
 PROTOCOL = 3
 """The stream's; a viewer that was made for another number understands nothing of it, and says so."""
@@ -31,7 +37,7 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """One data-parallel rank. `age_s` is seconds since its last report."""
+    """One data-parallel rank. `age_s` is seconds since its numbers were last told, by whom `source` says."""
 
     index: int
     waiting: int | None
@@ -42,10 +48,14 @@ class Engine(msgspec.Struct, frozen=True):
     age_s: float | None
     status: words.EngineStatus
     restarts: int
+    source: words.SourceKind | None = None
+    """Who told waiting, running, kv_cache_usage and their age; null when nobody did."""
     status_text: str = ""
     """The status in a sentence; on the stream it is left out."""
     peer: EnginePeer | None = None
     """Null where no connection is known to be this rank's; on the stream it is left out."""
+    sourced: EngineSource | None = None
+    """What sources say of it, beside what it reported; on the stream it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,35 +130,8 @@ class State(Situation, frozen=True):
     """The coordinator's own process; a supervised one has another after every restart."""
     recording: Playback | None = None
     """Null when this is live; otherwise all of this is out of a recording."""
-
-
-class Playback(msgspec.Struct, frozen=True):
-    """A recording that is shown instead of a running coordinator."""
-
-    name: str
-    at: float
-    """The moment that is shown."""
-    position_s: float
-    """Seconds from the recording's first moment to the one shown."""
-    duration_s: float
-    speed: float
-    paused: bool
-
-
-class Recovery(msgspec.Struct, frozen=True):
-    """How far a coordinator that came back from a crash has got."""
-
-    phase: words.RecoveryPhase
-    """rejoining: engines subscribe again; settling: START went out, one wave_complete is awaited; done."""
-    resumed_wave: int
-    """The wave it came back with."""
-    resumed_at: float
-    engines_back: int
-    """Engines subscribed now."""
-    engines_expected: int
-    finished_at: float | None
-    text: str
-    """The same in a sentence."""
+    watching: bool = False
+    """There is no coordinator here, only sources are shown: nothing can be started."""
 
 
 class WaveInfo(msgspec.Struct, frozen=True):
@@ -315,6 +298,7 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
     """Age at the moment the message was made; the page lets it grow by itself."""
     status: Statuses
     restarts: Sequence[int]
+    provenance: Provenance = Provenance(words.SourceKind.REPORTS, {}, [])
 
     def rows(self) -> list[Engine]:
         """The same with one row for each rank."""
@@ -322,9 +306,14 @@ class EngineColumnsMessage(msgspec.Struct, frozen=True):
         status = dict.fromkeys(ranks, self.status.most)
         for other, others in self.status.others.items():
             status |= dict.fromkeys(others, other)
+        told = self.provenance
+        source: dict[int, words.SourceKind | None] = dict.fromkeys(ranks, told.most) | dict.fromkeys(told.nobody)
+        for kind, ranks_of_it in told.others.items():
+            source |= dict.fromkeys(ranks_of_it, kind)
         columns = asdict(self) | {
             "index": ranks,
             "status": [status[rank] for rank in ranks],
+            "source": [source[rank] for rank in ranks],
         }
         names = [name for name in Engine.__struct_fields__ if name in columns]
         return [Engine(*row) for row in zip(*(columns[name] for name in names), strict=False)]
@@ -378,6 +367,8 @@ class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     """The newest 5, newest first."""
     last_seq: int
     recording: Playback | None = None
+    watching: bool = False
+    """There is no coordinator here, only sources are shown: nothing can be started."""
 
 
 class EventMessage(Event, frozen=True, tag_field="type", tag="event"):

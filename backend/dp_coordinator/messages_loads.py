@@ -19,7 +19,7 @@ class RankLoad(msgspec.Struct, frozen=True):
     """Share of the key-value cache in use, 0 to 1."""
     age_ms: int | None
     """Milliseconds since these numbers were told. An engine reports to its coordinator only when they change."""
-    source: str | None
+    source: words.SourceKind | None
     """Who told them; null where nobody has."""
     state: words.EngineStatus
 

@@ -42,3 +42,5 @@ class PeerPage(msgspec.Struct, frozen=True):
     peers: list[Peer]
     places: list[int | None]
     """Of each rank which of `peers` it is: the one that its reports come by, where there is one."""
+    told: list[str | None] = []
+    """Of each rank whose numbers a source tells which one: its kind and where it is asked."""

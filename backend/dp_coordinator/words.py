@@ -99,6 +99,41 @@ class EngineStatus(StrEnum):
     """Its connection ended."""
 
 
+class SourceKind(StrEnum):
+    """Who told what is known of a rank."""
+
+    REPORTS = "reports"
+    """The engine itself, to this coordinator."""
+    VLLM = "vllm"
+    """The metrics of vLLM's API server."""
+    SGLANG = "sglang"
+    """SGLang's loads."""
+    TAP = "tap"
+    """What somebody's coordinator publishes to its front-ends."""
+
+
+class TargetState(StrEnum):
+    """How a source's target answers."""
+
+    NEW = "new"
+    """It was not asked yet."""
+    ANSWERS = "answers"
+    SILENT = "silent"
+    """Nothing comes from it: nobody listens there, or whoever does takes too long."""
+    UNUSABLE = "unusable"
+    """It answers, and the answer says nothing of any rank."""
+
+
+class RankCondition(StrEnum):
+    """What a rank can be, by a source's word, beside working or idle."""
+
+    SLEEPING = "sleeping"
+    PAUSED = "paused"
+    SCALING = "scaling"
+    UNHEALTHY = "unhealthy"
+    DEAD = "dead"
+
+
 class AlarmKind(StrEnum):
     """What can be wrong. At most one alarm of a kind stands at a time."""
 

@@ -4,8 +4,8 @@ import type { EngineColumnsMessage, SnapshotMessage } from "./types.gen";
 /** Columns that seldom change: states that were told the same share one list. */
 const SHARED = ["restarts"] as const;
 type Shared = (typeof SHARED)[number];
-/** What is kept as it was told: a word for each rank, most of which have the same. */
-type Kept = "status";
+/** What is kept as it was told: of each rank a word, or who told of it, and most have the same. */
+type Kept = "status" | "provenance";
 
 /** All others, and what each is kept in. Every column of the message stands in one of the three lists. */
 const PACKED: Record<
@@ -42,6 +42,7 @@ export interface PackedState {
   packed: Record<Name, PackedColumn>;
   shared: Pick<EngineColumnsMessage, Shared>;
   status: EngineColumnsMessage["status"];
+  provenance: EngineColumnsMessage["provenance"];
 }
 
 /** `before` is the state before this one, if there is any. */
@@ -64,6 +65,7 @@ export function pack(message: SnapshotMessage, incarnation: number, before?: Pac
     packed,
     shared,
     status: engines.status,
+    provenance: engines.provenance,
   };
 }
 
@@ -71,11 +73,12 @@ const same = (a: readonly unknown[], b: readonly unknown[] | undefined) =>
   a.length === b?.length && a.every((value, i) => value === b[i]);
 
 /** The columns as they were in the message. */
-export function columnsOf({ packed, shared, status }: PackedState): EngineColumnsMessage {
+export function columnsOf({ packed, shared, status, provenance }: PackedState): EngineColumnsMessage {
   return {
     ...unpacked((name) => Array.from(packed[name], (value) => (value === NONE ? null : value))),
     ...shared,
     status,
+    provenance,
   };
 }
 
@@ -86,6 +89,7 @@ export function noColumns(ranks: number): EngineColumnsMessage {
     ...unpacked(() => none),
     restarts: none.map(() => 0),
     status: { most: "never", others: {} },
+    provenance: { most: null, others: {}, nobody: none.map((_, rank) => rank) },
   };
 }
 

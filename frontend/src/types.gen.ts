@@ -99,6 +99,10 @@ export interface Endpoints extends Of<typeof isEndpoints> {}
 export const isEngineStatus = oneOf("gone", "idle", "joining", "never", "quiet", "suspect", "working");
 export type EngineStatus = Of<typeof isEngineStatus>;
 
+/** Who told what is known of a rank. */
+export const isSourceKind = oneOf("reports", "sglang", "tap", "vllm");
+export type SourceKind = Of<typeof isSourceKind>;
+
 /** Where a rank is: its connection, or the one that it had. */
 export const isEnginePeer = object({
   /** For people: `pid 2919 VLLM::EngineCore_DP3`, or `10.0.0.7:51234`. */
@@ -117,7 +121,35 @@ export const isEnginePeer = object({
 });
 export interface EnginePeer extends Of<typeof isEnginePeer> {}
 
-/** One data-parallel rank. `age_s` is seconds since its last report. */
+/** What the sources say of a rank, beside what it reported: each number with its age. */
+export const isEngineSource = object({
+  /** Who told the newest of these numbers. */
+  source: isSourceKind,
+  /** Where it was told: its URL, or a tap's address. */
+  target: text,
+  /** URL that serves this rank; empty where only a tap told of it. */
+  address: text,
+  /** Requests that wait, deferred ones among them, which a report leaves out. */
+  waiting: nullable(num),
+  waiting_age_s: nullable(num),
+  running: nullable(num),
+  running_age_s: nullable(num),
+  kv_cache_usage: nullable(num),
+  kv_cache_usage_age_s: nullable(num),
+  /** A number that grows with every step that makes tokens. */
+  heartbeat: nullable(num),
+  /** What it counts: `steps` or `tokens`. */
+  heartbeat_unit: text,
+  /** Seconds since it was told. */
+  heartbeat_age_s: nullable(num),
+  /** Seconds since it was last seen to grow; null when it never was. */
+  grew_age_s: nullable(num),
+  /** What is out of the ordinary with the rank, and what was said of it. */
+  conditions: dictionary(text),
+});
+export interface EngineSource extends Of<typeof isEngineSource> {}
+
+/** One data-parallel rank. `age_s` is seconds since its numbers were last told, by whom `source` says. */
 export const isEngine = object({
   index: num,
   waiting: nullable(num),
@@ -128,10 +160,14 @@ export const isEngine = object({
   age_s: nullable(num),
   status: isEngineStatus,
   restarts: num,
+  /** Who told waiting, running, kv_cache_usage and their age; null when nobody did. */
+  source: optional(nullable(isSourceKind)),
   /** The status in a sentence; on the stream it is left out. */
   status_text: optional(text),
   /** Null where no connection is known to be this rank's; on the stream it is left out. */
   peer: optional(nullable(isEnginePeer)),
+  /** What sources say of it, beside what it reported; on the stream it is left out. */
+  sourced: optional(nullable(isEngineSource)),
 });
 export interface Engine extends Of<typeof isEngine> {}
 
@@ -142,6 +178,16 @@ export const isStatuses = object({
   others: dictionary(list(num)),
 });
 export interface Statuses extends Of<typeof isStatuses> {}
+
+/** Who told each rank's numbers, in short; a rank that nobody told of is in none. */
+export const isProvenance = object({
+  most: nullable(isSourceKind),
+  /** The ranks whose numbers somebody else told. */
+  others: dictionary(list(num)),
+  /** The ranks of which nothing was told. */
+  nobody: list(num),
+});
+export interface Provenance extends Of<typeof isProvenance> {}
 
 /** Engines as columns in index order. */
 export const isEngineColumnsMessage = object({
@@ -154,6 +200,7 @@ export const isEngineColumnsMessage = object({
   age_s: list(nullable(num)),
   status: isStatuses,
   restarts: list(num),
+  provenance: optional(isProvenance),
 });
 export interface EngineColumnsMessage extends Of<typeof isEngineColumnsMessage> {}
 
@@ -280,7 +327,7 @@ export const isRankLoad = object({
   /** Milliseconds since these numbers were told. An engine reports to its coordinator only when they change. */
   age_ms: nullable(num),
   /** Who told them; null where nobody has. */
-  source: nullable(text),
+  source: nullable(isSourceKind),
   state: isEngineStatus,
 });
 export interface RankLoad extends Of<typeof isRankLoad> {}
@@ -344,6 +391,8 @@ export const isPeerPage = object({
   peers: list(isPeer),
   /** Of each rank which of `peers` it is: the one that its reports come by, where there is one. */
   places: list(nullable(num)),
+  /** Of each rank whose numbers a source tells which one: its kind and where it is asked. */
+  told: optional(list(nullable(text))),
 });
 export interface PeerPage extends Of<typeof isPeerPage> {}
 
@@ -365,6 +414,10 @@ export const isProblem = object({
   instance: text,
 });
 export interface Problem extends Of<typeof isProblem> {}
+
+/** What a rank can be, by a source's word, beside working or idle. */
+export const isRankCondition = oneOf("dead", "paused", "scaling", "sleeping", "unhealthy");
+export type RankCondition = Of<typeof isRankCondition>;
 
 /** How far a coordinator that came back from a crash has got. */
 export const isRecoveryPhase = oneOf("done", "rejoining", "settling");
@@ -484,8 +537,38 @@ export const isSnapshotMessage = object({
   actions: list(isAction),
   last_seq: num,
   recording: optional(nullable(isPlayback)),
+  /** There is no coordinator here, only sources are shown: nothing can be started. */
+  watching: optional(truth),
 });
 export interface SnapshotMessage extends Of<typeof isSnapshotMessage> {}
+
+/** How a source's target answers. */
+export const isTargetState = oneOf("answers", "new", "silent", "unusable");
+export type TargetState = Of<typeof isTargetState>;
+
+/** One place that is asked, or listened to. */
+export const isTarget = object({
+  name: text,
+  /** What answers there; null while nobody knows. */
+  kind: nullable(isSourceKind),
+  state: isTargetState,
+  /** Why it tells nothing now. */
+  problem: nullable(text),
+  /** Since when it has a problem. */
+  since_at: nullable(num),
+  /** When it last answered as it should; null: never. */
+  answered_at: nullable(num),
+  ranks: list(num),
+});
+export interface Target extends Of<typeof isTarget> {}
+
+/** `GET /api/v1/sources`: the targets in their order, and how each answers. */
+export const isSourcePage = object({
+  targets: list(isTarget),
+  /** The targets are instances of their own: ranks follow the order of targets. */
+  independent: truth,
+});
+export interface SourcePage extends Of<typeof isSourcePage> {}
 
 /** Body of `POST /api/v1/waves`. */
 export const isStartWave = object({
@@ -536,6 +619,8 @@ export const isState = object({
   pid: num,
   /** Null when this is live; otherwise all of this is out of a recording. */
   recording: optional(nullable(isPlayback)),
+  /** There is no coordinator here, only sources are shown: nothing can be started. */
+  watching: optional(truth),
 });
 export interface State extends Of<typeof isState> {}
 

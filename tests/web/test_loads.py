@@ -17,21 +17,26 @@ import msgspec
 import pytest
 
 from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.beside import beside
 from dp_coordinator.core.events import Peer
-from dp_coordinator.core.snapshot import Connection, EndedConnection
+from dp_coordinator.core.snapshot import Connection, EndedConnection, Snapshot
 from dp_coordinator.messages_loads import LoadPage, RankLoad
+from dp_coordinator.sourced import Heartbeat, Origin, RankView, SourcesView, Told
 from dp_coordinator.web.routers import gauges, llm_d, stream
+from dp_coordinator.web.routers.avoided import avoided
 from dp_coordinator.web.routers.loads import loads
 from dp_coordinator.web.routers.weights import Advice, advice
-from dp_coordinator.words import AlarmKind, Channel, EngineStatus, PeerKind, Severity
+from dp_coordinator.words import AlarmKind, Channel, EngineStatus, PeerKind, RankCondition, Severity, SourceKind
 from tests.web.builders import snapshot
 from tests.web.rig import TOKEN, Site, site, start_wave, stats
 from tests.web.test_metrics import scrape
 
+VLLM = Origin(SourceKind.VLLM, "http://10.0.0.1:8000")
+
 
 def load(rank: int, requests: int | None = 0, state: str = "working", address: str | None = None) -> RankLoad:
     told = requests is not None
-    source = "coordinator" if told else None
+    source = SourceKind.REPORTS if told else None
     return RankLoad(
         rank, address, 0 if told else None, requests, 0.5 if told else None, 10, source, EngineStatus(state)
     )
@@ -42,7 +47,7 @@ def of(*requests: int | None) -> list[RankLoad]:
 
 
 def weights(*requests: int | None) -> list[int]:
-    return [told.weight for told in advice(of(*requests), ())]
+    return [told.weight for told in advice(of(*requests), {})]
 
 
 def alarm(kind: AlarmKind, *ranks: int) -> Alarm:
@@ -59,7 +64,7 @@ def test_a_rank_that_never_reported_has_nulls_and_others_their_numbers(fresh: Si
     never, busy = told[0], told[1]
     assert (never.waiting, never.running, never.kv_cache_usage, never.age_ms, never.source) == (None,) * 5
     assert never.state == "never"
-    assert (busy.waiting, busy.running, busy.kv_cache_usage, busy.source) == (3, 4, 0.25, "coordinator")
+    assert (busy.waiting, busy.running, busy.kv_cache_usage, busy.source) == (3, 4, 0.25, "reports")
     assert busy.state == "working"
     assert busy.age_ms is not None
     assert 0 <= busy.age_ms < 10_000
@@ -68,13 +73,13 @@ def test_a_rank_that_never_reported_has_nulls_and_others_their_numbers(fresh: Si
 
 def test_a_rank_over_tcp_has_its_host_and_one_that_is_gone_the_one_it_had() -> None:
     here = Peer(1, Channel.BACK_PUBLISH, "10.0.0.7", "10.0.0.7:51234")
-    gone = Peer(2, Channel.BACK_OUTPUT, "10.0.0.8", "10.0.0.8:51235")
+    left = Peer(2, Channel.BACK_OUTPUT, "10.0.0.8", "10.0.0.8:51235")
     over_ipc = Peer(3, Channel.BACK_OUTPUT, "", "ipc", pid=4711)
     seen = snapshot((99.0, 98.0, 97.0))
     peers = replace(
         seen.peers,
         connections=((Connection(here, 1.0), PeerKind.ENGINE, 0), (Connection(over_ipc, 1.0), PeerKind.ENGINE, 2)),
-        gone={1: EndedConnection(gone, 1.0, 99.0, "connection closed")},
+        gone={1: EndedConnection(left, 1.0, 99.0, "connection closed")},
     )
     told = loads(replace(seen, peers=peers), (), 100.0)
     assert [each.address for each in told] == ["10.0.0.7", "10.0.0.8", None]
@@ -115,27 +120,74 @@ def test_a_rank_of_which_nothing_is_known_counts_as_average() -> None:
     assert weights(10, None, 10) == [100, 100, 100]
 
 
-def test_who_is_gone_or_does_not_step_is_avoided_and_does_not_weigh() -> None:
-    told = advice(
-        [load(0, 4), load(1, 400, "gone"), load(2, 4, "suspect"), load(3, None, "joining")],
-        [alarm(AlarmKind.RANK_SILENT, 2)],
-    )
-    assert [each.avoid for each in told] == [None, "gone", "rank_silent", "joining"]
-    assert [each.gone for each in told] == [False, True, False, False]
+def test_who_is_avoided_does_not_weigh() -> None:
+    told = advice(of(4, 400, 4), {1: "gone", 2: "stands"})
+    assert [each.avoid for each in told] == [None, "gone", "stands"]
+    assert [each.gone for each in told] == [False, True, False]
     assert told[0].weight == 100
 
 
-def test_an_alarm_about_much_load_only_weighs() -> None:
-    told = advice([load(0, 40, "suspect"), load(1, 1)], [alarm(AlarmKind.LOAD_IMBALANCE, 0)])
-    assert [each.avoid for each in told] == [None, None]
-    assert told[0].weight < told[1].weight
+def gone(*ranks: int) -> Any:
+    peer = Peer(9, Channel.BACK_OUTPUT, "10.0.0.8", "10.0.0.8:51235")
+    return {rank: EndedConnection(peer, 1.0, 99.0, "connection closed") for rank in ranks}
+
+
+def test_an_alarm_that_a_rank_does_not_step_avoids_it_and_one_about_load_only_weighs() -> None:
+    seen = snapshot((99.0, 99.0, 99.0))
+    assert avoided(seen, [alarm(AlarmKind.RANK_SILENT, 1)]) == {1: "rank_silent"}
+    assert avoided(seen, [alarm(AlarmKind.LOAD_IMBALANCE, 1)]) == {}
 
 
 def test_suspicion_never_takes_out_the_last() -> None:
-    suspected = alarm(AlarmKind.RANK_SILENT, 0, 1)
-    told = advice([load(0, 4, "suspect"), load(1, 4, "suspect"), load(2, 4, "gone")], [suspected])
-    assert [each.avoid for each in told] == [None, None, "gone"]
-    assert [each.avoid for each in advice([load(0, 1, "gone")], ())] == ["gone"]
+    seen = snapshot((99.0, 99.0, 99.0))
+    seen = replace(seen, peers=replace(seen.peers, gone=gone(2)))
+    assert avoided(seen, [alarm(AlarmKind.RANK_SILENT, 0)]) == {0: "rank_silent", 2: "gone"}
+    assert avoided(seen, [alarm(AlarmKind.RANK_SILENT, 0, 1)]) == {2: "gone"}
+    all_gone = replace(seen, peers=replace(seen.peers, gone=gone(0, 1, 2)))
+    assert avoided(all_gone, ()) == {0: "gone", 1: "gone", 2: "gone"}
+
+
+def beat(at: float, grew_at: float, grew_after: float | None = 90.0) -> Heartbeat:
+    return Heartbeat(value=7.0, unit="steps", at=at, grew_at=grew_at, grew_after=grew_after, origin=VLLM)
+
+
+def seen_by(*views: RankView) -> Snapshot:
+    """What viewers see of ranks that only sources tell of."""
+    sources = SourcesView(ranks={view.rank: view for view in views})
+    return beside(snapshot((None,) * len(views)), sources)
+
+
+def view(rank: int, running: int = 3, **more: Any) -> RankView:
+    told = Told(running, 99.0, VLLM)
+    return RankView(rank, f"http://10.0.0.{rank}:8000", Told(0, 99.0, VLLM), told, Told(0.5, 99.0, VLLM), **more)
+
+
+def test_a_rank_that_stands_while_others_grow_is_avoided_unless_it_has_nothing_to_do() -> None:
+    grows, stands = beat(99.0, 99.0), beat(99.0, 97.0)
+    assert avoided(seen_by(view(0, heartbeat=grows), view(1, heartbeat=stands)), ()) == {1: "stands"}
+    assert avoided(seen_by(view(0, heartbeat=grows), view(1, running=0, heartbeat=stands)), ()) == {}
+    just = beat(99.0, 98.0)
+    assert avoided(seen_by(view(0, heartbeat=grows), view(1, heartbeat=just)), ()) == {}
+
+
+def test_when_all_stand_nobody_can_tell_which_one_holds_the_others() -> None:
+    assert avoided(seen_by(view(0, heartbeat=beat(99.0, 90.0)), view(1, heartbeat=beat(99.0, 90.5))), ()) == {}
+    never = beat(99.0, 90.0, grew_after=None)
+    assert avoided(seen_by(view(0, heartbeat=never), view(1, heartbeat=never)), ()) == {}
+
+
+def test_what_sources_tell_of_a_rank_s_condition_avoids_it() -> None:
+    conditions = {RankCondition.SLEEPING: Told("level 1", 99.0, VLLM)}
+    dead = {RankCondition.DEAD: Told("by its own word", 99.0, VLLM)}
+    seen = seen_by(view(0), view(1, conditions=conditions), view(2, conditions=dead), view(3, silent=True))
+    assert avoided(seen, ()) == {1: "sleeping", 2: "dead", 3: "API server silent"}
+    assert [each.gone for each in advice(of(1, 1, 1, 1), avoided(seen, ()))] == [False, False, True, False]
+
+
+def test_sourced_numbers_have_their_source_and_the_address_that_takes_requests() -> None:
+    told = loads(seen_by(view(0), view(1, running=9)), (), 100.0)
+    assert [each.address for each in told] == ["10.0.0.0:8000", "10.0.0.1:8000"]
+    assert [(each.running, each.source, each.age_ms) for each in told] == [(3, "vllm", 1000), (9, "vllm", 1000)]
 
 
 # -- server-sent events ----------------------------------------------------------------------------------------------

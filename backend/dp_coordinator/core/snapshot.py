@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dp_coordinator.core.events import Peer
+from dp_coordinator.sourced import Origin, SourcesView
 from dp_coordinator.words import ActionState as ActionState  # noqa: PLC0414  (also found here)
 from dp_coordinator.words import DeploymentState, PeerKind
 from dp_coordinator.words import RecoveryPhase as RecoveryPhase  # noqa: PLC0414  (also found here)
@@ -201,3 +202,7 @@ class Snapshot:
     """Oldest first."""
     recovery: RecoveryState | None
     """None unless this coordinator came back from a crash."""
+    sources: SourcesView | None = None
+    """Put beside it for viewers (`Mailbox.seen`): the core knows nothing of it. None where no source was asked for."""
+    provenance: tuple[Origin | None, ...] = ()
+    """By whom the numbers of each rank in `engines` were told; None: nobody told any. Empty: by the engines, all."""

@@ -54,7 +54,7 @@ class AlarmBoard:
             self._seen_seq = entries[-1].seq
         frames = dict(counters.frames)  # copied at once: the loop goes on counting
         return Observation(
-            snapshot=mailbox.snapshot,
+            snapshot=mailbox.seen(),
             loop_alive_at=mailbox.loop_alive_at,
             bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},
             late_publications=counters.publication_lateness_seconds.above(LATE_BY),

@@ -17,6 +17,7 @@ from dp_coordinator import __version__, sentences, standing
 from dp_coordinator import messages as m
 from dp_coordinator.core.snapshot import Connection, EndedConnection, PeersView, Snapshot, StartAction, Wave
 from dp_coordinator.mailbox import LogEntry, Mailbox
+from dp_coordinator.web import sources
 from dp_coordinator.words import AlarmKind, Channel, DeploymentState, EngineStatus, NoticeKind, PeerKind, Tone
 
 WAVES_SENT = 20
@@ -146,7 +147,12 @@ def tone(snapshot: Snapshot, alarms: Alarms) -> Tone:
 def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[str, Any]:
     """What a `State` and a `SnapshotMessage` tell besides, which is not in a snapshot either."""
     age = data_age(mailbox, snapshot, now)
-    return {"data_age_s": age, "endpoints": mailbox.endpoints, "recording": playback(mailbox)}
+    return {
+        "data_age_s": age,
+        "endpoints": mailbox.endpoints,
+        "recording": playback(mailbox),
+        "watching": mailbox.watching,
+    }
 
 
 def state(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> m.State:
@@ -180,7 +186,7 @@ def columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMe
     """All ranks."""
     reported, status = snapshot.engines, statuses(snapshot, alarms, now)
     ages = [None if at is None else round(max(0.0, now - at), 3) for at in reported.reported_at]
-    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status)
+    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status, provenance=sources.provenance(snapshot))
 
 
 def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> list[m.Engine]:
@@ -192,6 +198,7 @@ def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) ->
             row,
             status_text=standing.text(snapshot, row.index, row.status, titles, now),
             peer=where.get(row.index),
+            sourced=sources.of_rank(snapshot, row.index, now),
         )
         for row in columns(snapshot, alarms, now).rows()
     ]
@@ -232,7 +239,8 @@ def peers(snapshot: Snapshot, clock: WallClock) -> m.PeerPage:
         for each, kind, engine in _known(snapshot.peers)
     ]
     where = _places(snapshot.peers)
-    return m.PeerPage(snapshot.peers_version, listed, [where.get(rank) for rank in range(snapshot.engine_count)])
+    places = [where.get(rank) for rank in range(snapshot.engine_count)]
+    return m.PeerPage(snapshot.peers_version, listed, places, sources.told(snapshot))
 
 
 def notices(snapshot: Snapshot, alarms: Container[AlarmKind], now: float) -> list[m.Notice]:

@@ -55,7 +55,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
-        snapshot, now = self._mailbox.snapshot, self._mailbox.clock()
+        snapshot, now = self._mailbox.seen(), self._mailbox.clock()
         yield from _deployment(snapshot)
         yield from _engines(snapshot, now)
         yield from self._traffic()

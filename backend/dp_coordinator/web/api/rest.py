@@ -12,7 +12,7 @@ from starlette.responses import Response
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import Alarm, AlarmPage, EnginePage, WavePage
 from dp_coordinator.requests import Login, Session
-from dp_coordinator.web import views
+from dp_coordinator.web import sources, views
 from dp_coordinator.web.access.proxies import PREFIX
 from dp_coordinator.web.access.security import IDENTITY, address_of, unbelieved
 from dp_coordinator.web.access.sessions import NOBODY, Identity, Sessions
@@ -50,26 +50,30 @@ def state_routes(mailbox: Mailbox, alarms: AlarmBoard, clock: views.WallClock) -
 
     @router.get("/state", responses=responds("State", "Everything now."))
     async def state() -> Response:
-        return json_response(views.state(mailbox, mailbox.snapshot, *standing(), clock))
+        return json_response(views.state(mailbox, mailbox.seen(), *standing(), clock))
 
     @router.get("/engines", responses=responds("EnginePage", "All ranks in order."))
     async def engines() -> Response:
-        return json_response(EnginePage(views.engines(mailbox.snapshot, *standing(), clock)))
+        return json_response(EnginePage(views.engines(mailbox.seen(), *standing(), clock)))
 
     @router.get("/engines/{index}", responses=responds("Engine", "One rank."))
     async def engine(index: Annotated[int, Path(ge=0, le=_SEQ_AT_MOST)]) -> Response:
-        snapshot = mailbox.snapshot
+        snapshot = mailbox.seen()
         if index >= snapshot.engine_count:
             raise ProblemError("not-found", f"there is no engine {index}: they are 0 to {snapshot.engine_count - 1}")
         return json_response(views.engines(snapshot, *standing(), clock)[index])
 
     @router.get("/peers", responses=responds("PeerPage", "Who is connected, and which ranks are gone."))
     async def peers() -> Response:
-        return json_response(views.peers(mailbox.snapshot, clock))
+        return json_response(views.peers(mailbox.seen(), clock))
+
+    @router.get("/sources", responses=responds("SourcePage", "Who is asked about the ranks, and how each answers."))
+    async def listed_sources() -> Response:
+        return json_response(sources.page(mailbox.seen().sources, clock.of))
 
     @router.get("/waves", responses=responds("WavePage", "Newest first."))
     async def waves(limit: Limit = 100) -> Response:
-        return json_response(WavePage(views.waves(mailbox.snapshot, limit, mailbox.clock(), clock)))
+        return json_response(WavePage(views.waves(mailbox.seen(), limit, mailbox.clock(), clock)))
 
     @router.get("/events", responses=responds("EventPage", "Oldest first."))
     async def event_log(since: Since = None, kind: Kinds = [], limit: Limit = 100) -> Response:  # noqa: B006  (copied)
@@ -122,7 +126,7 @@ def command_routes(mailbox: Mailbox, starter: Starter, clock: views.WallClock) -
 
     @router.get("/actions/{action_id}", responses=responds("Action", "As it stands."))
     async def action(action_id: Annotated[str, Path(max_length=100)]) -> Response:
-        for made in reversed(mailbox.snapshot.actions):
+        for made in reversed(mailbox.seen().actions):
             if made.id == action_id:
                 return json_response(views.action(made, mailbox.clock(), clock))
         detail = f"no manual start {action_id!r} is held; only the newest are, and none from before a restart"

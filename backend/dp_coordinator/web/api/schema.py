@@ -17,12 +17,12 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from dp_coordinator import messages, messages_loads, messages_peers, requests
+from dp_coordinator import messages, messages_loads, messages_peers, messages_process, messages_sources, requests
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
 
-PARTS = (messages_peers, messages_loads, messages, requests)
+PARTS = (messages_peers, messages_process, messages_sources, messages_loads, messages, requests)
 """Where types are declared, each after those that its own are derived from."""
 REF = "#/components/schemas/"
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one

@@ -60,7 +60,7 @@ class LoadStream:
             await asyncio.sleep(max(0.0, began + self.settings.sample_interval_s - time.monotonic()))
 
     async def _look(self, began: float) -> None:
-        snapshot, (told, told_at) = self._mailbox.snapshot, self._told
+        snapshot, (told, told_at) = self._mailbox.seen(), self._told
         if snapshot is told and began - told_at < self.settings.heartbeat_s:
             return
         async with self._news:

@@ -8,17 +8,14 @@ second, unless most requests take less than some seconds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.messages_loads import RankLoad
-from dp_coordinator.words import AlarmKind, EngineStatus
+from dp_coordinator.web.routers.avoided import GONE
 
 HEADROOM = 0.25
 """Of the average: how many more requests than that a rank must have to get no further ones."""
-_DOES_NOT_STEP = frozenset({AlarmKind.RANK_SILENT})
-"""Alarms whose ranks should get no requests."""
 
 
 class Advice(NamedTuple):
@@ -32,28 +29,11 @@ class Advice(NamedTuple):
     """It cannot answer any more."""
 
 
-def advice(loads: Sequence[RankLoad], alarms: Collection[Alarm]) -> list[Advice]:
-    """What to do with each rank.
-
-    A suspicion never takes out the last ranks that are left: when all are suspected, a router that knows nothing better
-    than to refuse every request would make it worse.
-    """
-    suspects = {rank: alarm.kind.value for alarm in alarms if alarm.kind in _DOES_NOT_STEP for rank in alarm.engines}
-    avoided = [_reason(load, suspects) for load in loads]
-    if all(avoided):
-        avoided = [_reason(load, {}) for load in loads]
-    weights = _weights([None if avoid else _requests(load) for load, avoid in zip(loads, avoided, strict=True)])
-    return [
-        Advice(weight, avoid, load.state is EngineStatus.GONE)
-        for weight, avoid, load in zip(weights, avoided, loads, strict=True)
-    ]
-
-
-def _reason(load: RankLoad, suspects: dict[int, str]) -> str | None:
-    """Why a rank should get no requests; None when it should."""
-    if load.state in (EngineStatus.GONE, EngineStatus.JOINING):
-        return load.state.value
-    return suspects.get(load.rank)
+def advice(loads: Sequence[RankLoad], avoid: Mapping[int, str]) -> list[Advice]:
+    """What to do with each rank; `avoid`: which ones should get no requests, and why (`avoided`)."""
+    weights = _weights([None if load.rank in avoid else _requests(load) for load in loads])
+    reasons = [avoid.get(load.rank) for load in loads]
+    return [Advice(weight, reason, reason in GONE) for weight, reason in zip(weights, reasons, strict=True)]
 
 
 def _requests(load: RankLoad) -> int | None:

@@ -83,7 +83,7 @@ class Broadcaster:
         `now` is the mailbox's clock, `began` the real one, which stands apart from it in a recording.
         """
         began = now if began is None else began
-        snapshot = self._mailbox.snapshot
+        snapshot = self._mailbox.seen()
         self.alarms.look(now)
         self._past.add(snapshot, now, lambda: self.feed.kept_state(snapshot, now))
         self.feed.take_events()
@@ -145,7 +145,7 @@ class Broadcaster:
     def join(self, connection: Connection, since: int | None) -> tuple[Viewer, Hello]:
         """A new viewer, and what it is told first. It is written to from `add` on."""
         self.feed.take_events()
-        self.feed.take_snapshot(self._mailbox.snapshot, self._mailbox.clock())
+        self.feed.take_snapshot(self._mailbox.seen(), self._mailbox.clock())
         hello = self.feed.hello(since)
         return Viewer(connection, hello.replay_from - 1), hello
 
