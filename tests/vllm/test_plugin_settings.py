@@ -62,6 +62,13 @@ def test_what_vllm_decides_cannot_be_set(
     assert message.endswith("; unset it.")
 
 
+FOR_ROUTERS: dict[str, Any] = {
+    "haproxy_agent": "127.0.0.1:8090",
+    "llm_d_endpoints": "llm-d.yaml",
+    "vllm_gauges": "tiny",
+}
+
+
 def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
     """A flag that serve gets one day is either taken over or named in DECIDED."""
     given = {
@@ -69,9 +76,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
         "DP_COORDINATOR_ENDPOINTS_FILE": "ends.json",
         "DP_COORDINATOR_HANG_TIMEOUT": "15",
-        "DP_COORDINATOR_HAPROXY_AGENT": "127.0.0.1:8090",
         "DP_COORDINATOR_HTTP": "127.0.0.1:1234",
-        "DP_COORDINATOR_LLM_D_ENDPOINTS": "llm-d.yaml",
         "DP_COORDINATOR_LOG_LEVEL": "debug",
         "DP_COORDINATOR_MANUAL_START_TIMEOUT": "7",
         "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS": "50",
@@ -86,7 +91,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_TOKEN": TOKEN,
         "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
         "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
-        "DP_COORDINATOR_VLLM_GAUGES": "tiny",
+        **{f"DP_COORDINATOR_{name.upper()}": value for name, value in FOR_ROUTERS.items()},
     }
     assert variables(decided=False) == given.keys() | {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
     assert options_for(2, "0.32.0", True, given) == CommandOptions(
@@ -96,9 +101,6 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         endpoints_file="ends.json",
         dialect="0.32.0",
         hang_timeout=15.0,
-        haproxy_agent="127.0.0.1:8090",
-        llm_d_endpoints="llm-d.yaml",
-        vllm_gauges="tiny",
         http="127.0.0.1:1234",
         log_level="debug",
         manual_start_timeout=7.0,
@@ -115,6 +117,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         trust_network_without_token=True,
         trusted_proxies=("10.0.0.0/8", "::1/128"),
         wave_coordination=True,
+        **FOR_ROUTERS,
     )
 
 
