@@ -10,55 +10,32 @@ would strand stays stranded, is counted, and ends the run.
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
 import math
-import os
 import random
-import select
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 from benchmarks import machine
-from dp_coordinator.handle import DPCoordinator
-from dp_coordinator.settings import to_arguments
-from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
+from benchmarks.deployment import ENGINES, FRONT_ENDS, Accounts, Deployment
 from dp_coordinator.supervised import HANG_TIMEOUT_S
 from dp_coordinator.supervisor import INSTANT_S
 
 DIALECTS = ("0.28", "0.32", "0.33")
-ENGINES = 3
-FRONT_ENDS = 2
-ANSWER_TIMEOUT_S = 60.0
-"""A request that has no answer by then is stranded: they take a tenth of a second, on an idle machine."""
-NORMAL_TIMEOUT_S = 60.0
-REST_TIMEOUT_S = 10.0
-POLL_S = 0.005
 
 
 @dataclass
-class Figures:
+class Figures(Accounts):
     """What became of it."""
 
-    dialect: str
+    dialect: str = ""
     kills: int = 0
     stops: int = 0
     restarts: int = 0
     """As the coordinator counts them."""
-    sent: int = 0
-    finished: int = 0
-    stranded: int = 0
-    """Requests that engines have and do not finish."""
     waves: int = 0
     """The current wave at the end."""
     waves_went_back: bool = False
@@ -69,102 +46,33 @@ class Figures:
     recovery_s: list[float] = field(default_factory=list)
     """From each kill until REST says so too."""
 
-    @property
-    def lost(self) -> int:
-        """Requests that nobody has any more."""
-        return self.sent - self.finished - self.stranded
 
+class Struck:
+    """A deployment whose coordinator is struck down again and again."""
 
-class Deployment:
-    """A supervised coordinator, and engines and front-ends that send what they are asked for."""
-
-    def __init__(self, dialect: str, directory: str, stack: ExitStack) -> None:
-        self.figures = Figures(dialect)
-        self._stack = stack
-        self._coordinator = stack.enter_context(
-            DPCoordinator(ENGINES, supervised=True, dialect=dialect, log_level="error")
-        )
+    def __init__(self, dialect: str, stack: ExitStack) -> None:
+        self.figures = Figures(dialect=dialect)
+        self.deployment = Deployment(dialect, stack)
+        self.deployment.start_peers()
         self._pid, self._struck_at, self._struck_at_unix = 0, 0.0, 0.0
         self._stopped = False
-        addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(ENGINES))
-        collective = f"127.0.0.1:{_free_port()}"
-        self._engines = [
-            self._spawn("engine", self._engine(index, address, collective)) for index, address in enumerate(addresses)
-        ]
-        self._front_ends = [self._spawn("front-end", self._front_end(index, addresses)) for index in range(FRONT_ENDS)]
-        self._wait_for(lambda state: state["ready"] and state["front_ends"] == FRONT_ENDS)
-
-    def _engine(self, index: int, address: str, collective: str) -> EngineOptions:
-        back_publish, back_output = self._coordinator.get_engine_socket_addresses()
-        return EngineOptions(
-            index=index,
-            engine_count=ENGINES,
-            back_publish_address=back_publish,
-            back_output_address=back_output,
-            request_address=address,
-            collective=collective,
-            host_collective=index == 0,
-            dialect=self.figures.dialect,
-            step_ms=1.0,
-            log_level="warning",
-        )
-
-    def _front_end(self, index: int, addresses: tuple[str, ...]) -> FrontEndOptions:
-        return FrontEndOptions(
-            front_publish_address=self._coordinator.get_stats_publish_address(),
-            engine_address=addresses,
-            index=index,
-            front_end_count=FRONT_ENDS,
-            dialect=self.figures.dialect,
-            on_demand=True,
-            log_level="warning",
-            rate=50.0,
-            min_steps=1,
-            max_steps=60,
-            request_timeout_s=0,  # a request that is not answered is never sent again
-        )
-
-    def _spawn(self, kind: str, options: Any) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dp_coordinator", kind, *to_arguments(options)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._stack.callback(lambda: process.returncode is None and _end(process))
-        return process
-
-    # -- requests ----------------------------------------------------------------------------------------------
-
-    def ask(self, requests: int, front_ends: list[int]) -> None:
-        """Have each of these front-ends send so many requests."""
-        for index in front_ends:
-            pipe = self._front_ends[index].stdin
-            assert pipe is not None
-            pipe.write(b"%d\n" % requests)
-            pipe.flush()
-
-    def answered(self, front_end: int) -> bool:
-        """Wait until a front-end has all its answers; False when some do not come."""
-        pipe = self._front_ends[front_end].stdout
-        assert pipe is not None
-        return bool(select.select([pipe], [], [], ANSWER_TIMEOUT_S)[0]) and bool(pipe.readline())
-
-    # -- the coordinator ---------------------------------------------------------------------------------------
 
     def strike(self, *, stop: bool) -> None:
         """Kill or stop the coordinator."""
-        self._pid, self._stopped = self._coordinator.worker_pid(), stop
+        self._pid, self._stopped = self.deployment.strike(stop=stop), stop
         self._struck_at, self._struck_at_unix = time.monotonic(), time.time()
-        os.kill(self._pid, signal.SIGSTOP if stop else signal.SIGKILL)
         self.figures.stops += stop
         self.figures.kills += not stop
 
     def recovered(self) -> None:
         """Wait until everything is as usual again, and take the time."""
-        state = self._wait_for(
+        state = self.deployment.wait_for(
             lambda state: state["pid"] != self._pid and state["recovery"]["phase"] in {"settling", "done"}
         )
         if not self._stopped:
             self.figures.recovery_s.append(time.monotonic() - self._struck_at)
         self.figures.restarts = state["restarts"]
-        (rejoined,) = self._get("events?since=0&kind=engines_rejoined")["events"]
+        (rejoined,) = self.deployment.get("events?since=0&kind=engines_rejoined")["events"]
         wakes = self.figures.stop_wakes_s if self._stopped else self.figures.wakes_s
         wakes.append(rejoined["at"] - self._struck_at_unix)
 
@@ -172,66 +80,20 @@ class Deployment:
         """The supervisor waits before it restarts one that dies young again and again. That is not the subject here."""
         time.sleep(max(0.0, self._struck_at + INSTANT_S + 0.5 - time.monotonic()))
 
-    def _wait_for(self, wanted: Any) -> Any:
-        deadline = time.monotonic() + NORMAL_TIMEOUT_S
-        while True:
-            state = self._state()
-            if state is not None:
-                self.figures.waves_went_back |= state["current_wave"] < self.figures.waves
-                self.figures.waves = state["current_wave"]
-                if wanted(state):
-                    return state
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not as it should be after {NORMAL_TIMEOUT_S:g} s: {state}")
-            time.sleep(POLL_S)
-
-    def _state(self) -> Any:
-        try:
-            return self._get("state")
-        except (OSError, http.client.HTTPException):
-            return None  # it is dead, or not quite back
-
-    def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self._coordinator.http_url}/api/v1/{path}", timeout=REST_TIMEOUT_S) as answer:
-            return json.load(answer)
-
-    # -- the end -----------------------------------------------------------------------------------------------
-
     def account(self) -> Figures:
         """End everything and add up what became of the requests."""
-        self._wait_for(lambda state: True)
-        for front_end in self._front_ends:
-            totals = _account(front_end)
-            self.figures.sent += totals["sent"]
-            self.figures.finished += totals["finished"]
-        for engine in self._engines:  # first the host of the collective: without it nobody steps on
-            self.figures.stranded += _account(engine)["unfinished"]
-        return self.figures
-
-
-def _end(process: subprocess.Popen[bytes]) -> bytes:
-    """End a process, and give what it has printed since."""
-    process.terminate()
-    printed, _ = process.communicate(timeout=NORMAL_TIMEOUT_S)
-    return printed
-
-
-def _account(process: subprocess.Popen[bytes]) -> Any:
-    """End a process, and give the account that it prints at the end."""
-    return json.loads(_end(process).splitlines()[-1])
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+        self.deployment.wait_for(lambda state: True)
+        accounts, figures = self.deployment.account(), self.figures
+        figures.sent, figures.finished, figures.stranded = accounts.sent, accounts.finished, accounts.stranded
+        figures.waves, figures.waves_went_back = self.deployment.wave, self.deployment.waves_went_back
+        return figures
 
 
 @contextmanager
-def deployed(dialect: str) -> Iterator[Deployment]:
+def deployed(dialect: str) -> Iterator[Struck]:
     """A deployment, for as long as it is needed."""
-    with tempfile.TemporaryDirectory(prefix="dp-restarts-") as directory, ExitStack() as stack:
-        yield Deployment(dialect, directory, stack)
+    with ExitStack() as stack:
+        yield Struck(dialect, stack)
 
 
 def run(dialect: str, kills: int, seed: int, *, stops: int = 0) -> Figures:
@@ -239,32 +101,32 @@ def run(dialect: str, kills: int, seed: int, *, stops: int = 0) -> Figures:
     chance = random.Random(f"{dialect} {seed}")
     rounds = [False] * kills + [True] * stops
     chance.shuffle(rounds)
-    with deployed(dialect) as deployment:
+    with deployed(dialect) as struck:
         for number, stop in enumerate(rounds):
-            if not _round(deployment, number, chance, stop=stop):
+            if not _round(struck, number, chance, stop=stop):
                 break
-        return deployment.account()
+        return struck.account()
 
 
-def _round(deployment: Deployment, number: int, chance: random.Random, *, stop: bool) -> bool:
+def _round(struck: Struck, number: int, chance: random.Random, *, stop: bool) -> bool:
     """One kill or stop, and requests before it or while the coordinator is away; whether all were answered."""
     asked = [chance.randrange(FRONT_ENDS)] if chance.random() < 0.4 else list(range(FRONT_ENDS))
     requests = 1 if chance.random() < 0.5 else chance.randint(2, 30)
     paused = chance.random() < 0.4
     if paused:
-        deployment.strike(stop=stop)
+        struck.strike(stop=stop)
         time.sleep(chance.uniform(0.0, 0.8))
-        deployment.ask(requests, asked)
+        struck.deployment.ask(requests, asked)
     else:
-        deployment.ask(requests, asked)
+        struck.deployment.ask(requests, asked)
         # A lone request is answered, and its wave over, within a tenth of a second.
         time.sleep(chance.uniform(0.0, 0.12 if requests == 1 else 0.8))
-        deployment.strike(stop=stop)
-    deployment.recovered()
-    if not all(deployment.answered(front_end) for front_end in asked):
+        struck.strike(stop=stop)
+    struck.recovered()
+    if not all(struck.deployment.answered(front_end) for front_end in asked):
         return False
     if number % 3 == 2:
-        deployment.live_long_enough()
+        struck.live_long_enough()
     return True
 
 
@@ -296,7 +158,7 @@ def _times(seconds: list[float]) -> str:
 
 def _sum(runs: list[Figures]) -> Figures:
     names = ("kills", "stops", "restarts", "sent", "finished", "stranded", "waves")
-    total = Figures("all", **{name: sum(getattr(each, name) for each in runs) for name in names})
+    total = Figures(dialect="all", **{name: sum(getattr(each, name) for each in runs) for name in names})
     for each in runs:
         total.wakes_s += each.wakes_s
         total.stop_wakes_s += each.stop_wakes_s

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
 
-from dp_coordinator.logs import configure_logging
+from dp_coordinator.logs import configure_logging, open_missing_streams
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process import serve
 from dp_coordinator.supervised import EXIT_SETTINGS
@@ -46,6 +46,7 @@ def child_main(settings: IO[str], report: IO[str]) -> int:
 
 
 def _main(report: str, scratch: str | None = None) -> int:
+    open_missing_streams()
     try:
         return child_main(sys.stdin, os.fdopen(int(report), "w"))
     finally:

@@ -21,6 +21,7 @@ from dp_coordinator.locked import InUseError, open_locked
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import Deployment
 from dp_coordinator.settings import SettingsError
+from dp_coordinator.texts import shown
 
 FORMAT = "dp-coordinator journal 2"
 READ_BY = {"dp-coordinator journal 1": "0.1"}
@@ -144,8 +145,8 @@ class Journal:
             now, then = getattr(self._deployment, field.name), getattr(past.deployment, field.name)
             if now != then:
                 raise JournalError(
-                    f"--journal {self._path} belongs to a coordinator with {_flag(field.name)} {then}, not {now}. "
-                    "Name another file, or remove it if those engines are gone"
+                    f"--journal {self._path} belongs to a coordinator with {_flag(field.name)} {shown(str(then))}, "
+                    f"not {now}. Name another file, or remove it if those engines are gone"
                 )
         return past
 

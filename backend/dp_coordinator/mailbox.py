@@ -13,16 +13,19 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from dp_coordinator.beside import beside
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.snapshot import Snapshot, StartAction, StartRefusal
 from dp_coordinator.messages import Endpoints, Playback
 from dp_coordinator.sourced import SourcesView
+from dp_coordinator.texts import shown, shown_within
 from dp_coordinator.words import AlarmKind
 
 EVENT_LOG_SIZE = 4096
+EVENT_LOG_BYTES = 8 << 20
+"""Of memory, for the entries together. Ours take 1 MiB when all are held."""
 INBOX_SIZE = 256
 
 Command: TypeAlias = ManualStartRequested
@@ -84,30 +87,42 @@ class Counters:
 
 
 class EventLog:
-    """The newest entries, numbered; appended by the loop, read by anyone."""
+    """The newest entries, numbered; appended by the loop, read by anyone. Texts in them are fit to be shown."""
 
-    def __init__(self, size: int = EVENT_LOG_SIZE) -> None:
-        self._entries: deque[LogEntry] = deque(maxlen=size)
+    def __init__(self, size: int = EVENT_LOG_SIZE, bytes_at_most: int = EVENT_LOG_BYTES) -> None:
+        self._entries: deque[tuple[LogEntry, int]] = deque()
+        """With about how many bytes each takes."""
+        self._most, self._bytes_at_most = size, bytes_at_most
+        self._bytes = 0
         self._lock = threading.Lock()
         self.last_seq = 0
 
     def append(self, at: float, kind: str, fields: Mapping[str, object]) -> None:
-        """Add one entry with the next number."""
+        """Add one entry with the next number; the oldest go when there are too many, or too many bytes."""
+        told, size = shown_within(fields)
         with self._lock:
             self.last_seq += 1
-            self._entries.append(LogEntry(self.last_seq, at, kind, fields))
+            self._entries.append((LogEntry(self.last_seq, at, shown(kind), cast(dict[str, object], told)), size))
+            self._bytes += size
+            while len(self._entries) > self._most or (self._bytes > self._bytes_at_most and len(self._entries) > 1):
+                self._bytes -= self._entries.popleft()[1]
+
+    @property
+    def held(self) -> int:
+        """How many entries are held."""
+        return len(self._entries)
 
     def clear(self) -> None:
         """Forget all, and number from 1 again."""
         with self._lock:
             self._entries.clear()
-            self.last_seq = 0
+            self.last_seq = self._bytes = 0
 
     def since(self, seq: int) -> list[LogEntry]:
         """Entries numbered above `seq` that are still held, oldest first."""
         with self._lock:
             missing = min(self.last_seq - seq, len(self._entries))
-            return [self._entries[i] for i in range(-missing, 0)]
+            return [self._entries[i][0] for i in range(-missing, 0)]
 
 
 class Inbox:

@@ -162,7 +162,7 @@ class Event(msgspec.Struct, frozen=True):
     group: words.EventGroup
     tone: words.Tone
     text: str
-    """What happened, in a sentence. Text from outside is in it as it came."""
+    """What happened, in a sentence. What steers, reorders or hides in a text from outside is escaped in it."""
     fields: Mapping[str, object]
 
 

@@ -27,6 +27,7 @@ from dp_coordinator.core.effects import (
 from dp_coordinator.core.events import EngineStatsReported, Event, Peer, PeerConnected
 from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import Counters, Mailbox
+from dp_coordinator.texts import shown
 from dp_coordinator.words import Channel
 
 log = logging.getLogger("dp_coordinator")
@@ -222,7 +223,7 @@ class Books:
     def defect(self, channel: str, error: Exception, now: float) -> None:
         """Our own fault, not the sender's; the process goes on all the same."""
         log.error("%s: this input met a defect in dp-coordinator; please report it", channel, exc_info=error)
-        self.dropped(channel, "internal_error", f"{type(error).__name__}: {error}", now)
+        self.dropped(channel, "internal_error", shown(f"{type(error).__name__}: {error}"), now)
 
     def journal_written(self, failure: OSError | None, now: float) -> None:
         """Tell when the journal begins to fail, and when it works again."""

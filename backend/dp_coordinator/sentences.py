@@ -1,6 +1,7 @@
 """What the coordinator says in words. The page, `top`, the command line and REST show these; none has its own.
 
-Texts from outside (a reason, a caller, a frame's fault) are in them as they came: who writes to a terminal cleans them.
+Texts from outside (a reason, a caller, a frame's fault) are in them; they were made fit to be shown where they came in
+(texts.py).
 """
 
 from __future__ import annotations

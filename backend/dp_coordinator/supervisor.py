@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from dp_coordinator import endings
+from dp_coordinator.logs import open_missing_streams
 from dp_coordinator.supervised import (
     ALIVE,
     EXIT_SETTINGS,
@@ -228,6 +229,7 @@ def _ending(code: int, hung: float | None) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit code."""
+    open_missing_streams()
     parser = argparse.ArgumentParser("dp_coordinator.supervisor", allow_abbrev=False)
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     parser.add_argument("--pass-fd", type=int, action="append", default=[], help="a descriptor for the worker")

@@ -8,15 +8,18 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeGuard
 
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.endings import told_to_end
 from dp_coordinator.mailbox import Counters, Mailbox
 from dp_coordinator.messages import Endpoints, Playback
 from dp_coordinator.observer import count
-from dp_coordinator.recorder.entries import CheckpointBody, RecordedInput, RecordedLogEntry
+from dp_coordinator.recorder.chunks import CutOffError, DamagedError
+from dp_coordinator.recorder.entries import LARGEST, CheckpointBody, RecordedInput, RecordedLogEntry, UnusableError
 from dp_coordinator.recorder.replay import Runner
 from dp_coordinator.recorder.timeline import Timeline
+from dp_coordinator.texts import shown
 from dp_coordinator.web.app import create_app
 from dp_coordinator.web.server import WebServer
 from dp_coordinator.web.settings import WebSettings
@@ -139,16 +142,22 @@ class RecordingPlayer:
     def _feed(self, now: float, until: float = float("inf")) -> bool:
         """Give the core what came up to `now`; False when that was not done by `until` (real seconds)."""
         while self._next is not None and self._next[0] <= now:
-            item = self._next[1]
-            if isinstance(item, CheckpointBody):
-                self._runner.take_checkpoint(item)
-            else:
-                given, effects, _ = self._runner.put(item)
-                count(self.mailbox.counters, given, effects)
-            self._next = next(self._todo, None)
+            try:
+                self._put(self._next[1])
+                self._next = next(self._todo, None)
+            except (UnusableError, CutOffError, DamagedError) as error:
+                log.warning("the recording cannot be shown from here on: %s", error)
+                self._next = None
             if time.monotonic() > until and self._next is not None:
                 return False
         return True
+
+    def _put(self, item: CheckpointBody | RecordedInput) -> None:
+        if isinstance(item, CheckpointBody):
+            self._runner.take_checkpoint(item)
+        else:
+            given, effects, _ = self._runner.put(item)
+            count(self.mailbox.counters, given, effects)
 
     def _show(self, now: float) -> None:
         while self._next_entry is not None and self._next_entry.at <= now:
@@ -166,14 +175,18 @@ class RecordingPlayer:
 def _mailbox(snapshot: Snapshot, header: dict[str, object]) -> Mailbox:
     where = header.get("endpoints")
     known = where if isinstance(where, dict) else {}
-    ends = Endpoints(*(str(known.get(name, "")) for name in ("front_publish", "back_output", "back_publish")))
+    ends = Endpoints(*(shown(str(known.get(name, ""))) for name in ("front_publish", "back_output", "back_publish")))
     interval, restarts = header.get("min_stats_update_interval_ms"), header.get("restarts")
     return Mailbox(
         snapshot,
         ends,
-        min_stats_update_interval=interval / 1000 if isinstance(interval, int) else 0.1,
-        restarts=restarts if isinstance(restarts, int) else 0,
+        min_stats_update_interval=interval / 1000 if _is_number(interval) else 0.1,
+        restarts=restarts if _is_number(restarts) else 0,
     )
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value <= LARGEST
 
 
 def show(player: RecordingPlayer, settings: WebSettings, listener: socket.socket) -> None:

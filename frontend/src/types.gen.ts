@@ -225,7 +225,7 @@ export const isEvent = object({
   kind: text,
   group: isEventGroup,
   tone: isTone,
-  /** What happened, in a sentence. Text from outside is in it as it came. */
+  /** What happened, in a sentence. What steers, reorders or hides in a text from outside is escaped in it. */
   text: text,
   fields: dictionary(anything),
 });
@@ -239,7 +239,7 @@ export const isEventMessage = object({
   kind: text,
   group: isEventGroup,
   tone: isTone,
-  /** What happened, in a sentence. Text from outside is in it as it came. */
+  /** What happened, in a sentence. What steers, reorders or hides in a text from outside is escaped in it. */
   text: text,
   fields: dictionary(anything),
 });

@@ -96,7 +96,7 @@ def test_engines_for_people_tell_where_each_one_is() -> None:
     head, *rows = out.splitlines()
     assert [line[head.index("place") :] for line in (head, *rows)] == [
         "place",
-        "pid 2918 VLLM?[31m",
+        "pid 2918 VLLM\\x1b[31m",
         "10.0.0.7:51234: timed out, 00:16:40.250",
         "-",
     ]

@@ -7,12 +7,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from dp_coordinator import __version__
 from tests.cli.run import COMMAND, announced, environment, load, rest, run, running
+from tests.transport.rig import wait_until
 
 QUIET = ("serve", "--engine-count", "2", "--no-http")
 
@@ -185,3 +188,26 @@ def test_beyond_this_machine_it_wants_a_token_or_a_word_that_the_network_is_trus
             assert announced(process)["dashboard"].startswith("http://127.0.0.1:")
             assert process.stdout is not None
             assert process.stdout.readline().strip() == "and at every other address of this machine"
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("supervised", [(), ("--supervised",)], ids=["alone", "supervised"])
+def test_streams_that_its_parent_closed_are_no_sockets(
+    closed: tuple[int, ...], supervised: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As `serve >&-` does, after which the first socket would be stdout."""
+    where = tmp_path / "endpoints.json"
+    closing = "import os, sys; [os.close(int(n)) for n in sys.argv[1].split(',')]; os.execv(sys.argv[2], sys.argv[2:])"
+    command = [
+        *(sys.executable, "-c", closing, ",".join(map(str, closed)), *COMMAND, "serve", "--engine-count", "1"),
+        *("--http", "127.0.0.1:0", "--endpoints-file", str(where), *supervised),
+    ]
+    with subprocess.Popen(command, env=environment()) as process:
+        try:
+            wait_until(where.exists, "the endpoints")
+            url = json.loads(where.read_text())["http_url"]
+            with urllib.request.urlopen(url + "/livez", timeout=60) as answer:
+                assert answer.status == 200
+        finally:
+            process.terminate()
+        assert process.wait(60) == 0

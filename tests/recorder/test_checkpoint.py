@@ -54,7 +54,7 @@ def parts(state: Any) -> Any:
 
 def test_the_state_is_all_that_a_core_keeps() -> None:
     core = Coordinator(2, Dialect.for_version("0.28"), resumed=Remembered(3, 2, True))
-    assert {name for name in vars(core) if name != "state"} == {"dialect", "_wave_rules", "_handlers", "_peers_seen"}
+    assert {name for name in vars(core) if name != "state"} == {"dialect", "_handlers", "_peers_seen"}
     core.handle(StartWaveRequested(0, 4), 1.0)
     assert vars(core)["dialect"] == Dialect.for_version(core.state.dialect)
     assert {Waves, Load, WaveLog, OpenWave, ManualStarts, Recovery} <= {type(part) for part in parts(core.state)}

@@ -254,13 +254,13 @@ def test_replay_of_a_damaged_file_is_no_success(recorded: Any, tmp_path: Path) -
 
 
 def test_replay_names_the_first_difference(recorded: Any, tmp_path: Path) -> None:
-    def one_engine_more(chunk: chunks.Chunk) -> Any:
+    def another_wave(chunk: chunks.Chunk) -> Any:
         if chunk.kind != CHECKPOINT:
             return [chunk]
-        return [replace(chunk, body=chunk.body.replace(pack("engine_count") + b"\x02", pack("engine_count") + b"\x01"))]
+        return [replace(chunk, body=chunk.body.replace(pack("current_wave") + b"\x00", pack("current_wave") + b"\x05"))]
 
     (file,) = files(recorded)
-    done = run("replay", str(changed(file, tmp_path / "other.dprec", one_engine_more)))
+    done = run("replay", str(changed(file, tmp_path / "other.dprec", another_wave)))
     assert done.returncode == 1
     assert "DIFFERENT from here on:" in done.stdout
     assert "expected  effect 0" in done.stdout
@@ -272,7 +272,7 @@ def test_replay_names_the_first_difference(recorded: Any, tmp_path: Path) -> Non
     [
         ((), "the following arguments are required: FILE"),
         (("/nowhere/at.all",), "'/nowhere/at.all' is not there"),
-        (("/dev/null",), "/dev/null: it is empty"),
+        (("/dev/null",), "/dev/null: cannot be read: it is no regular file"),
         ((__file__,), "it is no recording of dp-coordinator"),
         ((os.path.dirname(__file__),), "there is no recording in"),
     ],

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dp_coordinator import __version__
 from dp_coordinator.cli.commands import COMMANDS, Command, named
 from dp_coordinator.cli.settings import REFUSED, Parser, RefusedError, UsageError, add, fail, nearest
+from dp_coordinator.logs import open_missing_streams
 from dp_coordinator.settings import SettingsError, read
 
 INTERRUPTED = 130
@@ -17,6 +18,7 @@ PIPE_CLOSED = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `dp-coordinator` with these arguments (the process's own if None) and return its exit code."""
+    open_missing_streams()
     words = sys.argv[1:] if arguments is None else list(arguments)
     given = _parser(_chosen(words)).parse_args(words)
     command: Command = given.command

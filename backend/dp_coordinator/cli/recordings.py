@@ -29,11 +29,11 @@ def replay(options: ReplayOptions) -> int:
         told = {**asdict(summary), "effects": dict(summary.effects)}
         print(json.dumps({"files": [file.name for file in files], **told}))
     else:
-        print("\n".join(_lines(files, summary)))
+        print("\n".join(map(render.clean, _lines(files, summary))))
     for ending in summary.endings:
         if ending.problem is not None:
             sys.stdout.flush()
-            print(f"dp-coordinator replay: {ending.file}: {ending.problem}; replayed up to there.", file=sys.stderr)
+            _tell(f"dp-coordinator replay: {ending.file}: {ending.problem}; replayed up to there.")
     if summary.difference is not None:
         return DIFFERENT
     return USAGE_ERROR if any(ending.damaged for ending in summary.endings) else 0
@@ -82,6 +82,10 @@ def _outcome(difference: Difference | None) -> list[str]:
     ]
 
 
+def _tell(sentence: str) -> None:
+    print(render.clean(sentence), file=sys.stderr)
+
+
 def view(options: ViewOptions) -> int:
     """Show the page on a recording until SIGINT or SIGTERM."""
     # Imported here: replay needs no web server.
@@ -93,12 +97,12 @@ def view(options: ViewOptions) -> int:
     timeline = Timeline(files)
     for ending in timeline.endings:
         if ending.problem is not None:
-            print(f"dp-coordinator view: {ending.file}: {ending.problem}; shown up to there.", file=sys.stderr)
+            _tell(f"dp-coordinator view: {ending.file}: {ending.problem}; shown up to there.")
     with listen(options.http) as listener:
         settings = web_settings(options, listener)
         name = ", ".join(Path(file.name).name for file in files[:2]) + (" ..." if len(files) > 2 else "")
         player = RecordingPlayer(timeline, name, files[0].header, speed=options.speed)
-        print(f"recording of {render.duration(player.position().duration_s)}: {name}")
+        print(render.clean(f"recording of {render.duration(player.position().duration_s)}: {name}"))
         print(f"dashboard: {url_of(listener)}", flush=True)
         show(player, settings, listener)
     return 0

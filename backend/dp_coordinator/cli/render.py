@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from dp_coordinator import sentences
 from dp_coordinator.messages import Action, Engine, EnginePeer, Event, State, WaveInfo
+from dp_coordinator.texts import A_LINE, shown
 from dp_coordinator.words import ActionState
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ WAVES: Sequence[Column[WaveInfo]] = (
 
 def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> str:
     """Columns wide enough for their content."""
-    lines = [[column.head for column in columns], *([column.cell(row) for column in columns] for row in rows)]
+    lines = [[column.head for column in columns], *([clean(column.cell(row)) for column in columns] for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -92,7 +93,7 @@ def state(now: State) -> str:
     """What `dp-coordinator state` prints: the state in words, sums, then the engines."""
     missing = "" if now.ready else ", not ready yet"
     facts = {
-        "state": clean(now.state_text),
+        "state": now.state_text,
         "engines": f"{now.engines_subscribed} of {now.engine_count} subscribed{missing}",
         "front-ends": str(now.front_ends),
         "waiting": known(now.totals.waiting, unknown=_NO_REPORT),
@@ -104,9 +105,9 @@ def state(now: State) -> str:
         "restarts": _restarts(now),
     }
     if now.recovery is not None:
-        facts["recovery"] = f"{clean(now.recovery.text)}, at {clock(now.recovery.resumed_at)}"
+        facts["recovery"] = f"{now.recovery.text}, at {clock(now.recovery.resumed_at)}"
     width = max(map(len, facts))
-    lines = [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
+    lines = [f"{name.ljust(width)}  {clean(value)}" for name, value in facts.items()]
     return "\n".join([*lines, "", table(ENGINES, now.engines)])
 
 
@@ -124,7 +125,7 @@ def engines(rows: Sequence[Engine]) -> str:
 def _place(peer: EnginePeer | None) -> str:
     if peer is None:
         return UNKNOWN
-    return clean(peer.name if peer.why is None else f"{peer.name}: {peer.why}, {clock(peer.ended_at)}")
+    return peer.name if peer.why is None else f"{peer.name}: {peer.why}, {clock(peer.ended_at)}"
 
 
 def waves(rows: Sequence[WaveInfo]) -> str:
@@ -147,5 +148,5 @@ def action(now: Action) -> str:
 
 
 def clean(text: str) -> str:
-    """Text from outside without characters that steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """Text from outside with what would steer a terminal escaped: what answers need not be a coordinator of ours."""
+    return shown(text, A_LINE)

@@ -119,7 +119,7 @@ def _print_page(page: EventPage, since: int | None, *, as_json: bool) -> None:
 
 
 def _note(sentence: str) -> None:
-    print(f"dp-coordinator events: {sentence}", file=sys.stderr, flush=True)
+    print(render.clean(f"dp-coordinator events: {sentence}"), file=sys.stderr, flush=True)
 
 
 def start_wave(options: StartWaveOptions) -> int:
@@ -138,7 +138,7 @@ def start_wave(options: StartWaveOptions) -> int:
     if options.json:
         _print_json(body)
     elif action.state == "asked":
-        print(f"wave {action.wave} asked for; `GET {API}/actions/{action.id}` tells what comes of it")
+        print(render.clean(f"wave {action.wave} asked for; `GET {API}/actions/{action.id}` tells what comes of it"))
     else:
         print(render.action(action))
     return REFUSED if action.state in ("timed_out", "cannot_tell") else 0

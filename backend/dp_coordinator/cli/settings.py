@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from dp_coordinator.settings import Flag, Setting, settings_of
+from dp_coordinator.texts import A_LINE, shown
 
 REFUSED = 1
 USAGE_ERROR = 2
@@ -47,7 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 def fail(message: str, prog: str = "dp-coordinator", code: int = USAGE_ERROR) -> NoReturn:
     """Print one sentence to stderr and end the process."""
-    print(f"{prog}: {message}", file=sys.stderr)
+    print(shown(f"{prog}: {message}", A_LINE), file=sys.stderr)
     raise SystemExit(code)
 
 

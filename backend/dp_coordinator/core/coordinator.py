@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dp_coordinator.core import load, manual, observation, peers, projections, recovery, scaling, waves
+from dp_coordinator.core import load, manual, membership, moving, observation, peers, projections, recovery, scaling
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import (
     Effect,
     LogEvent,
     PublishLoad,
-    PublishWaveState,
     Reject,
-    SendReady,
     WriteJournal,
 )
 from dp_coordinator.core.events import (
@@ -23,7 +21,6 @@ from dp_coordinator.core.events import (
     Event,
     ManualStartRequested,
     NewRequestNotified,
-    Peer,
     PeerConnected,
     PeerDisconnected,
     PeerIdentified,
@@ -31,16 +28,12 @@ from dp_coordinator.core.events import (
     WaveCompleted,
     WaveMessage,
 )
-from dp_coordinator.core.observation import Evidence
-from dp_coordinator.core.records import completion_record, no_such_engine, notable_record, outcome_record
+from dp_coordinator.core.records import no_such_engine, notable_record, outcome_record
 from dp_coordinator.core.snapshot import RefusalKind, Remembered, Snapshot, WaveCause
 from dp_coordinator.core.state import CoreState, ManualStarts, WaveLog
-from dp_coordinator.core.waves import Outcome
-from dp_coordinator.words import Channel
 
 MAX_ENGINES = 16_384
 """More than any deployment; a SCALE message beyond it is a mistake, not a wish."""
-HELD_BEFORE_READY = 1024
 
 _NOTHING: tuple[Effect, ...] = ()
 
@@ -102,16 +95,15 @@ class Coordinator:
         self.state = state
         """For hosts to look at; only the rules change it."""
         self._peers_seen = state.peers.changes, peers.view(state)
-        self.dialect = Dialect.for_version(state.dialect)
-        self._wave_rules = waves.rules(self.dialect)
+        dialect = self.dialect = Dialect.for_version(state.dialect)
         self._handlers: dict[type, Callable[[Any, float], Sequence[Effect]]] = {
             EngineStatsReported: self._on_stats,
-            WaveCompleted: partial(self._on_wave_message, WaveMessage.WAVE_COMPLETE),
-            StartWaveRequested: partial(self._on_wave_message, WaveMessage.START_WAVE),
-            NewRequestNotified: partial(self._on_wave_message, WaveMessage.NEW_REQUEST),
-            PeerConnected: self._on_connected,
+            WaveCompleted: partial(moving.take, state, dialect, WaveMessage.WAVE_COMPLETE),
+            StartWaveRequested: partial(moving.take, state, dialect, WaveMessage.START_WAVE),
+            NewRequestNotified: partial(moving.take, state, dialect, WaveMessage.NEW_REQUEST),
+            PeerConnected: partial(membership.connected, state, dialect),
             PeerIdentified: partial(peers.identified, state),
-            PeerDisconnected: self._on_disconnected,
+            PeerDisconnected: partial(membership.disconnected, state, dialect),
             EngineCountChanged: self._on_engine_count_changed,
             ManualStartRequested: partial(manual.request, state),
         }
@@ -190,7 +182,7 @@ class Coordinator:
             for report in reports:
                 seen = observation.evidence(report)
                 if seen is not None:
-                    effects.extend(self._saw(seen, now))
+                    effects.extend(moving.saw(state, seen, now))
             observation.update(state, now)
         effects.extend(notable_record(report, before) for report, before in notable)
         return effects
@@ -198,121 +190,7 @@ class Coordinator:
     def _on_stats(self, event: EngineStatsReported, now: float) -> Sequence[Effect]:
         return self.handle_reports((event,), now)
 
-    def _saw(self, seen: Evidence, now: float) -> Sequence[Effect]:
-        observation.saw(self.state, seen, now)
-        observed = manual.saw(self.state.manual, seen, now)
-        return _NOTHING if observed is None else (outcome_record(observed),)
-
-    # -- waves -----------------------------------------------------------------------------------------------------
-
-    def _on_wave_message(
-        self, message: WaveMessage, event: WaveCompleted | StartWaveRequested | NewRequestNotified, now: float
-    ) -> Sequence[Effect]:
-        state = self.state
-        if not state.wave_coordination:
-            return _NOTHING
-        if state.ready:
-            return self._move(message, event.wave, event.engine_index, now)
-        # An engine's first message must be READY (core.py, `process_input_sockets`, asserts it), so START cannot go out
-        # yet; and the notice must not be lost. In vLLM such messages wait in the socket.
-        if len(state.held) >= HELD_BEFORE_READY:
-            return (Reject("too_early", f"more than {HELD_BEFORE_READY} wave messages before all engines subscribed"),)
-        state.held.append((message, event.wave, event.engine_index))
-        return _NOTHING
-
-    def _move(self, message: WaveMessage, wave: int, engine_index: int | None, now: float) -> Sequence[Effect]:
-        """Do what the table says, in the order in which others wait for it.
-
-        START first: an engine waits in its step until all have it. Then the wave state: front-ends send notices until
-        they have it. What is only written down comes last.
-        """
-        state = self.state
-        moved = waves.apply(self._wave_rules, state.waves, message, wave, engine_index)
-        if moved.outcome is Outcome.REJECT:
-            return (Reject("notice_not_spoken", "front-ends of vLLM 0.33 and later send no new-request notices"),)
-        if message is WaveMessage.NEW_REQUEST:
-            # Also while the engines run: a front-end that sends one has not heard of it.
-            load.noticed(state.load, now)
-        cause = WaveCause.FRONT_END if message is WaveMessage.NEW_REQUEST else WaveCause.ENGINE
-        effects: list[Effect] = []
-        if moved.start is not None:
-            asked, exclude = moved.start
-            effects.extend(observation.ask(state, asked, now, cause=cause, engine=engine_index, exclude=exclude))
-        if moved.announce:
-            effects.append(PublishWaveState(self.current_wave, self.engines_running))
-        if moved.outcome is Outcome.COMPLETE:
-            effects.extend(self._completed(wave, engine_index, now))
-            # Last: the START that this may bring out is of the wave after the one that has just been closed.
-            effects.extend(recovery.settle(state, now))
-        elif message is WaveMessage.WAVE_COMPLETE:
-            # Too late to move anything, but the wave it ends was not broken off, as it had seemed.
-            late = observation.completed_late(state.log, wave)
-            effects.extend(() if late is None else (completion_record(late, engine_index),))
-        elif self.engines_running and moved.announce:
-            effects.append(observation.started(state, cause, engine_index, now))
-        if message is WaveMessage.START_WAVE and engine_index is not None and 0 <= engine_index < state.engine_count:
-            # Its sender is in the wave, by its own word; the others are only asked to join.
-            effects.extend(self._saw(Evidence(engine_index, wave), now))
-        return effects
-
-    def _completed(self, wave: int, engine_index: int | None, now: float) -> Sequence[Effect]:
-        # Rank 0 says it after an all-reduce (core.py, `_has_global_unfinished_reqs`): every rank was in that wave.
-        observed = self._saw(Evidence(None, wave, confirmed_by="the wave's end"), now)
-        return (*observed, completion_record(observation.completed(self.state, wave, now), engine_index))
-
-    # -- who is there ----------------------------------------------------------------------------------------------
-
-    def _on_connected(self, event: PeerConnected, now: float) -> Sequence[Effect]:
-        state = self.state
-        if event.peer.id in state.peers.connected:
-            return _NOTHING
-        before = peers.engines(state.peers)
-        record = peers.connected(state, event, now)
-        again = self._may_ask(event.peer) and peers.fills_gap(state.peers, event.peer)
-        if peers.engines(state.peers) > before:
-            return self._engine_came(record, again=again, now=now)
-        mended = self._mend(now) if again else _NOTHING
-        if event.peer.channel is not Channel.FRONT_PUBLISH or not state.wave_coordination or state.recovery is None:
-            return (*mended, *record)
-        # What it last heard may be lost wave changes ago, and the next load is up to five seconds away.
-        return (*mended, *record, PublishWaveState(self.current_wave, self.engines_running))
-
-    def _engine_came(self, record: Sequence[Effect], *, again: bool, now: float) -> Sequence[Effect]:
-        state = self.state
-        if not state.ready:
-            return (*record, *self._become_ready(now))
-        # To all, for a publication cannot be addressed: engines ignore any READY but their first, from 0.18 on.
-        ready = (SendReady(),) if self.dialect.ready_to_late_subscribers else ()
-        rejoined = recovery.rejoin(state, now)
-        return (*ready, *record, *(rejoined or (self._mend(now) if again else _NOTHING)))
-
-    def _on_disconnected(self, event: PeerDisconnected, now: float) -> Sequence[Effect]:
-        connection = self.state.peers.connected.get(event.peer_id)
-        if connection is None:
-            return _NOTHING
-        replaced = self._may_ask(connection.peer) and peers.leaves_gap(self.state, connection.peer)
-        record = peers.disconnected(self.state, event, now)
-        return (*self._mend(now), *record) if replaced else record
-
-    def _may_ask(self, peer: Peer) -> bool:
-        """Whether what was lost on its way may be a START, or have asked for one. From 0.33 on no front-end does."""
-        return peer.channel is not Channel.FRONT_PUBLISH or self.dialect.notices_accepted
-
-    def _mend(self, now: float) -> Sequence[Effect]:
-        # Before 0.18 an engine that comes again may be a new process, and READY cannot be sent to it: START kills it.
-        return recovery.mend(self.state, now) if self.dialect.ready_to_late_subscribers else _NOTHING
-
-    def _become_ready(self, now: float) -> Sequence[Effect]:
-        state = self.state
-        if state.ready or peers.engines(state.peers) < state.engine_count:
-            return _NOTHING
-        state.ready = True
-        load.begin(state.load, now)
-        effects: list[Effect] = [SendReady(), LogEvent("ready_sent", {"engines": state.engine_count})]
-        held, state.held = state.held, []
-        for message, wave, engine_index in held:
-            effects.extend(self._move(message, wave, engine_index, now))
-        return effects
+    # -- how many --------------------------------------------------------------------------------------------------
 
     def _on_engine_count_changed(self, event: EngineCountChanged, now: float) -> Sequence[Effect]:
         state, before, after = self.state, self.engine_count, event.engine_count
@@ -330,7 +208,7 @@ class Coordinator:
             observation.stopped(state, now)
         record = LogEvent("engine_count_changed", {"before": before, "after": after})
         reported = self.handle_reports(early, now) if early else _NOTHING
-        return (record, *reported, *self._become_ready(now), *recovery.rejoin(state, now))
+        return (record, *reported, *membership.become_ready(state, self.dialect, now), *recovery.rejoin(state, now))
 
     def last_report(self, engine: int) -> EngineStatsReported | None:
         """What an engine said last; None when it does not exist, or never reported."""

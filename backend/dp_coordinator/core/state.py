@@ -8,7 +8,7 @@ a checkpoint is a copy of this, and what else leaves the core of it (the journal
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from dp_coordinator.core.effects import EngineCounts
 from dp_coordinator.core.events import EngineStatsReported, ManualStartRequested, WaveMessage
@@ -42,6 +42,15 @@ class Waves(_Part):
     current_wave: int = 0
     """The wave that runs, or that the next one will be."""
     engines_running: bool = False
+
+
+class WaveSaid(NamedTuple):
+    """A wave message."""
+
+    message: WaveMessage
+    wave: int
+    engine_index: int | None
+    """The engine that it names."""
 
 
 @dataclass(slots=True)
@@ -205,8 +214,8 @@ class CoreState(_Part):
     """START goes out once more after the next wave_complete; recovery.py."""
     peers: Peers = field(default_factory=Peers)
     scaled: Scaled = field(default_factory=Scaled)
-    held: list[tuple[WaveMessage, int, int | None]] = field(default_factory=list)
-    """Wave messages that came before READY: (message, its wave, the engine it names)."""
+    held: list[WaveSaid] = field(default_factory=list)
+    """Wave messages that came before READY."""
 
     @property
     def wave_coordination(self) -> bool:

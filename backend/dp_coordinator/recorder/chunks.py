@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,8 +24,11 @@ READ_BY = {"1": "0.1"}
 """Earlier formats, and the versions that read them. 1: a checkpoint had the state in another shape."""
 SUFFIX = ".dprec"
 HEADER, CHECKPOINT, RECORDS, END = b"H", b"C", b"R", b"E"
-CHUNK_AT_MOST = 64 << 20
-"""Bytes of one chunk, packed or not. Ours have a hundredth of it."""
+CHUNK_AT_MOST = {HEADER: 1 << 20, CHECKPOINT: 32 << 20, RECORDS: 10 << 20, END: 1 << 10}
+"""Bytes of one chunk, packed or not: a whole event log goes into one, and a state of all the engines there can be."""
+UNPACKED_TO, UNPACKED_AT_FIRST = 100, 16 << 20
+"""A file unpacks to at most so many times its bytes, beside so many. Ours reach a half of it when idle."""
+OTHER_CHUNK_AT_MOST = 1 << 20
 _FRAME = struct.Struct("<cIII")
 _CHECKED = 9
 _FIRST_LINE = MAGIC + b"%d\n" % FORMAT
@@ -41,6 +44,16 @@ class CutOffError(ValueError):
 
 class DamagedError(ValueError):
     """A checksum is wrong: something has changed the file. What comes before is whole."""
+
+
+class Data(Protocol):
+    """Bytes of which parts can be read: a file that is not held in memory, or bytes."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """A part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +84,19 @@ def end(*, continues: bool) -> bytes:
     return pack(END, json.dumps({"continues": continues}).encode())
 
 
-def read(data: bytes) -> Iterator[Chunk]:
-    """The chunks of a file, the header first, the end mark last.
+def read(data: Data) -> Iterator[Chunk]:
+    """The chunks of a file, the header first, the end mark last; one at a time is in memory.
 
     Raises `NotARecordingError` before the first chunk, `CutOffError` or `DamagedError` after the last good one.
     """
-    _check_first_line(data)
+    _check_first_line(data[: len(_FIRST_LINE) + 20])
     at = len(_FIRST_LINE)
-    kind = b""
+    kind, unpacked = b"", 0
     while at < len(data):
         chunk, at = chunk_at(data, at)
+        unpacked += len(chunk.body)
+        if unpacked > UNPACKED_AT_FIRST + UNPACKED_TO * at:
+            raise DamagedError(f"up to byte {at} it unpacks to {unpacked} bytes, more than dp-coordinator ever packs")
         yield chunk
         kind = chunk.kind
         if kind == END and at < len(data):
@@ -105,26 +121,26 @@ def _check_first_line(data: bytes) -> None:
     )
 
 
-def chunk_at(data: bytes, at: int) -> tuple[Chunk, int]:
+def chunk_at(data: Data, at: int) -> tuple[Chunk, int]:
     """The chunk that begins at a byte, and where the next one does. Raises `CutOffError` or `DamagedError`."""
     start = data[at : at + _FRAME.size]
     if len(start) < _FRAME.size:
         raise CutOffError(f"it ends in the middle of a chunk that begins at byte {at}")
     kind, length, checksum, own = _FRAME.unpack(start)
-    if own != zlib.crc32(start[:_CHECKED]) or length > CHUNK_AT_MOST:
+    if own != zlib.crc32(start[:_CHECKED]) or length > CHUNK_AT_MOST.get(kind, OTHER_CHUNK_AT_MOST):
         raise DamagedError(f"the chunk at byte {at} has a damaged beginning")
     packed = data[at + _FRAME.size : at + _FRAME.size + length]
     if len(packed) < length:
         raise CutOffError(f"it ends in the middle of a chunk that begins at byte {at}")
     if zlib.crc32(packed) != checksum:
         raise DamagedError(f"the chunk at byte {at} has a wrong checksum")
-    return Chunk(kind, at, packed if kind == HEADER else _unpack(packed, at)), at + _FRAME.size + length
+    return Chunk(kind, at, packed if kind == HEADER else _unpack(packed, kind, at)), at + _FRAME.size + length
 
 
-def _unpack(packed: bytes, at: int) -> bytes:
+def _unpack(packed: bytes, kind: bytes, at: int) -> bytes:
     unpacker = zlib.decompressobj()
     try:
-        body = unpacker.decompress(packed, CHUNK_AT_MOST)
+        body = unpacker.decompress(packed, CHUNK_AT_MOST.get(kind, OTHER_CHUNK_AT_MOST))
     except zlib.error as error:
         raise DamagedError(f"the chunk at byte {at} cannot be unpacked: {error}") from None
     if not unpacker.eof:
@@ -136,6 +152,6 @@ def header_of(chunk: Chunk) -> dict[str, Any]:
     """What the header says. Raises `NotARecordingError` when it is none."""
     try:
         header: dict[str, Any] = msgspec.json.decode(chunk.body if chunk.kind == HEADER else b"", type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise NotARecordingError("it does not begin with a header") from None
     return header

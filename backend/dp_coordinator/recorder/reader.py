@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +17,8 @@ from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.recorder import chunks, entries
 from dp_coordinator.recorder.chunks import Chunk, CutOffError, DamagedError, NotARecordingError
 from dp_coordinator.recorder.entries import CheckpointBody, RecordsBody
+from dp_coordinator.texts import shown
 
-FILE_AT_MOST = 1 << 30
-"""Bytes. `serve` writes files of an eighth of --record-max-mb."""
 _BODIES: dict[bytes, tuple[type[Any], str]] = {
     chunks.CHECKPOINT: (CheckpointBody, "a state"),
     chunks.RECORDS: (RecordsBody, "records"),
@@ -49,7 +51,7 @@ class Source:
     def __init__(self, path: str, *, any_version: bool = False) -> None:
         """Raises `NotARecordingError` for what cannot be replayed here: foreign, empty, or of another version."""
         self.name = path
-        self._data = _load(path)
+        self._data = File(path)
         found = chunks.read(self._data)
         try:
             self.header = chunks.header_of(next(found))
@@ -80,26 +82,52 @@ def body_of(chunk: Chunk) -> CheckpointBody | RecordsBody:
     kind, what = _BODIES[chunk.kind]
     try:
         body: CheckpointBody | RecordsBody = msgspec.msgpack.decode(chunk.body, type=kind)
+        entries.check(body)
     except entries.UNREADABLE as error:
-        raise DamagedError(f"the chunk at byte {chunk.offset} holds {what} that cannot be read: {error}") from None
+        fault = shown(str(error))
+        raise DamagedError(f"the chunk at byte {chunk.offset} holds {what} that cannot be read: {fault}") from None
     return body
 
 
-def _load(path: str) -> bytes:
-    try:
-        if Path(path).stat().st_size > FILE_AT_MOST:
-            raise NotARecordingError(f"{path}: it is larger than any file that dp-coordinator records")
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise NotARecordingError(f"{path}: cannot be read: {error.strerror or error}") from None
+class File:
+    """A file of which parts are read; it may grow meanwhile, and ends where it ended at first."""
+
+    def __init__(self, path: str) -> None:
+        """Raises `NotARecordingError` when it cannot be read, or has no end that could be known."""
+        self._path = path
+        try:
+            found = Path(path).stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            self._size = found.st_size
+            os.close(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            raise NotARecordingError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+    def __len__(self) -> int:
+        """Bytes."""
+        return self._size
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Some of them. Raises `CutOffError` when they were there and are not any more."""
+        begin, end, _ = part.indices(self._size)
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(begin)
+                found = file.read(max(0, end - begin))
+        except OSError as error:
+            raise CutOffError(f"it cannot be read any more from byte {begin} on: {error.strerror or error}") from None
+        if len(found) < end - begin:
+            raise CutOffError(f"it was cut off at byte {begin + len(found)} while it was read")
+        return found
 
 
 def _check_header(header: dict[str, Any], *, any_version: bool) -> None:
     version = str(header.get("version"))[:40]
     if version != __version__ and not any_version:
         raise NotARecordingError(
-            f"it was recorded by dp-coordinator {version}, and this is {__version__}, which may rightly do otherwise; "
-            "take that version, or say --any-version to see where the two differ"
+            f"it was recorded by dp-coordinator {shown(version)}, and this is {__version__}, which may rightly do "
+            "otherwise; take that version, or say --any-version to see where the two differ"
         )
     try:
         Dialect.for_version(str(header.get("dialect")))

@@ -17,6 +17,7 @@ from dp_coordinator.observer import Given, Host
 from dp_coordinator.recorder import entries
 from dp_coordinator.recorder.entries import CheckpointBody, Input, RecordedInput, RecordsBody, Reports
 from dp_coordinator.recorder.reader import Ended, Place, Source
+from dp_coordinator.texts import shown
 
 _MISSING = object()
 """Nothing at all, where the other side has something."""
@@ -78,8 +79,10 @@ class Runner:
         gap = self.core is not None
         try:
             self.core = Coordinator.from_checkpoint(moment.state)
+            self.core.snapshot(moment.at)
         except Exception as error:  # typed, but not by us: whatever it is, the file is to blame
-            raise entries.UnusableError(f"a state that no core can have: {error}") from None
+            self.core = None
+            raise entries.UnusableError(f"a state that no core can have: {shown(str(error))}") from None
         self.index = moment.index
         return None, gap
 

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
+from dp_coordinator.texts import shown
 from dp_coordinator.words import Channel
 
 MONITOR_HWM = 100_000
@@ -38,6 +38,8 @@ LOOK_EVERY_S = 1.0
 """Seconds between two looks at who sends what, once every engine's connection is known: it may change, or lie."""
 _ENGINE_TITLE = re.compile(r"EngineCore_DP(\d{1,5})\b")
 _CREDENTIALS = struct.Struct("3i")
+_MONITOR_EVENT = struct.Struct("=HI")
+"""What happened, and to which descriptor. pyzmq's own reader brings in asyncio and ssl, which delays READY."""
 _TCP_INFO_START = struct.Struct("8B")
 _RETRANSMITS, _PROBES = 2, 3
 """Bytes of the kernel's tcp_info."""
@@ -89,11 +91,11 @@ class PeerWatch:
         """Take in which connections began and ended; gives what the core should know of that."""
         with suppress(zmq.Again):
             while True:
-                event = recv_monitor_message(self.monitor, zmq.NOBLOCK)
-                if event["event"] == zmq.EVENT_ACCEPTED:
-                    yield from self._begin(int(event["value"]))
-                elif event["event"] == zmq.EVENT_DISCONNECTED:
-                    yield from self._end(int(event["value"]))
+                event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
+                if event == zmq.EVENT_ACCEPTED:
+                    yield from self._begin(descriptor)
+                elif event == zmq.EVENT_DISCONNECTED:
+                    yield from self._end(descriptor)
 
     def drained(self) -> None:
         """The queue was seen empty: frames that come now are of connections that are there now."""
@@ -251,14 +253,13 @@ def _left_unanswered(descriptor: int) -> bool:
 
 
 def title_of(pid: int) -> str:
-    """What a process of this machine calls itself, in printable characters; empty where that cannot be read."""
+    """What a process of this machine calls itself, fit to be shown; empty where that cannot be read."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()[:4096].rstrip(b"\0").split(b"\0")
     except OSError:
         return ""
     # A process that gave itself a title has written it over its arguments, as one word.
-    text = b" ".join(words).decode("utf-8", "replace").strip()
-    return "".join(c if c.isprintable() else "?" for c in text)[:TITLE_AT_MOST]
+    return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
 
 
 def engine_named_by(title: str) -> int | None:

@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from dp_coordinator.texts import A_LINE, shown
+
 MEDIA_TYPE = "application/problem+json"
 
 KINDS: dict[str, tuple[int, str]] = {
@@ -61,7 +63,7 @@ class ProblemError(Exception):
     ) -> None:
         super().__init__(detail)
         self.kind = kind
-        self.detail = detail
+        self.detail = shown(detail, A_LINE)  # it may quote what was sent
         self.headers = headers
         self.more = more or {}
 

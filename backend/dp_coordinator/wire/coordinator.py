@@ -24,6 +24,7 @@ from dp_coordinator.core.events import (
     StartWaveRequested,
     WaveCompleted,
 )
+from dp_coordinator.texts import shown
 from dp_coordinator.wire.client import START_DP_WAVE
 
 T = TypeVar("T")
@@ -38,10 +39,13 @@ _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]  # NaN is in no range
 
 
 class BadFrameError(ValueError):
-    """The frame is none that the protocol knows. `kind` names the fault for counters, the text says what was wrong."""
+    """The frame is none that the protocol knows. `kind` names the fault for counters, the text says what was wrong.
+
+    What the frame says may be quoted in it: it is cut, and fit to be shown.
+    """
 
     def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(shown(detail))
         self.kind = kind
 
 

@@ -67,7 +67,7 @@ def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text
 
 
 def _fact(name: str, value: str) -> Text:
-    return Text.assemble((f"{name} ", "dim"), (value, "bold"))
+    return Text.assemble((f"{name} ", "dim"), (render.clean(value), "bold"))
 
 
 def data_age(live: Live, now: float) -> float | None:

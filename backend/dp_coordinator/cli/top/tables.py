@@ -58,7 +58,7 @@ def _table(columns: Sequence[render.Column[T]], rows: Iterable[T]) -> Table:
         justify: JustifyMethod = "left" if column.left else "right"
         table.add_column(Text(column.head), justify=justify, width=column.width or None, no_wrap=True)
     for row in rows:
-        cells = [column.cell(row) for column in columns]
+        cells = [render.clean(column.cell(row)) for column in columns]
         table.add_row(*(Text(cell, _STYLES.get(cell.strip(), "")) for cell in cells))
     return table
 

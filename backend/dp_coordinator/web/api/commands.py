@@ -18,6 +18,7 @@ from dp_coordinator.core.snapshot import StartAction, StartRefusal
 from dp_coordinator.limits import TokenBucket
 from dp_coordinator.mailbox import InboxFullError, Mailbox, Reply
 from dp_coordinator.requests import StartWave
+from dp_coordinator.texts import A_LINE, shown
 from dp_coordinator.web.access.refusals import RefusalLog
 from dp_coordinator.web.access.security import caller_of
 from dp_coordinator.web.api.bodies import decode, read_json
@@ -86,7 +87,7 @@ class Starter:
 def _reason_within(body: bytes) -> str | None:
     """The reason for the event log, even when the rest of the body cannot be used."""
     try:
-        return decode(body, _OnlyReason, "").reason[:REASON_AT_MOST]
+        return shown(decode(body, _OnlyReason, "").reason, REASON_AT_MOST)
     except ProblemError:
         return None
 
@@ -107,7 +108,7 @@ def _command(body: bytes, key: str | None, caller: str) -> ManualStartRequested:
         number = getattr(wanted, name)
         if number is not None and not 0 <= number <= _WAVE_AT_MOST:
             raise ProblemError("invalid-body", f"`{name}` must be null or 0 to {_WAVE_AT_MOST}, not {number}")
-    return ManualStartRequested(reason, caller, wanted.expected_wave, wanted.wave, key)
+    return ManualStartRequested(shown(reason, A_LINE), caller, wanted.expected_wave, wanted.wave, key)
 
 
 def _idempotency_key(request: Request) -> str | None:

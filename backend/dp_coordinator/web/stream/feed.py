@@ -11,13 +11,15 @@ from websockets.frames import Frame, Opcode
 
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
-from dp_coordinator.mailbox import EVENT_LOG_SIZE, Mailbox
+from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages import PROTOCOL, EventMessage, GapMessage, Hello
 from dp_coordinator.web import views
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.stream.viewer import Viewer
 
 EVENTS_A_FRAME = 256
+EVENT_BYTES_A_FRAME = 65_536
+"""And the event that exceeds it."""
 encode = msgspec.json.Encoder(enc_hook=repr).encode
 """One message's text."""
 
@@ -40,9 +42,9 @@ class Feed:
 
     def begin_anew(self) -> None:
         """Forget all events: their numbers begin again."""
-        self._events: deque[bytes] = deque(maxlen=EVENT_LOG_SIZE)
-        self._batch: tuple[int, int, bytes] = (0, 0, b"")
-        """The newest frame of events that was made, and which it holds."""
+        self._events: deque[bytes] = deque()
+        self._batch: tuple[int, int, int, bytes] = (0, 0, 0, b"")
+        """The newest frame of events that was made: its first event, the newest one then, its last event."""
         self.last_seq = 0
 
     def take_events(self) -> None:
@@ -53,6 +55,8 @@ class Feed:
         for entry in entries:
             self._events.append(encode(views.event(entry, self._clock, EventMessage)))
             self.last_seq = entry.seq
+        while len(self._events) > self._mailbox.log.held:
+            self._events.popleft()
 
     def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Encode the state, with ages as of `now`."""
@@ -94,13 +98,19 @@ class Feed:
             first = viewer.seen + 1
             viewer.seen += lost
             return frame(encode(GapMessage(first, viewer.seen)))
-        first, viewer.seen = viewer.seen + 1, min(self.last_seq, viewer.seen + EVENTS_A_FRAME)
-        return self._events_frame(first, viewer.seen)
+        viewer.seen, made = self._events_frame(viewer.seen + 1)
+        return made
 
-    def _events_frame(self, first: int, last: int) -> bytes:
-        """Events `first` to `last` as one frame: sending costs by the frame, and a wave is several events."""
-        if self._batch[:2] != (first, last):
+    def _events_frame(self, first: int) -> tuple[int, bytes]:
+        """The last of the events from `first` on that go into one frame, and it: sending costs by the frame."""
+        if self._batch[:2] != (first, self.last_seq):
             start = first - self.last_seq - 1 + len(self._events)
-            texts = list(islice(self._events, start, start + last - first + 1))
-            self._batch = first, last, frame(texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]")
-        return self._batch[2]
+            texts, size = list[bytes](), 0
+            for text in islice(self._events, start, start + EVENTS_A_FRAME):
+                texts.append(text)
+                size += len(text)
+                if size >= EVENT_BYTES_A_FRAME:
+                    break
+            made = frame(texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]")
+            self._batch = first, self.last_seq, first + len(texts) - 1, made
+        return self._batch[2:]
