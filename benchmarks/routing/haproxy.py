@@ -1,8 +1,8 @@
 """What the agent's weights are worth to HAProxy: waiting time and imbalance, beside round-robin and leastconn.
 
-A real HAProxy stands before simulated ranks, with requests of very different lengths; every way to balance gets the same
-ones, one after the other. As one HAProxy knows of every connection, and of several each knows only of its own, both are
-measured.
+A real HAProxy stands before simulated ranks, with requests of very different lengths; every way to balance gets the
+same ones, one after the other. As one HAProxy knows of every connection, and of several each knows only of its own,
+both are measured.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ class Site:
     step_ms: float
     url: str
     """The coordinator's."""
+    agent: int
+    """The port of its agent."""
+    engines: subprocess.Popen[str]
 
 
 @contextlib.contextmanager
@@ -86,7 +89,7 @@ def site(ranks: int, entrances: Sequence[Entrance], slots: int = 4, step_ms: flo
         assert engines.stdout is not None
         ports: list[int] = json.loads(engines.stdout.readline())
         proxy = stack.enter_context(running(configuration(ports, agent, entrances), entrances))
-        yield Site(ports, proxy, slots, step_ms, bound["http_url"])
+        yield Site(ports, proxy, slots, step_ms, bound["http_url"], agent, engines)
 
 
 def _read(ends: Path) -> dict[str, str]:
@@ -168,7 +171,7 @@ def row(balance: Balance, proxies: int, outcomes: Sequence[Outcome]) -> str:
     """One line of the table: medians over the runs."""
     waits = [[wait * 1000 for wait in outcome.waits] for outcome in outcomes]
     numbers = [median(percentile(each, share) for each in waits) for share in (0.5, 0.99)]
-    fullest = median(fmean(outcome.uneven) for outcome in outcomes)
+    fullest = median(fmean(outcome.uneven or [0.0]) for outcome in outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
     return f"| {balance.name} | {proxies} | {numbers[0]:,.0f} ms | {numbers[1]:,.0f} ms | {fullest:.2f} | {failed} |"
 
@@ -183,7 +186,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that it works, measures nothing")
     told = parser.parse_args()
     if told.smoke:
-        told.ranks, told.seconds, told.runs, told.proxies = 2, 2.0, 1, [1]
+        told.ranks, told.seconds, told.runs, told.proxies = 2, 4.0, 1, [1]
     print(f"Measured on {machine.describe()}; {told.ranks} ranks; medians over {told.runs} runs in turns.\n")
     print(
         "| balance | HAProxies | waiting p50 | p99 | fullest rank over the mean | failed |\n|---|---|---|---|---|---|"

@@ -1,9 +1,10 @@
 """Simulated ranks that take requests by HTTP as vLLM's API servers do, each on a port of its own, all in one process.
 
 `python -m benchmarks.routing.ranks --ranks 4` prints their ports as one line of JSON. Each rank answers `POST
-/v1/completions`, `GET /health` and `GET /metrics`, whose names are vLLM's; its engine is 0, as that of an instance which
-knows nothing of the others. With `--back-publish` and `--back-output` it is an engine of a coordinator, too, and reports
-its counts. `POST /hang?on=1` to a rank lets its engine take no more steps, while all else of it goes on answering.
+/v1/completions`, `GET /health` and `GET /metrics`, whose names are vLLM's; its engine is 0, as that of an instance
+which knows nothing of the others. With `--back-publish` and `--back-output` it is an engine of a coordinator, too, and
+reports its counts. `POST /hang?on=1` to a rank lets its engine take no more steps, while all else of it goes on
+answering.
 """
 
 from __future__ import annotations
