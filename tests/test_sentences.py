@@ -26,12 +26,12 @@ from tests.web.builders import action, snapshot
 
 
 def logged(source: str) -> Iterator[str]:
-    """Kinds that stand in calls of `LogEvent(kind, fields)` and `log.append(at, kind, fields)`."""
+    """Kinds in calls of `LogEvent(kind, fields)`, `log.append(at, kind, fields)`, and those of the sources' book."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
         called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        place = {("LogEvent", 2): 0, ("append", 3): 1}.get((called, len(node.args)))
+        place = {("LogEvent", 2): 0, ("append", 3): 1, ("_changed", 2): 0, ("_log", 2): 0}.get((called, len(node.args)))
         if place is not None:
             parts = ast.walk(node.args[place])
             yield from (part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))

@@ -20,8 +20,8 @@ from dp_coordinator.cli import render
 from dp_coordinator.logs import OneLine
 from dp_coordinator.mailbox import EVENT_LOG_BYTES, EventLog, Mailbox
 from dp_coordinator.messages import Endpoints
+from dp_coordinator.processes import title_of
 from dp_coordinator.texts import AT_MOST, is_plain, shown, shown_within
-from dp_coordinator.transport.peers import title_of
 from dp_coordinator.web.alarms import AlarmBoard
 from dp_coordinator.web.problems import ProblemError
 from dp_coordinator.web.settings import WebSettings

@@ -42,6 +42,20 @@ def beside(snapshot: Snapshot, sources: SourcesView) -> Snapshot:
     )
 
 
+def reports(snapshot: Snapshot) -> bool:
+    """Whether any engine has reported; sources may tell of those that do not."""
+    return REPORTED in snapshot.provenance if snapshot.provenance else snapshot.waiting is not None
+
+
+def unheard(snapshot: Snapshot) -> list[int]:
+    """Ranks that only sources tell of, none of which answers now: what they had is in no sum."""
+    if snapshot.sources is None:
+        return []
+    told = enumerate(snapshot.provenance)
+    views = snapshot.sources.ranks
+    return [rank for rank, origin in told if origin not in (None, REPORTED) and views[rank].silent]
+
+
 def _provenance(engines: EngineColumns, filled: Mapping[int, RankView]) -> tuple[Origin | None, ...]:
     def of(rank: int, at: float | None) -> Origin | None:
         told = filled[rank].newest if rank in filled else None

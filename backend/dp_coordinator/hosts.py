@@ -12,6 +12,8 @@ from dp_coordinator.values import BadValueError, Kind, parse_host_port
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+SCRAPE_PORTS = 1024
+"""Ports in one range of API servers, at most."""
 _NAME = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.ASCII)
 _RANGE = re.compile(r"(.+:\d{1,5})-(\d{1,5})", re.ASCII)
 
@@ -55,6 +57,51 @@ class HttpAddress:
     def __str__(self) -> str:
         ports = str(self.port) if self.chosen else f"{self.port}-{self.last_port}"
         return f"[{self.host}]:{ports}" if ":" in self.host else f"{self.host}:{ports}"
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeUrl:
+    """API servers to be asked: one host, with one port or a range of them."""
+
+    scheme: str
+    address: HttpAddress
+
+    @classmethod
+    def parse(cls, text: str) -> ScrapeUrl:
+        """http(s)://HOST:PORT or http(s)://HOST:FIRST-LAST. Raises `BadValueError`."""
+        scheme, separator, rest = text.strip().rstrip("/").partition("://")
+        if not separator or scheme.lower() not in ("http", "https"):
+            raise BadValueError(
+                f"{text!r} is no API server: write http://HOST:PORT, such as http://127.0.0.1:8000-8007"
+            )
+        if "@" in rest:
+            raise BadValueError("a secret never goes into an address: give it with --scrape-token-file")
+        try:
+            address = HttpAddress.parse(rest)
+        except BadValueError:
+            address = HttpAddress("", 0, 0)
+        if not address.port or not _NAME.fullmatch(address.host) or address.last_port - address.port >= SCRAPE_PORTS:
+            raise BadValueError(
+                f"{text!r} is no API server: write http://HOST:PORT without a path, or a range of at most "
+                f"{SCRAPE_PORTS} ports, such as http://127.0.0.1:8000-8007"
+            )
+        return cls(scheme.lower(), address)
+
+    def origins(self) -> list[tuple[str, str, int]]:
+        """(scheme, host, port) of each."""
+        ports = range(self.address.port, self.address.last_port + 1)
+        return [(self.scheme, self.address.host, port) for port in ports]
+
+
+def url(scheme: str, host: str, port: int) -> str:
+    """The address of a web server."""
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def scrape_url(text: str) -> str:
+    """An address or a range of them. The text as it is."""
+    ScrapeUrl.parse(text)
+    return text
 
 
 def split_host(host: str) -> tuple[str, int | None] | None:
@@ -132,3 +179,4 @@ HostName: TypeAlias = Annotated[str, Kind(allowed_host, "HOST", allowed_host)]
 Origin: TypeAlias = Annotated[str, Kind(allowed_origin, "ORIGIN", allowed_origin)]
 HttpPorts: TypeAlias = Annotated[str, Kind(http_address, "HOST:PORT", http_address)]
 NetworkAddress: TypeAlias = Annotated[str, Kind(network_address, "CIDR", network_address)]
+ScrapeTarget: TypeAlias = Annotated[str, Kind(scrape_url, "URL", scrape_url)]

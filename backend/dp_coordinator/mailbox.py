@@ -204,8 +204,6 @@ class Mailbox:
         self._seen: tuple[Snapshot, SourcesView | None, Snapshot] = (snapshot, None, snapshot)
         self.troubles: Mapping[AlarmKind, tuple[float, str]] = {}
         """What the process itself knows to be wrong: kind of alarm -> since when (monotonic), and what in one line."""
-        self.watching = False
-        """There is no coordinator: everything comes from sources, and nothing can be started."""
         self.recording: Recent | None = None
         """None when nothing is recorded."""
         self.clock: Callable[[], float] = time.monotonic

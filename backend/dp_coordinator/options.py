@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 from dp_coordinator import values as v
 from dp_coordinator.core.dialect import DEFAULT_VERSION
-from dp_coordinator.hosts import HostName, HttpPorts, NetworkAddress, Origin
+from dp_coordinator.hosts import HostName, HttpPorts, NetworkAddress, Origin, ScrapeTarget
 from dp_coordinator.settings import Flag
 from dp_coordinator.supervised import HANG_TIMEOUT_LEAST_S, HANG_TIMEOUT_S
 
@@ -86,6 +86,34 @@ class AlarmOptions:
     """Alarm when a rank has far more requests than the others for so long."""
     alarm_missing_s: v.Seconds = 2.0
     """Alarm when an engine or front-end is gone, or a restart not over, for so long."""
+    alarm_hung_s: v.Seconds = 5.0
+    """Alarm when a rank with requests is seen to make no step for so long; what sources tell shows it."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Whom to ask what engines do, beside what they report."""
+
+    scrape: tuple[ScrapeTarget, ...] = ()
+    """Where an API server of vLLM or SGLang is, http://HOST:PORT, or http://HOST:FIRST-LAST for several; again for
+    more. A name with several addresses means all of them."""
+    scrape_file: v.InputFile | None = None
+    """File with one such address a line; it is read again when it changes."""
+    scrape_interval: Annotated[float, v.Kind(v.seconds, "SECONDS", v.between(0.2, 60))] = 2.0
+    """Seconds between two looks at each."""
+    scrape_timeout: Annotated[float, v.Kind(v.seconds, "SECONDS", v.between(0.2, 60))] = 3.0
+    """Seconds that an answer may take."""
+    scrape_token_file: v.TokenFile | None = None
+    """File with the token to present there; it is read again when it changes."""
+    scrape_ca_file: v.InputFile | None = None
+    """File with the certificates to believe there, beside those of the system; it is read again when it changes."""
+    tap: v.TapAddress | None = None
+    """Where somebody's coordinator, vLLM's own too, publishes to its front-ends: it is listened to, nothing else."""
+
+
+def asks(options: SourceOptions) -> bool:
+    """Whether anybody is to be asked."""
+    return bool(options.scrape or options.scrape_file or options.tap)
 
 
 @dataclass(frozen=True)
@@ -106,7 +134,7 @@ class WebOptions(AlarmOptions, AccessOptions, RouterOptions):
 
 
 @dataclass(frozen=True)
-class ServeOptions(WebOptions, Deployment):
+class ServeOptions(WebOptions, SourceOptions, Deployment):
     """Everything that a coordinator's process can be told."""
 
     http: Annotated[HttpPorts | None, Flag(), Flag("--no-http", "no web server at all", means=None)] = DEFAULT_HTTP

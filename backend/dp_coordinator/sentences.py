@@ -18,6 +18,7 @@ from dp_coordinator.words import (
     EventGroup,
     RecoveryPhase,
     Severity,
+    TargetState,
     Tone,
     WaveCause,
 )
@@ -69,6 +70,8 @@ def capital(text: str) -> str:
 def state_text(snapshot: Snapshot, now: float) -> str:
     """What the deployment does in a sentence, with what was asked apart from what was seen."""
     wave, lasts = snapshot.wave, duration(now - snapshot.state_since)
+    if snapshot.watched and snapshot.state in (DeploymentState.WAITING, DeploymentState.SERVING):
+        return _watched_text(snapshot, lasts)
     match snapshot.state:
         case DeploymentState.WAITING:
             return f"Waiting for engines: {snapshot.engines_subscribed} of {snapshot.engine_count} are there"
@@ -83,6 +86,14 @@ def state_text(snapshot: Snapshot, now: float) -> str:
     asked = "" if wave.asked_at is None else f", asked {duration(now - wave.asked_at)} ago"
     announced = "" if wave.announced_at is None else ", announced"
     return f"Wave {wave.number} is starting{asked}{announced}; {_joined(wave.joined)}"
+
+
+def _watched_text(snapshot: Snapshot, lasts: str) -> str:
+    targets = () if snapshot.sources is None else snapshot.sources.targets
+    answer = f"{sum(t.state is TargetState.ANSWERS for t in targets)} of {len(targets)} targets answer"
+    if snapshot.state is DeploymentState.WAITING:
+        return f"Waiting for answers: {answer}"
+    return f"Serving for {lasts}, as {answer}; of waves nothing is known here"
 
 
 def _joined(joined: Sequence[int]) -> str:
@@ -222,6 +233,9 @@ def _urgency(f: Fields) -> Tone:
 
 
 _PARTS: Mapping[str, Callable[[Fields], str]] = {
+    "AS": lambda f: f" as {f['source']}" if "source" in f else "",
+    "BEFORE": lambda f: ranks(cast(Iterable[int], f["before"])),
+    "RANKS": lambda f: ranks(cast(Iterable[int], f["ranks"])),
     "AFTER": lambda f: _after(f, "took_s", "duration_s", "lasted_s"),
     "BUT": lambda f: f", all but rank {f['excluded']}" if "excluded" in f else "",
     "BY": _by,
@@ -268,6 +282,13 @@ _IN_GROUPS: Mapping[EventGroup, Mapping[str, tuple[_Tone, str]]] = {
             "Rank {engine} counts anew: from wave {from_wave}, step {from_step} back to wave {wave}, step {step}",
         ),
         "engine_count_changed": (Tone.PLAIN, "Engine count changed from {before} to {after}"),
+    },
+    EventGroup.SOURCES: {
+        "watching_started": (Tone.PLAIN, "Watching: no coordinator is replaced, nothing can be started"),
+        "source_answers": (Tone.GOOD, "{target} answers{AS}{AFTER}"),
+        "source_silent": (Tone.WARN, "{target} does not answer: {detail}"),
+        "source_unusable": (Tone.WARN, "{target} tells nothing: {detail}"),
+        "source_moved": (Tone.WARN, "{target} tells of {RANKS} now, before of {BEFORE}"),
     },
     EventGroup.FRONT_ENDS: {
         "front_end_subscribed": (Tone.GOOD, "A front-end subscribed{FROM}{NOW}"),

@@ -46,8 +46,8 @@ class Told(Generic[T]):
 class Heartbeat:
     """A number that grows with every step that makes tokens, and what was seen of it.
 
-    It *certainly* grew between `grew_after` and `grew_at`, and stood from `grew_at` to `at`. All three are times of
-    answers: between two answers nobody can say when.
+    It certainly grew between `grew_after` and `grew_at`. All times are those of answers: between two answers nobody
+    can say when.
     """
 
     value: float
@@ -59,17 +59,20 @@ class Heartbeat:
     """When it was last seen to be greater than before; when it was first told, until then."""
     grew_after: float | None
     """The answer before that one; None while it was never seen to grow."""
+    moved_at: float
+    """When anything that only a step changes was last seen to change: this number, or the counts and the cache, which
+    change in steps that make no tokens, too, as those that take in a long prompt."""
     origin: Origin
 
     @property
     def stood_s(self) -> float:
-        """For how many seconds it was seen to stand."""
-        return self.at - self.grew_at
+        """For how many seconds nothing of it was seen to change."""
+        return self.at - self.moved_at
 
 
 @dataclass(frozen=True, slots=True)
 class RankView:
-    """All that the sources know of one rank. Of numbers that several told, the one that was told last."""
+    """All that the sources know of one rank. An API server's numbers go before those of a tap."""
 
     rank: int
     address: str

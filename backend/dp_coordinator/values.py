@@ -216,6 +216,20 @@ def check_token(token: str, where: str) -> str:
     return token
 
 
+def input_file(text: str) -> str:
+    """A file that can be read, or comes later: it is read again when it changes. The text as it is."""
+    if Path(text).is_dir():
+        raise BadValueError(f"{text!r} is a folder: name a file")
+    return text
+
+
+def tap_address(text: str) -> str:
+    """Where a coordinator publishes to its front-ends."""
+    if zmq_address(text).endswith(":*"):
+        raise BadValueError(f"{text!r} names no port: write the one that is published on")
+    return text
+
+
 def output_file(text: str) -> str:
     """A file that can be written: its folder is there, or was before a restart. The text as it is."""
     path = Path(text)
@@ -250,6 +264,8 @@ Amount: TypeAlias = Annotated[float, Kind(amount, "X")]
 Text: TypeAlias = Annotated[str, Kind(text, "TEXT")]
 ZmqAddress: TypeAlias = Annotated[str, Kind(zmq_address, "ADDRESS")]
 HostPort: TypeAlias = Annotated[str, Kind(host_port, "HOST:PORT", host_port)]
+InputFile: TypeAlias = Annotated[str, Kind(input_file, "FILE")]
+TapAddress: TypeAlias = Annotated[str, Kind(tap_address, "ADDRESS", tap_address)]
 TokenFile: TypeAlias = Annotated[str, Kind(token_file, "FILE")]
 Version: TypeAlias = Annotated[str, Kind(version, "VERSION", version)]
 OutputFile: TypeAlias = Annotated[str, Kind(output_file, "FILE")]

@@ -37,7 +37,7 @@ export const isAction = object({
 export interface Action extends Of<typeof isAction> {}
 
 /** What can be wrong. At most one alarm of a kind stands at a time. */
-export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "engine_gone", "engine_surplus", "fresh_start", "front_end_gone", "journal_failed", "load_imbalance", "never_heard", "part_missing", "publication_late", "rank_silent", "recovery_under_way", "same_index", "socket_unreachable", "work_held_up");
+export const isAlarmKind = oneOf("asked_not_stepping", "bad_frames", "deployment_stands", "endpoint_silent", "engine_gone", "engine_surplus", "fresh_start", "front_end_gone", "journal_failed", "load_imbalance", "never_heard", "part_missing", "publication_late", "rank_fault", "rank_hung", "rank_silent", "recovery_under_way", "same_index", "socket_unreachable", "source_unusable", "work_held_up");
 export type AlarmKind = Of<typeof isAlarmKind>;
 
 /** How soon somebody should look. */
@@ -211,7 +211,7 @@ export const isEnginePage = object({
 export interface EnginePage extends Of<typeof isEnginePage> {}
 
 /** What an entry of the event log is about. */
-export const isEventGroup = oneOf("alarms", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "waves");
+export const isEventGroup = oneOf("alarms", "engines", "frames", "front-ends", "manual starts", "other", "recording", "restarts", "sources", "waves");
 export type EventGroup = Of<typeof isEventGroup>;
 
 /** How what is said should look. */

@@ -31,9 +31,11 @@ EXAMPLES = {
     "index": ("0", 0),
     "log_level": ("DEBUG", "debug"),
     "milliseconds": ("250", 250),
+    "scrape_url": ("http://10.0.0.7:8000-8007", "http://10.0.0.7:8000-8007"),
     "seconds": ("4.5", 4.5),
     "speed": ("2", 2.0),
     "str": ("name", "name"),
+    "tap_address": ("tcp://10.0.0.1:5555", "tcp://10.0.0.1:5555"),
     "text": (" why not ", "why not"),
     "token": ("s3cr3t", "s3cr3t"),
     "version": ("0.28", "0.28"),
@@ -50,7 +52,7 @@ CASES = [
 def example(flag: Flag, folder: Path) -> tuple[str, Any]:
     """A text that the flag takes, and its value."""
     kind = flag.kind.read.__name__
-    if kind in {"output_file", "recording"}:
+    if kind in {"input_file", "output_file", "recording"}:
         (folder / "file").touch()
         return str(folder / "file"), str(folder / "file")
     if kind in {"token_in", "token_file"}:

@@ -19,8 +19,8 @@ import zmq
 
 from dp_coordinator.core.events import PeerConnected
 from dp_coordinator.core.snapshot import PeersView
+from dp_coordinator.processes import engine_of, title_of
 from dp_coordinator.transport import Sockets
-from dp_coordinator.transport.peers import engine_named_by, title_of
 from dp_coordinator.words import Channel, PeerKind
 from tests.transport.rig import Peer, Rig, pack, rig, wait_until
 
@@ -230,9 +230,9 @@ def test_an_engine_that_changes_its_index_is_named_anew_and_harms_nobody(deploym
 
 
 def test_titles() -> None:
-    assert engine_named_by("VLLM::EngineCore_DP3") == 3
-    assert engine_named_by("VLLM::EngineCore") is None
-    assert engine_named_by("ray::DPMoEEngineCoreActor") is None
+    assert engine_of("VLLM::EngineCore_DP3") == 3
+    assert engine_of("VLLM::EngineCore") is None
+    assert engine_of("ray::DPMoEEngineCoreActor") is None
     assert title_of(2**22 + 1) == ""
     assert "python" in title_of(os.getpid())
 

@@ -158,7 +158,7 @@ def site(
     more.setdefault("port", 0)
     mailbox, made = fresh_mailbox(engine_count, **(core or {}))
     loop = FakeLoop(made, mailbox)
-    app = create_app(mailbox, WebSettings(**more), agent)
+    app = create_app(mailbox, WebSettings(**more), agent=agent)
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         running = Site(app, mailbox, loop, listener.getsockname()[1])

@@ -108,11 +108,12 @@ def test_one_more_request_than_the_average_is_the_least_that_stops_a_rank() -> N
     assert weights(0, 0, 0, 4) == [100, 100, 100, 1]
 
 
-def test_a_rank_of_which_nothing_is_known_counts_as_average() -> None:
+def test_a_rank_that_never_reported_has_none_and_one_that_cannot_be_asked_counts_as_average() -> None:
     assert weights(None, None) == [100, 100]
-    least, unknown, most = weights(8, None, 12)
+    assert weights(10, None) == [1, 100]
+    asked = [load(1, None), *(msgspec.structs.replace(load(rank, 4 * rank), source=SourceKind.VLLM) for rank in (2, 3))]
+    unknown, least, most = (told.weight for told in advice(asked, {}))
     assert least > unknown > most
-    assert weights(10, None, 10) == [100, 100, 100]
 
 
 def test_who_is_avoided_does_not_weigh() -> None:
@@ -142,14 +143,17 @@ def test_suspicion_never_takes_out_the_last() -> None:
     assert avoided(all_gone, ()) == {0: "gone", 1: "gone", 2: "gone"}
 
 
-def beat(at: float, grew_at: float, grew_after: float | None = 90.0) -> Heartbeat:
-    return Heartbeat(value=7.0, unit="steps", at=at, grew_at=grew_at, grew_after=grew_after, origin=VLLM)
+def beat(at: float, grew_at: float) -> Heartbeat:
+    """A number that was told at `at` last, and grew at `grew_at` last."""
+    return Heartbeat(
+        value=7.0, unit="steps", at=at, grew_at=grew_at, grew_after=grew_at - 1, moved_at=grew_at, origin=VLLM
+    )
 
 
-def seen_by(*views: RankView) -> Snapshot:
+def seen_by(*views: RankView, independent: bool = False) -> Snapshot:
     """What viewers see of ranks that only sources tell of."""
-    sources = SourcesView(ranks={view.rank: view for view in views})
-    return beside(snapshot((None,) * len(views)), sources)
+    sources = SourcesView(ranks={view.rank: view for view in views}, independent=independent)
+    return beside(snapshot((None,) * len(views), watched=True), sources)
 
 
 def view(rank: int, running: int = 3, **more: Any) -> RankView:
@@ -157,18 +161,19 @@ def view(rank: int, running: int = 3, **more: Any) -> RankView:
     return RankView(rank, f"http://10.0.0.{rank}:8000", Told(0, 99.0, VLLM), told, Told(0.5, 99.0, VLLM), **more)
 
 
-def test_a_rank_that_stands_while_others_grow_is_avoided_unless_it_has_nothing_to_do() -> None:
-    grows, stands = beat(99.0, 99.0), beat(99.0, 97.0)
-    assert avoided(seen_by(view(0, heartbeat=grows), view(1, heartbeat=stands)), ()) == {1: "stands"}
-    assert avoided(seen_by(view(0, heartbeat=grows), view(1, running=0, heartbeat=stands)), ()) == {}
-    just = beat(99.0, 98.0)
-    assert avoided(seen_by(view(0, heartbeat=grows), view(1, heartbeat=just)), ()) == {}
+def test_a_rank_that_stands_while_others_step_is_avoided_unless_it_has_nothing_to_do() -> None:
+    steps, stands = beat(99.0, 99.0), beat(99.0, 97.0)
+    assert avoided(seen_by(view(0, heartbeat=steps), view(1, heartbeat=stands)), ()) == {1: "stands"}
+    assert avoided(seen_by(view(0, heartbeat=steps), view(1, running=0, heartbeat=stands)), ()) == {}
+    assert avoided(seen_by(view(0, heartbeat=steps), view(1, heartbeat=beat(99.0, 98.0))), ()) == {}
 
 
-def test_when_all_stand_nobody_can_tell_which_one_holds_the_others() -> None:
-    assert avoided(seen_by(view(0, heartbeat=beat(99.0, 90.0)), view(1, heartbeat=beat(99.0, 90.5))), ()) == {}
-    never = beat(99.0, 90.0, grew_after=None)
-    assert avoided(seen_by(view(0, heartbeat=never), view(1, heartbeat=never)), ()) == {}
+def test_in_lockstep_all_stand_together_and_instances_of_their_own_each_for_itself() -> None:
+    stand = view(0, heartbeat=beat(99.0, 90.0)), view(1, heartbeat=beat(99.0, 90.5))
+    assert avoided(seen_by(*stand), ()) == {}
+    idle = view(2, running=0, heartbeat=beat(99.0, 80.0))
+    assert avoided(seen_by(*stand, idle, independent=True), ()) == {0: "stands", 1: "stands"}
+    assert avoided(seen_by(*stand, independent=True), ()) == {}  # nobody else is left
 
 
 def test_what_sources_tell_of_a_rank_s_condition_avoids_it() -> None:

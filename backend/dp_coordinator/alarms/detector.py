@@ -17,10 +17,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from dp_coordinator.alarms import presence
+from dp_coordinator.alarms import hanging, presence
 from dp_coordinator.alarms.imbalance import Imbalance
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.alarms.presence import rejoining
+from dp_coordinator.beside import REPORTED, reports, unheard
 from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot, Wave, WaveCause
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.sentences import capital, ranks
@@ -81,6 +82,8 @@ class Observation:
     """Who sent the bad frames since the last look, and which rank that is, where it is known."""
     troubles: Mapping[AlarmKind, tuple[float, str]] = field(default_factory=dict)
     """What the host knows to be wrong: kind of alarm -> since when, and the alarm's title."""
+    not_running: Mapping[int, str] = field(default_factory=dict)
+    """Ranks on this machine whose process is stopped or gone, and which that is; looked for when a rank stands."""
 
 
 class AlarmDetector:
@@ -103,12 +106,19 @@ class AlarmDetector:
         self._imbalance = Imbalance(options.alarm_imbalance_s)
         self._senders: dict[str, int | None] = {}
         self._journal_failed_at: float | None = None
-        self._troubles: Mapping[AlarmKind, tuple[float, str]] = {}
+        self._seen: Observation
+        self._began = float("inf")
+        self.hung_after, missing_s = options.alarm_hung_s, options.alarm_missing_s
         self._checks: dict[AlarmKind, tuple[Callable[[Snapshot, float], Alarm | None], float, float]] = {
             # What finds it, how long it must last, how long it must be over, in seconds.
             AlarmKind.ASKED_NOT_STEPPING: (self._asked_not_stepping, 0.0, 0.0),
             AlarmKind.RANK_SILENT: (self._rank_silent, 0.0, 0.0),
             AlarmKind.WORK_HELD_UP: (self._work_held_up, 0.0, 0.0),
+            AlarmKind.RANK_HUNG: (lambda snapshot, now: hanging.rank_hung(snapshot, self.hung_after), 0.0, 0.0),
+            AlarmKind.DEPLOYMENT_STANDS: (self._deployment_stands, 0.0, 0.0),
+            AlarmKind.RANK_FAULT: (lambda snapshot, now: hanging.rank_fault(snapshot), 0.0, 0.0),
+            AlarmKind.ENDPOINT_SILENT: (self._endpoint_silent, missing_s, 0.0),
+            AlarmKind.SOURCE_UNUSABLE: (hanging.source_unusable, missing_s, 0.0),
             AlarmKind.LOAD_IMBALANCE: (self._load_imbalance, 0.0, 3.0),
             AlarmKind.PUBLICATION_LATE: (self._publication_late, 0.0, 0.0),
             AlarmKind.BAD_FRAMES: (self._bad_frames, 0.0, 0.0),
@@ -152,7 +162,7 @@ class AlarmDetector:
         if now - min(self._looked_at, self._loop_alive_at) > DEAF_AFTER:
             self._hearing_since = now
         self._loads = _loads(observation.snapshot)
-        self._troubles = observation.troubles
+        self._seen, self._began = observation, min(now, self._began)
         for kind, at in observation.entries:
             if kind == "journal_failed":
                 self._journal_failed_at = at
@@ -178,7 +188,7 @@ class AlarmDetector:
             return None
         # Without reports the only evidence is the wave's end; who starts one by hand finds the engines idle, and an
         # idle engine's wave ends after some empty steps.
-        if snapshot.waiting is None and wave.cause is not WaveCause.MANUAL:
+        if not reports(snapshot) and wave.cause is not WaveCause.MANUAL:
             return None
         began = _began(wave)
         # Once raised it takes a step to clear it: requests are notified, and given up on, again and again.
@@ -201,13 +211,15 @@ class AlarmDetector:
         return Alarm(AlarmKind.ASKED_NOT_STEPPING, Severity.CRITICAL, began, title, unseen, {"wave": wave.number})
 
     def _rank_silent(self, snapshot: Snapshot, now: float) -> Alarm | None:
-        if AlarmKind.ASKED_NOT_STEPPING in self._standing:
+        if self._standing.keys() & {AlarmKind.ASKED_NOT_STEPPING, AlarmKind.RANK_HUNG, AlarmKind.DEPLOYMENT_STANDS}:
             return None  # said already
         if snapshot.wave_coordination and (
             snapshot.state is not DeploymentState.RUNNING or snapshot.engines_subscribed < snapshot.engine_count
         ):
             return None  # without one of them none gets past its step, and that alarm says so
-        heard, working = self._heard(snapshot), [rank for rank, load in enumerate(self._loads) if load]
+        heard, working = self._heard(snapshot), self._working(snapshot)
+        if not working:
+            return None
         running = [count or 0 for count in snapshot.engines.running]
         # Engines that step together are compared: when none has anything new, that accuses none of them.
         together = snapshot.wave_coordination and len(working) > 1
@@ -233,10 +245,21 @@ class AlarmDetector:
     def _patience(self, running: int) -> float:
         return self._limits.alarm_silent_s * MANY_REQUESTS / min(MANY_REQUESTS, running or MANY_REQUESTS)
 
+    def _working(self, snapshot: Snapshot) -> list[int]:
+        """Ranks that reported requests; of one that only a source tells of, silence on the wire says nothing."""
+        told, loads = snapshot.provenance, self._loads
+        return [r for r, load in enumerate(loads) if load and (not told or told[r] == REPORTED)]
+
     def _heard(self, snapshot: Snapshot) -> list[float]:
-        """Since when each rank has said nothing that could have been heard; before the phase it had no reason to."""
+        """Since when each rank has said nothing that could have been heard; before the phase it had no reason to.
+
+        One that was seen to step is heard by that, and in lockstep all are.
+        """
         since = max(self._hearing_since, snapshot.state_since) if snapshot.wave_coordination else self._hearing_since
-        return [max(since, at or 0.0) for at in snapshot.engines.reported_at]
+        stepped = hanging.stepped(snapshot)
+        every = max(stepped.values(), default=0.0) if snapshot.wave_coordination else 0.0
+        told = enumerate(snapshot.engines.reported_at)
+        return [max(since, every, at or 0.0, stepped.get(rank, 0.0)) for rank, at in told]
 
     def _loaded(self, kind: AlarmKind, title: str, since: Mapping[int, float], **counts: int) -> Alarm | None:
         """The alarm about ranks that have requests, with the time since when for each; None for no rank."""
@@ -249,8 +272,17 @@ class AlarmDetector:
         if snapshot.state is not DeploymentState.PAUSED or snapshot.engines_subscribed < snapshot.engine_count:
             return None  # the counts of an engine that is gone stay as they were
         heard = enumerate(self._heard(snapshot))
-        held = {rank: at for rank, at in heard if self._loads[rank] and now - at >= HELD_UP_AFTER}
+        working = self._working(snapshot)
+        held = {rank: at for rank, at in heard if rank in working and now - at >= HELD_UP_AFTER}
         return self._loaded(AlarmKind.WORK_HELD_UP, f"Paused, but {ranks(held)} reported work and went silent", held)
+
+    # -- what sources tell -------------------------------------------------------------------------------------------
+
+    def _deployment_stands(self, snapshot: Snapshot, now: float) -> Alarm | None:
+        return hanging.deployment_stands(snapshot, self.hung_after, self._seen.not_running)
+
+    def _endpoint_silent(self, snapshot: Snapshot, now: float) -> Alarm | None:
+        return hanging.endpoint_silent(snapshot, now, now - self._began)
 
     # -- is the load spread, and told in time? -----------------------------------------------------------------------
 
@@ -323,7 +355,7 @@ class AlarmDetector:
 
     def _known(self, kind: AlarmKind, severity: Severity, snapshot: Snapshot, now: float) -> Alarm | None:
         """What the host has found itself."""
-        since, title = self._troubles.get(kind, (now, ""))
+        since, title = self._seen.troubles.get(kind, (now, ""))
         return Alarm(kind, severity, since, title) if title else None
 
 
@@ -363,6 +395,6 @@ def _loads(snapshot: Snapshot) -> list[int]:
     """
     columns, gone = snapshot.engines, snapshot.peers.gone
     loads = [(waiting or 0) + (running or 0) for waiting, running in zip(columns.waiting, columns.running, strict=True)]
-    for rank in gone:
+    for rank in (*gone, *unheard(snapshot)):
         loads[rank] = 0
     return loads

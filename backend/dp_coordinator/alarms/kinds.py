@@ -39,6 +39,33 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
         "Their START may be lost, or the engines were paused on purpose.",
         "If nobody paused them, start a wave by hand: the current one, or the next if the rank's own wave is ahead.",
     ),
+    AlarmKind.RANK_HUNG: (
+        "These ranks have requests running, and were seen to make no step while others made theirs: what only a step "
+        "changes in their metrics stands. Their requests hang.",
+        "Look at the engine process of the ranks named. From vLLM 0.33 on one that stalls for minutes leaves its stack "
+        "in VLLM_STACK_DUMP_for_engine_RANK_PID.log, in the folder that vLLM's watchdog was given.",
+    ),
+    AlarmKind.DEPLOYMENT_STANDS: (
+        "Ranks have requests running, and none was seen to make a step. A step takes every rank: one that hangs holds "
+        "up all, and their metrics alone do not tell which.",
+        "Look first at the rank named, if any is. Otherwise look for the engine process that is stopped, or neither "
+        "computes nor answers; from vLLM 0.33 on one that stalls for minutes leaves its stack in "
+        "VLLM_STACK_DUMP_for_engine_RANK_PID.log.",
+    ),
+    AlarmKind.RANK_FAULT: (
+        "vLLM's own health check, or its fault tolerance, says that these ranks are not well.",
+        "Look at what it says, and at the engine's log. A dead engine is started anew with its API server.",
+    ),
+    AlarmKind.ENDPOINT_SILENT: (
+        "API servers do not answer: requests sent there hang or fail. What was told of their ranks last is old, and in "
+        "no sum.",
+        "See whether the process that listened there is alive, and what its log says. "
+        "The engine behind it may be well: then its connection to the coordinator lives.",
+    ),
+    AlarmKind.SOURCE_UNUSABLE: (
+        "What a source's target answers tells nothing of any rank. Its ranks are shown as they were last told of.",
+        "Look at the reason beside each target: a wrong address or token, a proxy's page, or another program there.",
+    ),
     AlarmKind.LOAD_IMBALANCE: (
         "These ranks have far more requests than the others, and it lasts. "
         "Requests wait there while other ranks have room.",

@@ -21,7 +21,7 @@ def engine_gone(snapshot: Snapshot, now: float) -> Alarm | None:
     """An engine's connection ended: which one, where it was and how it ended, as far as anybody can tell."""
     peers = snapshot.peers
     missing = snapshot.engine_count - snapshot.engines_subscribed
-    if not snapshot.ready or missing <= 0 or rejoining(snapshot):
+    if not snapshot.ready or missing <= 0 or rejoining(snapshot) or snapshot.watched:
         return None
     gone = [f"rank {rank}, {place(ended)}" for rank, ended in peers.gone.items()]
     named = gone[:NAMED] + ([f"{len(gone) - NAMED} more"] if len(gone) > NAMED else [])
@@ -57,7 +57,7 @@ def same_index(snapshot: Snapshot, now: float) -> Alarm | None:
 def never_heard(snapshot: Snapshot, loads: list[int], now: float) -> Alarm | None:
     """Some ranks never reported, and every other one has requests. A rank that has none has nothing to report."""
     silent = [rank for rank, at in enumerate(snapshot.engines.reported_at) if at is None]
-    silent = [rank for rank in silent if rank not in snapshot.peers.gone]
+    silent = [] if snapshot.watched else [rank for rank in silent if rank not in snapshot.peers.gone]
     others = [load for load, at in zip(loads, snapshot.engines.reported_at, strict=True) if at is not None]
     if not silent or not snapshot.ready or not others or min(others) < 1 or sum(others) < 2 * len(others):
         return None

@@ -41,6 +41,13 @@ COMMANDS = (
         "simulation.demo:run_demo",
         "simulation.options:DemoOptions",
     ),
+    Command(
+        "watch",
+        "the page on engines that others run: nothing is replaced, nothing can be started",
+        "cli.watch:watch",
+        "cli.options:WatchOptions",
+        "Exit codes: 0 ended by a signal, 2 a wrong setting, or an address that is taken.",
+    ),
     Command("state", "wave, state, load and engines now", "cli.rest_commands:state", "cli.options:RestOptions", _CODES),
     Command("engines", "the engine table", "cli.rest_commands:engines", "cli.options:RestOptions", _CODES),
     Command("waves", "the newest waves", "cli.rest_commands:waves", "cli.options:RestOptions", _CODES),

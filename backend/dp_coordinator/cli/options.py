@@ -7,7 +7,15 @@ from typing import Annotated
 
 from dp_coordinator import values as v
 from dp_coordinator.hosts import HttpPorts
-from dp_coordinator.options import DEFAULT_URL, AccessOptions, LogLevel, Token
+from dp_coordinator.options import (
+    DEFAULT_HTTP,
+    DEFAULT_URL,
+    AccessOptions,
+    LogLevel,
+    SourceOptions,
+    Token,
+    WebOptions,
+)
 from dp_coordinator.settings import Flag
 
 
@@ -75,6 +83,16 @@ class ViewOptions(AccessOptions, RecordingOptions):
     speed: Annotated[float, v.Kind(v.speed, "X")] = 1.0
     """How much faster than it was, 0.1 to 64."""
     http: HttpPorts = "127.0.0.1:8081-8099"
+    """Where the page and REST listen; HOST:FIRST-LAST takes the first port that is free, port 0 any."""
+    log_level: LogLevel = "info"
+    """Debug, info, warning or error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions(WebOptions, SourceOptions):
+    """The page on what others run."""
+
+    http: HttpPorts = DEFAULT_HTTP
     """Where the page and REST listen; HOST:FIRST-LAST takes the first port that is free, port 0 any."""
     log_level: LogLevel = "info"
     """Debug, info, warning or error."""

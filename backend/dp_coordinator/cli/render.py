@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dp_coordinator import sentences
-from dp_coordinator.messages import Action, Engine, EnginePeer, Event, State, WaveInfo
+from dp_coordinator.messages import Action, Engine, Event, State, WaveInfo
 from dp_coordinator.texts import A_LINE, shown
 from dp_coordinator.words import ActionState
 
@@ -57,8 +57,6 @@ ENGINES: Sequence[Column[Engine]] = (
     Column("last report", lambda row: "never" if row.age_s is None else f"{duration(row.age_s)} ago", width=15, rank=1),
     Column("restarts", lambda row: str(row.restarts), width=8, rank=5),
 )
-PLACE: Column[Engine] = Column("place", lambda row: _place(row.peer), left=True)
-"""Where each rank is; not in snapshots of the stream."""
 WAVES: Sequence[Column[WaveInfo]] = (
     Column("wave", lambda row: str(row.number)),
     Column("state", lambda row: "open" if row.open else "completed" if row.completed else "ended", left=True),
@@ -92,15 +90,15 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> str:
 def state(now: State) -> str:
     """What `dp-coordinator state` prints: the state in words, sums, then the engines."""
     missing = "" if now.ready else ", not ready yet"
+    there = "told of" if now.watching else f"subscribed{missing}"
     facts = {
         "state": now.state_text,
-        "engines": f"{now.engines_subscribed} of {now.engine_count} subscribed{missing}",
-        "front-ends": str(now.front_ends),
+        "engines": f"{now.engines_subscribed} of {now.engine_count} {there}",
+        **({} if now.watching else {"front-ends": str(now.front_ends)}),
         "waiting": known(now.totals.waiting, unknown=_NO_REPORT),
         "running": known(now.totals.running, unknown=_NO_REPORT),
         **({} if now.totals.left_out is None else {"not counted": now.totals.left_out}),
-        "manual start": f"blocked: {now.start_blocked}" if now.start_blocked else "possible",
-        "dialect": f"vLLM {now.dialect}, wave coordination {'on' if now.wave_coordination else 'off'}",
+        **({} if now.watching else _coordinator(now)),
         "up for": f"{duration(now.uptime_s)}, state {duration(now.data_age_s)} old",
         "restarts": _restarts(now),
     }
@@ -109,6 +107,13 @@ def state(now: State) -> str:
     width = max(map(len, facts))
     lines = [f"{name.ljust(width)}  {clean(value)}" for name, value in facts.items()]
     return "\n".join([*lines, "", table(ENGINES, now.engines)])
+
+
+def _coordinator(now: State) -> dict[str, str]:
+    return {
+        "manual start": f"blocked: {now.start_blocked}" if now.start_blocked else "possible",
+        "dialect": f"vLLM {now.dialect}, wave coordination {'on' if now.wave_coordination else 'off'}",
+    }
 
 
 def _restarts(now: State) -> str:
@@ -122,10 +127,14 @@ def engines(rows: Sequence[Engine]) -> str:
     return table((*ENGINES, PLACE), rows)
 
 
-def _place(peer: EnginePeer | None) -> str:
-    if peer is None:
-        return UNKNOWN
+def _place(row: Engine) -> str:
+    if (peer := row.peer) is None:
+        return UNKNOWN if row.sourced is None else f"{row.sourced.source} {row.sourced.target}"
     return peer.name if peer.why is None else f"{peer.name}: {peer.why}, {clock(peer.ended_at)}"
+
+
+PLACE: Column[Engine] = Column("place", _place, left=True)
+"""Where each rank is; not in snapshots of the stream."""
 
 
 def waves(rows: Sequence[WaveInfo]) -> str:

@@ -206,3 +206,5 @@ class Snapshot:
     """Put beside it for viewers (`Mailbox.seen`): the core knows nothing of it. None where no source was asked for."""
     provenance: tuple[Origin | None, ...] = ()
     """By whom the numbers of each rank in `engines` were told; None: nobody told any. Empty: by the engines, all."""
+    watched: bool = False
+    """There is no coordinator: all of this comes from sources."""

@@ -26,7 +26,7 @@ from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import Deployment, ServeOptions
 from dp_coordinator.process.bound import Bound
 from dp_coordinator.process.listener import AGENT_CONNECTIONS, PAGE_CONNECTIONS, listen, listen_agent, web_settings
-from dp_coordinator.process.parts import PagePart, record
+from dp_coordinator.process.parts import PagePart, record, sources
 from dp_coordinator.process.upkeep import Part, Upkeep
 from dp_coordinator.process.web_thread import freeze
 from dp_coordinator.settings import SettingsError, checked, shared
@@ -221,6 +221,7 @@ def _page(
         loop,
         stack=stack,
         needed=past is None,
+        beside=sources(options, mailbox),
     )
 
 

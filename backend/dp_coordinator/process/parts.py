@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from dp_coordinator.addresses import bound_address
 from dp_coordinator.core import Coordinator
 from dp_coordinator.descriptors import Listener
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.options import ServeOptions
+from dp_coordinator.options import ServeOptions, asks
 from dp_coordinator.process.upkeep import Part
 from dp_coordinator.process.web_thread import WebThread
 from dp_coordinator.recorder.folder import Folder
 from dp_coordinator.recorder.recording import Recording
 from dp_coordinator.transport import Loop
 from dp_coordinator.web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from dp_coordinator.web.app import Background
 
 RECORDER_STOP_TIMEOUT = 5.0
 """Seconds that the recorder gets to write what is left."""
@@ -61,10 +65,15 @@ class PagePart:
         *,
         stack: ExitStack,
         needed: bool,
+        beside: Sequence[Callable[[], Background]] = (),
     ) -> None:
-        """`needed`: when the web server ends by itself, the loop is to end too; otherwise it is started again."""
+        """`beside`: what runs on the web thread's event loop as well, see `WebThread`.
+
+        `needed`: when the web server ends by itself, the loop is to end too; otherwise it is started again.
+        """
         self._listen, self._listen_agent, self._settings_for = listen, listen_agent, settings_for
         self._mailbox, self._loop, self._needed = mailbox, loop, needed
+        self._beside = beside
         self._serving = stack.enter_context(ExitStack())
         self.part = Part("the page", self.begin)
         self.bound: str | None = None
@@ -81,7 +90,8 @@ class PagePart:
             if agent is not None:
                 begun.enter_context(agent)
             settings = self._settings_for(listener)
-            begun.enter_context(WebThread(self._mailbox, settings, listener, self._on_end, agent))
+            thread = WebThread(self._mailbox, settings, listener, self._on_end, beside=self._beside, agent=agent)
+            begun.enter_context(thread)
             self.bound = bound_address(listener)
             self._serving.push(begun.pop_all())
 
@@ -91,3 +101,16 @@ class PagePart:
             self._loop.stop()
         else:
             self.part.lose("the web server has ended, and nobody told it to; the log says why")
+
+
+def sources(options: ServeOptions, mailbox: Mailbox) -> list[Callable[[], Background]]:
+    """What asks the sources, if any are named. Its libraries are imported on the web thread."""
+    if not asks(options):
+        return []
+
+    def make() -> Background:
+        from dp_coordinator.sources.asking import Sources  # noqa: PLC0415
+
+        return Sources(options, mailbox).run
+
+    return [make]

@@ -6,13 +6,14 @@ import gc
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.web.settings import WebSettings
 
 if TYPE_CHECKING:
+    from dp_coordinator.web.app import Background
     from dp_coordinator.web.server import WebServer
 
 log = logging.getLogger("dp_coordinator")
@@ -30,10 +31,16 @@ class WebThread(threading.Thread):
         settings: WebSettings,
         listener: socket.socket,
         on_end: Callable[[], None],
+        *,
+        beside: Sequence[Callable[[], Background]] = (),
         agent: socket.socket | None = None,
     ) -> None:
-        """`agent` listens for HAProxy's agent checks."""
+        """`beside` makes what runs on the same event loop: each is asked for on this thread.
+
+        `agent` listens for HAProxy's agent checks.
+        """
         super().__init__(name="web", daemon=True)
+        self._beside = beside
         self._mailbox = mailbox
         self._settings = settings
         self._listener = listener
@@ -55,7 +62,7 @@ class WebThread(threading.Thread):
         from dp_coordinator.web.app import create_app  # noqa: PLC0415
         from dp_coordinator.web.server import WebServer  # noqa: PLC0415
 
-        app = create_app(self._mailbox, self._settings, self._agent)
+        app = create_app(self._mailbox, self._settings, [make() for make in self._beside], self._agent)
         self._server = WebServer(app)
         freeze()
         if not self._stopping:

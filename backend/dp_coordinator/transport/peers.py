@@ -15,28 +15,24 @@ is only known here, the core never hears of it.
 
 from __future__ import annotations
 
-import re
 import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import zmq
 
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
-from dp_coordinator.texts import shown
+from dp_coordinator.processes import engine_of, title_of
 from dp_coordinator.words import Channel
 
 MONITOR_HWM = 100_000
 """Events that may wait: libzmq's own thread would wait for us beyond that."""
 SAMPLED_AT_ONCE = 64
-TITLE_AT_MOST = 120
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at who sends what, once every engine's connection is known: it may change, or lie."""
-_ENGINE_TITLE = re.compile(r"EngineCore_DP(\d{1,5})\b")
 _CREDENTIALS = struct.Struct("3i")
 _MONITOR_EVENT = struct.Struct("=HI")
 """What happened, and to which descriptor. pyzmq's own reader brings in asyncio and ssl, which delays READY."""
@@ -229,7 +225,7 @@ def _peer_at(descriptor: int, number: int, channel: Channel) -> Peer:
         if end.family == socket.AF_UNIX:
             pid, _, _ = _CREDENTIALS.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
             title = title_of(pid)
-            return Peer(number, channel, "", "ipc", "", pid or None, title, engine_named_by(title))
+            return Peer(number, channel, "", "ipc", "", pid or None, title, engine_of(title))
         host, port = end.getpeername()[:2]
         return Peer(number, channel, host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except (OSError, ValueError):
@@ -250,19 +246,3 @@ def _left_unanswered(descriptor: int) -> bool:
         return False
     finally:
         end.detach()
-
-
-def title_of(pid: int) -> str:
-    """What a process of this machine calls itself, fit to be shown; empty where that cannot be read."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()[:4096].rstrip(b"\0").split(b"\0")
-    except OSError:
-        return ""
-    # A process that gave itself a title has written it over its arguments, as one word.
-    return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
-
-
-def engine_named_by(title: str) -> int | None:
-    """The rank in a title such as `VLLM::EngineCore_DP3` (vllm/v1/engine/core.py, `run_engine_core`)."""
-    found = _ENGINE_TITLE.search(title)
-    return int(found[1]) if found else None

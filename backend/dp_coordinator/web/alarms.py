@@ -10,6 +10,7 @@ from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import TEXTS, Alarm
 from dp_coordinator.mailbox import LogEntry, Mailbox
 from dp_coordinator.options import AlarmOptions
+from dp_coordinator.web.suspects import Suspects
 from dp_coordinator.web.views import WallClock, seconds, told
 from dp_coordinator.words import AlarmKind, Severity
 
@@ -28,6 +29,7 @@ class AlarmBoard:
     def begin_anew(self) -> None:
         """Forget all alarms, and all that they were seen by."""
         self._detector = AlarmDetector(self._options)
+        self._suspects = Suspects(self._detector.hung_after)
         self._looked_at = float("-inf")
         self._seen_seq = 0
         self.standing: dict[AlarmKind, Alarm] = {}
@@ -37,7 +39,7 @@ class AlarmBoard:
         if now - self._looked_at < LOOK_INTERVAL_S:
             return
         self._looked_at = now
-        found = {alarm.kind: alarm for alarm in self._detector.detect(self._observation(), now)}
+        found = {alarm.kind: alarm for alarm in self._detector.detect(self._observation(now), now)}
         before, self.standing = self.standing, found
         for kind, alarm in before.items():
             if kind not in found:
@@ -47,20 +49,22 @@ class AlarmBoard:
             if kind not in before:
                 self._mailbox.log.append(now, "alarm_raised", _fields(alarm, now))
 
-    def _observation(self) -> Observation:
+    def _observation(self, now: float) -> Observation:
         mailbox, counters = self._mailbox, self._mailbox.counters
+        snapshot = mailbox.seen()
         entries = mailbox.log.since(self._seen_seq)
         if entries:
             self._seen_seq = entries[-1].seq
         frames = dict(counters.frames)  # copied at once: the loop goes on counting
         return Observation(
-            snapshot=mailbox.seen(),
+            snapshot=snapshot,
             loop_alive_at=mailbox.loop_alive_at,
             bad_frames={key: count for key, count in frames.items() if key[1] != "accepted"},
             late_publications=counters.publication_lateness_seconds.above(LATE_BY),
             entries=[(entry.kind, entry.at) for entry in entries],
             bad_frame_senders=[sender for entry in entries if (sender := _sender(entry)) is not None],
             troubles=mailbox.troubles,
+            not_running=self._suspects.look(snapshot, now),
         )
 
     def messages(self, now: float, clock: WallClock) -> list[m.Alarm]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -40,6 +40,15 @@ from dp_coordinator.web.stream.serving import serve
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
+_DESCRIBED: dict[str, Any] = {
+    "title": "dp-coordinator",
+    "version": __version__,
+    "description": _ABOUT,
+    "docs_url": None,
+    "redoc_url": None,
+    "redirect_slashes": False,
+    "servers": [{"url": "."}],  # relative: a proxy may show us under a path of its choice
+}
 _SINCE_DIGITS = 16
 
 
@@ -65,10 +74,16 @@ class Application(FastAPI):
         return super().openapi()
 
 
-def create_app(mailbox: Mailbox, settings: WebSettings, agent: socket.socket | None = None) -> Application:
+Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Runs on the web layer's event loop until it is cancelled."""
+
+
+def create_app(
+    mailbox: Mailbox, settings: WebSettings, beside: Sequence[Background] = (), agent: socket.socket | None = None
+) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it.
 
-    `agent` listens for HAProxy's agent checks.
+    `beside`: what runs on its event loop as long as it serves. `agent` listens for HAProxy's agent checks.
     """
     check_exposure(settings)
     clock, past = WallClock(mailbox.wall_offset), Past()
@@ -76,16 +91,11 @@ def create_app(mailbox: Mailbox, settings: WebSettings, agent: socket.socket | N
     turned_away = TurnedAway()
     broadcaster = Broadcaster(mailbox, settings, clock, past)
     routers_told = Routers(mailbox, broadcaster.alarms, settings, sessions, agent)
+    sampling = partial(broadcaster.run, refusals.flush, turned_away.flush, routers_told.tick)
     app = Application(
-        title="dp-coordinator",
-        version=__version__,
-        description=_ABOUT,
-        lifespan=_lifespan(broadcaster, routers_told, refusals.flush, turned_away.flush),
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        servers=[{"url": "."}],  # relative: a proxy may show us under a path of its choice
+        lifespan=_lifespan(broadcaster, [sampling, routers_told.run, *beside]),
         middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals, turned_away=turned_away)],
+        **_DESCRIBED,
     )
     app.state.sessions, app.state.broadcaster, app.state.turned_away = sessions, broadcaster, turned_away
     app.state.loads = routers_told.stream
@@ -100,13 +110,14 @@ def create_app(mailbox: Mailbox, settings: WebSettings, agent: socket.socket | N
         rest.state_routes(mailbox, broadcaster.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
-        rest.command_routes(mailbox, Starter(mailbox, settings, refusals), clock),
-        recording.routes(mailbox),
         routers_told.routes(),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
     ]
+    if not mailbox.snapshot.watched:  # else nothing can be started, and nothing enters a core that could be recorded
+        starter = Starter(mailbox, settings, refusals)
+        routers += [rest.command_routes(mailbox, starter, clock), recording.routes(mailbox)]
     if mailbox.player is not None:
         routers.append(playback.routes(mailbox, mailbox.player, settings))
     for router in routers:
@@ -117,16 +128,18 @@ def create_app(mailbox: Mailbox, settings: WebSettings, agent: socket.socket | N
 
 
 def _lifespan(
-    broadcaster: Broadcaster, routers_told: Routers, *every_tick: Callable[[float], None]
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    broadcaster: Broadcaster, running: Sequence[Background]
+) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    """What runs while the web layer serves."""
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sampler = asyncio.create_task(broadcaster.run(*every_tick, routers_told.tick))
-        async with routers_told.serving():
-            yield
-            await broadcaster.stop()
-        sampler.cancel()
-        await asyncio.gather(sampler, return_exceptions=True)
+        tasks = [asyncio.create_task(run()) for run in running]
+        yield
+        await broadcaster.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     return lifespan
 

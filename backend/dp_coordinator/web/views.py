@@ -151,7 +151,7 @@ def _of_the_present(mailbox: Mailbox, snapshot: Snapshot, now: float) -> dict[st
         "data_age_s": age,
         "endpoints": mailbox.endpoints,
         "recording": playback(mailbox),
-        "watching": mailbox.watching,
+        "watching": snapshot.watched,
     }
 
 

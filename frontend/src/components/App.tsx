@@ -18,11 +18,12 @@ function Footer() {
   return (
     <footer class="footer">
       {hello !== null && <span>dp-coordinator {hello.version}</span>}
-      {snapshot !== null && !snapshot.recording && <DownloadRecording />}
+      {snapshot !== null && !snapshot.recording && !snapshot.watching && <DownloadRecording />}
       {hello !== null && snapshot !== null && snapshot.restarts > 0 && (
         <span>{restartText(snapshot.restarts, hello.started_at, snapshot.at)}</span>
       )}
       {snapshot !== null &&
+        !snapshot.watching &&
         (["front_publish", "back_output", "back_publish"] as const).map((name) => (
           <span key={name}>
             {name} <code>{snapshot.endpoints[name]}</code>

@@ -91,6 +91,7 @@ export function Waiting() {
   const { snapshot } = view.value;
   if (snapshot === null) return null;
   const { endpoints, engine_count, engines_subscribed, ready, front_ends } = snapshot;
+  if (snapshot.watching) return null;
   if (ready && (front_ends > 0 || rejoining())) return null;
   return (
     <section class="waiting" aria-label="Waiting for peers">
@@ -119,7 +120,7 @@ export function Waiting() {
 
 export function CoordinationOff() {
   const { snapshot } = view.value;
-  if (snapshot === null || snapshot.wave_coordination) return null;
+  if (snapshot === null || snapshot.wave_coordination || snapshot.watching) return null;
   return (
     <div class="banner" role="note">
       <Icon name="paused" />

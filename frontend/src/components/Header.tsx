@@ -23,6 +23,8 @@ import { Button, Icon, set } from "./ui";
 /** Data older than this is no longer called live. */
 const LIVE_S = 2;
 
+const DIALECT = "The vLLM generation whose wire format is spoken";
+
 /** How old the numbers on the page are; it grows by itself when messages stop. */
 function DataAge() {
   const { snapshot, snapshotAt } = present.value;
@@ -50,8 +52,11 @@ export function TopBar() {
         <img src="./favicon.svg" width="24" height="24" alt="" />
         <h1>DP coordinator</h1>
         {snapshot !== null && (
-          <span class="chip" title="The vLLM generation whose wire format is spoken">
-            dialect vLLM {snapshot.dialect}
+          <span
+            class="chip"
+            title={snapshot.watching ? "Nothing is replaced here, and nothing can be started" : DIALECT}
+          >
+            {snapshot.watching ? "watching" : `dialect vLLM ${snapshot.dialect}`}
           </span>
         )}
         {snapshot !== null && snapshot.restarts > 0 && hello !== null && (
@@ -147,11 +152,11 @@ export function Hero() {
           sub={leftOut.value}
         />
         <Stat
-          label="Engines subscribed"
+          label={snapshot?.watching ? "Engines told of" : "Engines subscribed"}
           value={count(snapshot?.engines_subscribed ?? null)}
           sub={expected.value}
         />
-        <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />
+        {!snapshot?.watching && <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />}
       </dl>
       <span class="visually-hidden">{perRank}</span>
       <StartButton />

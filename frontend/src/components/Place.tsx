@@ -10,15 +10,19 @@ const LISTED = 50;
 const ending = ({ why, ended_at }: Peer): string | null =>
   why === null ? null : `${why}, ${moment(ended_at, shownAt.value)}`;
 
+/** Which source tells its numbers, where its connection is not known. */
+const told = (rank: number): string | null => peers.value?.told?.[rank] ?? null;
+
 /** Where a rank is and, where it is gone, how that came; nothing when it is not known. */
 export function placeText(rank: number): string | undefined {
   const peer = place(rank);
-  return peer === null ? undefined : [peer.name, ending(peer)].filter((part) => part !== null).join(": ");
+  if (peer === null) return told(rank) ?? undefined;
+  return [peer.name, ending(peer)].filter((part) => part !== null).join(": ");
 }
 
 export function Place({ rank }: { rank: number }) {
   const peer = place(rank);
-  if (peer === null) return <>{NEVER}</>;
+  if (peer === null) return <span title={told(rank) ?? undefined}>{told(rank) ?? NEVER}</span>;
   const ended = ending(peer);
   return (
     <span class="place" title={placeText(rank)}>

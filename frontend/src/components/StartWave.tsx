@@ -13,6 +13,7 @@ export const TONES = {
 
 export function StartButton() {
   const why = blocked.value;
+  if (present.value.snapshot?.watching) return null; // there is no coordinator that could start anything
   return (
     <div class="start">
       <Button

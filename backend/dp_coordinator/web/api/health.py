@@ -18,6 +18,9 @@ def live(mailbox: Mailbox, loop_timeout: float) -> list[Check]:
 def ready(mailbox: Mailbox, loop_timeout: float) -> list[Check]:
     """Requests can be served when all of these are ok."""
     snapshot = mailbox.snapshot
+    if snapshot.watched:
+        told = f"{snapshot.engines_subscribed} of {snapshot.engine_count} ranks are told of"
+        return [*live(mailbox, loop_timeout), Check("sources", snapshot.ready, told)]
     subscribed = f"{snapshot.engines_subscribed} of {snapshot.engine_count} engines have subscribed"
     said = f"READY was sent; {subscribed}" if snapshot.ready else f"READY was not sent yet: {subscribed}"
     checks = [*live(mailbox, loop_timeout), Check("engines", snapshot.ready, said)]

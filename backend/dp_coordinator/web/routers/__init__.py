@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 from fastapi import APIRouter
 from prometheus_client.metrics_core import Metric
@@ -47,20 +45,16 @@ class Routers:
         self._file = None if settings.llm_d_endpoints is None else LlmDEndpoints(settings.llm_d_endpoints)
         self._model = settings.vllm_gauges
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """Answer, and tell those who listen."""
-        telling = asyncio.create_task(self.stream.run())
+    async def run(self) -> None:
+        """Answer, and tell those who listen, until cancelled."""
         if self._agent is not None:
             await self._agent.start()
         try:
-            yield
+            await self.stream.run()
         finally:
             if self._agent is not None:
                 self._agent.stop()
             await self.stream.stop()
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
 
     def tick(self, now: float) -> None:
         """Keep the file for llm-d as the ranks are. `now` is the real monotonic clock."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from dp_coordinator.alarms.hanging import rank_hung
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import Snapshot
-from dp_coordinator.sourced import Heartbeat, RankView
+from dp_coordinator.sourced import RankView
 from dp_coordinator.words import AlarmKind, RankCondition
 
 STANDS_S = 1.5
-"""For so long a rank's number that grows with each step must have been seen to stand while others grew."""
+"""For so long a rank must have been seen to make no step while others did."""
 GONE = frozenset({"gone", RankCondition.DEAD.value})
 """Reasons that are certain: such a rank cannot answer."""
-_DOES_NOT_STEP = frozenset({AlarmKind.RANK_SILENT})
+_DOES_NOT_STEP = frozenset({AlarmKind.RANK_SILENT, AlarmKind.RANK_HUNG})
 
 
 def avoided(snapshot: Snapshot, alarms: Collection[Alarm]) -> dict[int, str]:
@@ -29,7 +30,9 @@ def avoided(snapshot: Snapshot, alarms: Collection[Alarm]) -> dict[int, str]:
     certain = dict.fromkeys(snapshot.peers.gone, "gone") | _joining(snapshot)
     certain |= dict(_conditions(snapshot))
     suspected = {rank: alarm.kind.value for alarm in alarms if alarm.kind in _DOES_NOT_STEP for rank in alarm.engines}
-    suspected |= _standing(snapshot) | {rank: "API server silent" for rank, view in _views(snapshot) if view.silent}
+    hung = rank_hung(snapshot, STANDS_S)
+    suspected |= dict.fromkeys(() if hung is None else hung.engines, "stands")
+    suspected |= {rank: "API server silent" for rank, view in _views(snapshot) if view.silent}
     if len(certain.keys() | suspected.keys()) >= snapshot.engine_count:
         return certain
     return suspected | certain
@@ -49,14 +52,3 @@ def _conditions(snapshot: Snapshot) -> Iterator[tuple[int, str]]:
     for rank, view in _views(snapshot):
         for condition in view.conditions:
             yield rank, condition.value
-
-
-def _standing(snapshot: Snapshot) -> dict[int, str]:
-    """Ranks with requests running whose number stood while that of another grew. In lockstep all stand together."""
-    beats = {rank: view.heartbeat for rank, view in _views(snapshot) if view.heartbeat is not None and not view.silent}
-    grew = max((beat.grew_at for beat in beats.values() if beat.grew_after is not None), default=float("-inf"))
-    return {rank: "stands" for rank, beat in beats.items() if _stands(beat, grew) and snapshot.engines.running[rank]}
-
-
-def _stands(beat: Heartbeat, others_grew_at: float) -> bool:
-    return min(beat.at, others_grew_at) - beat.grew_at >= STANDS_S

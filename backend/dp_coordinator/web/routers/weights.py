@@ -9,10 +9,12 @@ second, unless most requests take less than some seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from dp_coordinator.messages_loads import RankLoad
 from dp_coordinator.web.routers.avoided import GONE
+from dp_coordinator.words import SourceKind
 
 HEADROOM = 0.25
 """Of the average: how many more requests than that a rank must have to get no further ones."""
@@ -31,22 +33,32 @@ class Advice(NamedTuple):
 
 def advice(loads: Sequence[RankLoad], avoid: Mapping[int, str]) -> list[Advice]:
     """What to do with each rank; `avoid`: which ones should get no requests, and why (`avoided`)."""
-    weights = _weights([None if load.rank in avoid else _requests(load) for load in loads])
+    weights = _weights(_requests([load for load in loads if load.rank not in avoid]))
     reasons = [avoid.get(load.rank) for load in loads]
-    return [Advice(weight, reason, reason in GONE) for weight, reason in zip(weights, reasons, strict=True)]
+    return [
+        Advice(weights.get(load.rank, 1), reason, reason in GONE) for load, reason in zip(loads, reasons, strict=True)
+    ]
 
 
-def _requests(load: RankLoad) -> int | None:
-    """How many requests a rank has; None when nobody has told."""
-    return None if load.waiting is None or load.running is None else load.waiting + load.running
+def _requests(loads: Sequence[RankLoad]) -> dict[int, float]:
+    """How many requests each rank has.
+
+    An engine begins with none and reports each change: one that never did has none. Of one whose metrics are asked for,
+    and do not come, nothing is known: it counts as average.
+    """
+    told = {
+        load.rank: load.waiting + load.running
+        for load in loads
+        if load.waiting is not None and load.running is not None
+    }
+    by_reports = {load.source for load in loads} <= {SourceKind.REPORTS, None}
+    unknown = 0.0 if by_reports or not told else fmean(told.values())
+    return {load.rank: told.get(load.rank, unknown) for load in loads}
 
 
-def _weights(requests: Sequence[int | None]) -> list[int]:
-    """A weight for each; one of which nothing is known counts as average."""
-    known = [count for count in requests if count is not None]
-    if not known:
-        return [100] * len(requests)
-    average = sum(known) / len(known)
+def _weights(requests: Mapping[int, float]) -> dict[int, int]:
+    if not requests:
+        return {}
+    average, least = fmean(requests.values()), min(requests.values())
     full = average + max(1.0, HEADROOM * average)
-    most = full - min(known)
-    return [max(1, round(100 * (full - (average if count is None else count)) / most)) for count in requests]
+    return {rank: max(1, round(100 * (full - count) / (full - least))) for rank, count in requests.items()}
