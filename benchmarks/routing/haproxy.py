@@ -11,15 +11,14 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean, median
 
 from benchmarks import machine
@@ -46,17 +45,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Site:
-    """Ranks, a coordinator and an HAProxy, all running."""
+    """Ranks, whoever watches them, and an HAProxy, all running."""
 
     ranks: list[int]
     proxy: Proxy
     slots: int
     step_ms: float
     url: str
-    """The coordinator's."""
+    """Of `dp-coordinator watch`, which looks at the ranks' metrics."""
     agent: int
     """The port of its agent."""
-    engines: subprocess.Popen[str]
 
 
 @contextlib.contextmanager
@@ -74,32 +72,25 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextlib.contextmanager
 def site(ranks: int, entrances: Sequence[Entrance], slots: int = 4, step_ms: float = 20.0) -> Iterator[Site]:
-    """Start all of it."""
+    """Start all of it; whoever watches looks at every rank twice a second."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dpc-routing-")))
-        agent = free_ports(1)[0]
-        ends = folder / "endpoints.json"
-        told = ("--engine-count", str(ranks), "--http", "127.0.0.1:0", "--haproxy-agent", f"127.0.0.1:{agent}")
-        files = ("--endpoints-file", str(ends), "--log-level", "warning", "--no-wave-coordination")
-        stack.enter_context(process("dp_coordinator", "serve", *told, *files))
-        bound = _read(ends)
-        to = ("--back-publish", bound["back_publish"], "--back-output", bound["back_output"])
         shape = ("--ranks", str(ranks), "--slots", str(slots), "--step-ms", str(step_ms))
-        engines = stack.enter_context(process("benchmarks.routing.ranks", *shape, *to))
-        assert engines.stdout is not None
-        ports: list[int] = json.loads(engines.stdout.readline())
+        ports: list[int] = json.loads(_line(stack.enter_context(process("benchmarks.routing.ranks", *shape)), r"\[.*"))
+        agent = free_ports(1)[0]
+        asked = [f"--scrape=http://127.0.0.1:{port}" for port in ports]
+        told = ("--scrape-interval", "0.5", "--http", "127.0.0.1:0", "--haproxy-agent", f"127.0.0.1:{agent}")
+        url = _line(stack.enter_context(process("dp_coordinator", "watch", *asked, *told)), r"http://\S+")
         proxy = stack.enter_context(running(configuration(ports, agent, entrances), entrances))
-        yield Site(ports, proxy, slots, step_ms, bound["http_url"], agent, engines)
+        yield Site(ports, proxy, slots, step_ms, url, agent)
 
 
-def _read(ends: Path) -> dict[str, str]:
-    deadline = time.monotonic() + 30
-    while not ends.exists():
-        if time.monotonic() > deadline:
-            raise RuntimeError("the coordinator did not start")
-        time.sleep(0.02)
-    found: dict[str, str] = json.loads(ends.read_text())
-    return found
+def _line(of: subprocess.Popen[str], wanted: str) -> str:
+    """What matches in the first line that has it. Raises `RuntimeError` when the process ends before."""
+    assert of.stdout is not None
+    for line in of.stdout:
+        if found := re.search(wanted, line):
+            return found[0]
+    raise RuntimeError(f"{of.args!r} ended")
 
 
 async def drive(there: Site, ports: Sequence[int], wanted: Sequence[Request]) -> Outcome:

@@ -2,9 +2,8 @@
 
 `python -m benchmarks.routing.ranks --ranks 4` prints their ports as one line of JSON. Each rank answers `POST
 /v1/completions`, `GET /health` and `GET /metrics`, whose names are vLLM's; its engine is 0, as that of an instance
-which knows nothing of the others. With `--back-publish` and `--back-output` it is an engine of a coordinator, too, and
-reports its counts. `POST /hang?on=1` to a rank lets its engine take no more steps, while all else of it goes on
-answering.
+which knows nothing of the others. `POST /hang?on=1` to a rank lets its engine take no more steps, while all else of it
+goes on answering; `POST /finish` answers all that it has.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from itertools import count
 from statistics import fmean
 
@@ -26,7 +24,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dp_coordinator.client import EngineClient
 from dp_coordinator.simulation.scheduler import Job, Scheduler
 
 LOOK_S = 0.05
@@ -37,17 +34,16 @@ MODEL = "simulated"
 class Rank:
     """One engine and its API server."""
 
-    def __init__(self, index: int, slots: int, step_s: float, coordinator: EngineClient | None) -> None:
-        self._scheduler = Scheduler(slots, kv_cache_tokens=slots * 1000)
+    def __init__(self, index: int, slots: int, step_s: float) -> None:
+        self._slots = slots
+        self._scheduler = self._empty()
         self._step_s = step_s
-        self._coordinator = coordinator
         self._numbers = count()
         self._arrived: dict[int, float] = {}
         self._waited: dict[int, float] = {}
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._work = asyncio.Event()
         self._steps = self._tokens = 0
-        self._told: tuple[int, int] | None = None
         self.index = index
         self.hangs = False
 
@@ -57,23 +53,28 @@ class Rank:
         return sum(self._scheduler.counts)
 
     async def run(self) -> None:
-        """Step while there is work."""
+        """Step while there is work, at the engine's own pace however busy this machine is."""
+        due = time.monotonic()
         while True:
             if self.hangs or not self._scheduler.unfinished:
+                self._admit()
                 self._work.clear()
                 await self._work.wait()
+                due = time.monotonic()
                 continue
             self._admit()
-            self._report()
-            await asyncio.sleep(self._step_s)
+            due += self._step_s
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
             if not self.hangs:
                 self._step()
-                self._report()
+
+    def _empty(self) -> Scheduler:
+        return Scheduler(self._slots, kv_cache_tokens=self._slots * 10**6)
 
     def _admit(self) -> None:
         self._scheduler.admit()
         waiting = self._scheduler.counts[0]
-        for number in list(self._arrived)[: len(self._arrived) - waiting]:
+        for number in list(self._arrived)[: max(0, len(self._arrived) - waiting)]:
             self._waited[number] = time.monotonic() - self._arrived.pop(number)
 
     def _step(self) -> None:
@@ -84,19 +85,6 @@ class Rank:
             if not answer.done():
                 answer.set_result(None)
 
-    def _report(self) -> None:
-        counts = self._scheduler.counts
-        if self._coordinator is not None and counts != self._told:
-            self._told = counts
-            waiting, running = counts
-            self._coordinator.report_stats(
-                waiting=waiting,
-                running=running,
-                kv_cache_usage=self._scheduler.kv_cache_usage,
-                step_counter=self._steps,
-                current_wave=0,
-            )
-
     async def complete(self, tokens: int) -> float:
         """One request; how long it waited until it ran, in seconds."""
         number = next(self._numbers)
@@ -105,12 +93,20 @@ class Rank:
         self._scheduler.add(Job(b"", number, 0, tokens))
         self._work.set()
         await self._answers[number]
-        return self._waited.pop(number)
+        return self._waited.pop(number, 0.0)
 
     def hang(self, *, on: bool) -> None:
         """Let the engine take no more steps, or go on."""
         self.hangs = on
         self._work.set()
+
+    def finish(self) -> None:
+        """Answer all requests now."""
+        self._scheduler = self._empty()
+        self._arrived.clear()
+        for answer in self._answers.values():
+            answer.set_result(None)
+        self._answers.clear()
 
     def metrics(self) -> str:
         """The part of vLLM's metrics that tells of load."""
@@ -147,11 +143,14 @@ class Rank:
             self.hang(on=request.query_params["on"] == "1")
             return PlainTextResponse("")
 
-        paths = {"/v1/completions": completions, "/health": health, "/metrics": metrics, "/hang": hang}
-        posts = ("/v1/completions", "/hang")
-        return Starlette(
-            routes=[Route(path, to, methods=["POST" if path in posts else "GET"]) for path, to in paths.items()]
-        )
+        async def finish(request: Request) -> Response:
+            self.finish()
+            return PlainTextResponse("")
+
+        gets = {"/health": health, "/metrics": metrics}
+        posts = {"/v1/completions": completions, "/hang": hang, "/finish": finish}
+        routes = [Route(path, to) for path, to in gets.items()]
+        return Starlette(routes=[*routes, *(Route(path, to, methods=["POST"]) for path, to in posts.items())])
 
 
 class Looks:
@@ -175,24 +174,9 @@ class Looks:
         return seen
 
 
-@contextlib.contextmanager
-def engines(arguments: argparse.Namespace) -> Iterator[list[EngineClient | None]]:
-    """Connections to a coordinator, if there is one."""
-    with contextlib.ExitStack() as stack:
-        if arguments.back_publish is None:
-            yield [None] * arguments.ranks
-            return
-        ends = arguments.back_publish, arguments.back_output
-        clients = [stack.enter_context(EngineClient(rank, *ends)) for rank in range(arguments.ranks)]
-        for client in clients:
-            client.wait_ready(30)
-        yield list(clients)
-
-
-async def serve(arguments: argparse.Namespace, coordinators: list[EngineClient | None]) -> None:
+async def serve(arguments: argparse.Namespace) -> None:
     """Serve all ranks until cancelled."""
-    step_s = arguments.step_ms / 1000
-    ranks = [Rank(index, arguments.slots, step_s, to) for index, to in enumerate(coordinators)]
+    ranks = [Rank(index, arguments.slots, arguments.step_ms / 1000) for index in range(arguments.ranks)]
     looks = Looks(ranks)
 
     async def uneven(request: Request) -> Response:
@@ -217,11 +201,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--slots", type=int, default=4, help="requests that a rank runs at a time")
     parser.add_argument("--step-ms", type=float, default=20.0)
-    parser.add_argument("--back-publish")
-    parser.add_argument("--back-output")
-    arguments = parser.parse_args()
-    with engines(arguments) as coordinators:
-        asyncio.run(serve(arguments, coordinators))
+    asyncio.run(serve(parser.parse_args()))
 
 
 if __name__ == "__main__":
