@@ -31,7 +31,7 @@ def logged(source: str) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        place = {("LogEvent", 2): 0, ("append", 3): 1, ("_changed", 2): 0, ("_log", 2): 0}.get((called, len(node.args)))
+        place = {("LogEvent", 2): 0, ("append", 3): 1, ("_changed", 2): 0}.get((called, len(node.args)))
         if place is not None:
             parts = ast.walk(node.args[place])
             yield from (part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))

@@ -54,9 +54,12 @@ HTTP = httpx.Client(
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A free port, after which another one is free: one `vllm serve` may want a port for each of two ranks."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.suppress(OSError):
+            port: int = listener.getsockname()[1]
+            with socket.create_server(("127.0.0.1", port + 1)):
+                return port
 
 
 def eventually(what: str, check: Callable[[], T | None], timeout: float = 30.0) -> T:

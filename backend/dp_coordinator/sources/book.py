@@ -102,7 +102,7 @@ class Book:
         }
         target.told_at = {sample.engine: now - sample.age_s for sample in answer.samples}
         engines = tuple(target.samples)
-        if engines != target.engines:
+        if engines != target.engines or self._disputed():
             target.engines = engines
             self._place()
         self._tell(target)
@@ -113,13 +113,15 @@ class Book:
         if target is None:
             return
         if target.state is not state or target.problem != problem:
-            kind = "source_silent" if state is TargetState.SILENT else "source_unusable"
-            self._changed(kind, {"target": name, "detail": problem, "ranks": list(target.ranks)})
+            about = {"target": name, "detail": problem, "ranks": list(target.ranks)}
+            self._changed("source_silent" if state is TargetState.SILENT else "source_unusable", about)
         target.state, target.problem = state, problem
         target.since = now if target.since is None else target.since
         if scaling:
             said = {RankCondition.SCALING: problem}
             target.samples = {e: replace(s, conditions={**s.conditions, **said}) for e, s in target.samples.items()}
+        if self._disputed():
+            self._place()
         self._tell(target)
 
     def tapped(self, name: str, published: Publication, now: float) -> None:
@@ -186,6 +188,7 @@ class Book:
         same = len({target.engines for target in told}) == 1
         self._independent = self._placed and len(told) > 1 and same
         before = {target.name: target.ranks for target in targets}
+        rivals = [target.rival for target in targets]
         for target in targets:
             target.rival = None
         if self._independent:
@@ -196,13 +199,18 @@ class Book:
             target.ranks = tuple(rank for rank, (name, _) in self._owner.items() if name == target.name)
         if self._placed and not self._independent:
             self._place_others([target for target in targets if not target.engines])
-        self._version += 1
+        self._version += rivals != [target.rival for target in targets]
+        self._version += before != {target.name: target.ranks for target in targets}
         self._ranks = {}
         for target in targets:
             self._tell(target)
             if before[target.name] and before[target.name] != target.ranks and target.engines:
                 fields = {"target": target.name, "ranks": list(target.ranks), "before": list(before[target.name])}
-                self._log("source_moved", fields)
+                self._changed("source_moved", fields)
+
+    def _disputed(self) -> bool:
+        """Whether several tell of one rank: then it may change hands whenever one of them answers, or does not."""
+        return any(target.rival is not None for target in self._targets.values())
 
     def _by_order(self, targets: list[_Target], size: int) -> dict[int, tuple[str, int]]:
         owner: dict[int, tuple[str, int]] = {}
@@ -213,8 +221,7 @@ class Book:
 
     def _by_label(self, told: list[_Target]) -> dict[int, tuple[str, int]]:
         owner: dict[int, tuple[str, int]] = {}
-        had = [t for t in told if t.state is TargetState.ANSWERS and set(t.engines) <= set(t.ranks)]
-        for target in (*had, *(t for t in told if t not in had)):
+        for target in sorted(told, key=_claim):
             for engine in target.engines:
                 name, _ = owner.setdefault(engine, (target.name, engine))
                 if name != target.name:
@@ -233,6 +240,13 @@ class Book:
             sample = target.samples.get(engine)
             if name == target.name and sample is not None:
                 self._ranks[rank] = _rank(rank, target, sample)
+
+
+def _claim(target: _Target) -> int:
+    """The lower, the better its claim to the ranks that it tells of: it still does, and did so before."""
+    if target.state is not TargetState.ANSWERS:
+        return 2
+    return 0 if set(target.engines) <= set(target.ranks) else 1
 
 
 def _rank(rank: int, target: _Target, sample: Sample) -> RankView:

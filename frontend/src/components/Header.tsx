@@ -143,7 +143,9 @@ export function Hero() {
     <section class="hero" aria-label="State">
       <StatePill />
       <dl class="stats">
-        <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
+        {(!snapshot?.watching || snapshot.wave_coordination) && (
+          <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
+        )}
         <Stat label="Waiting" value={count(snapshot?.totals.waiting ?? null)} swatch="waiting" />
         <Stat
           label="Running"

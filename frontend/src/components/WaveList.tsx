@@ -76,7 +76,9 @@ export function WavePanel() {
               : snapshot.restarts > 0
                 ? "No wave since the restart; those before it are not held."
                 : "No wave yet. One starts when a request reaches a paused engine, or by hand."
-            : "Wave coordination is off: there are no waves."}
+            : snapshot.watching
+              ? "Of waves nothing is known here: a tap on the coordinator would show them."
+              : "Wave coordination is off: there are no waves."}
         </p>
       ) : (
         <Scroller class="table-scroll waves-scroll" label="Waves, scrollable">
