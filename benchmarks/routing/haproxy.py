@@ -30,6 +30,7 @@ LEASTCONN = Balance("leastconn", "leastconn", agent=False)
 WEIGHTS = Balance("round-robin with the agent's weights", "roundrobin", agent=True)
 BOTH = Balance("leastconn with the agent's weights", "leastconn", agent=True)
 BALANCES = (ROUND_ROBIN, LEASTCONN, WEIGHTS, BOTH)
+MODEL = "tiny"
 UTILISATION = 0.85
 WARM_UP = 0.2
 
@@ -114,7 +115,8 @@ async def drive(there: Site, ports: Sequence[int], wanted: Sequence[Request]) ->
 
 async def complete(port: int, tokens: int, timeout_s: float = 120.0) -> dict[str, float] | None:
     """One completion; None when it was refused, or not answered in time."""
-    body = json.dumps({"prompt": "one two", "max_tokens": tokens}).encode()
+    wanted = {"model": MODEL, "prompt": "one two", "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+    body = json.dumps(wanted).encode()
     head = (
         f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     )

@@ -28,7 +28,7 @@ from dp_coordinator.simulation.scheduler import Job, Scheduler
 
 LOOK_S = 0.05
 """Between two looks at how uneven the ranks are."""
-MODEL = "simulated"
+MODEL = "tiny"
 
 
 class Rank:
