@@ -17,12 +17,12 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium nginx demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium nginx haproxy demo dev test coverage mutants test-compose test-vllm test-vllm-quick lint types settings bench bench-vllm bench-routing build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: install chromium nginx ## .venv, npm packages, the page, a Chromium for the browser tests and an nginx
+setup: install chromium nginx haproxy ## .venv, npm packages, the page; a Chromium, an nginx and an HAProxy for tests
 
 install: $(INSTALLED) $(PAGE)
 
@@ -49,6 +49,9 @@ chromium: $(INSTALLED)
 
 nginx:
 	@scripts/install-nginx
+
+haproxy:
+	@scripts/install-haproxy
 
 demo: install ## coordinator, engines and front-ends on this machine, with the dashboard on http://127.0.0.1:8080
 	@$(BIN)/dp-coordinator demo $(ARGS)
@@ -117,6 +120,9 @@ bench: install ## what the README's figures come from
 bench-vllm: install ## the same in an environment with real vLLM, and how vLLM starts either; ratios
 	home="$$(scripts/vllm-env)"; DP_COORDINATOR_BENCH_VLLM_PYTHON="$$home/env/bin/python" \
 	  "$$home/env/bin/python" -m benchmarks --need-vllm $(ARGS)
+
+bench-routing: install haproxy ## what the agent's weights are worth to HAProxy, before simulated ranks; quarter of an hour
+	$(PY) -m benchmarks.routing.haproxy $(ARGS)
 
 build: $(INSTALLED) ## dist/: an sdist, and the wheel made from it; both carry the built page
 	@scripts/need-node

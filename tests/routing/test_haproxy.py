@@ -111,6 +111,7 @@ async def test_requests_go_round_a_rank_that_hangs_within_five_seconds_and_come_
 
 _ENGINE = """
 import sys, time
+from dp_coordinator.client import EngineClient
 with EngineClient(int(sys.argv[1]), *sys.argv[2:]) as engine:
     engine.wait_ready(60)
     engine.report_stats(waiting=0, running=1, kv_cache_usage=0.1, step_counter=1, current_wave=0)
