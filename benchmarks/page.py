@@ -20,6 +20,7 @@ from statistics import median, quantiles
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from benchmarks import machine
+from benchmarks.viewers import viewers
 from dp_coordinator.web.settings import STATIC_DIR
 from tests.browser.fixture import Fleet, fleet
 from tests.browser.rig import launch
@@ -27,6 +28,7 @@ from tests.browser.rig import launch
 MANY, SOME = 1024, 64
 WARM_UP_S = 10.0
 IN_TABLE_MIN = 0.5
+BYTES_S = 12.0
 READY = "document.querySelector('#engines tbody tr') !== null && document.querySelector('#start-wave') !== null"
 
 OBSERVE = """
@@ -161,6 +163,21 @@ def report_to_pixel(browser: Browser, reports: int) -> Row:
     return Row("engine report to pixel, 64 ranks, p50 / p99", f"{figures[49]:.0f} / {figures[98]:.0f} ms", "- / 150 ms")
 
 
+def bytes_a_viewer(seconds: float) -> list[Row]:
+    """What 1,024 ranks that all report ten times a second cost one viewer, in the middle of a wave."""
+    with fleet(MANY) as (coordinator, ranks), _running(ranks), viewers(str(coordinator.http_url), 1) as audience:
+        while ranks.running_since is None:
+            time.sleep(0.1)
+        [before], began = audience.taken(), time.monotonic()
+        time.sleep(seconds)
+        [after], took = audience.taken(), time.monotonic() - began
+    sent, messages = after.received - before.received, after.messages - before.messages
+    return [
+        Row("1,024 ranks: a viewer is sent", f"{sent / took / 1000:.1f} kB/s", "50 kB/s"),
+        Row("the same, frames a second", f"{messages / took:.1f}", "10"),
+    ]
+
+
 def interactive(browser: Browser, loads: int) -> Row:
     """From the start of loading to a page with its ranks and a button that works."""
     times: list[float] = []
@@ -188,6 +205,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = launch(playwright)
         rows = [size(), interactive(browser, arguments.loads), report_to_pixel(browser, arguments.reports)]
+        rows += bytes_a_viewer(BYTES_S)
         rows += many_ranks(browser, arguments.minutes)
         browser.close()
     print("| figure | measured | target |\n|---|---|---|")

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from dp_coordinator import words
+from dp_coordinator.messages_changes import SnapshotChange as SnapshotChange  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import EnginePeer as EnginePeer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import Peer as Peer  # noqa: PLC0414  (also found here)
 from dp_coordinator.messages_peers import PeerPage as PeerPage  # noqa: PLC0414  (also found here)
@@ -328,7 +329,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class StateAt(Situation, frozen=True):
-    """What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places."""
+    """What may change from one moment to the next. Ranks' ages are to 10 ms, fractions to three places."""
 
     engines: EngineColumnsMessage
     notices: list[Notice]
@@ -355,6 +356,8 @@ class StateHistory(msgspec.Struct, frozen=True):
 class SnapshotMessage(StateAt, frozen=True, tag_field="type", tag="snapshot"):
     """The newest state, at most 10 a second; a slow viewer skips states, never events."""
 
+    number: int
+    """Counts up; a `SnapshotChange` names the one that it changes."""
     at: float
     data_age_s: float
     wave_coordination: bool
@@ -382,4 +385,4 @@ class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap"):
     last: int
 
 
-StreamMessage = Hello | SnapshotMessage | EventMessage | GapMessage
+StreamMessage = Hello | SnapshotMessage | SnapshotChange | EventMessage | GapMessage

@@ -1,5 +1,6 @@
 // The WebSocket and its return: tells its listener of every change, knows nothing of the page.
 import { ApiError, session } from "./api";
+import { Snapshots } from "./changes";
 import { localMs } from "./clock";
 import { parseFrame } from "./protocol";
 import { retryDelay } from "./reconnect";
@@ -32,6 +33,8 @@ export class Connection {
   private opened = false;
   private lostSince: number | null = null;
   private turn = 0;
+  /** Asks for changes in place of whole snapshots; not any more once one was of no use. */
+  private changes = true;
 
   constructor(private readonly listener: Listener) {}
 
@@ -48,17 +51,21 @@ export class Connection {
   }
 
   private open(): void {
-    const url = new URL(`api/v1/stream?since=${this.listener.since()}`, location.href);
+    const query = `since=${this.listener.since()}&changes=${Number(this.changes)}`;
+    const url = new URL(`api/v1/stream?${query}`, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     url.hash = "";
     const socket = new WebSocket(url);
     this.socket = socket;
     this.opened = false;
     this.heardAt = localMs();
+    const snapshots = new Snapshots();
     socket.onmessage = (event) => {
       if (this.socket !== socket) return;
       this.heardAt = localMs();
-      for (const message of parseFrame(event.data)) {
+      for (const parsed of parseFrame(event.data)) {
+        const message = snapshots.take(parsed);
+        if (message === "missed") return this.missed();
         if (!this.opened && message?.type === "hello") this.established();
         this.listener.onMessage(message);
       }
@@ -74,6 +81,12 @@ export class Connection {
     this.attempt = 0;
     this.lostSince = null;
     this.listener.onLink({ state: "open" });
+  }
+
+  /** A change of something that was not heard: from now on only whole snapshots will do. */
+  private missed(): void {
+    this.changes = false;
+    this.retryNow();
   }
 
   private async closed(event: CloseEvent): Promise<void> {

@@ -5,6 +5,7 @@ import {
   isEventMessage,
   isGapMessage,
   isHello,
+  isSnapshotChange,
   isSnapshotMessage,
   PROTOCOL,
   type StreamMessage,
@@ -24,11 +25,12 @@ export function parseFrame(text: unknown): (StreamMessage | null)[] {
 
 function toMessage(x: unknown): StreamMessage | null {
   if (isSnapshotMessage(x)) return areEven(x.engines) ? x : null;
+  if (isSnapshotChange(x)) return x;
   return isEventMessage(x) || isHello(x) || isGapMessage(x) || isForeignHello(x) ? x : null;
 }
 
 /** Every column has a value for each rank. */
-function areEven(columns: EngineColumnsMessage): boolean {
+export function areEven(columns: EngineColumnsMessage): boolean {
   const count = columns.restarts.length;
   return Object.values(columns).every((column) => !Array.isArray(column) || column.length === count);
 }

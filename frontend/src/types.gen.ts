@@ -448,6 +448,16 @@ export const isSession = object({
 });
 export interface Session extends Of<typeof isSession> {}
 
+/** What is different in a snapshot from the one that was sent before it; all else is as it was. A viewer that does not hold snapshot `of` cannot use it. It is never sent one as long as it misses nothing. */
+export const isSnapshotChange = object({
+  type: oneOf("change"),
+  number: num,
+  of: num,
+  fields: dictionary(anything),
+  engines: dictionary(anything),
+});
+export interface SnapshotChange extends Of<typeof isSnapshotChange> {}
+
 /** What shows that the open wave runs. While none is open: the next one's number, and nulls. */
 export const isWaveEvidence = object({
   number: num,
@@ -525,6 +535,8 @@ export const isSnapshotMessage = object({
   notices: list(isNotice),
   /** All that stand, critical ones first. */
   alarms: list(isAlarm),
+  /** Counts up; a `SnapshotChange` names the one that it changes. */
+  number: num,
   at: num,
   data_age_s: num,
   wave_coordination: truth,
@@ -624,7 +636,7 @@ export const isState = object({
 });
 export interface State extends Of<typeof isState> {}
 
-/** What may change from one moment to the next. In the history, ages are to 10 ms and fractions to four places. */
+/** What may change from one moment to the next. Ranks' ages are to 10 ms, fractions to three places. */
 export const isStateAt = object({
   current_wave: num,
   /** What front-ends are told. */
@@ -674,4 +686,4 @@ export const isWavePage = object({
 });
 export interface WavePage extends Of<typeof isWavePage> {}
 
-export type StreamMessage = Hello | SnapshotMessage | EventMessage | GapMessage;
+export type StreamMessage = Hello | SnapshotMessage | SnapshotChange | EventMessage | GapMessage;

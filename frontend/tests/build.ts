@@ -31,6 +31,7 @@ export function snapshot(over: Partial<SnapshotMessage> = {}, engines = 2): Snap
   const column = <T>(value: T): T[] => Array.from({ length: engines }, () => value);
   return {
     type: "snapshot",
+    number: 1,
     at: 1060,
     data_age_s: 0,
     current_wave: 3,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from dp_coordinator.cli.top.live import Link, Live, apply
+from dp_coordinator.cli.top.live import Link, Live, Message, apply
 from dp_coordinator.cli.top.scene import Choices, Held, Scene
 from dp_coordinator.cli.top.screen import compose
 from dp_coordinator.cli.top.start import Asked, Prompt
@@ -23,7 +23,6 @@ from dp_coordinator.messages import (
     Notice,
     SnapshotMessage,
     Statuses,
-    StreamMessage,
     Totals,
     WaveEvidence,
 )
@@ -69,6 +68,7 @@ def columns(count: int) -> EngineColumnsMessage:
 
 def snapshot(count: int = 3, **changes: Any) -> SnapshotMessage:
     values: dict[str, Any] = {
+        "number": 1,
         "at": 1100.0,
         "data_age_s": 0.05,
         "current_wave": 6,
@@ -104,7 +104,7 @@ def event(seq: int, kind: str = "wave_started", **fields: object) -> EventMessag
     return EventMessage(seq, 1000.0 + seq, kind, EventGroup.WAVES, Tone.GOOD, f"{kind} {seq}", fields or {"wave": seq})
 
 
-def live(*more: StreamMessage, count: int = 3, **changes: Any) -> Live:
+def live(*more: Message, count: int = 3, **changes: Any) -> Live:
     """What is known after a greeting and a state at the moment 10."""
     return apply(Live(), [HELLO, snapshot(count, **changes), *more], 10.0)
 

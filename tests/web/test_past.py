@@ -66,7 +66,7 @@ def test_every_second_the_whole_state_is_kept_as_it_was() -> None:
     assert (second.at[7], state.current_wave, state.totals.running) == (67.0, 2, 670)
     assert state.engines.running == [None, 670]
     assert state.engines.age_s == [None, 0.26]
-    assert state.engines.kv_cache_usage == [None, 0.1235]
+    assert state.engines.kv_cache_usage == [None, 0.123]
     newest = told(broadcaster, 1e9)
     assert (newest.at[0], newest.at[-1], newest.until) == (120.0, 124.0, None)
 

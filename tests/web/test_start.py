@@ -11,6 +11,7 @@ import pytest
 
 from dp_coordinator import messages as m
 from dp_coordinator.core.events import ManualStartRequested
+from dp_coordinator.texts import shown
 from tests.web.rig import Site, complete, site, start_wave
 from tests.web.test_rest import problem
 from tests.web.watching import received
@@ -82,7 +83,7 @@ def test_bodies_that_cannot_be_used(shared: Site, body: Any, says: str) -> None:
     refused = shared.refusals()[before:]
     assert [r["refusal"] for r in refused] == ["invalid-body"]
     given = body.get("reason") if isinstance(body, dict) else None
-    assert refused[0]["reason"] == (given[:500] if isinstance(given, str) else None)
+    assert refused[0]["reason"] == (shown(given, 500) if isinstance(given, str) else None)
     assert refused[0]["caller"] == "127.0.0.1"
 
 

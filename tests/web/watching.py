@@ -73,6 +73,7 @@ class Wire:
     """The connection below a viewer, of which somebody takes everything at once, or nothing at all."""
 
     writable = True
+    deflates = False
 
     def __init__(self, *, deaf: bool = False) -> None:
         self._deaf = deaf
@@ -131,9 +132,9 @@ async def broadcaster_at_work(
         await asyncio.gather(task, return_exceptions=True)
 
 
-def joined(broadcaster: Broadcaster, since: int | None = None) -> Viewer:
+def joined(broadcaster: Broadcaster, since: int | None = None, *, wants_changes: bool = False) -> Viewer:
     """A viewer that is written to with the others."""
-    viewer, _ = broadcaster.join(Wire(), since)  # type: ignore[arg-type]
+    viewer, _ = broadcaster.join(Wire(), since, wants_changes)  # type: ignore[arg-type]
     broadcaster.viewers.add(viewer)
     return viewer
 

@@ -14,9 +14,12 @@ from types import MappingProxyType
 
 from dp_coordinator.sourced import Heartbeat, Origin, RankView, SourcesView, TappedView, TargetView, Told
 from dp_coordinator.sources.telling import Answer, Sample
+from dp_coordinator.texts import shown
 from dp_coordinator.wire.client import Publication
 from dp_coordinator.words import RankCondition, SourceKind, TargetState
 
+SAID_AT_MOST = 300
+"""Characters of what is said of a target: parts of it came from there."""
 Log = Callable[[str, Mapping[str, object]], None]
 """Is told of every change worth an entry of the event log: its kind, and its fields."""
 
@@ -73,6 +76,7 @@ class Book:
     def trouble(self, name: str, problem: str | None, now: float) -> None:
         """A name that gives no address, or a file that cannot be read; None: it does again."""
         had = self._troubles.get(name)
+        problem = problem if problem is None else shown(problem, SAID_AT_MOST)
         if problem is None and had is not None:
             del self._troubles[name]
             self._changed("source_answers", {"target": name})
@@ -112,6 +116,7 @@ class Book:
         target = self._targets.get(name)
         if target is None:
             return
+        problem = shown(problem, SAID_AT_MOST)
         if target.state is not state or target.problem != problem:
             about = {"target": name, "detail": problem, "ranks": list(target.ranks)}
             self._changed("source_silent" if state is TargetState.SILENT else "source_unusable", about)
@@ -259,7 +264,7 @@ def _rank(rank: int, target: _Target, sample: Sample) -> RankView:
         running=None if sample.running is None else Told(sample.running, at, origin),
         kv_cache_usage=None if sample.kv_cache_usage is None else Told(sample.kv_cache_usage, at, origin),
         heartbeat=target.beats.get(sample.engine),
-        conditions={condition: Told(text, at, origin) for condition, text in sample.conditions.items()},
+        conditions={condition: Told(shown(text), at, origin) for condition, text in sample.conditions.items()},
         silent=target.state is not TargetState.ANSWERS,
     )
 

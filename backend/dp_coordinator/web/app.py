@@ -156,13 +156,17 @@ def _add_stream(app: FastAPI, broadcaster: Broadcaster, turned_away: TurnedAway)
 
     @app.websocket("/api/v1/stream")
     async def stream(websocket: WebSocket) -> None:
-        given = websocket.query_params.get("since")
-        if given is not None and not (given.isascii() and given.isdecimal() and len(given) < _SINCE_DIGITS):
-            detail = f"query parameter 'since': an event number from 0 on, not {given[:80]!r}"
+        since, changes = (websocket.query_params.get(name) for name in ("since", "changes"))
+        detail = None
+        if since is not None and not (since.isascii() and since.isdecimal() and len(since) < _SINCE_DIGITS):
+            detail = f"query parameter 'since': an event number from 0 on, not {since[:80]!r}"
+        elif changes not in (None, "0", "1"):
+            detail = f"query parameter 'changes': 1 (changes, not whole snapshots) or 0, not {changes[:80]!r}"
+        if detail is not None:
             refusal = ProblemError("invalid-parameter", detail)
             await problems.refuse_websocket(refusal, websocket.scope, websocket.receive, websocket.send)
             return
-        await serve(websocket, None if given is None else int(given), broadcaster)
+        await serve(websocket, None if since is None else int(since), broadcaster, changes == "1")
 
 
 def _add_problems(app: FastAPI, pages: Pages, routes: Sequence[BaseRoute]) -> None:

@@ -25,6 +25,7 @@ from websockets.protocol import State
 from dp_coordinator.limits import TokenBucket
 from dp_coordinator.web.access.proxies import neighbourhood
 from dp_coordinator.web.access.turned_away import TurnedAway
+from dp_coordinator.web.stream.frames import offer
 
 HEAD_S = 10.0
 """In which a connection must bring the whole head of its first or next request."""
@@ -252,6 +253,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, connections: Connections, **more: Any) -> None:
         super().__init__(*args, **more)
+        self.conn.available_extensions = [offer()]
         self._connections = connections
         self._patience = TokenBucket(_FRAMES_A_SECOND, _FRAMES_AT_ONCE, time.monotonic())
         self._sent_away = False

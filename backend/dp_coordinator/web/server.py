@@ -31,7 +31,7 @@ class WebServer(uvicorn.Server):
             "loop": "asyncio",
             **Connections(app.state.turned_away, settings.max_viewers, settings.max_connections).protocols(),
             "ws_max_size": _SAYS_LITTLE,
-            "ws_per_message_deflate": False,  # it would compress the same bytes anew for every viewer
+            "ws_per_message_deflate": False,  # uvicorn's would compress anew for every viewer; ours: stream/frames.py
         }
         super().__init__(uvicorn.Config(app, **(defaults | more)))
 

@@ -29,6 +29,8 @@ ASKED_QUIET_S = 1.0
 RECOVERED_SHOWN_S = 30.0
 """For so long the end of a recovery is told: a page that the restart cut off is back long before."""
 _CLOCK_STEP = 0.25
+AGE_DIGITS, USAGE_DIGITS = 2, 3
+"""Decimal places of ranks' ages, in seconds, and of fractions, on the stream and in the history."""
 Alarms: TypeAlias = Sequence[m.Alarm]
 """Those that stand, critical ones first."""
 M = TypeVar("M", bound=Struct)
@@ -189,6 +191,15 @@ def columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMe
     return told(m.EngineColumnsMessage, reported, age_s=ages, status=status, provenance=sources.provenance(snapshot))
 
 
+def short_columns(snapshot: Snapshot, alarms: Alarms, now: float) -> m.EngineColumnsMessage:
+    """All ranks, for the stream and the history: what nobody sees is rounded away, so that they take less room."""
+    reported, status = snapshot.engines, statuses(snapshot, alarms, now)
+    ages = [None if at is None else round(max(0.0, now - at), AGE_DIGITS) for at in reported.reported_at]
+    usage = [None if part is None else round(part, USAGE_DIGITS) for part in reported.kv_cache_usage]
+    kinds = sources.provenance(snapshot)
+    return told(m.EngineColumnsMessage, reported, age_s=ages, status=status, kv_cache_usage=usage, provenance=kinds)
+
+
 def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) -> list[m.Engine]:
     """All ranks, with what the status means and where each one is."""
     titles, known = named(alarms), _known(snapshot.peers)
@@ -266,27 +277,14 @@ def state_at(mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, c
         snapshot,
         clock,
         **_situation(mailbox, snapshot, alarms, now, clock),
-        engines=columns(snapshot, alarms, now),
+        engines=short_columns(snapshot, alarms, now),
         notices=notices(snapshot, {alarm.kind for alarm in alarms}, now),
         alarms=alarms,
     )
 
 
-def shortened(state: m.StateAt) -> m.StateAt:
-    """A state for the history: what nobody looks for in it is rounded away, so that it takes less room."""
-    engines = state.engines
-    return replace(
-        state,
-        engines=replace(
-            engines,
-            kv_cache_usage=[None if part is None else round(part, 4) for part in engines.kv_cache_usage],
-            age_s=[None if age is None else round(age, 2) for age in engines.age_s],
-        ),
-    )
-
-
 def snapshot_message(
-    mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock
+    mailbox: Mailbox, snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock, *, number: int = 1
 ) -> m.SnapshotMessage:
     """The state for the stream."""
     return told(
@@ -295,6 +293,7 @@ def snapshot_message(
         clock,
         **asdict(state_at(mailbox, snapshot, alarms, now, clock)),
         **_of_the_present(mailbox, snapshot, now),
+        number=number,
         at=clock.of(now),
         waves=waves(snapshot, WAVES_SENT, now, clock),
         actions=[action(made, now, clock) for made in reversed(snapshot.actions[-ACTIONS_SENT:])],

@@ -1,9 +1,9 @@
 """Samples the state, and writes what is new to every viewer.
 
-Cost: each snapshot and event is encoded once, WebSocket frame and all, and the same bytes are written to every viewer,
-below ASGI: the way through it takes several times as long, and the poll loop waits for the interpreter meanwhile. For
-the same reason nothing goes through all viewers without a pause. A viewer is one place in the shared event log and the
-number of the snapshot it was sent, so that a stalled one takes no more memory than any other.
+Cost: each snapshot and event is encoded and compressed once, WebSocket frame and all, and the same bytes are written to
+every viewer, below ASGI: the way through it takes several times as long, and the poll loop waits for the interpreter
+meanwhile. For the same reason nothing goes through all viewers without a pause. A viewer is one place in the shared
+event log and the number of the snapshot it was sent, so that a stalled one takes no more memory than any other.
 """
 
 from __future__ import annotations
@@ -142,12 +142,15 @@ class Broadcaster:
         """Whether no further viewer is taken."""
         return self._stopping or len(self.viewers) >= self.settings.max_viewers
 
-    def join(self, connection: Connection, since: int | None) -> tuple[Viewer, Hello]:
-        """A new viewer, and what it is told first. It is written to from `add` on."""
+    def join(self, connection: Connection, since: int | None, wants_changes: bool = False) -> tuple[Viewer, Hello]:
+        """A new viewer, and what it is told first. It is written to from `add` on.
+
+        A snapshot is made for it, which the others miss: their next one is a whole one.
+        """
         self.feed.take_events()
         self.feed.take_snapshot(self._mailbox.seen(), self._mailbox.clock())
         hello = self.feed.hello(since)
-        return Viewer(connection, hello.replay_from - 1), hello
+        return Viewer(connection, hello.replay_from - 1, wants_changes), hello
 
     def add(self, viewer: Viewer) -> None:
         """Write to a viewer now, and whenever something is new."""

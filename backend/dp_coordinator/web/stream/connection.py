@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from functools import cached_property
 
 from starlette.types import Send
+
+from dp_coordinator.web.stream.frames import undone_by
 
 CONNECTION = "dp_coordinator.connection"
 """Where a scope holds its `Connection`."""
@@ -19,7 +22,8 @@ class Connection:
     """
 
     def __init__(self, send: Send) -> None:
-        self._transport = getattr(getattr(send, "__self__", None), "transport", None)
+        self._protocol = getattr(send, "__self__", None)
+        self._transport = getattr(self._protocol, "transport", None)
 
     @property
     def writable(self) -> bool:
@@ -36,6 +40,11 @@ class Connection:
         protocol = self._transport.get_protocol() if self._transport is not None else None
         keep = getattr(protocol, "keep", lambda: True)
         return bool(keep())
+
+    @cached_property
+    def deflates(self) -> bool:
+        """Whether the peer undoes compression; to be asked once the handshake is over."""
+        return undone_by(getattr(getattr(self._protocol, "conn", None), "extensions", ()))
 
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""

@@ -1,20 +1,22 @@
-"""What the stream says, encoded once, WebSocket frame and all; and what of it a viewer is to be sent next."""
+"""What the stream says, made once for all, WebSocket frame and all; and what of it a viewer is to be sent next."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property, partial
 from itertools import islice
 
 import msgspec
-from websockets.frames import Frame, Opcode
 
 from dp_coordinator import __version__
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.mailbox import Mailbox
-from dp_coordinator.messages import PROTOCOL, EventMessage, GapMessage, Hello
+from dp_coordinator.messages import PROTOCOL, EventMessage, GapMessage, Hello, SnapshotMessage
 from dp_coordinator.web import views
 from dp_coordinator.web.alarms import AlarmBoard
+from dp_coordinator.web.stream.changes import change
+from dp_coordinator.web.stream.frames import Frames
 from dp_coordinator.web.stream.viewer import Viewer
 
 EVENTS_A_FRAME = 256
@@ -24,9 +26,23 @@ encode = msgspec.json.Encoder(enc_hook=repr).encode
 """One message's text."""
 
 
-def frame(text: bytes) -> bytes:
-    """A text as a whole WebSocket frame, ready to be written."""
-    return Frame(Opcode.TEXT, text).serialize(mask=False)
+class Told:
+    """A snapshot in its forms, each of which is made when the first viewer needs it."""
+
+    def __init__(self, message: SnapshotMessage, before: SnapshotMessage | None) -> None:
+        self.message = message
+        self._before = before
+
+    @cached_property
+    def whole(self) -> Frames:
+        """All of it."""
+        return Frames(encode(self.message))
+
+    @cached_property
+    def changed(self) -> Frames:
+        """What it changes in the one before it, where that says it."""
+        made = None if self._before is None else change(self.message, self._before)
+        return self.whole if made is None else Frames(encode(made))
 
 
 class Feed:
@@ -36,14 +52,13 @@ class Feed:
         self._mailbox = mailbox
         self._clock = clock
         self._alarms = alarms
-        self._snapshot: tuple[int, bytes] = (0, b"")
-        """The newest snapshot's number, and its frame."""
+        self._newest: Told | None = None
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Forget all events: their numbers begin again."""
         self._events: deque[bytes] = deque()
-        self._batch: tuple[int, int, int, bytes] = (0, 0, 0, b"")
+        self._batch: tuple[int, int, int, Frames] = (0, 0, 0, Frames(b""))
         """The newest frame of events that was made: its first event, the newest one then, its last event."""
         self.last_seq = 0
 
@@ -60,12 +75,14 @@ class Feed:
 
     def take_snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Encode the state, with ages as of `now`."""
-        message = self._told(views.snapshot_message, snapshot, now)
-        self._snapshot = self._snapshot[0] + 1, frame(encode(message))
+        before = None if self._newest is None else self._newest.message
+        number = 1 if before is None else before.number + 1
+        tell = partial(views.snapshot_message, number=number)
+        self._newest = Told(self._told(tell, snapshot, now), before)
 
     def kept_state(self, snapshot: Snapshot, now: float) -> bytes:
         """The state as JSON for the past, with ages as of `now`."""
-        return encode(views.shortened(self._told(views.state_at, snapshot, now)))
+        return encode(self._told(views.state_at, snapshot, now))
 
     def _told(self, tell: Callable[..., views.M], snapshot: Snapshot, now: float) -> views.M:
         alarms = self._alarms.messages(now, self._clock)
@@ -87,9 +104,18 @@ class Feed:
 
     def next(self, viewer: Viewer) -> bytes | None:
         """The frame this viewer is to be sent next: the newest snapshot, else the next events, else none."""
-        if viewer.shown < self._snapshot[0]:
-            viewer.shown, made = self._snapshot
-            return made
+        made = self._next_snapshot(viewer) or self._next_events(viewer)
+        return None if made is None else made.of(viewer.connection.deflates)
+
+    def _next_snapshot(self, viewer: Viewer) -> Frames | None:
+        newest = self._newest
+        if newest is None or viewer.shown >= newest.message.number:
+            return None
+        follows = viewer.shown == newest.message.number - 1
+        viewer.shown = newest.message.number
+        return newest.changed if viewer.wants_changes and follows else newest.whole
+
+    def _next_events(self, viewer: Viewer) -> Frames | None:
         behind = self.last_seq - viewer.seen
         if behind <= 0:
             return None
@@ -97,11 +123,11 @@ class Feed:
         if lost > 0:
             first = viewer.seen + 1
             viewer.seen += lost
-            return frame(encode(GapMessage(first, viewer.seen)))
+            return Frames(encode(GapMessage(first, viewer.seen)))
         viewer.seen, made = self._events_frame(viewer.seen + 1)
         return made
 
-    def _events_frame(self, first: int) -> tuple[int, bytes]:
+    def _events_frame(self, first: int) -> tuple[int, Frames]:
         """The last of the events from `first` on that go into one frame, and it: sending costs by the frame."""
         if self._batch[:2] != (first, self.last_seq):
             start = first - self.last_seq - 1 + len(self._events)
@@ -111,6 +137,6 @@ class Feed:
                 size += len(text)
                 if size >= EVENT_BYTES_A_FRAME:
                     break
-            made = frame(texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]")
+            made = Frames(texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]")
             self._batch = first, self.last_seq, first + len(texts) - 1, made
         return self._batch[2:]

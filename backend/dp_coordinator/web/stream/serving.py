@@ -7,12 +7,14 @@ order:
    event number that will follow.
 2. `snapshot`, at once and then whenever something changed, at most ten a second, and about one a second as a sign of
    life. Only the newest matters: a viewer that is slow is sent fewer, one of more than some two hundred too, and never
-   an old one after a newer one.
+   an old one after a newer one. With `?changes=1`, a `change` of the one before takes its place wherever the viewer was
+   sent that; who joins, or missed one, is sent a whole one.
 3. `event`, one for each event-log entry, with numbers that count up without gaps. Instead of entries that are not held
    any more comes one `gap` with the first and last number lost.
 
 `?since=N` asks for the events after number N; without it they begin with the next one. A number beyond the newest
-belongs to an earlier incarnation of the coordinator and means 0. What a viewer sends is ignored; one that sends a lot
+belongs to an earlier incarnation of the coordinator and means 0. A viewer that offers permessage-deflate (browsers do)
+is sent compressed frames. What a viewer sends is ignored; one that sends a lot
 is disconnected.
 
 The server closes with 1001 when it stops, 1008 when the login that the stream was opened with has ended (or the viewer
@@ -35,7 +37,7 @@ from dp_coordinator.web.stream.feed import encode
 from dp_coordinator.web.stream.viewer import SERVER_ERROR, TRY_LATER, Viewer
 
 
-async def serve(websocket: WebSocket, since: int | None, broadcaster: Broadcaster) -> None:
+async def serve(websocket: WebSocket, since: int | None, broadcaster: Broadcaster, wants_changes: bool = False) -> None:
     """Talk to one viewer until either side has enough."""
     try:
         await websocket.accept()
@@ -49,7 +51,7 @@ async def serve(websocket: WebSocket, since: int | None, broadcaster: Broadcaste
         await websocket.close(SERVER_ERROR, "the stream needs uvicorn as its server")
         return
     connection.bound_buffer(broadcaster.settings.send_buffer_bytes)
-    viewer, hello = broadcaster.join(connection, since)
+    viewer, hello = broadcaster.join(connection, since, wants_changes)
     identity: Identity = websocket.scope[IDENTITY]
     if identity.how != "open":
         viewer.still_allowed = partial(websocket.app.state.sessions.still, identity)

@@ -14,8 +14,10 @@ GOING_AWAY, POLICY, SERVER_ERROR, RESTARTED, TRY_LATER = 1001, 1008, 1011, 1012,
 class Viewer:
     """One WebSocket's place in the stream."""
 
-    def __init__(self, connection: Connection, seen: int) -> None:
+    def __init__(self, connection: Connection, seen: int, wants_changes: bool = False) -> None:
         self.connection = connection
+        self.wants_changes = wants_changes
+        """Whether it takes a change instead of a whole snapshot."""
         self.seen = seen
         """The newest event number that was sent."""
         self.shown = 0
