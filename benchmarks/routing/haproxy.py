@@ -117,9 +117,8 @@ async def complete(port: int, tokens: int, timeout_s: float = 120.0) -> dict[str
     """One completion; None when it was refused, or not answered in time."""
     wanted = {"model": MODEL, "prompt": "one two", "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
     body = json.dumps(wanted).encode()
-    head = (
-        f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    fields = ["Host: localhost", "Connection: close", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    head = "\r\n".join(["POST /v1/completions HTTP/1.1", *fields, "\r\n"])
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

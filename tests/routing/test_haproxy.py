@@ -41,7 +41,7 @@ def eventually(what: str, check: Callable[[], Any]) -> Any:
 @pytest.fixture(scope="module")
 def there() -> Iterator[Site]:
     """Three ranks behind an HAProxy that goes by the agent's weights."""
-    with haproxy.site(3, [Entrance(WEIGHTS, free_ports(1)[0])], step_ms=10.0) as running:
+    with haproxy.site(3, [Entrance(WEIGHTS, free_ports(1)[0])], slots=16, step_ms=10.0) as running:
         eventually("the agent was asked", lambda: all(row["agent_status"] == "L7OK" for row in running.proxy.show()))
         yield running
 
