@@ -44,7 +44,9 @@ def ask(port: int, said: bytes) -> str:
     [
         (b"rank 0", "up ready 75%"),
         (b"rank 0\r", "up ready 75%"),
+        (b"rank 0 state", "up ready"),
         (b"rank 1", "up drain"),
+        (b"rank 1 state", "up drain"),
         (b"rank 2", "down ready #gone"),
         (b"rank 3", "fail #there is no rank 3: they are 0 to 2"),
         (b"rank 999999999", "fail #there is no rank 999999999: they are 0 to 2"),

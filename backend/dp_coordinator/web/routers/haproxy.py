@@ -1,5 +1,7 @@
 """HAProxy's agent check: `agent-send "rank 3\\n"` asks, one line answers, the connection is over.
 
+`rank 3 state` asks for the state alone, without a weight: for ways to balance that weigh the load by themselves.
+
 The words are HAProxy's (configuration manual, `agent-check`): a weight in percent of the configured one, `up` and
 `down` for the operating state, `ready` and `drain` for the administrative one. Only who says `down` or `drain` can take
 it back, so every answer names both states. Who says nothing, or no whole line, is told nothing: HAProxy then leaves the
@@ -31,7 +33,7 @@ LINE_S = 2.0
 LINE_AT_MOST = 64
 RATE = 2500
 """Connections a second in the long run, which take a quarter of a core: a thousand ranks, asked for twice a second."""
-_RANK = re.compile(rb"rank ([0-9]{1,9})\r?")
+_RANK = re.compile(rb"rank ([0-9]{1,9})( state)?\r?")
 _NO_LINE = (
     'an HAProxy agent check brought no whole line; each server line needs its rank: agent-send "rank 3\\n", with the '
     "\\n at the end"
@@ -49,7 +51,9 @@ def answer(line: bytes, advice: Sequence[Advice]) -> str:
     told = advice[rank]
     if told.gone:
         return f"down ready #{told.avoid}"
-    return "up drain" if told.avoid else f"up ready {told.weight}%"
+    if told.avoid:
+        return "up drain"
+    return "up ready" if asked[2] else f"up ready {told.weight}%"
 
 
 class HaproxyAgent:

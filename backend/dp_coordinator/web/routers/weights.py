@@ -1,9 +1,10 @@
 """What a router should do with each rank: send it requests, and how many, or none.
 
-A rank's weight falls in a line from 100 for the one with the fewest requests to nearly 0 for one that has so many more
-than the average that it should get none until the next look: a quarter more, and one at least. That corrects a
-difference about five times as fast as requests that end would by themselves, and does not overshoot with a look every
-second, unless most requests take less than some seconds.
+A rank's weight falls in a line from 100 for the one with the fewest requests to nearly 0 for one with twice the average,
+which gets none until the next look. A router acts on what was so a second or two ago. What is steered by old news swings
+when it corrects a difference faster than it would go away by itself, as requests end; at twice the average it corrects
+just as fast, so that it never swings, however short the requests are. (A quarter more than the average was tried: with
+requests of a second, ranks were full and empty in turns.)
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from dp_coordinator.messages_loads import RankLoad
 from dp_coordinator.web.routers.avoided import GONE
 from dp_coordinator.words import SourceKind
 
-HEADROOM = 0.25
-"""Of the average: how many more requests than that a rank must have to get no further ones."""
+HEADROOM = 1.0
+"""Of the average, and one at least: so many more requests than that a rank must have to get no further ones."""
 
 
 class Advice(NamedTuple):
@@ -60,5 +61,5 @@ def _weights(requests: Mapping[int, float]) -> dict[int, int]:
     if not requests:
         return {}
     average, least = fmean(requests.values()), min(requests.values())
-    full = average + max(1.0, HEADROOM * average)
+    full = average + HEADROOM * max(1.0, average)
     return {rank: max(1, round(100 * (full - count) / (full - least))) for rank, count in requests.items()}
