@@ -1,10 +1,10 @@
 """What a router should do with each rank: send it requests, and how many, or none.
 
-A rank's weight falls in a line from 100 for the one with the fewest requests to nearly 0 for one with twice the average,
-which gets none until the next look. A router acts on what was so a second or two ago. What is steered by old news swings
-when it corrects a difference faster than it would go away by itself, as requests end; at twice the average it corrects
-just as fast, so that it never swings, however short the requests are. (A quarter more than the average was tried: with
-requests of a second, ranks were full and empty in turns.)
+A rank's weight falls in a line from 100 for the one with the fewest requests to nearly 0 for one with twice the
+average, which gets none until the next look. A router acts on what was so a second or two ago, and what is steered by
+old news swings when it corrects a difference faster than that would go away by itself, as requests end. At twice the
+average it corrects just as fast, so that it never swings, however short the requests are. (A quarter more than the
+average was tried: with requests of a second, ranks were full and empty in turns.)
 """
 
 from __future__ import annotations
