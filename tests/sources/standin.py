@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -109,6 +111,29 @@ async def api_server(*pages: str, port: int = 0) -> AsyncIterator[ApiServer]:
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def served(*pages: str) -> Iterator[list[ApiServer]]:
+    """API servers on a thread of their own, each with one of the pages."""
+    made: Future[tuple[list[ApiServer], asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        over = asyncio.Event()
+        async with AsyncExitStack() as stack:
+            made.set_result(([await stack.enter_async_context(api_server(page)) for page in pages], over))
+            await over.wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    servers, over = made.result(PATIENCE_S)
+    try:
+        yield servers
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
 
 
 async def never(writer: asyncio.StreamWriter) -> None:

@@ -86,6 +86,13 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_ALARM_SILENT_S": "12",
         "DP_COORDINATOR_ALARM_IMBALANCE_S": "13",
         "DP_COORDINATOR_ALARM_MISSING_S": "14",
+        "DP_COORDINATOR_ALARM_HUNG_S": "15",
+        "DP_COORDINATOR_SCRAPE": "http://a.example:1-8,https://b.example:1",
+        "DP_COORDINATOR_SCRAPE_FILE": "targets",
+        "DP_COORDINATOR_SCRAPE_INTERVAL": "1.5",
+        "DP_COORDINATOR_SCRAPE_TIMEOUT": "4",
+        "DP_COORDINATOR_SCRAPE_CA_FILE": "ca.pem",
+        "DP_COORDINATOR_TAP": "tcp://10.0.0.7:5555",
         "DP_COORDINATOR_START_TIMEOUT": "300",
         "DP_COORDINATOR_SUPERVISED": "0",
         "DP_COORDINATOR_TOKEN": TOKEN,
@@ -93,7 +100,11 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
         **{f"DP_COORDINATOR_{name.upper()}": value for name, value in FOR_ROUTERS.items()},
     }
-    assert variables(decided=False) == given.keys() | {"DP_COORDINATOR_NO_HTTP", "DP_COORDINATOR_TOKEN_FILE"}
+    assert variables(decided=False) == given.keys() | {
+        "DP_COORDINATOR_NO_HTTP",
+        "DP_COORDINATOR_TOKEN_FILE",
+        "DP_COORDINATOR_SCRAPE_TOKEN_FILE",
+    }
     assert options_for(2, "0.32.0", True, given) == CommandOptions(
         engine_count=2,
         allowed_hosts=("a.example", "b.example"),
@@ -111,6 +122,13 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         alarm_silent_s=12.0,
         alarm_imbalance_s=13.0,
         alarm_missing_s=14.0,
+        alarm_hung_s=15.0,
+        scrape=("http://a.example:1-8", "https://b.example:1"),
+        scrape_file="targets",
+        scrape_interval=1.5,
+        scrape_timeout=4.0,
+        scrape_ca_file="ca.pem",
+        tap="tcp://10.0.0.7:5555",
         start_timeout=300.0,
         supervised=False,
         token=TOKEN,
@@ -127,6 +145,30 @@ def test_defaults() -> None:
     assert options.http == "127.0.0.1:8080-8099"
     assert options.wave_coordination is False
     assert options.journal is None, "the handle keeps its own"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("--port 8000", ()),  # its engines report
+        ("--port 8000 --data-parallel-size 4", ()),
+        ("--data-parallel-rank 0", ()),  # the port may stand in a file
+        ("--port 8000 --data-parallel-rank 0", ("http://127.0.0.1:8000",)),
+        ("--port=8000 --data-parallel-external-lb --host 10.0.0.7", ("http://10.0.0.7:8000",)),
+        ("--port 8000 --host 0.0.0.0 --data-parallel-rank=0", ("http://127.0.0.1:8000",)),
+        (
+            "--port 8000 --data-parallel-multi-port-external-lb --data-parallel-size-local 8",
+            ("http://127.0.0.1:8000-8007",),
+        ),
+        ("--port 8000 --data-parallel-rank 0 --ssl-certfile x --ssl-keyfile y", ()),
+        ("--port 8000 --data-parallel-rank 0 --host no/host", ()),
+    ],
+)
+def test_api_servers_that_vllms_own_command_line_tells_of(words: str, found: tuple[str, ...]) -> None:
+    arguments = ("vllm", "serve", "model", *words.split())
+    assert options_for(2, "0.32.0", True, {}, arguments).scrape == found
+    named = {"DP_COORDINATOR_SCRAPE": "http://a.example:1"}
+    assert options_for(2, "0.32.0", True, named, arguments).scrape == ("http://a.example:1",)
 
 
 @pytest.mark.parametrize("words", [("--port", "8080"), ("--port=8080",), ("--port", "1", "--port", "8080")])

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dp_coordinator.hosts import HttpAddress
-from dp_coordinator.options import CommandOptions
+from dp_coordinator.hosts import HttpAddress, scrape_url, url
+from dp_coordinator.options import CommandOptions, asks
 from dp_coordinator.settings import SettingsError, read, settings_of
+from dp_coordinator.values import BadValueError
 from dp_coordinator.vllm.refusal import log
 
 _SOCKETS = "vLLM chooses the sockets (--data-parallel-address, VLLM_RPC_BASE_PATH)"
@@ -44,10 +45,42 @@ def options_for(
                 raise SettingsError(f"{flag.variable} has no meaning under vLLM: {DECIDED[setting.name]}; unset it")
     decided = {"engine_count": engine_count, "dialect": dialect, "wave_coordination": wave_coordination}
     options = read(CommandOptions, {}, variables, {"supervised": True, **decided})
-    port = _option("--port", sys.argv if arguments is None else arguments)
+    words = sys.argv if arguments is None else arguments
+    port = _option("--port", words)
     if options.http is None or not port.isdecimal():
         return options
+    if not asks(options):
+        options = replace(options, scrape=_own_servers(int(port), words))
     return replace(options, http=_without(options.http, int(port)))
+
+
+def _own_servers(port: int, arguments: Sequence[str]) -> tuple[str, ...]:
+    """The API servers that vLLM's own command line tells of, where engines report no counts.
+
+    These are the one of this rank behind external load balancing, or those of all ranks here where each has a port
+    (vllm/entrypoints/launchers/dp_supervisor.py, `_build_vllm_dp_server_args`). Those elsewhere it does not tell.
+    """
+    flags = {argument.partition("=")[0] for argument in arguments}
+    if flags & {"--uds", "--headless", "--ssl-certfile", "--ssl-keyfile", "--disable-log-stats"}:
+        return ()
+    last = port
+    if "--data-parallel-multi-port-external-lb" in flags:
+        here = _option("--data-parallel-size-local", arguments)
+        last = port + int(here) - 1 if here.isdecimal() and here != "0" else port
+    elif not flags & {"--data-parallel-rank", "-dpn", "--data-parallel-external-lb", "-dpe"}:
+        return ()
+    host = _option("--host", arguments)
+    host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
+    found = url("http", host, port) + ("" if last == port else f"-{last}")
+    return () if _refused(found) else (found,)
+
+
+def _refused(found: str) -> bool:
+    try:
+        scrape_url(found)
+    except BadValueError:
+        return True
+    return False
 
 
 def _without(http: str, port: int) -> str:

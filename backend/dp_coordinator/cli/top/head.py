@@ -53,13 +53,15 @@ def _facts(scene: Scene, snapshot: SnapshotMessage, now: float) -> Iterator[Text
     age = snapshot.state_age_s + scene.elapsed(now)
     for_ = f" for {render.duration(age)}" if scene.connected else " when last heard"
     yield Text.assemble((f" {snapshot.state.upper()} ", f"bold {STYLES[snapshot.state_tone]}"), for_)
-    yield _fact("wave", str(snapshot.current_wave))
+    if not snapshot.watching or snapshot.wave_coordination:
+        yield _fact("wave", str(snapshot.current_wave))
     yield _fact("waiting", render.known(snapshot.totals.waiting, unknown=_NEVER))
     yield _fact("running", render.known(snapshot.totals.running, unknown=_NEVER))
     if snapshot.totals.left_out is not None:
         yield _fact("not counted", snapshot.totals.left_out)
     yield _fact("engines", f"{snapshot.engines_subscribed} of {snapshot.engine_count}")
-    yield _fact("front-ends", str(snapshot.front_ends))
+    if not snapshot.watching:
+        yield _fact("front-ends", str(snapshot.front_ends))
     yield _age(scene, now)
     if snapshot.restarts:
         yield _fact("restarts", str(snapshot.restarts))

@@ -133,6 +133,8 @@ def foot(scene: Scene, width: int) -> list[Text]:
     if choices.notice is not None:
         lines += head.wrapped(choices.notice, width, "bold yellow")
     keys = _KEYS if width >= len(_KEYS) else _FEW_KEYS
+    if scene.live.snapshot is not None and scene.live.snapshot.watching:  # there is nothing that could be started
+        keys = keys.partition("  ")[2].lstrip()
     return [*lines, Text(keys, "reverse", no_wrap=True, overflow="crop")]
 
 
