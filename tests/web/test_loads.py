@@ -287,3 +287,14 @@ def test_vllms_own_names_for_those_who_ask() -> None:
 
 def scrape_of(running: Site, prefix: str) -> dict[Any, float]:
     return {key: value for key, value in scrape(running).items() if key[0].startswith(prefix)}
+
+
+def test_a_running_server_keeps_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "endpoints.yaml"
+    with site(2, llm_d_endpoints=str(path)) as running:
+        running.mailbox.sources = SourcesView(ranks={0: view(0), 1: view(1)})
+        deadline = time.monotonic() + 20
+        while not path.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert [each["address"] for each in json.loads(path.read_text())["endpoints"]] == ["10.0.0.0", "10.0.0.1"]

@@ -58,7 +58,7 @@ class Routers:
 
     def tick(self, now: float) -> None:
         """Keep the file for llm-d as the ranks are. `now` is the real monotonic clock."""
-        if self._file is not None:
+        if self._file is not None and self._file.due(now):
             self._file.update(self._board.loads(), self._board.advice(), now)
 
     def gauges(self) -> Iterator[Metric]:

@@ -22,6 +22,7 @@ log = logging.getLogger("dp_coordinator.web")
 
 AT_MOST = 1 << 20
 """Bytes that llm-d reads."""
+LOOK_S = 0.5
 RETRY_S = 5.0
 
 
@@ -31,7 +32,14 @@ class LlmDEndpoints:
     def __init__(self, file: str) -> None:
         self._path = Path(file)
         self._written: str | None = None
-        self._failed_at = float("-inf")
+        self._failed_at = self._looked_at = float("-inf")
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to look again."""
+        if now - self._looked_at < LOOK_S:
+            return False
+        self._looked_at = now
+        return True
 
     def update(self, loads: Sequence[RankLoad], advice: Sequence[Advice], now: float) -> None:
         """Write the file anew if other ranks can take requests than it says, or they are elsewhere."""
