@@ -143,16 +143,18 @@ def uneven(there: Site) -> list[float]:
 
 def measure(ranks: int, seconds: float, runs: int, proxies: int) -> dict[Balance, list[Outcome]]:
     """Every way to balance in turns, with so many HAProxies."""
-    entrances = [Entrance(balance, port) for balance in BALANCES for port in free_ports(proxies)]
+    ports = iter(free_ports(len(BALANCES) * proxies))
+    entrances = [Entrance(balance, next(ports)) for balance in BALANCES for _ in range(proxies)]
     found: dict[Balance, list[Outcome]] = {balance: [] for balance in BALANCES}
     with site(ranks, entrances) as there:
         rate = UTILISATION * ranks * there.slots / MEAN_S
         for run in range(runs):
             wanted = list(requests(rate, seconds, seed=run))
             for balance in BALANCES:
-                ports = [entrance.port for entrance in entrances if entrance.balance is balance]
+                there.proxy.wait_up()
                 uneven(there)
-                outcome = asyncio.run(drive(there, ports, wanted))
+                through = [entrance.port for entrance in entrances if entrance.balance is balance]
+                outcome = asyncio.run(drive(there, through, wanted))
                 seen = uneven(there)
                 outcome.uneven = seen[int(WARM_UP * len(seen)) :]
                 found[balance].append(outcome)

@@ -51,6 +51,14 @@ class Proxy:
         self._stats = folder / "stats"
         self.entrances = entrances
 
+    def wait_up(self) -> None:
+        """Wait until it takes every server to be up. Raises `RuntimeError` when that does not come."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not all(row["status"] == "UP" for row in self.show()):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not all are up: {[row['status'] for row in self.show()]}")
+            time.sleep(0.1)
+
     def show(self) -> list[dict[str, str]]:
         """What it says of every server, by the names of its columns."""
         with socket.socket(socket.AF_UNIX) as peer:

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,15 @@ def test_a_rank_that_is_gone_is_down() -> None:
         for rank in gone:
             assert ask(port, b"rank %d\n" % rank).startswith("down ready #gone")
         assert ask(port, b"rank 0\n").startswith(("up ready", "down ready"))
+
+
+def test_who_only_watches_says_nothing_before_anybody_answered() -> None:
+    """After its restart it does not know which ranks there are: told so, HAProxy would take them all out."""
+    with agent() as (running, port):
+        running.mailbox.snapshot = replace(running.mailbox.snapshot, watched=True, ready=False)
+        assert ask(port, b"rank 2\n") == ""
+        running.mailbox.snapshot = replace(running.mailbox.snapshot, ready=True)
+        assert ask(port, b"rank 2\n") == "up ready 100%\n"
 
 
 def test_a_line_in_pieces() -> None:

@@ -19,6 +19,7 @@ from dp_coordinator.web.routers.haproxy import HaproxyAgent
 from dp_coordinator.web.routers.llm_d import LlmDEndpoints
 from dp_coordinator.web.routers.loads import LoadBoard
 from dp_coordinator.web.routers.stream import Events, LoadStream
+from dp_coordinator.web.routers.weights import Advice
 from dp_coordinator.web.settings import WebSettings
 
 _SAYS: Described = {
@@ -41,9 +42,12 @@ class Routers:
         """`agent` listens for HAProxy's agent checks."""
         self._board = LoadBoard(mailbox, alarms)
         self.stream = LoadStream(mailbox, self._board, settings, sessions)
-        self._agent = None if agent is None else HaproxyAgent(agent, self._board.advice, settings.agent_connections)
+        self._agent = None if agent is None else HaproxyAgent(agent, self._advice, settings.agent_connections)
         self._file = None if settings.llm_d_endpoints is None else LlmDEndpoints(settings.llm_d_endpoints)
         self._model = settings.vllm_gauges
+
+    def _advice(self) -> list[Advice] | None:
+        return self._board.advice() if self._board.knows else None
 
     async def run(self) -> None:
         """Answer, and tell those who listen, until cancelled."""

@@ -4,8 +4,8 @@
 
 The words are HAProxy's (configuration manual, `agent-check`): a weight in percent of the configured one, `up` and
 `down` for the operating state, `ready` and `drain` for the administrative one. Only who says `down` or `drain` can take
-it back, so every answer names both states. Who says nothing, or no whole line, is told nothing: HAProxy then leaves the
-server as it was.
+it back, so every answer names both states. Who says nothing, or no whole line, is told nothing, and nobody is while we
+know nothing ourselves, just started: HAProxy then leaves the server as it was.
 
 Anybody who can connect may ask. So there are few connections at a time, of which the oldest gives way, each for a
 moment, and few bytes of each are read.
@@ -32,7 +32,7 @@ LINE_S = 2.0
 """Seconds in which the line must come and the answer be taken."""
 LINE_AT_MOST = 64
 RATE = 2500
-"""Connections a second in the long run, which take a quarter of a core: a thousand ranks, asked for twice a second."""
+"""Connections a second in the long run: a thousand ranks, asked for twice a second."""
 _RANK = re.compile(rb"rank ([0-9]{1,9})( state)?\r?")
 _NO_LINE = (
     'an HAProxy agent check brought no whole line; each server line needs its rank: agent-send "rank 3\\n", with the '
@@ -59,8 +59,8 @@ def answer(line: bytes, advice: Sequence[Advice]) -> str:
 class HaproxyAgent:
     """Answers on a listening socket, until closed."""
 
-    def __init__(self, listener: socket.socket, advice: Callable[[], Sequence[Advice]], most: int) -> None:
-        """At `most` so many connections at a time."""
+    def __init__(self, listener: socket.socket, advice: Callable[[], Sequence[Advice] | None], most: int) -> None:
+        """`advice` gives None while nothing is known. At `most` so many connections at a time."""
         self._listener = listener
         self._most = most
         self._advice = advice
@@ -103,9 +103,12 @@ class HaproxyAgent:
             self.refused += not answered
 
     def answer(self, line: bytes) -> bytes:
-        """The answer to a line, with its end."""
+        """The answer to a line, with its end; empty while nothing is known."""
+        advice = self._advice()
+        if advice is None:
+            return b""
         self.answered += 1
-        return answer(line, self._advice()).encode() + b"\n"
+        return answer(line, advice).encode() + b"\n"
 
     def gauges(self) -> Iterator[Metric]:
         """How often it was asked."""

@@ -31,6 +31,12 @@ class LoadBoard:
         """All ranks in order."""
         return loads(self._mailbox.seen(), self._alarms.standing.values(), self._mailbox.clock())
 
+    @property
+    def knows(self) -> bool:
+        """Whether anything can be said: while nobody answers, who only watches does not know which ranks there are."""
+        seen = self._mailbox.seen()
+        return seen.ready or not seen.watched
+
     def advice(self) -> list[Advice]:
         """What to do with each rank; at most `KEPT_S` old."""
         now = self._mailbox.clock()
