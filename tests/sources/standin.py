@@ -63,6 +63,7 @@ class ApiServer:
     """Heads of the requests that came."""
     listening: asyncio.Server | None = None
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    serving: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -79,9 +80,14 @@ class ApiServer:
         self.listening.close()
         for writer in self.writers:
             writer.transport.abort()
+        for task in self.serving:
+            task.cancel()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -92,9 +98,10 @@ class ApiServer:
                     await writer.drain()
                 else:
                     await given(writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
+            self.serving.discard(task)
             self.writers.discard(writer)
             writer.close()
 
@@ -111,6 +118,7 @@ async def api_server(*pages: str, port: int = 0) -> AsyncIterator[ApiServer]:
         yield server
     finally:
         server.close()
+        await asyncio.gather(*server.serving)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def _stopped_in_lockstep(watch: Watch, beside: Watch, engines: dict[str, int]) -
 
 
 def test_multi_port_external_load_balancing() -> None:
-    """One `vllm serve` with a port for each rank."""
+    """One `vllm serve` with a port for each rank; our coordinator finds them by vLLM's own command line."""
     places = ["--data-parallel-multi-port-external-lb", "--data-parallel-size-local", "2"]
     places += ["--data-parallel-supervisor-port", str(free_port()), "--data-parallel-rpc-port", str(free_port())]
     with deployed(MOE, places) as vllm:
@@ -70,6 +70,12 @@ def test_multi_port_external_load_balancing() -> None:
         with watching(scraped) as watch, in_flight([port, port + 1, port + 1]):
             eventually("counts agree with what is in flight", lambda: watch.running() == [1, 2])
             assert not watch.alarms()
+            beside = Watch(vllm.url)
+            eventually("the same beside the coordinator", lambda: beside.running() == [1, 2])
+            assert [each["name"] for each in beside.get("sources")["targets"]] == [
+                f"http://127.0.0.1:{port}",
+                f"http://127.0.0.1:{port + 1}",
+            ]
 
 
 def test_two_independent_instances() -> None:

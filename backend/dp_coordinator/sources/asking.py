@@ -37,8 +37,8 @@ TARGETS_EVERY_S = 1.0
 HEALTH_EVERY_S = 10.0
 ROUTES_EVERY_S = 60.0
 """Seconds after which a route that was not there is tried again."""
-TELL_AFTER_S = 0.02
-"""Seconds for which answers that come together are told together."""
+TELL_AFTER_S, A_TARGET_S, TELL_AT_LATEST_S = 0.02, 0.0002, 0.1
+"""Seconds for which answers that come together are told together; more for each target, as a view has them all."""
 LOGGED_PER_S, LOGGED_AT_ONCE = 5, 100
 _SMALL = 65_536
 
@@ -221,7 +221,8 @@ class Sources:
     def _news(self) -> None:
         """Tell soon: answers that come together make one view."""
         if self._due is None:
-            self._due = asyncio.get_running_loop().call_later(TELL_AFTER_S, self._tell)
+            after = min(TELL_AT_LATEST_S, TELL_AFTER_S + A_TARGET_S * len(self._asking))
+            self._due = asyncio.get_running_loop().call_later(after, self._tell)
 
     def _tell(self) -> None:
         self._due = None

@@ -57,6 +57,7 @@ class Book:
         self._owner: dict[int, tuple[str, int]] = {}
         """Rank -> the target that tells of it, and what it calls that rank."""
         self._independent = False
+        self._rivals = False
         self._ranks: dict[int, RankView] = {}
         self._version = 0
         self._tapped: TappedView | None = None
@@ -204,6 +205,7 @@ class Book:
             target.ranks = tuple(rank for rank, (name, _) in self._owner.items() if name == target.name)
         if self._placed and not self._independent:
             self._place_others([target for target in targets if not target.engines])
+        self._rivals = any(target.rival is not None for target in targets)
         self._version += rivals != [target.rival for target in targets]
         self._version += before != {target.name: target.ranks for target in targets}
         self._ranks = {}
@@ -215,7 +217,7 @@ class Book:
 
     def _disputed(self) -> bool:
         """Whether several tell of one rank: then it may change hands whenever one of them answers, or does not."""
-        return any(target.rival is not None for target in self._targets.values())
+        return self._rivals
 
     def _by_order(self, targets: list[_Target], size: int) -> dict[int, tuple[str, int]]:
         owner: dict[int, tuple[str, int]] = {}

@@ -34,7 +34,9 @@ _NAMES = (
     TOKENS,
     "vllm:engine_sleep_state",
 )
-_OF_USE = re.compile(rb"(?:" + b"|".join(name.encode() for name in _NAMES) + rb")[{ ]")
+_ENDINGS = b"|".join(name.removeprefix("vllm:").encode() for name in _NAMES)
+_OF_USE = re.compile(rb"\nvllm:(?:" + _ENDINGS + rb")[{ ][^\n]*")
+"""One search for all of them: to look at each line by itself takes four times as long."""
 KEPT_AT_MOST = 4 * 1024 * 1024
 """Bytes of lines of use: those of some four thousand engines."""
 
@@ -43,7 +45,7 @@ class UsefulLines:
     """Takes a page bit by bit, and keeps the lines that are of use."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = b"\n"
         self._kept: list[bytes] = []
         self._size = 0
         self.began = b""
@@ -53,20 +55,20 @@ class UsefulLines:
         """Take what comes next. Raises `UnusableError` for what is too much."""
         if len(self.began) < 64:
             self.began += chunk[:64]
-        *lines, rest = (self._rest + chunk).split(b"\n")
-        if len(rest) > 65_536:
+        text = self._rest + chunk
+        end = text.rfind(b"\n")
+        self._rest = text[end:]
+        if len(self._rest) > 65_536:
             raise UnusableError("a line of more than 64 KiB came: that is no Prometheus text")
-        self._rest = rest
-        for line in lines:
-            if line.startswith(b"vllm:") and _OF_USE.match(line):
-                self._kept.append(line)
-                self._size += len(line)
+        for line in _OF_USE.findall(text, 0, end):
+            self._kept.append(line)
+            self._size += len(line)
         if self._size > KEPT_AT_MOST:
             raise UnusableError("it tells of more engines than there can be")
 
     def text(self) -> str:
         """The lines of use. A last line without an end was cut off, and is left out."""
-        return b"\n".join(self._kept).decode("utf-8", "replace") + "\n"
+        return b"".join(self._kept).decode("utf-8", "replace") + "\n"
 
 
 @dataclass(slots=True)

@@ -49,9 +49,8 @@ def options_for(
     port = _option("--port", words)
     if options.http is None or not port.isdecimal():
         return options
-    if not asks(options):
-        options = replace(options, scrape=_own_servers(int(port), words))
-    return replace(options, http=_without(options.http, int(port)))
+    found = options.scrape if asks(options) else _own_servers(int(port), words)
+    return replace(options, http=_without(options.http, int(port)), scrape=found)
 
 
 def _own_servers(port: int, arguments: Sequence[str]) -> tuple[str, ...]:
