@@ -69,43 +69,45 @@ FOR_ROUTERS: dict[str, Any] = {
 }
 
 
+GIVEN = {
+    "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
+    "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
+    "DP_COORDINATOR_ENDPOINTS_FILE": "ends.json",
+    "DP_COORDINATOR_HANG_TIMEOUT": "15",
+    "DP_COORDINATOR_HTTP": "127.0.0.1:1234",
+    "DP_COORDINATOR_LOG_LEVEL": "debug",
+    "DP_COORDINATOR_MANUAL_START_TIMEOUT": "7",
+    "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS": "50",
+    "DP_COORDINATOR_RECORD": "recordings",
+    "DP_COORDINATOR_RECORD_MAX_MB": "32",
+    "DP_COORDINATOR_ALARM_NOT_STEPPING_S": "11",
+    "DP_COORDINATOR_ALARM_SILENT_S": "12",
+    "DP_COORDINATOR_ALARM_IMBALANCE_S": "13",
+    "DP_COORDINATOR_ALARM_MISSING_S": "14",
+    "DP_COORDINATOR_ALARM_HUNG_S": "15",
+    "DP_COORDINATOR_SCRAPE": "http://a.example:1-8,https://b.example:1",
+    "DP_COORDINATOR_SCRAPE_FILE": "targets",
+    "DP_COORDINATOR_SCRAPE_INTERVAL": "1.5",
+    "DP_COORDINATOR_SCRAPE_TIMEOUT": "4",
+    "DP_COORDINATOR_SCRAPE_CA_FILE": "ca.pem",
+    "DP_COORDINATOR_TAP": "tcp://10.0.0.7:5555",
+    "DP_COORDINATOR_START_TIMEOUT": "300",
+    "DP_COORDINATOR_SUPERVISED": "0",
+    "DP_COORDINATOR_TOKEN": TOKEN,
+    "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
+    "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
+    **{f"DP_COORDINATOR_{name.upper()}": value for name, value in FOR_ROUTERS.items()},
+}
+
+
 def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
     """A flag that serve gets one day is either taken over or named in DECIDED."""
-    given = {
-        "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
-        "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
-        "DP_COORDINATOR_ENDPOINTS_FILE": "ends.json",
-        "DP_COORDINATOR_HANG_TIMEOUT": "15",
-        "DP_COORDINATOR_HTTP": "127.0.0.1:1234",
-        "DP_COORDINATOR_LOG_LEVEL": "debug",
-        "DP_COORDINATOR_MANUAL_START_TIMEOUT": "7",
-        "DP_COORDINATOR_MIN_STATS_UPDATE_INTERVAL_MS": "50",
-        "DP_COORDINATOR_RECORD": "recordings",
-        "DP_COORDINATOR_RECORD_MAX_MB": "32",
-        "DP_COORDINATOR_ALARM_NOT_STEPPING_S": "11",
-        "DP_COORDINATOR_ALARM_SILENT_S": "12",
-        "DP_COORDINATOR_ALARM_IMBALANCE_S": "13",
-        "DP_COORDINATOR_ALARM_MISSING_S": "14",
-        "DP_COORDINATOR_ALARM_HUNG_S": "15",
-        "DP_COORDINATOR_SCRAPE": "http://a.example:1-8,https://b.example:1",
-        "DP_COORDINATOR_SCRAPE_FILE": "targets",
-        "DP_COORDINATOR_SCRAPE_INTERVAL": "1.5",
-        "DP_COORDINATOR_SCRAPE_TIMEOUT": "4",
-        "DP_COORDINATOR_SCRAPE_CA_FILE": "ca.pem",
-        "DP_COORDINATOR_TAP": "tcp://10.0.0.7:5555",
-        "DP_COORDINATOR_START_TIMEOUT": "300",
-        "DP_COORDINATOR_SUPERVISED": "0",
-        "DP_COORDINATOR_TOKEN": TOKEN,
-        "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
-        "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
-        **{f"DP_COORDINATOR_{name.upper()}": value for name, value in FOR_ROUTERS.items()},
-    }
-    assert variables(decided=False) == given.keys() | {
+    assert variables(decided=False) == GIVEN.keys() | {
         "DP_COORDINATOR_NO_HTTP",
         "DP_COORDINATOR_TOKEN_FILE",
         "DP_COORDINATOR_SCRAPE_TOKEN_FILE",
     }
-    assert options_for(2, "0.32.0", True, given) == CommandOptions(
+    assert options_for(2, "0.32.0", True, GIVEN) == CommandOptions(
         engine_count=2,
         allowed_hosts=("a.example", "b.example"),
         allowed_origins=("http://c.example",),
