@@ -17,12 +17,12 @@ MODULES := frontend/node_modules/.installed
 PAGE := backend/dp_coordinator/web/static/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup install chromium tools demo dev test coverage mutants fuzz torture torture-quick audit test-compose test-vllm test-vllm-quick lint types settings monitoring bench bench-vllm build constraints format clean clean-all
+.PHONY: help setup install chromium tools demo dev test coverage mutants fuzz torture torture-quick audit test-compose test-vllm test-vllm-quick lint types settings monitoring bench bench-vllm bench-routing build constraints format clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: install chromium tools ## .venv, npm packages, the page, a Chromium for the browser tests, an nginx and a Prometheus
+setup: install chromium tools ## .venv, npm packages, the page, a Chromium for the browser tests, nginx, HAProxy and Prometheus
 
 install: $(INSTALLED) $(PAGE)
 
@@ -139,6 +139,9 @@ bench: install ## what the README's figures come from
 bench-vllm: install ## the same in an environment with real vLLM, and how vLLM starts either; ratios
 	home="$$(scripts/vllm-env)"; DP_COORDINATOR_BENCH_VLLM_PYTHON="$$home/env/bin/python" \
 	  "$$home/env/bin/python" -m benchmarks --need-vllm $(ARGS)
+
+bench-routing: install haproxy ## what the agent's weights are worth to HAProxy, before simulated ranks; quarter of an hour
+	$(PY) -m benchmarks.routing.haproxy $(ARGS)
 
 build: $(INSTALLED) ## dist/: an sdist, and the wheel made from it; both carry the built page
 	@scripts/need-node

@@ -15,6 +15,7 @@ from benchmarks import (
     under_vllm,
 )
 from benchmarks.report import Figure, options, settings_from, table
+from benchmarks.routing import fresh_load
 from benchmarks.soak import soak
 from benchmarks.subjects import VLLM_PYTHON_VARIABLE, vllm_version
 
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "loading": loading.measure,
     "rejoining": rejoining.measure,
     "under_vllm": under_vllm.measure,
+    "fresh_load": fresh_load.measure,
 }
 
 

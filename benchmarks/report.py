@@ -27,6 +27,9 @@ class Settings:
     viewers: int = 100
     crowd: int = 1_000
     """Viewers when there are many."""
+    routing_rates: tuple[int, ...] = (1_000, 5_000, 10_000, 20_000)
+    routing_seconds: float = 20.0
+    """How long requests arrive."""
     vllm: bool = True
     """False leaves vLLM's loop out although it is installed."""
 
@@ -36,7 +39,17 @@ class Settings:
 
 
 SMOKE = Settings(
-    runs=1, engines=4, steps=20, rates=(1_000, None), seconds=0.3, notices=5, viewers=3, crowd=6, vllm=False
+    runs=1,
+    engines=4,
+    steps=20,
+    rates=(1_000, None),
+    seconds=0.3,
+    notices=5,
+    viewers=3,
+    crowd=6,
+    routing_rates=(400,),
+    routing_seconds=2.0,
+    vllm=False,
 )
 
 

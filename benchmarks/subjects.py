@@ -116,6 +116,7 @@ def coordinator(subject: Subject, engine_count: int) -> Iterator[Running]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dpc-bench-")))
         addresses = Addresses(*(f"ipc://{folder}/{name}" for name in ("front", "output", "publish")))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        context.max_sockets = max(1023, engine_count * 2)
         stack.callback(context.term)
         engines = EnginePeers(context, addresses.back_publish, engine_count)
         stack.callback(engines.close)

@@ -43,9 +43,12 @@ class Budget:
         return f"of {self.limit} open files there is room for {self.engines} engines{page}"
 
 
-def share(engine_count: int, web: int, *, in_use: int | None = None) -> Budget:
-    """Raise the limit as far as allowed and needed, and share it out. `web`: what the page would like to have."""
-    used = _in_use() if in_use is None else in_use
+def share(engine_count: int, web: int, *, others: int = 0, in_use: int | None = None) -> Budget:
+    """Raise the limit as far as allowed and needed, and share it out.
+
+    `web`: what the page would like to have, `others`: what is taken in any case.
+    """
+    used = others + (_in_use() if in_use is None else in_use)
     front_ends = max(8, min(256, engine_count))
     limit = _raised(max(WANTED_AT_LEAST, used + SPARE + PER_ENGINE * engine_count + front_ends + web))
     free = limit - used - SPARE

@@ -140,7 +140,19 @@ class TellingOptions:
 
 
 @dataclass(frozen=True)
-class WebOptions(AlarmOptions, TellingOptions, AccessOptions):
+class RouterOptions:
+    """How routers are told of load, beside REST and `/metrics`."""
+
+    haproxy_agent: v.HostPort | None = None
+    """Where HAProxy's agent check is answered, for the rank that agent-send names."""
+    llm_d_endpoints: v.OutputFile | None = None
+    """File for llm-d's file discovery, written anew when a rank joins, leaves or hangs."""
+    vllm_gauges: Annotated[v.Text | None, v.Kind(v.text, "MODEL")] = None
+    """Also show load as vLLM's own gauges, vllm:num_requests_running and others, with this as model_name."""
+
+
+@dataclass(frozen=True)
+class WebOptions(AlarmOptions, TellingOptions, AccessOptions, RouterOptions):
     """What the web layer is told of a running coordinator."""
 
 

@@ -118,10 +118,12 @@ def _snapshot(view: SourcesView, now: float) -> Snapshot:
     )
 
 
-def watch(options: SourceOptions, settings: WebSettings, listener: socket.socket) -> None:
-    """Serve until a signal ends it (`endings`)."""
+def watch(
+    options: SourceOptions, settings: WebSettings, listener: socket.socket, agent: socket.socket | None = None
+) -> None:
+    """Serve until a signal ends it (`endings`). `agent` listens for HAProxy's agent checks."""
     watched = Watched(options)
-    server = WebServer(create_app(watched.mailbox, settings, [watched.run]))
+    server = WebServer(create_app(watched.mailbox, settings, [watched.run], agent))
     with told_to_end() as told:
         told.then(lambda: setattr(server, "should_exit", True))
         asyncio.run(server.serve(sockets=[listener]))

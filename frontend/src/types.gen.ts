@@ -419,6 +419,29 @@ export const isHistory = object({
 });
 export interface History extends Of<typeof isHistory> {}
 
+/** One rank as a router wants to know it. What was never told is null, never 0. */
+export const isRankLoad = object({
+  rank: num,
+  /** Where it is: HOST:PORT when that is where it takes requests, otherwise its host; null for this machine's ipc. */
+  address: nullable(text),
+  waiting: nullable(num),
+  running: nullable(num),
+  /** Share of the key-value cache in use, 0 to 1. */
+  kv_cache_usage: nullable(num),
+  /** Milliseconds since these numbers were told. An engine reports to its coordinator only when they change. */
+  age_ms: nullable(num),
+  /** Who told them; null where nobody has. */
+  source: nullable(isSourceKind),
+  state: isEngineStatus,
+});
+export interface RankLoad extends Of<typeof isRankLoad> {}
+
+/** `GET /api/v1/loads`, and each event of `/api/v1/loads/stream`: all ranks in order. */
+export const isLoadPage = object({
+  loads: list(isRankLoad),
+});
+export interface LoadPage extends Of<typeof isLoadPage> {}
+
 /** Body of `POST /api/v1/login`. */
 export const isLogin = object({
   token: text,

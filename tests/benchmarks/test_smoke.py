@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.routing.haproxy import BALANCES
+from benchmarks.routing.proxy import HAPROXY
+
 ROOT = Path(__file__).parents[2]
 ROWS = {
     "ingestion": 4,
@@ -16,6 +19,7 @@ ROWS = {
     "start_up": 3,
     "loading": 3,
     "rejoining": 2,
+    "fresh_load": 6,
 }
 
 
@@ -42,6 +46,16 @@ def test_benchmark_gives_a_value_in_every_row(name: str) -> None:
     for _, ours, vllm, ratio, _ in rows:
         assert ours[0].isdigit()
         assert (vllm, ratio) == ("not installed", "-")
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="no HAProxy here: `make setup` installs it where it can")
+def test_every_way_to_balance_gets_a_row() -> None:
+    command = [sys.executable, "-m", "benchmarks.routing.haproxy", "--smoke"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len(BALANCES)
+    assert {failed for *_, failed in rows} == {"0 |"}
 
 
 def test_soak_names_first_and_last_memory() -> None:

@@ -1,4 +1,4 @@
-"""The sessions in docs/operating.md, run as written against a paused demo."""
+"""The sessions in docs/operating.md and docs/routers.md, run as written against a paused demo."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
-BLOCKS = re.findall(r"<!-- run -->\n```sh\n(.*?)```", OPERATING.read_text(), re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+WRITTEN = "".join((DOCS / name).read_text() for name in ("operating.md", "routers.md"))
+BLOCKS = re.findall(r"<!-- run -->\n```sh\n(.*?)```", WRITTEN, re.DOTALL)
 ENDED_BY_TIMEOUT = 124
 
 
@@ -61,4 +62,4 @@ def test_command(command: str, demo: Any) -> None:
 
 
 def test_nothing_is_left_out() -> None:
-    assert len(commands()) >= 14
+    assert len(commands()) >= 16

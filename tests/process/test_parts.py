@@ -32,7 +32,8 @@ def page_that_ends(monkeypatch: pytest.MonkeyPatch, stack: ExitStack, *, needed:
     loop: Any = Stopped()
     serve = partial(listen, "127.0.0.1:0", None)
     mailbox = Mailbox(snapshot(), Endpoints("", "", ""), min_stats_update_interval=0.1)
-    page = PagePart(serve, partial(web_settings, ServeOptions(2)), mailbox, loop, stack, needed=needed)
+    settings_for = partial(web_settings, ServeOptions(2))
+    page = PagePart(serve, lambda: None, settings_for, mailbox, loop, stack=stack, needed=needed)
     with monkeypatch.context() as patch:
         patch.setattr(WebThread, "_serve", lambda thread: None)
         page.part.attempt(0.0)

@@ -62,6 +62,13 @@ def test_what_vllm_decides_cannot_be_set(
     assert message.endswith("; unset it.")
 
 
+FOR_ROUTERS: dict[str, Any] = {
+    "haproxy_agent": "127.0.0.1:8090",
+    "llm_d_endpoints": "llm-d.yaml",
+    "vllm_gauges": "tiny",
+}
+
+
 GIVEN = {
     "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
     "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
@@ -89,6 +96,7 @@ GIVEN = {
     "DP_COORDINATOR_TOKEN": TOKEN,
     "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
     "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
+    **{f"DP_COORDINATOR_{name.upper()}": value for name, value in FOR_ROUTERS.items()},
 }
 
 
@@ -129,6 +137,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         trust_network_without_token=True,
         trusted_proxies=("10.0.0.0/8", "::1/128"),
         wave_coordination=True,
+        **FOR_ROUTERS,
     )
 
 

@@ -149,13 +149,17 @@ def site(
     answers: bool = True,
     server: dict[str, Any] | None = None,
     core: dict[str, Any] | None = None,
+    agent: socket.socket | None = None,
     **more: Any,
 ) -> Iterator[Site]:
-    """Serve. `answers` off: nobody takes commands. `core`: arguments of `fresh_mailbox`. `more` are settings."""
+    """Serve. `answers` off: nobody takes commands. `core`: arguments of `fresh_mailbox`. `more` are settings.
+
+    `agent` listens for HAProxy's agent checks.
+    """
     more.setdefault("port", 0)
     mailbox, made = fresh_mailbox(engine_count, **(core or {}))
     loop = FakeLoop(made, mailbox)
-    app = create_app(mailbox, WebSettings(**more))
+    app = create_app(mailbox, WebSettings(**more), agent=agent)
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         running = Site(app, mailbox, loop, listener.getsockname()[1])

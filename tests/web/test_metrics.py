@@ -13,7 +13,7 @@ def scrape(running: Site) -> Samples:
     assert response.headers["content-type"].startswith("text/plain")
     found = {}
     for family in text_string_to_metric_families(response.text):
-        assert family.name.startswith("dp_coordinator_")
+        assert family.name.startswith(("dp_coordinator_", "llm_d_epp_", "vllm:"))
         assert family.documentation
         for sample in family.samples:
             key = (sample.name.removeprefix("dp_coordinator_"), tuple(sorted(sample.labels.items())))

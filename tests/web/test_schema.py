@@ -70,6 +70,8 @@ def test_openapi_describes_every_route_with_our_types(shared: Site) -> None:
         "/api/v1/engines/{index}",
         "/api/v1/peers",
         "/api/v1/sources",
+        "/api/v1/loads",
+        "/api/v1/loads/stream",
         "/api/v1/waves",
         "/api/v1/events",
         "/api/v1/alarms",

@@ -134,8 +134,8 @@ def deadline(table: Load, *, engines_running: bool) -> float | None:
 def _due(table: Load, published_at: float) -> float:
     """The same without notices.
 
-    vLLM's loop publishes when nothing has come for so long (`poll` timed out), and under load not at all. Here only the
-    reports that are waited for move it.
+    vLLM's loop publishes when nothing has come for so long (`poll` timed out), and with a backlog not at all. Here only
+    the reports that are waited for move it.
     """
     if table.changed_at is None:
         return published_at + IDLE_INTERVAL

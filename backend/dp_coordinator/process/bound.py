@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dp_coordinator.files import replace_file
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
 
@@ -22,14 +21,8 @@ class Bound(Endpoints):
 
     def write(self, file: str) -> None:
         """Write it down (--endpoints-file); a reader sees all or nothing. Raises `SettingsError` when it cannot be."""
-        path = Path(file)
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(descriptor, "w") as out:
-                json.dump(asdict(self), out, indent=2)
-                out.write("\n")
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            replace_file(Path(file), json.dumps(asdict(self), indent=2) + "\n")
         except OSError as error:
             raise SettingsError(f"--endpoints-file: {file!r} cannot be written ({error.strerror})") from None
 

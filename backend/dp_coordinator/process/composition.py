@@ -26,7 +26,7 @@ from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.options import Deployment, ServeOptions
 from dp_coordinator.process.bound import Bound
 from dp_coordinator.process.guard import Guard, limit_memory
-from dp_coordinator.process.listener import PAGE_CONNECTIONS, listen, web_settings
+from dp_coordinator.process.listener import AGENT_CONNECTIONS, PAGE_CONNECTIONS, listen, listen_agent, web_settings
 from dp_coordinator.process.parts import PagePart, record, sources
 from dp_coordinator.process.upkeep import Part, Upkeep
 from dp_coordinator.process.web_thread import freeze
@@ -144,7 +144,9 @@ def _log_start(mailbox: Mailbox, dialect: Dialect, past: JournalRecord | None) -
 
 def _descriptors(options: ServeOptions, *, first: bool) -> descriptors.Budget:
     """Share out the open files. Raises `SettingsError` when the engines of a first incarnation cannot all connect."""
-    budget = descriptors.share(options.engine_count, 0 if options.http is None else PAGE_CONNECTIONS)
+    agent = 0 if options.haproxy_agent is None else AGENT_CONNECTIONS
+    page = 0 if options.http is None else PAGE_CONNECTIONS
+    budget = descriptors.share(options.engine_count, page, others=agent)
     if options.engine_count <= budget.engines:
         log.info("%s", budget)
         return budget
@@ -213,14 +215,17 @@ def _page(
     """The page, where an earlier incarnation had it if that was asked for the same: viewers come back there."""
     asked = options.http
     if asked is None:
+        if options.haproxy_agent is not None or options.llm_d_endpoints is not None:
+            raise SettingsError("--no-http leaves out what --haproxy-agent and --llm-d-endpoints need: the web server")
         return None
     before = past.http[1] if past is not None and past.http is not None and past.http[0] == asked else None
     return PagePart(
         partial(listen, asked, before, budget.web),
+        partial(listen_agent, options),
         partial(web_settings, options),
         mailbox,
         loop,
-        stack,
+        stack=stack,
         needed=past is None,
         beside=sources(options, mailbox),
     )

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+
 from dp_coordinator import listening
+from dp_coordinator.addresses import bound_address
 from dp_coordinator.descriptors import Listener
-from dp_coordinator.options import AccessOptions
+from dp_coordinator.options import AccessOptions, RouterOptions
 from dp_coordinator.settings import SettingsError, shared
 from dp_coordinator.transport import BindError
 from dp_coordinator.values import BadValueError, token_in
 from dp_coordinator.web.settings import WebSettings, check_exposure
 
+log = logging.getLogger("dp_coordinator")
+
 PAGE_CONNECTIONS = WebSettings.max_connections + 160
 """At a time, when there are open files enough: the web layer's, and newcomers for which it makes room."""
+
+
+AGENT_CONNECTIONS = WebSettings.agent_connections + 16
+"""At a time, with newcomers."""
 
 
 def listen(address: str, before: str | None = None, most: int = PAGE_CONNECTIONS) -> Listener:
@@ -23,6 +32,18 @@ def listen(address: str, before: str | None = None, most: int = PAGE_CONNECTIONS
         return Listener(listening.listen(address, before), most)
     except listening.TakenError as error:
         raise BindError(f"cannot bind --http {address}: {error.strerror}") from None
+
+
+def listen_agent(options: RouterOptions) -> Listener | None:
+    """The socket for HAProxy's agent checks, if there is to be one. Raises `BindError` in words."""
+    if options.haproxy_agent is None:
+        return None
+    try:
+        listener = Listener(listening.listen(options.haproxy_agent), AGENT_CONNECTIONS)
+    except listening.TakenError as error:
+        raise BindError(f"cannot bind --haproxy-agent {options.haproxy_agent}: {error.strerror}") from None
+    log.info("HAProxy's agent checks are answered at %s", bound_address(listener))
+    return listener
 
 
 def web_settings(options: AccessOptions, listener: Listener) -> WebSettings:

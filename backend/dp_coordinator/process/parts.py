@@ -58,11 +58,12 @@ class PagePart:
     def __init__(
         self,
         listen: Callable[[], Listener],
+        listen_agent: Callable[[], Listener | None],
         settings_for: Callable[[Listener], WebSettings],
         mailbox: Mailbox,
         loop: Loop,
-        stack: ExitStack,
         *,
+        stack: ExitStack,
         needed: bool,
         beside: Sequence[Callable[[], Background]] = (),
     ) -> None:
@@ -70,7 +71,7 @@ class PagePart:
 
         `needed`: when the web server ends by itself, the loop is to end too; otherwise it is started again.
         """
-        self._listen, self._settings_for = listen, settings_for
+        self._listen, self._listen_agent, self._settings_for = listen, listen_agent, settings_for
         self._mailbox, self._loop, self._needed = mailbox, loop, needed
         self._beside = beside
         self._serving = stack.enter_context(ExitStack())
@@ -85,8 +86,12 @@ class PagePart:
         self._serving.close()  # what is left of one that ended by itself
         with ExitStack() as begun:
             listener = begun.enter_context(self._listen())
+            agent = self._listen_agent()
+            if agent is not None:
+                begun.enter_context(agent)
             settings = self._settings_for(listener)
-            begun.enter_context(WebThread(self._mailbox, settings, listener, self._on_end, self._beside))
+            thread = WebThread(self._mailbox, settings, listener, self._on_end, beside=self._beside, agent=agent)
+            begun.enter_context(thread)
             self.bound = bound_address(listener)
             self._serving.push(begun.pop_all())
 

@@ -31,15 +31,21 @@ class WebThread(threading.Thread):
         settings: WebSettings,
         listener: socket.socket,
         on_end: Callable[[], None],
+        *,
         beside: Sequence[Callable[[], Background]] = (),
+        agent: socket.socket | None = None,
     ) -> None:
-        """`beside` makes what runs on the same event loop: each is asked for on this thread."""
+        """`beside` makes what runs on the same event loop: each is asked for on this thread.
+
+        `agent` listens for HAProxy's agent checks.
+        """
         super().__init__(name="web", daemon=True)
         self._beside = beside
         self._mailbox = mailbox
         self._settings = settings
         self._listener = listener
         self._on_end = on_end
+        self._agent = agent
         self._server: WebServer | None = None
         self._stopping = False
 
@@ -58,7 +64,7 @@ class WebThread(threading.Thread):
             from dp_coordinator.web.app import create_app  # noqa: PLC0415
             from dp_coordinator.web.server import WebServer  # noqa: PLC0415
 
-            app = create_app(self._mailbox, self._settings, [make() for make in self._beside])
+            app = create_app(self._mailbox, self._settings, [make() for make in self._beside], self._agent)
             self._server = WebServer(app)
         finally:
             gc.freeze()  # without a collection, for the same reason: next to nothing of it is garbage

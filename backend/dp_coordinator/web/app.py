@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import Lifespan
+from starlette.types import Lifespan, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from dp_coordinator import __version__
@@ -31,18 +32,34 @@ from dp_coordinator.web.deployments import Others
 from dp_coordinator.web.pages import Pages
 from dp_coordinator.web.past import Past
 from dp_coordinator.web.problems import ProblemError
+from dp_coordinator.web.routers import Routers
 from dp_coordinator.web.settings import WebSettings, check_exposure, page_url
 from dp_coordinator.web.stream.broadcaster import Broadcaster
+from dp_coordinator.web.stream.connection import CONNECTION, Connection
 from dp_coordinator.web.stream.serving import serve
 from dp_coordinator.web.telling.webhook import Webhook
 from dp_coordinator.web.views import WallClock
 
 _ABOUT = "State, events and manual starts of a data-parallel deployment. The stream: WS /api/v1/stream?since=N."
+_DESCRIBED: dict[str, Any] = {
+    "title": "dp-coordinator",
+    "version": __version__,
+    "description": _ABOUT,
+    "docs_url": None,
+    "redoc_url": None,
+    "redirect_slashes": False,
+    "servers": [{"url": "."}],  # relative: a proxy may show us under a path of its choice
+}
 _SINCE_DIGITS = 16
 
 
 class Application(FastAPI):
     """FastAPI, with the schemas of our own message types in its description."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Keep hold of the connection: what is further in is given another `send` than the server's own."""
+        scope[CONNECTION] = Connection(send)
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -62,10 +79,12 @@ Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """Runs on the web layer's event loop until it is cancelled."""
 
 
-def create_app(mailbox: Mailbox, settings: WebSettings, beside: Sequence[Background] = ()) -> Application:
+def create_app(
+    mailbox: Mailbox, settings: WebSettings, beside: Sequence[Background] = (), agent: socket.socket | None = None
+) -> Application:
     """The whole web layer over one mailbox. Raises `ConfigurationError` for settings that would expose it.
 
-    `beside`: what runs on its event loop as long as it serves.
+    `beside`: what runs on its event loop as long as it serves. `agent` listens for HAProxy's agent checks.
     """
     check_exposure(settings)
     mailbox.name = mailbox.name or settings.name
@@ -75,31 +94,29 @@ def create_app(mailbox: Mailbox, settings: WebSettings, beside: Sequence[Backgro
     webhook = None
     if settings.webhook is not None and mailbox.player is None:
         webhook = Webhook(mailbox, broadcaster.alarms, settings, clock, page_url(settings))
-    others = Others(settings.peers)
+    others, routers_told = Others(settings.peers), Routers(mailbox, broadcaster.alarms, settings, sessions, agent)
+    ticks: list[Callable[[float], None]] = [refusals.flush, turned_away.flush, routers_told.tick]
     app = Application(
-        title="dp-coordinator",
-        version=__version__,
-        description=_ABOUT,
-        lifespan=_beside(broadcaster, others, webhook, [refusals.flush, turned_away.flush], beside),
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        servers=[{"url": "."}],  # relative: a proxy may show us under a path of its choice
+        lifespan=_beside(broadcaster, webhook, ticks, [others.run, routers_told.run, *beside]),
         middleware=[Middleware(Gate, settings=settings, sessions=sessions, refusals=refusals, turned_away=turned_away)],
+        **_DESCRIBED,
     )
     app.state.sessions, app.state.broadcaster, app.state.turned_away = sessions, broadcaster, turned_away
+    app.state.loads = routers_told.stream
     metrics = Metrics(
         mailbox,
         lambda: (len(broadcaster.viewers), broadcaster.stalled),
         lambda: broadcaster.alarms.standing,
         lambda: turned_away.counts,
-        lambda: {} if webhook is None else webhook.counts,
+        webhook=lambda: {} if webhook is None else webhook.counts,
+        more=routers_told.gauges,
     )
     routers = [
         rest.state_routes(mailbox, broadcaster.alarms, clock),
         rest.history_routes(past, clock, mailbox),
         rest.alarm_routes(mailbox, broadcaster.alarms, clock),
         rest.deployment_routes(others),
+        routers_told.routes(),
         rest.session_routes(sessions, settings, turned_away),
         rest.operating_routes(mailbox, settings, metrics),
         reference.router(),
@@ -122,7 +139,6 @@ def _add_routes(app: FastAPI, routers: Sequence[APIRouter], pages: Pages) -> Non
 
 def _beside(
     broadcaster: Broadcaster,
-    others: Others,
     webhook: Webhook | None,
     ticks: list[Callable[[float], None]],
     more: Sequence[Background],
@@ -131,7 +147,7 @@ def _beside(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        at_work = [asyncio.create_task(others.run()), *(asyncio.create_task(run()) for run in more)]
+        at_work = [asyncio.create_task(run()) for run in more]
         if webhook is not None:
             ticks.append(webhook.tick)
             at_work.append(asyncio.create_task(webhook.run()))

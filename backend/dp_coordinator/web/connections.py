@@ -1,7 +1,8 @@
 """uvicorn's protocols with bounds: how many connections, how long each may be silent, and how much it may say.
 
 Nothing here refuses a newcomer for what others do: when there are too many connections, or too many of one address,
-the one of them that has been without a new request for longest gives way. Viewers are counted apart and never do.
+the one of them that has been without a new request for longest gives way. Viewers, and answers that go on and on, are
+counted apart and never do.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _OTHERS = 256
 """Connections beside WebSockets."""
 _LEAVING = 32
 """WebSockets beside the viewers that are allowed: those that were told to come later and did not say goodbye yet."""
+_ANSWERS_KEPT = 64
+"""Answers at a time that may last: a few routers, each on a few machines."""
 _POLICY = 1008
 _BAD_LINES = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 
@@ -60,6 +63,8 @@ class Connections:
         """Connections and their addresses; the one without a new request for longest comes first."""
         self._counts: Counter[str] = Counter()
         self._sockets: set[BoundedWebSocket] = set()
+        self._kept: set[BoundedHttp] = set()
+        """Those with an answer that lasts; they take the places of viewers."""
         self._sweeper: asyncio.TimerHandle | None = None
 
     def protocols(self) -> dict[str, Any]:
@@ -87,7 +92,8 @@ class Connections:
             self._held[connection] = self._held.pop(connection)
 
     def remove(self, connection: BoundedHttp) -> None:
-        """It has gone, or becomes a WebSocket."""
+        """It has gone, or becomes a WebSocket, or is kept."""
+        self._kept.discard(connection)
         address = self._held.pop(connection, None)
         if address is not None:
             self._counts[address] -= 1
@@ -97,7 +103,15 @@ class Connections:
     def add_socket(self, socket: BoundedWebSocket) -> bool:
         """One more WebSocket; False when there are too many."""
         self._sockets.add(socket)
-        return len(self._sockets) <= self._max_sockets
+        return len(self._sockets) + len(self._kept) <= self._max_sockets
+
+    def keep(self, connection: BoundedHttp) -> bool:
+        """Let its answer last; False when there are too many such answers."""
+        if len(self._kept) >= _ANSWERS_KEPT or len(self._sockets) + len(self._kept) >= self._max_sockets:
+            return False
+        self.remove(connection)
+        self._kept.add(connection)
+        return True
 
     def remove_socket(self, socket: BoundedWebSocket) -> None:
         """It has gone."""
@@ -219,6 +233,10 @@ class BoundedHttp(H11Protocol):
     def cut(self) -> None:
         """Close it at once."""
         self.transport.abort()
+
+    def keep(self) -> bool:
+        """Let the answer under way last as long as it wants to; False when there are too many such answers."""
+        return self._connections.keep(self)
 
     @property
     def _lingers(self) -> bool:

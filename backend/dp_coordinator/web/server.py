@@ -19,7 +19,7 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, app: Application, **more: Any) -> None:
         """`more` goes to `uvicorn.Config`."""
-        self._broadcaster = app.state.broadcaster
+        self._broadcaster, self._loads = app.state.broadcaster, app.state.loads
         settings = self._broadcaster.settings
         defaults: dict[str, Any] = {
             "log_config": None,
@@ -44,4 +44,5 @@ class WebServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Tell the viewers, then do what uvicorn does."""
         await self._broadcaster.stop()
+        await self._loads.stop()
         await super().shutdown(sockets)

@@ -35,6 +35,8 @@ class WebSettings(WebOptions):
     """Of one address. It is less than all there may be, so that one cannot take the place of all others."""
     max_connections: int = 2288
     """Viewers and others. There are fewer where the open files that engines leave allow no more."""
+    agent_connections: int = 128
+    """Of HAProxy's agent checks, at a time."""
     send_buffer_bytes: int = 64 * 1024
     """What the kernel is to hold for one viewer; Linux takes twice that, and a thousand who never read 140 MB."""
     answer_timeout_s: float = 2.0

@@ -23,7 +23,6 @@ from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.access.turns import Turns
 from dp_coordinator.web.problems import ProblemError, refuse_websocket, response
 from dp_coordinator.web.settings import WebSettings
-from dp_coordinator.web.stream.connection import CONNECTION, Connection
 
 log = logging.getLogger("dp_coordinator.web")
 
@@ -50,6 +49,8 @@ _COUNTED = {"bad-host": "host", "bad-origin": "origin", "too-many-viewers": "con
 """Problem -> kind of `TurnedAway`."""
 IDENTITY = "dp_coordinator.identity"
 """Where a request's scope holds who is asking."""
+HEAD = "dp_coordinator.head"
+"""In the scope of a request for the head alone, which routes see as GET."""
 
 
 def address_of(scope: Scope) -> str:
@@ -89,8 +90,6 @@ class Gate:
             return
         self._proxies.correct(scope)
         sender = _with_headers(send, self._headers)
-        if scope["type"] == "websocket":
-            scope[CONNECTION] = Connection(send)
         if scope["path"] not in HEALTH_PATHS:
             await self._turns.take(neighbourhood(address_of(scope)))
         try:
@@ -164,7 +163,7 @@ class Gate:
             await send(message)
 
         if scope["method"] == "HEAD":  # uvicorn leaves the body out by itself
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", HEAD: True}
         try:
             await self._app(scope, receive, watched)
         except ClientDisconnect:

@@ -35,17 +35,21 @@ class Metrics(Collector):
         viewers: Callable[[], tuple[int, int]],
         alarms: Callable[[], Mapping[AlarmKind, Alarm]] = dict,
         refused: Callable[[], Mapping[str, int]] = dict,
+        *,
         webhook: Callable[[], Mapping[str, int]] = dict,
+        more: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
         """What is not in the mailbox, as functions.
 
         `viewers` gives (connected now, cut off so far because they took nothing), `alarms` those that stand,
-        `refused` how many requests were refused for which reason, `webhook` its messages by what became of them.
+        `refused` how many requests were refused for which reason, `webhook` its messages by what became of them, `more`
+        what has names of its own.
         """
         self._mailbox = mailbox
         self._alarms = alarms
         self._refused = refused
         self._webhook = webhook
+        self._more = more
         self._viewers = viewers
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -62,6 +66,7 @@ class Metrics(Collector):
         yield from self._traffic()
         yield from _alarms(self._alarms())
         yield from self._process(now)
+        yield from self._more()
 
     def _traffic(self) -> Iterator[Metric]:
         counters = self._mailbox.counters

@@ -21,6 +21,7 @@ from dp_coordinator import (
     messages,
     messages_changes,
     messages_events,
+    messages_loads,
     messages_peers,
     messages_process,
     messages_sources,
@@ -31,9 +32,10 @@ from dp_coordinator import (
 Schema: TypeAlias = dict[str, Any]
 """A JSON schema; the shape is msgspec's, which only JSON bounds."""
 
-_PARTS = (
+PARTS = (
     messages_changes,
     messages_events,
+    messages_loads,
     messages_peers,
     messages_process,
     messages_sources,
@@ -41,6 +43,7 @@ _PARTS = (
     messages,
     requests,
 )
+"""Where types are declared, each after those that its own are derived from."""
 REF = "#/components/schemas/"
 _ANY: Schema = {"title": "Any JSON value"}  # msgspec takes an empty schema for a missing one
 
@@ -54,7 +57,7 @@ def _any_value(of: type) -> Schema:
 
 def components() -> dict[str, Schema]:
     """Name -> JSON schema of every type, in a stable order."""
-    declared = {name: of for part in _PARTS for name, of in vars(part).items()}.values()
+    declared = {name: of for part in PARTS for name, of in vars(part).items()}.values()
     of_ours = (of for of in declared if isinstance(of, type) and issubclass(of, msgspec.Struct))
     wanted = [of for of in of_ours if not of.__subclasses__()]  # others are found where they are referred to
     _, found = msgspec.json.schema_components(wanted, schema_hook=_any_value, ref_template=REF + "{name}")
@@ -68,7 +71,7 @@ def components() -> dict[str, Schema]:
 def _field_docs() -> dict[str, dict[str, str]]:
     """Class -> field -> the string that follows the field where it is declared: what a reader of the API needs too."""
     docs: dict[str, dict[str, str]] = {}
-    for node in ast.parse("".join(inspect.getsource(part) for part in _PARTS)).body:
+    for node in ast.parse("".join(inspect.getsource(part) for part in PARTS)).body:
         if not isinstance(node, ast.ClassDef):
             continue
         own = docs.setdefault(node.name, {})

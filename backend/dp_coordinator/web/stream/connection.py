@@ -1,4 +1,4 @@
-"""The connection below a viewer's WebSocket."""
+"""The connection below a request or a viewer's WebSocket."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.types import Send
 from dp_coordinator.web.stream.frames import undone_by
 
 CONNECTION = "dp_coordinator.connection"
-"""Where a WebSocket's scope holds its `Connection`."""
+"""Where a scope holds its `Connection`."""
 
 
 class Connection:
-    """The connection below a WebSocket, for what ASGI has no words for.
+    """The connection below a request or a WebSocket, for what ASGI has no words for.
 
     uvicorn's `send` is a method of the object that owns the transport. Under another server nothing can be done here.
     """
@@ -29,6 +29,17 @@ class Connection:
     def writable(self) -> bool:
         """Whether `write` can work at all."""
         return self._transport is not None
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is over, or soon will be."""
+        return self._transport is not None and bool(self._transport.is_closing())
+
+    def keep(self) -> bool:
+        """Let an answer on it last as long as it wants to; False when there are too many such answers."""
+        protocol = self._transport.get_protocol() if self._transport is not None else None
+        keep = getattr(protocol, "keep", lambda: True)
+        return bool(keep())
 
     @cached_property
     def deflates(self) -> bool:

@@ -1,0 +1,1 @@
+"""What load is worth to those who route by it."""
