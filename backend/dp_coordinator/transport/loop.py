@@ -86,6 +86,8 @@ class Loop:
         self._clock = clock
         self._should_stop = should_stop
         self._write_journal = write_journal
+        self._unwritten: tuple[Remembered, float] | None = None
+        """What the journal lacks since it cannot be written, and when that was last tried."""
         self._began = clock()
         self._books = Books(coordinator, mailbox, self._began, self._sender_of)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
@@ -164,6 +166,8 @@ class Loop:
             self._look_at = now + LOOK_INTERVAL
             for watch in sockets.watches.values():
                 watch.look()
+        if self._unwritten is not None and now >= self._unwritten[1] + LONGEST_WAIT:
+            self._remember(self._unwritten[0], now)  # there may be room again, and no change for hours
         if not self._host.core.ready:
             self._while_waiting(now)
 
@@ -334,6 +338,7 @@ class Loop:
             self._write_journal(state)
         except OSError as error:
             failure = error
+        self._unwritten = None if failure is None else (state, now)
         self._books.journal_written(failure, now)
 
     # -- before READY ----------------------------------------------------------------------------------------------
