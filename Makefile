@@ -80,15 +80,11 @@ mutants: $(INSTALLED) ## whether some test fails whatever line of core, wire or 
 fuzz: install ## any bytes as frames, journals and recordings, and any requests of openapi.json; EXAMPLES=5000 of each
 	DP_COORDINATOR_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/pytest -n auto --maxprocesses 4 tests/fuzz
 
-# Hostile peers that are not held off yet.
-TORTURE := $(PY) -m benchmarks.torture $(addprefix --without ,endless_multipart small_frames large_frames large_topics \
-  unfinished_frames fuzzed_frames)
-
 torture: install ## a deployment under faults and hostile peers, for an hour: ARGS="--minutes 600 --seed 7"
-	$(TORTURE) --minutes 60 $(ARGS)
+	$(PY) -m benchmarks.torture --minutes 60 $(ARGS)
 
 torture-quick: install ## a minute of it, for CI
-	$(TORTURE) --minutes 1 $(ARGS)
+	$(PY) -m benchmarks.torture --minutes 1 $(ARGS)
 
 audit: $(INSTALLED) $(MODULES) ## whether a flaw is known in what is installed; where its sources cannot be reached it says so
 	scripts/audit

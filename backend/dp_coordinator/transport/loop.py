@@ -83,6 +83,8 @@ class Loop:
         self._clock = clock
         self._should_stop = should_stop
         self._write_journal = write_journal
+        self._unwritten: tuple[Remembered, float] | None = None
+        """What the journal lacks since it cannot be written, and when that was last tried."""
         self._began = clock()
         self._books = Books(coordinator, mailbox, self._began, self._sender_of)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
@@ -165,7 +167,7 @@ class Loop:
         now = self._clock()
         self._turn_by = self._host.turned(now)
         if now >= self._look_at:
-            self._look_at_peers(now)
+            self._now_and_then(now)
         if not self._host.core.ready:
             self._while_waiting(now)
 
@@ -173,12 +175,14 @@ class Loop:
         for refused in self._sockets.doorkeeper.answer():
             self._books.refused(refused.channel, refused.address, refused.why, now)
 
-    def _look_at_peers(self, now: float) -> None:
+    def _now_and_then(self, now: float) -> None:
         self._look_at = now + LOOK_INTERVAL
         for watch in self._sockets.watches.values():
             watch.look()
             for ended in watch.ended():
                 self._books.cut_off(watch.channel, UNFINISHED, now, Sender(ended.peer.name))
+        if self._unwritten is not None and now >= self._unwritten[1] + LONGEST_WAIT:
+            self._remember(self._unwritten[0], now)  # there may be room again, and no change for hours
 
     def _timeout_ms(self, now: float) -> int:
         return max(0, math.ceil((self.due_at - now) * 1000))
@@ -375,6 +379,7 @@ class Loop:
             self._write_journal(state)
         except OSError as error:
             failure = error
+        self._unwritten = None if failure is None else (state, now)
         self._books.journal_written(failure, now)
 
     # -- before READY ----------------------------------------------------------------------------------------------
