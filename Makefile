@@ -136,7 +136,7 @@ bench-vllm: install ## the same in an environment with real vLLM, and how vLLM s
 	home="$$(scripts/vllm-env)"; DP_COORDINATOR_BENCH_VLLM_PYTHON="$$home/env/bin/python" \
 	  "$$home/env/bin/python" -m benchmarks --need-vllm $(ARGS)
 
-bench-routing: install haproxy ## what the agent's weights are worth to HAProxy, before simulated ranks; quarter of an hour
+bench-routing: install tools ## what the agent's weights are worth to HAProxy, before simulated ranks; quarter of an hour
 	$(PY) -m benchmarks.routing.haproxy $(ARGS)
 
 build: $(INSTALLED) ## dist/: an sdist, and the wheel made from it; both carry the built page
