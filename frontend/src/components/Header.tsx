@@ -67,7 +67,7 @@ export function TopBar() {
       <div class="topbar-tools">
         <DataAge />
         <span class="wide-only">
-          <CopyButton label="Copy link" what="a link to the moment shown" text={linkToShown} look="quiet" />
+          <CopyButton label="Copy link" what="a link to what is shown" text={linkToShown} look="quiet" />
         </span>
         <Button
           look="quiet"
