@@ -12,7 +12,7 @@ SERVE = ("serve", "--engine-count", "2")
 START = ("start-wave", "--reason", "why not")
 ADDRESSES = tuple(f"--{name}-address=ipc:///never/never" for name in ("back-publish", "back-output", "request"))
 ON_THE_LINE = [
-    ((), "say which command: serve, demo, state"),
+    ((), "say which command: serve, demo, watch, state"),
     (("serv",), "there is no command 'serv'; serve is near it"),
     (("quux",), "there is no command 'quux'; there are serve, demo"),
     (("serve",), "--engine-count is needed (or DP_COORDINATOR_ENGINE_COUNT): the number of data-parallel ranks"),

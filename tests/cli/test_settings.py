@@ -23,6 +23,7 @@ EXAMPLES = {
     "base_url": ("http://10.0.0.1:80/", "http://10.0.0.1:80"),
     "boolean": ("true", True),
     "count": ("16", 16),
+    "curve_address": ("tcp://10.0.0.1:5600", "tcp://10.0.0.1:5600"),
     "host_port": ("0.0.0.0:80", "0.0.0.0:80"),
     "allowed_host": ("https://DP.example:8443", "dp.example"),
     "http_address": ("127.0.0.1:8080-8089", "127.0.0.1:8080-8089"),
@@ -56,7 +57,7 @@ CASES = [
 def example(flag: Flag, folder: Path) -> tuple[str, Any]:
     """A text that the flag takes, and its value."""
     kind = flag.kind.read.__name__
-    if kind in {"input_file", "output_file", "recording"}:
+    if kind in {"input_file", "key_file", "output_file", "recording"}:
         (folder / "file").touch()
         return str(folder / "file"), str(folder / "file")
     if kind in {"token_in", "token_file"}:

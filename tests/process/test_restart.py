@@ -121,19 +121,19 @@ LOOPBACK = {f"{name}_address": "tcp://127.0.0.1:*" for name in ("front_publish",
 @pytest.mark.parametrize("addresses", [{}, LOOPBACK], ids=["ipc", "tcp"])
 def test_it_comes_back_with_its_wave_and_wakes_everybody_twice(dialect: str, addresses: Any) -> None:
     with deployed(dialect=dialect, **addresses) as (coordinator, peers):
-        peers.say(1, complete=56)
-        assert peers.wave_announced() == [57, False]
+        peers.say(1, complete=6)
+        assert peers.wave_announced() == [7, False]
         kill(coordinator.worker_pid())
         woken = peers.heard() if dialect == "0.16" else peers.heard_after_ready()  # a second READY kills old engines
-        assert woken == start(57)
-        assert peers.wave_announced() == [57, False]
-        peers.say(0, complete=57)
-        assert peers.heard() == start(58)
-        assert peers.wave_announced() == [58, False]
-        peers.say(0, complete=58)
-        assert peers.wave_announced() == [59, False]
-        peers.say(1, start=59)
-        assert peers.heard() == start(59, 1)  # nothing in between
+        assert woken == start(7)
+        assert peers.wave_announced() == [7, False]
+        peers.say(0, complete=7)
+        assert peers.heard() == start(8)
+        assert peers.wave_announced() == [8, False]
+        peers.say(0, complete=8)
+        assert peers.wave_announced() == [9, False]
+        peers.say(1, start=9)
+        assert peers.heard() == start(9, 1)  # nothing in between
 
 
 def test_rest_tells_of_the_restart_at_the_same_address() -> None:

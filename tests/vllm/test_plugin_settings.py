@@ -69,6 +69,18 @@ FOR_ROUTERS: dict[str, Any] = {
 }
 
 
+FOR_PEERS_AND_PEOPLE: dict[str, Any] = {
+    "memory_limit": 300,
+    "name": "prod-moe",
+    "public_url": "http://d.example",
+    "webhook": "http://e.example/hook",
+    "webhook_format": "slack",
+    "peers": "http://f.example:1",
+    "curve_address": "tcp://10.0.0.1:5600",
+    "curve_clients": "clients",
+}
+
+
 GIVEN = {
     "DP_COORDINATOR_ALLOWED_HOST": "a.example,b.example",
     "DP_COORDINATOR_ALLOWED_ORIGIN": "http://c.example",
@@ -97,6 +109,9 @@ GIVEN = {
     "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
     "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
     **{f"DP_COORDINATOR_{name.upper()}": value for name, value in FOR_ROUTERS.items()},
+    **{f"DP_COORDINATOR_{name.upper()}": str(value) for name, value in FOR_PEERS_AND_PEOPLE.items()},
+    "DP_COORDINATOR_ALLOW_FRAME": "http://g.example",
+    "DP_COORDINATOR_ALLOW_PEER": "10.0.0.0/8",
 }
 
 
@@ -106,6 +121,8 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         "DP_COORDINATOR_NO_HTTP",
         "DP_COORDINATOR_TOKEN_FILE",
         "DP_COORDINATOR_SCRAPE_TOKEN_FILE",
+        "DP_COORDINATOR_CURVE_KEY",
+        "DP_COORDINATOR_WEBHOOK_SECRET_FILE",
     }
     assert options_for(2, "0.32.0", True, GIVEN) == CommandOptions(
         engine_count=2,
@@ -137,7 +154,10 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         trust_network_without_token=True,
         trusted_proxies=("10.0.0.0/8", "::1/128"),
         wave_coordination=True,
+        allow_frames=("http://g.example",),
+        allow_peers=("10.0.0.0/8",),
         **FOR_ROUTERS,
+        **FOR_PEERS_AND_PEOPLE,
     )
 
 
