@@ -1,5 +1,5 @@
-import { describe, expect, it } from "vitest";
-import { iconOf, titleOf } from "../src/tab";
+import { describe, expect, it, vi } from "vitest";
+import { iconOf, tellTheTab, titleOf } from "../src/tab";
 import type { Alarm } from "../src/types.gen";
 import { snapshot } from "./build";
 
@@ -40,5 +40,16 @@ describe("the tab", () => {
     expect(new Set(shapes).size).toBe(4);
     expect(shapes[1]).toContain(">1</text>");
     expect(shapes[3]).toContain(">9+</text>");
+  });
+
+  it("is touched only where it changes", () => {
+    const icon = { href: "" };
+    const page = { title: "", querySelector: () => icon };
+    vi.stubGlobal("document", page);
+    tellTheTab("open", snapshot());
+    expect(page.title).toBe("DP coordinator · running · wave 3");
+    expect(icon.href).toBe(iconOf("open", snapshot()));
+    vi.stubGlobal("document", { ...page, querySelector: () => null });
+    tellTheTab("lost", null);
   });
 });
