@@ -92,7 +92,8 @@ def test_everything_that_was_taken_in_is_in_the_recording(tmp_path: Path) -> Non
     with deployed(tmp_path / "r", http="127.0.0.1:0") as (coordinator, peers):
         for step in range(3000):
             peers.output.socket.send(pack([step % 3, [], {"step_counter": step, "num_running_reqs": 3}, 0.0]))
-            peers.output.socket.send(noise.randbytes(step % 30))
+            if step % 10 == 0:  # who sends much more of it is cut off
+                peers.output.socket.send(noise.randbytes(noise.randrange(30)))
         peers.complete(4)
         state = json.loads(get(coordinator.http_url, "/api/v1/state"))
     (file,) = files(tmp_path / "r")
