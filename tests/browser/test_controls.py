@@ -87,7 +87,7 @@ def test_scrubbing_leads_the_whole_page_through_the_past(browser: Browser) -> No
         expect(rank(tab, 1).locator(".col-running")).to_have_text("2")
         expect(tab.locator("#waves .row-open")).to_have_count(1)
         expect(tab.locator("#log li[data-kind=wave_completed]")).to_have_count(0)
-        slider = tab.get_by_label("Moment shown")
+        slider = tab.get_by_role("slider", name="Moment shown")
         slider.press("Home")
         expect(tab.get_by_test_id("unknown")).to_contain_text("known")
         tab.keyboard.press("Escape")

@@ -133,11 +133,13 @@ def test_what_is_shown_is_saved_as_comma_separated_values(browser: Browser, tmp_
 
 def test_the_log_is_short_leaves_out_routine_and_is_named_in_the_address(browser: Browser) -> None:
     with stack(6) as made, page(browser, made.url) as tab:
+        for engine in made.engines:
+            engine.report_stats(waiting=0, running=0)
+        reports = tab.locator("#log li[data-kind=engine_first_report]")
+        expect(reports).to_have_text(re.compile(r"First report of ranks 0-5$"))
         made.run(0)
         entries = tab.locator("#log li")
         expect(entries.filter(has_text="Wave 0 started")).to_have_count(1)
-        reports = tab.locator("#log li[data-kind=engine_first_report]")
-        expect(reports).to_have_text(re.compile(r"First report of ranks 0-5$"))
         expect(tab.locator("#log li[data-kind=wave_asked]")).to_have_count(0)
         assert_accessible(tab)
         tab.get_by_label("Show events of kind").select_option("all")
