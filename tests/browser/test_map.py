@@ -82,15 +82,9 @@ def test_the_map_is_filled_with_what_the_server_kept(browser: Browser) -> None:
     with stack(2) as made:
         made.run(0)
         begin = kept(made, "running")
+        wait_until(lambda: made.rest("history?window_s=60")["at"][-1] > begin + 3, "three seconds before the page")
         with page(browser, f"{made.url}/#zoom={begin - 1:.1f}-{begin + 3:.1f}") as tab:
             box = tab.locator(".map canvas").bounding_box()
             assert box is not None
-            across, words = box["width"] - LEFT - RIGHT, tab.locator(".map-words")
-
-            def pointed() -> bool:
-                """It is told of the moment when it is pointed at, and this one may be still to come."""
-                for aside in (0, 1):
-                    tab.mouse.move(box["x"] + LEFT + across * 0.35 + aside, box["y"] + box["height"] - 10)
-                return re.search("Rank 1 at .* running", words.inner_text()) is not None
-
-            wait_until(pointed, "what rank 1 did then")
+            tab.mouse.move(box["x"] + LEFT + (box["width"] - LEFT - RIGHT) * 0.65, box["y"] + box["height"] - 10)
+            expect(tab.locator(".map-words")).to_contain_text(re.compile("Rank 1 at .* running"))
