@@ -44,7 +44,7 @@ def test_benchmark_gives_a_value_in_every_row(name: str) -> None:
     rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == ROWS[name]
     for _, ours, vllm, ratio, _ in rows:
-        assert ours[0].isdigit()
+        assert ours.lstrip("-")[0].isdigit()  # of so few reports what is taken off may be more than they cost
         assert (vllm, ratio) == ("not installed", "-")
 
 

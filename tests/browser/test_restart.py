@@ -60,7 +60,8 @@ class Polling:
 def supervised(engine_count: int = 4, **options: Any) -> Iterator[tuple[Stack, Polling]]:
     """A stack whose coordinator is started again when it dies, at wave 57."""
     with stack(engine_count, supervised=True, **options) as made:
-        made.engines[0].wave_complete(56)
+        for engine in made.engines[:2]:  # so far ahead one alone is not believed
+            engine.wave_complete(56)
         while made.front_ends[0].current_wave < 57:
             made.front_ends[0].wait_update(timeout=10)
         polling = Polling(made)
@@ -109,7 +110,7 @@ def test_a_restart_is_seen_from_the_cut_to_the_end_of_its_recovery(browser: Brow
         expect(tab.get_by_test_id("restarts")).to_have_text(re.compile(r"^1 restart at \d\d:\d\d:\d\d$"))
         expect(tab.locator("#start-why")).to_contain_text("3 of 4 engines have subscribed again after the restart")
         expect(tab.get_by_test_id("announcer")).to_have_text("recovering, wave 57")
-        assert tab.title().startswith("recovering · wave 57")
+        assert tab.title() == "DP coordinator · recovering · wave 57"
         assert_accessible(tab)
 
         polling.busy()
@@ -142,6 +143,7 @@ def test_what_was_before_a_restart_is_kept_apart(browser: Browser) -> None:
         assert "after a restart" in rows[0]
         assert "before the restart" in rows[1]
 
+        tab.get_by_label("Show events of kind").select_option("all")
         log = tab.locator("#log li")
         expect(log.filter(has_text="Coordinator came back (restart 1) with wave 57")).to_have_count(1)
         expect(log.filter(has_text="START for wave 57 broadcast, after the restart")).to_have_count(1)
