@@ -62,14 +62,10 @@ def test_what_vllm_decides_cannot_be_set(
     assert message.endswith("; unset it.")
 
 
-FOR_ROUTERS: dict[str, Any] = {
+PASSED_ON: dict[str, Any] = {
     "haproxy_agent": "127.0.0.1:8090",
     "llm_d_endpoints": "llm-d.yaml",
     "vllm_gauges": "tiny",
-}
-
-
-FOR_PEERS_AND_PEOPLE: dict[str, Any] = {
     "memory_limit": 300,
     "name": "prod-moe",
     "public_url": "http://d.example",
@@ -108,8 +104,7 @@ GIVEN = {
     "DP_COORDINATOR_TOKEN": TOKEN,
     "DP_COORDINATOR_TRUSTED_PROXY": "10.0.0.0/8,::1",
     "DP_COORDINATOR_TRUST_NETWORK_WITHOUT_TOKEN": "1",
-    **{f"DP_COORDINATOR_{name.upper()}": value for name, value in FOR_ROUTERS.items()},
-    **{f"DP_COORDINATOR_{name.upper()}": str(value) for name, value in FOR_PEERS_AND_PEOPLE.items()},
+    **{f"DP_COORDINATOR_{name.upper()}": str(value) for name, value in PASSED_ON.items()},
     "DP_COORDINATOR_ALLOW_FRAME": "http://g.example",
     "DP_COORDINATOR_ALLOW_PEER": "10.0.0.0/8",
 }
@@ -156,8 +151,7 @@ def test_every_setting_of_serve_is_decided_or_passed_on() -> None:
         wave_coordination=True,
         allow_frames=("http://g.example",),
         allow_peers=("10.0.0.0/8",),
-        **FOR_ROUTERS,
-        **FOR_PEERS_AND_PEOPLE,
+        **PASSED_ON,
     )
 
 
