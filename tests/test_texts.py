@@ -144,5 +144,6 @@ def test_the_title_of_a_process_and_a_problem_and_what_a_command_prints() -> Non
         process.communicate()
     assert r"\x1b]0;owned\x07\u202e\u200b" in title
     assert len(title) <= 120
+    assert title.startswith(f"{Path(sys.executable).name} -c ")  # not where it lies
     assert ProblemError("invalid-body", hostile * 1000).detail.startswith(r"\x1b]0;owned\x07\u202e\u200b")
     assert is_plain(render.clean(hostile))

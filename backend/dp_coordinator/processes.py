@@ -39,6 +39,8 @@ def title_of(pid: int) -> str:
     except OSError:
         return ""
     # A process that gave itself a title has written it over its arguments, as one word.
+    if len(words) > 1:
+        words[0] = words[0].rpartition(b"/")[2]  # where the interpreter lies says nothing, and leaves no room
     return shown(b" ".join(words).decode("utf-8", "replace").strip(), TITLE_AT_MOST)
 
 
