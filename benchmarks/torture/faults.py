@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from benchmarks.deployment import Deployment
 from benchmarks.torture.relay import Relay
 from benchmarks.torture.watch import Watch
+from tests.signals import stopped
 
 LONGEST_PAUSE_S = 2.0
 HELD_PORT_S = 1.5
@@ -96,7 +97,7 @@ def kill(scene: Scene) -> Iterator[None]:
 
 def pause(scene: Scene) -> Iterator[None]:
     """The coordinator stands still for a while, shorter than its supervisor waits."""
-    with scene.watch.excused(), _stopped(scene.pid):
+    with scene.watch.excused(), stopped(scene.pid):
         yield
         time.sleep(scene.chance.uniform(0.1, LONGEST_PAUSE_S))
 
@@ -114,7 +115,7 @@ def hang(scene: Scene) -> Iterator[None]:
 
 def pause_a_peer(scene: Scene) -> Iterator[None]:
     """An engine or a front-end stands still for a while."""
-    with _stopped(scene.chance.choice([*scene.deployment.engines, *scene.deployment.front_ends]).pid):
+    with stopped(scene.chance.choice([*scene.deployment.engines, *scene.deployment.front_ends]).pid):
         yield
         time.sleep(scene.chance.uniform(0.1, LONGEST_PAUSE_S))
 
@@ -153,7 +154,7 @@ def port_taken(scene: Scene) -> Iterator[None]:
     """The coordinator dies, and while it is away somebody else takes one of its ports for a while."""
     with scene.watch.excused():
         struck, supervisor = scene.pid, scene.deployment.coordinator.proc.pid
-        with _stopped(supervisor), ExitStack() as stack:
+        with stopped(supervisor), ExitStack() as stack:
             os.kill(struck, signal.SIGKILL)
             taken = stack.enter_context(_squatter(scene.chance.choice(_addresses(scene.deployment))))
             keep = stack.pop_all()
@@ -194,15 +195,6 @@ FAULTS: dict[str, Fault] = {
         links_held_up,
     )
 }
-
-
-@contextmanager
-def _stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

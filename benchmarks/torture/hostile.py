@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import msgspec
 import zmq
 
-from benchmarks.torture import zmtp
+from tests.transport import zmtp
 
 pack = msgspec.msgpack.encode
 FRONT, OUTPUT, BACK, HTTP = "front_publish", "back_output", "back_publish", "http"

@@ -7,14 +7,15 @@ import os
 import signal
 import time
 import urllib.request
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 import zmq
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
+
+from tests.signals import stopped
 
 TIMEOUT = 30.0
 QUICK = {"alarm_not_stepping_s": 0.5, "alarm_silent_s": 1.0, "alarm_missing_s": 0.5}
@@ -62,15 +63,6 @@ def snapshots(url: str) -> Generator[Any, None, None]:
 
 def alarms(seen: Any) -> set[str]:
     return {alarm["kind"] for alarm in seen["alarms"]}
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def start_wave(url: str) -> None:

@@ -7,57 +7,25 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+from tests.transport.zmtp import MORE, connect, head
+
 MIB = 1 << 20
 XSUB, PUSH = b"XSUB", b"PUSH"
 
 
-def command(name: bytes, **properties: bytes) -> bytes:
-    """A ZMTP command."""
-    body = bytes([len(name)]) + name
-    for key, value in properties.items():
-        key_bytes = key.replace("_", "-").encode()
-        body += bytes([len(key_bytes)]) + key_bytes + struct.pack(">I", len(value)) + value
-    return bytes([4, len(body)]) + body
-
-
 def frame(body: bytes, *, more: bool = False, size: int | None = None) -> bytes:
     """A ZMTP frame; `size` is what it says, if not the truth."""
-    size = len(body) if size is None else size
-    head = bytes([more, size]) if size < 256 else bytes([more | 2]) + struct.pack(">Q", size)
-    return head + body
+    return head(len(body) if size is None else size, MORE if more else 0) + body
 
 
 def connected(address: str, kind: bytes) -> socket.socket:
     """A connection that has shaken hands."""
-    if address.startswith("ipc://"):
-        end = socket.socket(socket.AF_UNIX)
-        end.connect(address.removeprefix("ipc://"))
-    else:
-        host, _, port = address.removeprefix("tcp://").rpartition(":")
-        end = socket.create_connection((host, int(port)))
-    end.settimeout(5)
-    end.sendall(GREETING)
-    _read(end, len(GREETING))
-    end.sendall(command(b"READY", Socket_Type=kind, Identity=b""))
-    _read(end, _read(end, 2)[1])
-    return end
-
-
-def _read(end: socket.socket, size: int) -> bytes:
-    got = b""
-    while len(got) < size:
-        more = end.recv(size - len(got))
-        if not more:
-            raise ConnectionError("refused")
-        got += more
-    return got
+    return connect(address, kind, timeout=5.0)
 
 
 def _send(end: socket.socket, what: bytes, until: float) -> None:

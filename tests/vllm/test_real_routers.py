@@ -15,8 +15,9 @@ from benchmarks.routing import proxy
 from benchmarks.routing.haproxy import BALANCES, WEIGHTS, complete
 from benchmarks.routing.proxy import Entrance, Proxy, configuration, free_ports
 from benchmarks.routing.workload import percentile
+from tests.signals import stopped
 from tests.vllm.deployment import HTTP, eventually
-from tests.vllm.test_real_watch import instances, stopped
+from tests.vllm.test_real_watch import instances
 from tests.vllm.watching import Watch, engines_of, in_flight, watching
 
 pytestmark = pytest.mark.vllm

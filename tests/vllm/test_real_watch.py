@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.signals import stopped
 from tests.vllm.deployment import DENSE, MOE, START_TIMEOUT, Node, deployed, eventually, free_port
 from tests.vllm.watching import TOLD_WITHIN, Watch, engines_of, in_flight, own_front_publish, watching, within
 
@@ -134,13 +133,3 @@ def instances(count: int) -> Iterator[list[Node]]:
         for node in nodes:
             node.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """The process does nothing meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)

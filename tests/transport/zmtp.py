@@ -9,14 +9,13 @@ MORE, LONG, COMMAND = 1, 2, 4
 _GREETING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + b"\0" * 31
 
 
-def connect(address: tuple[str, int], socket_type: bytes, *, timeout: float = 10.0) -> socket.socket:
-    """A connection over which the handshake is done. Raises `OSError`."""
-    connection = socket.create_connection(address, timeout)
+def connect(address: str | tuple[str, int], socket_type: bytes, *, timeout: float = 10.0) -> socket.socket:
+    """A connection over which the handshake is done, to HOST and PORT or to a ZeroMQ address. Raises `OSError`."""
+    connection = _reached(address, timeout)
     try:
         connection.sendall(_GREETING)
         read(connection, len(_GREETING))
-        name, value = b"Socket-Type", struct.pack(">I", len(socket_type)) + socket_type
-        ready = b"\x05READY" + bytes([len(name)]) + name + value
+        ready = b"\x05READY" + _property(b"Socket-Type", socket_type) + _property(b"Identity", b"")
         connection.sendall(bytes([COMMAND, len(ready)]) + ready)
         flags, length = read(connection, 2)
         read(connection, length if not flags & LONG else struct.unpack(">Q", bytes([length]) + read(connection, 7))[0])
@@ -24,6 +23,22 @@ def connect(address: tuple[str, int], socket_type: bytes, *, timeout: float = 10
         connection.close()
         raise
     return connection
+
+
+def _reached(address: str | tuple[str, int], timeout: float) -> socket.socket:
+    if isinstance(address, tuple):
+        return socket.create_connection(address, timeout)
+    if not address.startswith("ipc://"):
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        return socket.create_connection((host, int(port)), timeout)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout)
+    connection.connect(address.removeprefix("ipc://"))
+    return connection
+
+
+def _property(name: bytes, value: bytes) -> bytes:
+    return bytes([len(name)]) + name + struct.pack(">I", len(value)) + value
 
 
 def head(length: int, flags: int = 0) -> bytes:
