@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from dp_coordinator.sourced import Origin, RankView, SourcesView, Told
 from dp_coordinator.web import deployments
-from dp_coordinator.words import AlarmKind
+from dp_coordinator.words import AlarmKind, SourceKind
 from tests.web.receiver import receiver
 from tests.web.rig import TOKEN, Site, site, stats
 
@@ -47,6 +48,15 @@ def test_a_deployment_tells_of_itself_in_a_row() -> None:
     assert (alarm["kind"], alarm["severity"], alarm["title"]) == ("part_missing", "warning", "The page is gone")
     assert alarm["age_s"] > 2.9
     assert told["recording"] is False
+
+
+def test_what_only_sources_tell_is_in_its_row_too() -> None:
+    with site() as running:
+        at, by = running.mailbox.clock(), Origin(SourceKind.VLLM, "http://10.0.0.1:8000")
+        rank = RankView(0, by.target, Told(2, at, by), Told(5, at, by), Told(0.5, at, by))
+        running.mailbox.sources = SourcesView(ranks={0: rank})
+        told = running.get("/api/v1/summary").json()
+        assert (told["waiting"], told["running"]) == (2, 5)
 
 
 def test_each_shows_the_other_and_a_dead_one_with_its_age() -> None:

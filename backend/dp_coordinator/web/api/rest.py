@@ -56,7 +56,7 @@ def state_routes(mailbox: Mailbox, alarms: AlarmBoard, clock: views.WallClock) -
 
     @router.get("/summary", responses=responds("Summary", "All in a row, for other coordinators' pages."))
     async def summary() -> Response:
-        return json_response(views.summary(mailbox, mailbox.snapshot, *standing(), clock))
+        return json_response(views.summary(mailbox, mailbox.seen(), *standing(), clock))
 
     @router.get("/engines", responses=responds("EnginePage", "All ranks in order."))
     async def engines() -> Response:
