@@ -1,5 +1,6 @@
 // Lines over time with the waves as bands behind them, on one canvas. Dragging over it zooms, a click picks a moment.
 import { clockTime } from "./format";
+import { FONT, Hosted, prepare } from "./hosted";
 import { type Axes, paintFilled, paintLine } from "./lines";
 import type { Lines } from "./series";
 import { timeTicks, valueTicks } from "./ticks";
@@ -54,7 +55,6 @@ const COLOURS = [
 ] as const;
 type Colour = (typeof COLOURS)[number];
 
-export const FONT = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 /** Where the plane begins and ends: the map below has the same axis. */
 export const LEFT = 56;
 export const RIGHT = 20;
@@ -69,34 +69,6 @@ const MARKS: Record<Mark["kind"], [Colour, string]> = {
   manual: ["text", "●"],
 };
 
-/** Custom properties resolved to colours that a canvas understands. */
-export function resolveColours<T extends string>(host: HTMLElement, names: readonly T[]): Record<T, string> {
-  const probe = document.createElement("span");
-  host.append(probe);
-  const found = {} as Record<T, string>;
-  for (const name of names) {
-    probe.style.color = `var(--${name})`;
-    found[name] = getComputedStyle(probe).color;
-  }
-  probe.remove();
-  return found;
-}
-
-/** Sizes a canvas for its screen; after it one unit is one CSS pixel. */
-export function prepare(canvas: HTMLCanvasElement, width: number, height: number): CanvasRenderingContext2D {
-  const scale = window.devicePixelRatio || 1;
-  const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
-  if (canvas.width !== w) canvas.width = w;
-  if (canvas.height !== h) canvas.height = h;
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
-  const ctx = canvas.getContext("2d");
-  if (ctx === null) throw new Error("this browser gives no canvas");
-  ctx.setTransform(scale, 0, 0, scale, 0, 0);
-  ctx.clearRect(0, 0, width, height);
-  return ctx;
-}
-
 /** What is painted on: where a moment and a value are, and where the right and the lower edge. */
 interface Plane extends Axes {
   data: ChartData;
@@ -104,54 +76,21 @@ interface Plane extends Axes {
   bottom: number;
 }
 
-export class LoadChart {
-  private readonly canvas = document.createElement("canvas");
-  private readonly resize: ResizeObserver;
-  private colours: Record<Colour, string>;
-  private data: ChartData | null = null;
-  private width: number;
-  private height: number;
+export class LoadChart extends Hosted<Colour, ChartData> {
   private pointer: number | null = null;
-  /** Where the pointer is on the map below, in Unix seconds. */
-  private below: number | null = null;
   private pressed: number | null = null;
 
   constructor(
-    private readonly host: HTMLElement,
+    host: HTMLElement,
     private readonly listener: ChartListener,
   ) {
-    host.append(this.canvas);
-    this.colours = resolveColours(host, COLOURS);
-    [this.width, this.height] = [host.clientWidth || 600, host.clientHeight || 140];
-    this.resize = new ResizeObserver(() => {
-      if (host.clientWidth > 0) [this.width, this.height] = [host.clientWidth, host.clientHeight];
-      this.paint();
-    });
-    this.resize.observe(host);
+    super(host, COLOURS);
     this.listen();
   }
 
-  draw(data: ChartData): void {
-    this.data = data;
-    this.paint();
+  override draw(data: ChartData): void {
+    super.draw(data);
     if (this.pointer !== null) this.tell();
-  }
-
-  /** Reads the colours again after the theme changed. */
-  recolour(): void {
-    this.colours = resolveColours(this.host, COLOURS);
-    this.paint();
-  }
-
-  point(at: number | null): void {
-    if (this.below === at) return;
-    this.below = at;
-    this.paint();
-  }
-
-  destroy(): void {
-    this.resize.disconnect();
-    this.canvas.remove();
   }
 
   private listen(): void {
@@ -202,7 +141,7 @@ export class LoadChart {
     this.listener.onHover(valuesAt(this.data.lines, this.timeAt(this.pointer)));
   }
 
-  private paint(): void {
+  protected override paint(): void {
     const { data, colours, width, height } = this;
     const ctx = prepare(this.canvas, width, height);
     if (data === null) return;
@@ -306,9 +245,9 @@ export class LoadChart {
       ctx.arc(moment, TOP - 6, 4, 0, 7);
       ctx.fill();
     }
-    if (this.below !== null && inside(x(this.below))) {
+    if (this.elsewhere !== null && inside(x(this.elsewhere))) {
       ctx.fillStyle = colours["text-muted"];
-      ctx.fillRect(Math.round(x(this.below)), TOP, 1, bottom - TOP);
+      ctx.fillRect(Math.round(x(this.elsewhere)), TOP, 1, bottom - TOP);
     }
     if (pointer === null || !inside(pointer)) return;
     if (pressed !== null && Math.abs(pointer - pressed) >= DRAG_PX) {

@@ -1,5 +1,5 @@
 // A cell per rank on a canvas: as large as there is room for, in rows of 8, 16, 32, ... so that ranks are found.
-import { prepare, resolveColours } from "./chart";
+import { prepare, resolveColours } from "./hosted";
 import type { EngineRow } from "./rows";
 import { type ColourBy, css, isLight, levelOf, NEVER, paletteOf, type Rgb, SCALE_COLOURS } from "./scale";
 

@@ -1,5 +1,6 @@
 // The rank × time map on its canvas: a row per rank, or per few ranks; time on the axis of the load chart above it.
-import { FONT, LEFT, type Mark, prepare, RIGHT, resolveColours } from "./chart";
+import { LEFT, type Mark, RIGHT } from "./chart";
+import { FONT, Hosted, prepare } from "./hosted";
 import type { PackedState } from "./packed";
 import { type Columns, type Look, paintInto, placeStates, ranksARow, worstAt } from "./rankmap";
 import { type ColourBy, paletteOf, type Rgb, SCALE_COLOURS } from "./scale";
@@ -45,54 +46,22 @@ export interface MapListener {
   onPick(at: number, rank: number): void;
 }
 
-export class RankMap {
-  private readonly canvas = document.createElement("canvas");
+export class RankMap extends Hosted<(typeof COLOURS)[number], MapData> {
   private readonly picture = document.createElement("canvas");
-  private readonly resize: ResizeObserver;
-  private colours: Record<(typeof COLOURS)[number], string>;
-  private data: MapData | null = null;
   private columns: Columns = { first: new Int32Array(), end: new Int32Array() };
-  private width: number;
-  private height: number;
   private pointer: { x: number; y: number } | null = null;
-  /** Where the pointer is on the chart above, in Unix seconds. */
-  private above: number | null = null;
 
   constructor(
-    private readonly host: HTMLElement,
+    host: HTMLElement,
     private readonly listener: MapListener,
   ) {
-    host.append(this.canvas);
-    this.colours = resolveColours(host, COLOURS);
-    [this.width, this.height] = [host.clientWidth || 600, host.clientHeight || 140];
-    this.resize = new ResizeObserver(() => {
-      if (host.clientWidth > 0) [this.width, this.height] = [host.clientWidth, host.clientHeight];
-      this.paint();
-    });
-    this.resize.observe(host);
+    super(host, COLOURS);
     this.listen();
   }
 
-  draw(data: MapData): void {
-    this.data = data;
-    this.paint();
+  override draw(data: MapData): void {
+    super.draw(data);
     if (this.pointer !== null) this.tell();
-  }
-
-  recolour(): void {
-    this.colours = resolveColours(this.host, COLOURS);
-    this.paint();
-  }
-
-  point(at: number | null): void {
-    if (this.above === at) return;
-    this.above = at;
-    this.finish();
-  }
-
-  destroy(): void {
-    this.resize.disconnect();
-    this.canvas.remove();
   }
 
   private listen(): void {
@@ -100,12 +69,12 @@ export class RankMap {
     canvas.onpointermove = (event) => {
       this.pointer = { x: event.offsetX, y: event.offsetY };
       this.tell();
-      this.finish();
+      this.paintOver();
     };
     canvas.onpointerleave = () => {
       this.pointer = null;
       this.listener.onHover(null);
-      this.finish();
+      this.paintOver();
     };
     canvas.onclick = (event) => {
       this.pointer = { x: event.offsetX, y: event.offsetY };
@@ -149,7 +118,7 @@ export class RankMap {
   }
 
   /** The rows, as a picture that is kept: the pointer moves over it. */
-  private paint(): void {
+  protected override paint(): void {
     const { data } = this;
     const wide = Math.max(1, Math.floor(this.width - LEFT - RIGHT));
     if (data === null || data.ranks === 0) return;
@@ -163,11 +132,11 @@ export class RankMap {
     const palette = wordsOf(paletteOf(data.by, this.colours));
     paintInto(new Uint32Array(image.data.buffer), data.states, this.columns, this.look, palette);
     ctx.putImageData(image, 0, 0);
-    this.finish();
+    this.paintOver();
   }
 
   /** All that is drawn over the rows and beside them. */
-  private finish(): void {
+  protected override paintOver(): void {
     const { data, width, height } = this;
     const ctx = prepare(this.canvas, width, height);
     if (data === null) return;
@@ -247,7 +216,7 @@ export class RankMap {
   }
 
   private paintCursors(ctx: CanvasRenderingContext2D, { moment }: MapData, x: (at: number) => number): void {
-    const { colours, pointer, above, width, height } = this;
+    const { colours, pointer, elsewhere, width, height } = this;
     const line = (px: number, wide: number, colour: string) => {
       if (px < LEFT || px > width - RIGHT) return;
       ctx.fillStyle = colour;
@@ -255,7 +224,7 @@ export class RankMap {
     };
     if (moment !== null) line(x(moment), 2, colours.text);
     if (pointer !== null) line(pointer.x, 1, colours.text);
-    else if (above !== null) line(x(above), 1, colours["text-muted"]);
+    else if (elsewhere !== null) line(x(elsewhere), 1, colours["text-muted"]);
     if (pointer === null || pointer.y < TOP) return;
     const row = Math.floor((pointer.y - TOP) / this.rowHigh);
     ctx.strokeStyle = colours.text;

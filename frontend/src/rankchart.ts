@@ -1,7 +1,7 @@
 // The panes of one rank over time, below each other on one canvas, with one axis.
-import { FONT, prepare, resolveColours } from "./chart";
 import { clockTime } from "./format";
 import type { RankHistory } from "./history";
+import { FONT, Hosted, prepare } from "./hosted";
 import { paintLine } from "./lines";
 import { timeTicks } from "./ticks";
 import { lastUpTo } from "./timeline";
@@ -23,27 +23,9 @@ export interface RankChartListener {
   onPick(at: number): void;
 }
 
-export class RankChart {
-  private readonly canvas = document.createElement("canvas");
-  private readonly resize: ResizeObserver;
-  private colours: Record<(typeof COLOURS)[number], string>;
-  private data: RankChartData | null = null;
-  private width: number;
-  /** Where the pointer is, here or on another picture, in Unix seconds. */
-  private pointed: number | null = null;
-
-  constructor(
-    private readonly host: HTMLElement,
-    listener: RankChartListener,
-  ) {
-    host.append(this.canvas);
-    this.colours = resolveColours(host, COLOURS);
-    this.width = host.clientWidth || 440;
-    this.resize = new ResizeObserver(() => {
-      if (host.clientWidth > 0) this.width = host.clientWidth;
-      this.paint();
-    });
-    this.resize.observe(host);
+export class RankChart extends Hosted<(typeof COLOURS)[number], RankChartData> {
+  constructor(host: HTMLElement, listener: RankChartListener) {
+    super(host, COLOURS, 440);
     this.canvas.onpointermove = (event) => listener.onHover(this.timeAt(event.offsetX));
     this.canvas.onpointerleave = () => listener.onHover(null);
     this.canvas.onclick = (event) => {
@@ -52,34 +34,13 @@ export class RankChart {
     };
   }
 
-  draw(data: RankChartData): void {
-    this.data = data;
-    this.paint();
-  }
-
-  point(at: number | null): void {
-    if (at === this.pointed) return;
-    this.pointed = at;
-    this.paint();
-  }
-
-  recolour(): void {
-    this.colours = resolveColours(this.host, COLOURS);
-    this.paint();
-  }
-
-  destroy(): void {
-    this.resize.disconnect();
-    this.canvas.remove();
-  }
-
   private timeAt(x: number): number | null {
     if (this.data === null) return null;
     const { from, to } = this.data;
     return from + Math.min(1, Math.max(0, (x - EDGE) / (this.width - 2 * EDGE))) * (to - from);
   }
 
-  private paint(): void {
+  protected override paint(): void {
     const { data, width, colours } = this;
     if (data === null) return;
     const height = data.panes.length * PANE + AXIS;
@@ -125,7 +86,7 @@ export class RankChart {
     ctx.fillStyle = colours["text-muted"];
     ctx.fillText(title, EDGE, top - 9);
     // The numbers of the moment under the pointer, or of the one that is shown.
-    const i = lastUpTo(data.at, this.pointed ?? data.moment ?? data.to, (value) => value);
+    const i = lastUpTo(data.at, this.elsewhere ?? data.moment ?? data.to, (value) => value);
     const told = lines.filter(({ values }) => values.some((value) => value !== null)).reverse();
     ctx.textAlign = "right";
     ctx.fillStyle = colours.text;
@@ -149,6 +110,6 @@ export class RankChart {
       ctx.fillRect(Math.round(x(at) - wide / 2), HEAD, wide, bottom - HEAD);
     };
     line(this.data?.moment ?? null, 2, this.colours.text);
-    line(this.pointed, 1, this.colours["text-muted"]);
+    line(this.elsewhere, 1, this.colours["text-muted"]);
   }
 }
