@@ -9,7 +9,7 @@ import pytest
 from dp_coordinator.core.effects import Answer
 from dp_coordinator.core.events import ManualStartRequested, NewRequestNotified, StartWaveRequested, WaveCompleted
 from dp_coordinator.core.snapshot import ActionState, RefusalKind, StartAction, StartRefusal, WaveCause
-from tests.core.connections import engine_subscribes
+from tests.core.connections import engine_subscribes, engine_unsubscribes
 from tests.core.driver import Driver, announced, records, starts
 
 
@@ -133,6 +133,18 @@ def test_no_start_before_all_engines_subscribed() -> None:
     driver.feed(engine_subscribes())
     refusal, _ = ask(driver)
     assert (refusal.kind, "1 of 2" in refusal.detail) == (RefusalKind.NOT_READY, True)
+
+
+def test_no_start_while_an_engine_is_gone() -> None:
+    driver = Driver(4)
+    assert driver.core.start_blocked() is None
+    driver.feed(engine_unsubscribes())
+    refusal, effects = ask(driver)
+    assert (refusal.kind, starts(effects)) == (RefusalKind.NOT_READY, [])
+    assert refusal.detail == "1 of 4 engines are gone; a wave needs all of them"
+    assert driver.core.start_blocked() == (refusal.kind, refusal.detail)
+    driver.feed(engine_subscribes())
+    assert isinstance(ask(driver)[0], StartAction)
 
 
 def test_no_start_without_wave_coordination() -> None:

@@ -86,6 +86,7 @@ def test_a_dead_link_and_its_replacement_are_one_engine(host: str) -> None:
     assert (there.subscribed, there.view.surplus, dict(there.view.gone)) == (2, 0, {})
     there.engine_goes(1)
     assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
+    assert "1 of 2 engines are gone (rank 1)" in str(there.driver.core.start_blocked())
     there.engine_goes(0, why="timed out")
     assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
     there.engine_comes(1, 1)

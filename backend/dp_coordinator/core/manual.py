@@ -25,6 +25,7 @@ from dp_coordinator.core.state import CoreState, ManualStarts, PendingStart
 from dp_coordinator.core.waves import LAST_WAVE
 
 ACTIONS_KEPT = 256
+NAMED = 8
 
 
 def request(state: CoreState, event: ManualStartRequested, now: float) -> Sequence[Effect]:
@@ -61,7 +62,17 @@ def blocked(state: CoreState) -> tuple[RefusalKind, str] | None:
         return RefusalKind.RUNNING, f"wave {state.waves.current_wave} is running already"
     if state.manual.pending is not None:
         return RefusalKind.PENDING, "another manual start is still being watched; wait for its outcome"
-    return None
+    return _engines_missing(state)
+
+
+def _engines_missing(state: CoreState) -> tuple[RefusalKind, str] | None:
+    """Those that are there would wait in their first step for those that are not (vllm/v1/engine/core.py)."""
+    named, unnamed = peers.gone(state)
+    missing = len(named) + unnamed
+    if not missing:
+        return None
+    who = f" (rank{'s' * (len(named) > 1)} {', '.join(map(str, [*named][:NAMED]))})" if named else ""
+    return RefusalKind.NOT_READY, f"{missing} of {state.engine_count} engines are gone{who}; a wave needs all of them"
 
 
 def _repeated(state: CoreState, event: ManualStartRequested) -> StartAction | StartRefusal | None:
