@@ -14,6 +14,7 @@ import zmq
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.transport import Loop, Sockets
+from dp_coordinator.words import Channel
 
 PATIENCE = 20.0
 pack = msgspec.msgpack.encode
@@ -28,10 +29,15 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
         pause.wait(0.002)
 
 
-def admit(sockets: Sockets) -> None:
+def admit(sockets: Sockets, *, take_changes: bool = True) -> None:
     """Let in whoever is at the door, where no loop turns."""
+
+    def take(channel: Channel) -> None:
+        if take_changes:
+            list(sockets.watches[channel].changes())
+
     assert sockets.doorkeeper.socket.poll(int(PATIENCE * 1000))
-    assert not list(sockets.doorkeeper.answer())
+    assert not list(sockets.doorkeeper.answer(take))
 
 
 class Peer:

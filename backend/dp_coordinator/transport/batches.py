@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import thread_time
 from typing import Any, Literal, overload
 
@@ -32,7 +33,7 @@ def receive(socket: zmq.Socket[bytes], watch: PeerWatch, clock: Clock, *, copy: 
     """
     recv, no_block = socket.recv, zmq.NOBLOCK
     until, worked = clock() + LONGEST_BATCH, thread_time()
-    try:
+    with suppress(zmq.Again):
         for _ in range(BATCH // CHUNK):
             for _ in range(CHUNK):
                 yield recv(no_block, copy)
@@ -40,5 +41,3 @@ def receive(socket: zmq.Socket[bytes], watch: PeerWatch, clock: Clock, *, copy: 
                 if thread_time() - worked > LONGEST_BATCH / 2:  # it was work, and not a wait for a processor
                     watch.suspect(now)
                 return
-    except zmq.Again:
-        watch.drained()

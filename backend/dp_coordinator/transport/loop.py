@@ -172,7 +172,8 @@ class Loop:
             self._while_waiting(now)
 
     def _open_the_door(self, now: float) -> None:
-        for refused in self._sockets.doorkeeper.answer():
+        watches = self._sockets.watches
+        for refused in self._sockets.doorkeeper.answer(lambda channel: self._take_changes(watches[channel], now)):
             self._books.refused(refused.channel, refused.address, refused.why, now)
 
     def _now_and_then(self, now: float) -> None:
@@ -234,7 +235,6 @@ class Loop:
 
     def _on_engine_subscription(self, frame: zmq.Frame, watch: PeerWatch, now: float) -> Event | None:
         if frame.bytes == SUBSCRIBE:
-            self._take_changes(watch, now)
             return watch.subscribed(frame)
         if frame.bytes == UNSUBSCRIBE:
             self._books.passed_over("engine_unsubscribe")
@@ -243,8 +243,6 @@ class Loop:
 
     def _on_front_end(self, frame: zmq.Frame, watch: PeerWatch, now: float) -> Event | None:
         data = frame.bytes
-        if data[:1] == SUBSCRIBE:
-            self._take_changes(watch, now)
         if data == SUBSCRIBE:
             return watch.subscribed(frame)
         if data == UNSUBSCRIBE:

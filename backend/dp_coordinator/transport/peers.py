@@ -5,9 +5,10 @@ of each connection that begins and ends, by its descriptor. A frame that is rece
 descriptor that it came through (`__fd`), and what the sender says it is (`Socket-Type`). And of a descriptor the kernel
 tells the address (getpeername), for ipc the process (SO_PEERCRED), for tcp whether the other end still answers.
 
-Descriptors are numbers that are used again. A monitor's events are in order, but frames wait in a queue of their own:
-one of a connection that has ended may be read after another one has got its number. So a connection that took over a
-number counts as the sender of nothing until the queue was once seen empty.
+Descriptors are used again. A monitor's events are in order, but frames wait in a queue of their own: one of a
+connection that has ended may be read after another one has got its descriptor. What tells them apart is the number that
+each is given at the door (zap.py): a frame is of the connection that has its descriptor now when its number is larger
+than any that had been given when the one before ended.
 
 Nothing here waits for anybody, and what a stranger can cause is bounded: a connection to an XPUB that never subscribes
 is only known here, the core never hears of it.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -54,8 +55,6 @@ PeerEvent: TypeAlias = PeerConnected | PeerIdentified | PeerDisconnected
 @dataclass(slots=True)
 class _Connection:
     peer: Peer
-    settled: bool
-    """False while frames of the one that had this descriptor before may still be in the queue."""
     told: bool = False
     """The core was told of it."""
     engine: int | None = None
@@ -88,16 +87,22 @@ class CutOffError(Exception):
 class PeerWatch:
     """The connections of one socket."""
 
-    def __init__(self, channel: Channel, watched: zmq.Socket[bytes], ids: Iterator[int]) -> None:
-        """Must be made before the socket is bound: what connects earlier is not seen."""
+    def __init__(
+        self, channel: Channel, watched: zmq.Socket[bytes], ids: Iterator[int], last_number: Callable[[], int]
+    ) -> None:
+        """Must be made before the socket is bound: what connects earlier is not seen.
+
+        `last_number` tells which number was given last at the door.
+        """
         self.channel = channel
         self._ids = ids
+        self._last_number = last_number
         self._connections: dict[int, _Connection] = {}
         """By descriptor."""
         self._early: dict[int, str] = {}
         """Subscribers that were heard before libzmq told of their connection: descriptor -> socket type."""
-        self._ended: set[int] = set()
-        """Descriptors of connections that ended since the queue was last seen empty."""
+        self._before: dict[int, int] = {}
+        """Descriptor -> the number that was given last when a connection of it ended."""
         self._senders: dict[int, int] = {}
         """Engine -> descriptor of the connection that reports as it."""
         self._unnamed: set[int] = set()
@@ -132,6 +137,8 @@ class PeerWatch:
                     elif not gave_up:
                         self._silent.append("unknown")
                 elif event == zmq.EVENT_DISCONNECTED:
+                    # libzmq tells before it closes the descriptor (stream_engine_base.cpp, `error`).
+                    self._before[descriptor] = self._last_number()
                     self._note_silent(descriptor)
                     yield from self._end(descriptor)
                 self._gave_up = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -155,20 +162,14 @@ class PeerWatch:
         while self._silent:
             yield self._silent.popleft()
 
-    def drained(self) -> None:
-        """The queue was seen empty: frames that come now are of connections that are there now."""
-        if self._ended:
-            self._ended.clear()
-            for connection in self._connections.values():
-                connection.settled = True
-
     def subscribed(self, frame: zmq.Frame, socket_type: str | None = None) -> PeerConnected | None:
         """A subscription came; None when it says nothing new. `socket_type`, where another one is surely right.
 
-        Take in `changes` first. libzmq tells of an end before it closes the descriptor, so before another connection
-        can have that (stream_engine_base.cpp, `error`); of a beginning it may tell after the first frame.
+        libzmq may tell of a connection's beginning after its first frame has come.
         """
         descriptor = _descriptor(frame)
+        if self._is_of_before(frame, descriptor):
+            return None
         kind = socket_type or _property(frame, "Socket-Type")
         connection = self._connections.get(descriptor)
         if connection is None:
@@ -178,7 +179,7 @@ class PeerWatch:
 
     def unsubscribed(self, frame: zmq.Frame) -> PeerDisconnected | None:
         """A subscription was taken back. That of a connection which ended carries no name; `changes` tells of it."""
-        connection = self._connections.get(_descriptor(frame))
+        connection = self._of(frame)
         if connection is None or not connection.told:
             return None
         ended = connection.peer.id
@@ -200,12 +201,14 @@ class PeerWatch:
     def sent(self, frame: zmq.Frame, engine: int, now: float) -> PeerIdentified | None:
         """An engine's message came: whose connection this is, when that is news."""
         descriptor = _descriptor(frame)
-        self._unnamed.discard(descriptor)
         connection = self._connections.get(descriptor)
-        if connection is None or not connection.settled:
+        if connection is None:
             return None
         if self._senders.get(engine) == descriptor and connection.engine == engine:
             return None
+        if self._is_of_before(frame, descriptor):
+            return None
+        self._unnamed.discard(descriptor)
         if now < connection.named_at + LOOK_EVERY_S:
             return None  # two that take turns, or one that changes its name: once a second is enough to know
         self._forget_sender(connection, descriptor)
@@ -222,13 +225,12 @@ class PeerWatch:
 
         Raises `CutOffError` when it is to be cut off for this one.
         """
-        descriptor, number = _descriptor(frame), int(_property(frame, NUMBER) or 0)
+        descriptor, number = _descriptor(frame), _number(frame)
         connection = self._connections.get(descriptor)
-        if connection is None or number < connection.number:
+        if connection is None or number <= self._before.get(descriptor, 0):
             return number not in self._cut_off  # it has ended, or has just begun
-        if number > connection.number:
+        if not connection.number:
             connection.number, connection.allowance = number, Allowance(self.channel, now)
-            connection.cut_off = None  # that was for what was left of the one that had this descriptor before
         if connection.cut_off is not None:
             return False
         connection.taken += 1
@@ -244,13 +246,12 @@ class PeerWatch:
 
     def unreadable(self, frame: zmq.Frame, now: float) -> None:
         """A message that was heeded turned out to be none of the protocol. Raises `CutOffError` as `heeds` does."""
-        descriptor = _descriptor(frame)
-        connection = self._connections.get(descriptor)
-        if connection is None or connection.allowance is None or int(_property(frame, NUMBER)) != connection.number:
+        connection = self._of(frame)
+        if connection is None or connection.allowance is None:
             return
         why = connection.allowance.unreadable(self.channel, now)
         if why is not None and connection.cut_off is None:
-            raise self._cut(descriptor, connection, why)
+            raise self._cut(_descriptor(frame), connection, why)
 
     def _cut(self, descriptor: int, connection: _Connection, why: str) -> CutOffError:
         connection.cut_off = why
@@ -283,8 +284,8 @@ class PeerWatch:
 
     def sender_of(self, frame: zmq.Frame) -> str | None:
         """Who sent a frame, for people, where that is certain."""
-        connection = self._connections.get(_descriptor(frame))
-        return connection.peer.name if connection is not None and connection.settled else None
+        connection = self._of(frame)
+        return None if connection is None else connection.peer.name
 
     def known_as(self, engine: int | None) -> str | None:
         """Who reports as this engine, for people."""
@@ -307,7 +308,7 @@ class PeerWatch:
         early = self._early.pop(descriptor, None)
         yield from self._end(descriptor)
         peer, cookie = peer_at(descriptor, next(self._ids), self.channel)
-        connection = _Connection(peer, descriptor not in self._ended, cookie=cookie, since=time.monotonic())
+        connection = _Connection(peer, cookie=cookie, since=time.monotonic())
         self._connections[descriptor] = connection
         if self.channel is Channel.BACK_OUTPUT:
             self._unnamed.add(descriptor)
@@ -321,12 +322,19 @@ class PeerWatch:
         connection = self._connections.pop(descriptor, None)
         if connection is None:
             return
-        self._ended.add(descriptor)
         self._forget_sender(connection, descriptor)
         if connection.told:
             why = connection.cut_off or self._unfinished.pop(connection.cookie, None)
             why = f"cut off: {why}" if why else ("timed out" if connection.unanswered else "connection closed")
             yield PeerDisconnected(connection.peer.id, why)
+
+    def _of(self, frame: zmq.Frame) -> _Connection | None:
+        """Whose frame it is, of those that are there."""
+        descriptor = _descriptor(frame)
+        return None if self._is_of_before(frame, descriptor) else self._connections.get(descriptor)
+
+    def _is_of_before(self, frame: zmq.Frame, descriptor: int) -> bool:
+        return _number(frame) <= self._before.get(descriptor, 0)
 
     def _forget_sender(self, connection: _Connection, descriptor: int) -> None:
         if connection.engine is not None and self._senders.get(connection.engine) == descriptor:
@@ -341,6 +349,10 @@ class PeerWatch:
 def _descriptor(frame: zmq.Frame) -> int:
     """The descriptor of the connection that a frame came through; -1 where libzmq made it up."""
     return int(_property(frame, "__fd") or -1)
+
+
+def _number(frame: zmq.Frame) -> int:
+    return int(_property(frame, NUMBER) or 0)
 
 
 def _property(frame: zmq.Frame, name: str) -> str:

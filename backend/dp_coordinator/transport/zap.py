@@ -4,19 +4,19 @@ That there is somebody to ask has libzmq refuse what cannot be asked about: ZMTP
 and whatever else is no greeting of ZMTP 3, which it would take for a subscriber of ZMTP 1.0
 (zmtp_engine.cpp, `handshake_v1_0_unversioned`). vLLM's peers (NULL) come in, over tcp and ipc.
 
-Each is given a number, which its frames carry. Unlike a descriptor it is never used again.
+Each is given a number, which its frames carry. Unlike a descriptor it is never used again, and later ones are larger.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import zmq
 
 from dp_coordinator.hosts import network
+from dp_coordinator.words import Channel
 
 ADDRESS = "inproc://zeromq.zap.01"
 NUMBER = "User-Id"
@@ -43,21 +43,28 @@ class Doorkeeper:
         """`allowed`: addresses and CIDR blocks that may come by tcp; none: all. `curve_keys`: public keys, 32 bytes."""
         self._networks = [network(text) for text in allowed]
         self._keys = frozenset(curve_keys)
-        self._numbers = count(1)
+        self.given = 0
+        """The number that was given last."""
         self.socket: zmq.Socket[Any] = context.socket(zmq.REP)
         """Readable when somebody is at the door."""
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.bind(ADDRESS)
 
-    def answer(self) -> Iterator[Refused]:
-        """Answer those who wait, or some hundreds of them; gives those that were refused."""
+    def answer(self, take_changes: Callable[[Channel], None]) -> Iterator[Refused]:
+        """Answer those who wait, or some hundreds of them; gives those that were refused.
+
+        `take_changes` is called for each before it has its number: whoever had its descriptor before ended before that,
+        so that what has a larger number than was given when that one ended is not of that one (transport/peers.py).
+        """
         for _ in range(_AT_ONCE):
             try:
                 _, request, channel, address, _, mechanism, *credentials = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            take_changes(Channel(channel.decode()))
             why = self._refusal(address.decode("ascii", "replace"), mechanism, credentials)
-            status = (b"200", b"OK", b"%d" % next(self._numbers)) if why is None else (b"400", why.encode(), b"")
+            self.given += 1
+            status = (b"200", b"OK", b"%d" % self.given) if why is None else (b"400", why.encode(), b"")
             self.socket.send_multipart((_VERSION, request, *status, b""))
             if why is not None:
                 yield Refused(channel.decode(), address.decode("ascii", "replace"), why)
