@@ -45,6 +45,7 @@ class Stream:
         """Replaced as a whole, never changed: whoever looks sees one moment."""
         self.link = Link()
         self._hurry = threading.Event()
+        self._chance = random.Random()  # noqa: S311  (spreads viewers, keeps no secret)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -63,7 +64,7 @@ class Stream:
                 continue  # only to ask again from the beginning
             if self.link.state == "open":
                 attempt = 0
-            delay = retry_delay(attempt, random.random())  # noqa: S311  (spreads viewers, keeps no secret)
+            delay = retry_delay(attempt, self._chance.random())
             self._set(Link("lost", why, time.monotonic() + delay))
             attempt = 0 if self._hurry.wait(delay) else attempt + 1
 
