@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
+import coverage
 import pytest
 
 
@@ -17,3 +19,14 @@ def _signals_as_in_a_terminal() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module")
+def untraced() -> Iterator[None]:
+    """`make coverage` does not follow the searches: they reach what other tests reach, millions of times."""
+    tracing = coverage.Coverage.current()
+    if tracing is not None:
+        tracing.stop()
+    yield
+    if tracing is not None:
+        tracing.start()

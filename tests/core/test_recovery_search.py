@@ -19,6 +19,7 @@ from tests.core.recovery_cores import Rule
 from tests.core.recovery_search import Search
 from tests.core.recovery_world import Rules
 
+pytestmark = pytest.mark.usefixtures("untraced")
 GENERATIONS = ["0.16", "0.29", "0.33"]
 MENDING = ["0.18", "0.29", "0.33"]
 """Before 0.18 an engine that comes again may not be sent READY, nor START without it."""

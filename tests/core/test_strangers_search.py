@@ -19,6 +19,7 @@ from tests.core.recovery_search import Search
 from tests.core.recovery_states import World
 from tests.core.strangers_world import FAR, StrangersRules
 
+pytestmark = pytest.mark.usefixtures("untraced")
 LIVING = ["0.18", "0.29", "0.33"]
 """Before 0.18 one that begins anew kills the engines with a second READY, whatever its window is."""
 MAY_STRAND = {
