@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from dp_coordinator.transport.descriptor import borrowed
 from dp_coordinator.web import connections
 from tests.web.rig import Site, site
 
+AT_ONCE_S = 5.0
+"""A probe that nothing holds up has its answer by then on any machine; one that stands in a line waits for minutes."""
 WHOLE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -55,8 +58,8 @@ def livez_takes(running: Site, source: str = "127.0.0.1") -> float:
 def test_silent_connections_keep_nobody_out(said: bytes) -> None:
     with site() as running, contextlib.ExitStack() as stack:
         silent = [stack.enter_context(raw(running, said)) for _ in range(300)]
-        assert livez_takes(running) < 1
-        assert livez_takes(running, "127.0.0.2") < 1
+        assert livez_takes(running) < AT_ONCE_S
+        assert livez_takes(running, "127.0.0.2") < AT_ONCE_S
         assert closed(silent[0])  # the oldest gave way
         silent[-1].setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -185,7 +188,7 @@ def test_viewers_that_flood_hold_up_nobody() -> None:
             thread.start()
             stack.callback(thread.join)
             stack.callback(stop.set)
-        assert max(livez_takes(running) for _ in range(20)) < 1
+        assert max(livez_takes(running) for _ in range(20)) < AT_ONCE_S
 
 
 def test_expensive_requests_hold_up_no_probe() -> None:
@@ -195,16 +198,24 @@ def test_expensive_requests_hold_up_no_probe() -> None:
         running.loop.subscribe_all()
         for _ in range(100):
             stack.enter_context(raw(running, ask * 20))
-        assert max(livez_takes(running, "127.0.0.2") for _ in range(20)) < 1
+        assert max(livez_takes(running, "127.0.0.2") for _ in range(20)) < AT_ONCE_S
 
 
 def test_answers_do_not_wait_for_acknowledgements(fresh: Site) -> None:
-    took = []
-    for _ in range(20):
-        began = time.monotonic()
-        assert fresh.get("/livez").status_code == 200
-        took.append(time.monotonic() - began)
-    assert statistics.median(took) < 0.03  # with Nagle's algorithm 0.04 and more
+    """With Nagle's algorithm the second answer of a kept connection comes 40 ms later."""
+    with raw(fresh, WHOLE) as peer:
+        assert peer.recv(12) == b"HTTP/1.1 200"
+        assert no_delay(peer.getpeername(), peer.getsockname()) == [1]
+
+
+def no_delay(own: object, other: object) -> list[int]:
+    """TCP_NODELAY of this process's connections from here to there."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), borrowed(int(name)) as end:
+            if (end.getsockname(), end.getpeername()) == (own, other):
+                found.append(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    return found
 
 
 # -- HTTP that two programs may read differently -----------------------------------------------------------------------

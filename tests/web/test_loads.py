@@ -82,16 +82,6 @@ def test_a_rank_over_tcp_has_its_host_and_one_that_is_gone_the_one_it_had() -> N
     assert told[1].state == "gone"
 
 
-def test_a_thousand_ranks_take_three_milliseconds() -> None:
-    seen = snapshot(tuple(99.0 for _ in range(1024)))
-    encode, took = msgspec.json.Encoder().encode, []
-    for _ in range(30):
-        began = time.thread_time()
-        encode(LoadPage(loads(seen, (), 100.0)))
-        took.append(time.thread_time() - began)
-    assert min(took) < 0.003
-
-
 # -- what to do with it ----------------------------------------------------------------------------------------------
 
 
