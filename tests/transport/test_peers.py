@@ -9,8 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,8 @@ from dp_coordinator.core.events import PeerConnected
 from dp_coordinator.core.snapshot import PeersView
 from dp_coordinator.processes import engine_of, title_of
 from dp_coordinator.transport import Sockets
-from dp_coordinator.transport.descriptor import borrowed
 from dp_coordinator.words import Channel, PeerKind
-from tests.transport.rig import PATIENCE, Peer, Rig, admit, pack, rig, wait_until
-from tests.transport.zmtp import connect, head
+from tests.transport.rig import Peer, Rig, admit, pack, rig, wait_until
 
 STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.5}
 
@@ -181,76 +178,6 @@ def test_numbers_of_descriptors_are_used_again_and_nobody_is_mistaken(deployment
         wait_until(lambda: not view(r).connections, f"the end of both {turn}")
     ids = [entry.fields.get("subscribed") for entry in r.mailbox.log.since(0) if entry.kind == "engine_subscribed"]
     assert ids == [1] * 30
-
-
-def comes(sockets: Sockets, channel: Channel, socket_type: bytes, *bodies: bytes) -> socket.socket:
-    """Somebody connects and sends, where no loop turns."""
-    with ThreadPoolExecutor(1) as thread:
-        handshake = thread.submit(connect, getattr(sockets.endpoints(), channel.value), socket_type)
-        admit(sockets)
-        connection = handshake.result()
-    connection.sendall(b"".join(head(len(body)) + body for body in bodies))
-    return connection
-
-
-def has_gone(connection: socket.socket, sockets: Sockets, channel: Channel) -> None:
-    """It closes, and libzmq has closed its end of it, though nothing that it sent was read."""
-    assert getattr(sockets, channel.value).poll(int(PATIENCE * 1000))  # an XPUB takes it into a queue of its own
-    here = connection.getpeername(), connection.getsockname()
-    connection.close()
-    wait_until(lambda: here not in ends(), "the end of a connection")
-
-
-def ends() -> set[tuple[Any, Any]]:
-    """Own and other address of every tcp connection of this process."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError), borrowed(int(name)) as end:
-            found.add((end.getsockname(), end.getpeername()))
-    return found
-
-
-def subscription(sockets: Sockets) -> zmq.Frame:
-    """The next one; libzmq itself takes back that of a connection that ended."""
-    while (frame := sockets.front_publish.recv(copy=False)).bytes != b"\x01":
-        pass
-    return frame
-
-
-@pytest.fixture
-def unread() -> Iterator[Sockets]:
-    with Sockets(*["tcp://127.0.0.1:0"] * 3) as sockets:
-        yield sockets
-
-
-def test_what_a_tap_left_unread_is_not_of_the_front_end_that_has_its_descriptor(unread: Sockets) -> None:
-    channel, watch = Channel.FRONT_PUBLISH, unread.watches[Channel.FRONT_PUBLISH]
-    has_gone(comes(unread, channel, b"SUB", b"\x01"), unread, channel)
-    with closing(comes(unread, channel, b"XSUB", b"\x01")):
-        left, own = subscription(unread), subscription(unread)
-        assert left.get("__fd") == own.get("__fd")
-        assert watch.heeds(left, 0.0)
-        assert (watch.subscribed(left), watch.sender_of(left)) == (None, None)
-        assert watch.heeds(own, 0.0)
-        came = watch.subscribed(own)
-        assert came is not None
-        assert came.peer.socket_type == "XSUB"
-
-
-def test_nobody_is_cut_off_for_what_another_one_left_unread(unread: Sockets) -> None:
-    channel, watch = Channel.BACK_OUTPUT, unread.watches[Channel.BACK_OUTPUT]
-    has_gone(comes(unread, channel, b"PUSH", *[bytes(1 << 20)] * 12), unread, channel)
-    with closing(comes(unread, channel, b"PUSH", pack([1, [], STATS]))):
-        *left, own = sorted((unread.back_output.recv(copy=False) for _ in range(13)), key=len, reverse=True)
-        assert left[0].get("__fd") == own.get("__fd")
-        for frame in left:
-            assert watch.heeds(frame, 0.0)
-            watch.unreadable(frame, 0.0)
-            assert watch.sent(frame, 0, 0.0) is None
-        assert watch.heeds(own, 0.0)
-        named = watch.sent(own, 1, 0.0)
-        assert named is not None
-        assert named.engine_index == 1
 
 
 def test_thousands_of_connections_made_and_dropped_leave_nothing(tmp_path: Path) -> None:
