@@ -27,10 +27,12 @@ class Deployment:
             self.engine_comes(rank)
         self.driver.advance(0.05)
 
-    def engine_comes(self, rank: int, process: int = 0, *, reports: bool = True) -> None:
-        """`process` tells a replacement from the first one."""
+    def engine_comes(self, rank: int, process: int = 0, *, reports: bool = True, titled: bool = False) -> None:
+        """`process` tells a replacement from the first one. `titled`: over ipc its process's title tells the rank."""
         number = self.number(rank, process)
         where: dict[str, Any] = {"pid": number} if self._ipc else {"host": self._host or f"10.0.0.{rank}"}
+        if titled and self._ipc:
+            where["engine_index"] = rank
         self.driver.feed(connects(OUTPUT, number, socket_type="PUSH", **where))
         self.effects = self.driver.feed(connects(BACK, 1000 + number, **where))
         if reports:
@@ -140,6 +142,59 @@ def test_two_engines_with_one_index() -> None:
 
 
 @pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_one_that_names_another_rank_takes_nobodys_place(ipc: bool) -> None:
+    there = Deployment(3, ipc=ipc)
+    liar = there.number(0, 0)
+    there.driver.feed(PeerIdentified(liar, 1))
+    assert (there.subscribed, there.view.missing) == (3, 0)
+    assert {peer.id for peer in there.view.rivals[1]} == {liar, there.number(1, 0)}
+    there.driver.feed(PeerIdentified(liar, 0))
+    assert not there.view.rivals
+    there.engine_goes(1)
+    assert list(there.view.gone) == [1]
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_of_engines_that_all_say_one_index_each_is_there_and_named(ipc: bool) -> None:
+    there = Deployment(3, ipc=ipc)
+    for rank in range(3):
+        there.driver.feed(PeerIdentified(there.number(rank, 0), 0))
+    for step in (9, 1, 9, 1):
+        assert "engine_counters_reset" not in records(there.driver.report(0, 0, 1, step=step))
+    assert (there.subscribed, there.view.missing, len(there.view.rivals[0])) == (3, 0, 3)
+    there.engine_goes(1)
+    assert len(there.view.rivals[0]) == 2
+    there.engine_goes(2)
+    assert not there.view.rivals
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_a_replacement_that_comes_before_the_old_one_has_ended_begins_with_nothing(ipc: bool) -> None:
+    there = Deployment(ipc=ipc)
+    there.driver.report(1, 2, 3, step=5)
+    there.driver.advance(1)
+    there.engine_comes(1, 1, reports=ipc)
+    there.engine_goes(1)
+    if not ipc:  # over tcp only what it reports tells whose it is
+        there.driver.feed(PeerIdentified(there.number(1, 1), 1))
+    there.driver.advance(1)
+    assert counts(there.driver)[1] == (0, 0)
+    assert there.driver.core.snapshot(there.driver.now).engines.restarts == (0, 1)
+
+
+def test_a_report_that_goes_back_by_a_new_connection_is_of_an_engine_that_was_restarted() -> None:
+    there = Deployment()
+    there.driver.report(0, 0, 3, wave=4, step=5)
+    there.driver.advance(1)
+    there.engine_comes(0, 1)
+    assert records(there.driver.report(0, 0, 1)) == ["engine_replaced"]
+    there.driver.report(0, 0, 1, step=3)
+    there.driver.advance(1)
+    assert records(there.driver.report(0, 0, 1)) == ["engine_counters_reset"]
+    assert there.driver.core.snapshot(there.driver.now).engines.restarts == (1, 0)
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
 @pytest.mark.parametrize("reports", [True, False], ids=["reports first", "publication first"])
 def test_a_replaced_ranks_counts_are_zero_at_once(ipc: bool, reports: bool) -> None:
     there = Deployment(ipc=ipc)
@@ -212,6 +267,66 @@ def test_ranks_that_left_are_no_strangers_for_a_while() -> None:
     there.driver.feed(EngineCountChanged(4))
     there.driver.advance(1)
     assert counts(there.driver)[2:] == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("old_ones_go", [True, False])
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_ranks_that_left_and_join_again_at_once_join(ipc: bool, old_ones_go: bool) -> None:
+    there = Deployment(4, ipc=ipc)
+    there.driver.feed(EngineCountChanged(2))
+    for rank in (2, 3):
+        there.driver.feed(report(rank, 9))
+        there.driver.advance(1)
+        if old_ones_go:
+            there.engine_goes(rank)
+    for rank in (2, 3):
+        there.engine_comes(rank, 1, titled=True)
+        assert starts(there.effects) == [] or not ipc
+        there.driver.feed(report(rank, 5))
+    assert (there.view.joining, there.view.surplus, there.view.rivals) == ((2, 3), 0, {})
+    there.driver.feed(EngineCountChanged(4))
+    there.driver.advance(1)
+    assert counts(there.driver) == [(0, 0), (0, 0), (0, 5), (0, 5)]
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_who_joins_or_leaves_hides_no_loss(ipc: bool) -> None:
+    there = Deployment(4, ipc=ipc)
+    for rank in (4, 5):
+        there.engine_comes(rank)
+    there.engine_goes(2)
+    assert (list(there.view.gone), there.view.missing_unnamed, there.view.joining) == ([2], 0, (4, 5))
+    if ipc:  # over tcp only its first report tells that this is not rank 2
+        there.engine_comes(6, titled=True)
+        assert list(there.view.gone) == [2]
+    there.engine_comes(2, 1)
+    assert (there.view.missing, there.view.joining[:2], there.view.surplus) == (0, (4, 5), 0)
+    there.driver.feed(EngineCountChanged(6))
+    there.driver.feed(EngineCountChanged(4))
+    there.engine_goes(1)
+    assert (list(there.view.gone), there.view.missing_unnamed) == ([1], 0)
+
+
+def test_of_engines_that_nobody_can_name_it_is_told_where_they_were() -> None:
+    driver = Driver(2, ready=False)
+    for number in (1, 2):
+        driver.feed(connects(BACK, number, host=f"10.0.1.{number}"))
+
+    def unnamed() -> list[str]:
+        view = driver.core.snapshot(driver.now).peers
+        return [f"{view.missing_unnamed}: {ended.peer.host} {ended.why}" for ended in view.unnamed]
+
+    for number in (2, 1):
+        driver.feed(disconnects(BACK, number, "timed out"))
+    assert unnamed() == ["2: 10.0.1.2 timed out", "2: 10.0.1.1 timed out"]
+    driver.feed(connects(BACK, 3, host="10.0.1.1"))
+    assert unnamed() == ["1: 10.0.1.2 timed out"]
+    driver.feed(disconnects(BACK, 3))
+    driver.feed(connects(BACK, 4, host="10.0.1.9"))
+    assert unnamed() == []  # two have ended, and one is missing
+    driver.feed(connects(BACK, 5, host="10.0.1.9"))
+    driver.feed(disconnects(BACK, 5))
+    assert unnamed() == ["1: 10.0.1.9 connection closed"]
 
 
 def test_while_nobody_joins_a_rank_beyond_the_last_is_a_stranger() -> None:
