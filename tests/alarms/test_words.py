@@ -96,6 +96,20 @@ def test_an_engine_that_is_killed_under_load_is_named_everywhere_and_nobody_else
     assert standing.text(snapshot(monitored), 0, EngineStatus.QUIET, {}, monitored.now) == waits
 
 
+def test_a_step_of_before_an_engine_was_replaced_confirms_none_after_it() -> None:
+    monitored = named_engines(4, 80_000)
+    running_wave(monitored, 8)
+    kill(monitored, 3, 80_000)
+    for channel in (Channel.BACK_OUTPUT, Channel.BACK_PUBLISH):
+        monitored.driver.feed(connects(channel, pid=3903, engine_index=3))
+    monitored.wait(20)
+    seen = snapshot(monitored)
+    assert (seen.state, seen.wave.joined, seen.wave.confirmed_by) == (DeploymentState.RUNNING, (0, 1, 2), None)
+    assert (sentences.state_tone(seen, None), monitored.kinds()) == (Tone.PLAIN, set())
+    monitored.driver.report(3, 0, 1, step=2)
+    assert sentences.state_tone(snapshot(monitored), None) is Tone.GOOD
+
+
 def test_a_wave_that_does_not_start_for_want_of_an_engine_accuses_none_of_the_others() -> None:
     monitored = MonitoredCore(4)
     report_all(monitored, 0, step=0)

@@ -6,54 +6,11 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.core.effects import PublishLoad, Reject
-from dp_coordinator.core.events import EngineCountChanged, EngineStatsReported, PeerIdentified, WaveCompleted
-from dp_coordinator.core.scaling import EARLY_KEPT, LEAVING
-from dp_coordinator.core.snapshot import PeersView
+from dp_coordinator.core.events import PeerIdentified, WaveCompleted
 from dp_coordinator.words import Channel, PeerKind
 from tests.core.connections import connects, disconnects
+from tests.core.deployment import BACK, OUTPUT, Deployment
 from tests.core.driver import Driver, records, starts
-
-OUTPUT, BACK = Channel.BACK_OUTPUT, Channel.BACK_PUBLISH
-
-
-class Deployment:
-    """Engines with both connections, over ipc (a pid each) or tcp (a host each, or one for all)."""
-
-    def __init__(self, count: int = 2, *, ipc: bool = False, host: str = "", dialect: str = "0.33") -> None:
-        self._ipc, self._host = ipc, host
-        self.driver = Driver(count, dialect, ready=False)
-        for rank in range(count):
-            self.engine_comes(rank)
-        self.driver.advance(0.05)
-
-    def engine_comes(self, rank: int, process: int = 0, *, reports: bool = True, titled: bool = False) -> None:
-        """`process` tells a replacement from the first one. `titled`: over ipc its process's title tells the rank."""
-        number = self.number(rank, process)
-        where: dict[str, Any] = {"pid": number} if self._ipc else {"host": self._host or f"10.0.0.{rank}"}
-        if titled and self._ipc:
-            where["engine_index"] = rank
-        self.driver.feed(connects(OUTPUT, number, socket_type="PUSH", **where))
-        self.effects = self.driver.feed(connects(BACK, 1000 + number, **where))
-        if reports:
-            self.effects += self.driver.feed(PeerIdentified(number, rank))
-
-    def engine_goes(self, rank: int, process: int = 0, why: str = "connection closed") -> None:
-        number = self.number(rank, process)
-        self.driver.feed(disconnects(OUTPUT, number, why))
-        self.driver.feed(disconnects(BACK, 1000 + number, why))
-
-    @staticmethod
-    def number(rank: int, process: int) -> int:
-        return 1 + rank + 100 * process
-
-    @property
-    def view(self) -> PeersView:
-        return self.driver.core.snapshot(self.driver.now).peers
-
-    @property
-    def subscribed(self) -> int:
-        return self.driver.core.engines_subscribed
 
 
 @pytest.mark.parametrize("host", ["10.0.0.0", "10.0.0.9"], ids=["of an engine's host", "of another host"])
@@ -178,7 +135,7 @@ def test_a_replacement_that_comes_before_the_old_one_has_ended_begins_with_nothi
     if not ipc:  # over tcp only what it reports tells whose it is
         there.driver.feed(PeerIdentified(there.number(1, 1), 1))
     there.driver.advance(1)
-    assert counts(there.driver)[1] == (0, 0)
+    assert there.counts[1] == (0, 0)
     assert there.driver.core.snapshot(there.driver.now).engines.restarts == (0, 1)
 
 
@@ -220,93 +177,6 @@ def test_an_engine_that_is_back_keeps_its_counts(ipc: bool, why: str) -> None:
     assert there.driver.loads()[-1].counts[1][:2] == (2, 3)
 
 
-# -- a size that changes -----------------------------------------------------------------------------------------------
-
-
-def counts(driver: Driver) -> list[tuple[int, int]]:
-    load = [effect for _, effect in driver.effects if isinstance(effect, PublishLoad)][-1]
-    return [each[:2] for each in load.counts]
-
-
-def report(rank: int, running: int) -> EngineStatsReported:
-    return EngineStatsReported(rank, 0, running, 0.0, 0, 0)
-
-
-def test_ranks_that_come_before_scale_join_and_their_newest_reports_are_kept() -> None:
-    there = Deployment(4)
-    for rank in range(4, 8):
-        there.engine_comes(rank)
-        assert starts(there.effects) == []
-    effects = [e for running in (1, 2) for rank in range(4, 8) for e in there.driver.feed(report(rank, running))]
-    assert not [e for e in effects if isinstance(e, Reject)]
-    assert (there.view.joining, there.view.surplus, there.subscribed) == ((4, 5, 6, 7), 0, 8)
-    there.driver.feed(EngineCountChanged(8))
-    there.driver.advance(1)
-    assert counts(there.driver) == [(0, 0)] * 4 + [(0, 2)] * 4
-    assert (there.view.joining, there.view.surplus, dict(there.view.gone)) == ((), 0, {})
-
-
-def test_early_subscribers_that_nobody_can_name_are_a_surplus() -> None:
-    there = Deployment(2)
-    there.driver.feed(connects(BACK, 70))
-    assert (there.view.joining, there.view.surplus) == ((), 1)
-
-
-def test_ranks_that_left_are_no_strangers_for_a_while() -> None:
-    there = Deployment(4)
-    there.driver.feed(EngineCountChanged(2))
-    assert not there.driver.feed(report(3, 1))
-    assert (there.view.joining, there.view.surplus) == ((), 0)
-    for rank in (2, 3):
-        there.engine_goes(rank)
-    assert not there.driver.feed(report(2, 1))
-    there.driver.advance(LEAVING)
-    assert [e.kind for e in there.driver.feed(report(3, 1)) if isinstance(e, Reject)] == ["index_out_of_range"]
-    for rank in (2, 3):
-        there.engine_comes(rank, 1)
-    there.driver.feed(EngineCountChanged(4))
-    there.driver.advance(1)
-    assert counts(there.driver)[2:] == [(0, 0), (0, 0)]
-
-
-@pytest.mark.parametrize("old_ones_go", [True, False])
-@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
-def test_ranks_that_left_and_join_again_at_once_join(ipc: bool, old_ones_go: bool) -> None:
-    there = Deployment(4, ipc=ipc)
-    there.driver.feed(EngineCountChanged(2))
-    for rank in (2, 3):
-        there.driver.feed(report(rank, 9))
-        there.driver.advance(1)
-        if old_ones_go:
-            there.engine_goes(rank)
-    for rank in (2, 3):
-        there.engine_comes(rank, 1, titled=True)
-        assert starts(there.effects) == [] or not ipc
-        there.driver.feed(report(rank, 5))
-    assert (there.view.joining, there.view.surplus, there.view.rivals) == ((2, 3), 0, {})
-    there.driver.feed(EngineCountChanged(4))
-    there.driver.advance(1)
-    assert counts(there.driver) == [(0, 0), (0, 0), (0, 5), (0, 5)]
-
-
-@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
-def test_who_joins_or_leaves_hides_no_loss(ipc: bool) -> None:
-    there = Deployment(4, ipc=ipc)
-    for rank in (4, 5):
-        there.engine_comes(rank)
-    there.engine_goes(2)
-    assert (list(there.view.gone), there.view.missing_unnamed, there.view.joining) == ([2], 0, (4, 5))
-    if ipc:  # over tcp only its first report tells that this is not rank 2
-        there.engine_comes(6, titled=True)
-        assert list(there.view.gone) == [2]
-    there.engine_comes(2, 1)
-    assert (there.view.missing, there.view.joining[:2], there.view.surplus) == (0, (4, 5), 0)
-    there.driver.feed(EngineCountChanged(6))
-    there.driver.feed(EngineCountChanged(4))
-    there.engine_goes(1)
-    assert (list(there.view.gone), there.view.missing_unnamed) == ([1], 0)
-
-
 def test_of_engines_that_nobody_can_name_it_is_told_where_they_were() -> None:
     driver = Driver(2, ready=False)
     for number in (1, 2):
@@ -327,19 +197,6 @@ def test_of_engines_that_nobody_can_name_it_is_told_where_they_were() -> None:
     driver.feed(connects(BACK, 5, host="10.0.1.9"))
     driver.feed(disconnects(BACK, 5))
     assert unnamed() == ["1: 10.0.1.9 connection closed"]
-
-
-def test_while_nobody_joins_a_rank_beyond_the_last_is_a_stranger() -> None:
-    there = Deployment(2)
-    assert [e.kind for e in there.driver.feed(report(2, 1)) if isinstance(e, Reject)] == ["index_out_of_range"]
-
-
-def test_of_a_peer_that_makes_ranks_up_a_bounded_number_is_kept() -> None:
-    there = Deployment(2)
-    there.engine_comes(2)
-    effects = [e for rank in range(2, 2 + EARLY_KEPT + 5) for e in there.driver.feed(report(rank, 1))]
-    assert len([e for e in effects if isinstance(e, Reject)]) == 5
-    assert len(there.view.joining) == 1
 
 
 # -- a connection that is made again -----------------------------------------------------------------------------------
@@ -393,3 +250,15 @@ def test_a_probe_that_connects_and_leaves_starts_nothing() -> None:
     for number in range(600, 605):
         assert starts(there.driver.feed(connects(OUTPUT, number, socket_type="", host="10.0.9.9"))) == []
         assert starts(there.driver.feed(disconnects(OUTPUT, number))) == []
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_one_that_subscribes_and_leaves_again_and_again_starts_nothing(ipc: bool) -> None:
+    there = Deployment(ipc=ipc, host="10.0.0.5")
+    for number in range(2600, 2605):
+        where: dict[str, Any] = {"pid": 77} if ipc else {"host": "10.0.0.5"}
+        assert starts(there.driver.feed(connects(BACK, number, **where))) == []
+        assert starts(there.driver.feed(disconnects(BACK, number))) == []
+    there.engine_goes(1)
+    there.engine_comes(1, 1)
+    assert starts(there.effects) == [(0, None)]

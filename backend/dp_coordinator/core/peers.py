@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from dp_coordinator.core import load
+from dp_coordinator.core import load, observation
 from dp_coordinator.core.effects import Effect, LogEvent
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
 from dp_coordinator.core.snapshot import Connection, EndedConnection, PeersView
@@ -119,13 +119,13 @@ def leaves_gap(state: CoreState, peer: Peer) -> bool:
     """Note that a member's connection is about to end; whether another one may have been made in its place already.
 
     A dead link is noticed late: an engine's reports tell of the new one, else a newer one from its host may be it (over
-    ipc no link dies). Where every engine has a connection to back_output, one more that said nothing is a probe's.
+    ipc no link dies). What a probe connected leaves none.
     """
     peers, kind = state.peers, kind_of(state.peers, peer)
     if kind is PeerKind.TAP or _is_beyond(state, peer):
         return False
     there = [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel and c.peer is not peer]
-    if kind is not PeerKind.UNKNOWN or len(there) < state.engine_count:
+    if not _is_a_probes(state, peer, len(there)):
         peers.broken[peer.channel] = peers.broken.get(peer.channel, 0) + 1
     engine = peers.reports_as.get(peer.id)
     if engine is not None:
@@ -133,6 +133,20 @@ def leaves_gap(state: CoreState, peer: Peer) -> bool:
     return bool(peer.host) and any(
         other.host == peer.host and other.id > peer.id and other.socket_type == peer.socket_type for other in there
     )
+
+
+def _is_a_probes(state: CoreState, peer: Peer, others: int) -> bool:
+    """Whether a connection is one more than the engines have, and of none of them as far as can be told.
+
+    To back_output: it has said nothing. To back_publish: from there more listen than have a connection to back_output.
+    """
+    peers = state.peers
+    if peer.channel is Channel.BACK_OUTPUT:
+        return others >= state.engine_count and engine_of(peers, peer) is None
+    if peer.channel is Channel.FRONT_PUBLISH or engines(peers) <= state.engine_count:
+        return False
+    beside = [c.peer.channel for c in peers.connected.values() if (c.peer.host, c.peer.pid) == (peer.host, peer.pid)]
+    return beside.count(Channel.BACK_PUBLISH) > beside.count(Channel.BACK_OUTPUT)
 
 
 def _is_beyond(state: CoreState, peer: Peer) -> bool:
@@ -304,6 +318,7 @@ def _returned(state: CoreState, engine: int, ended: EndedConnection, peer: Peer 
     # Of the two connections of a process only the one to back_publish was lost: the process is there.
     if same or (ended.peer.channel is Channel.BACK_PUBLISH and engine in state.peers.newest):
         return ()
+    observation.unconfirm(state, engine)
     if load.forget(state.load, engine, now):
         return (LogEvent("engine_replaced", {"engine": engine, "peer": None if peer is None else peer.name}),)
     return ()
