@@ -9,10 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.ports import free_port
 from dp_coordinator.handle import DPCoordinator
 from dp_coordinator.settings import to_arguments
 from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
@@ -226,11 +225,3 @@ def _account(process: subprocess.Popen[bytes]) -> Any:
     """End a process, and give the account that it prints at the end; one that was killed prints none."""
     printed = _end(process).splitlines()
     return json.loads(printed[-1]) if printed else {}
-
-
-def free_port() -> int:
-    """A port that nobody has, below those that connections are given: a busy machine would take it meanwhile."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
