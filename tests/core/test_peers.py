@@ -45,7 +45,7 @@ def test_a_dead_link_and_its_replacement_are_one_engine(host: str) -> None:
     assert (there.subscribed, there.view.surplus, dict(there.view.gone)) == (2, 0, {})
     there.engine_goes(1)
     assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
-    assert "1 of 2 engines are gone (rank 1)" in str(there.driver.core.start_blocked())
+    assert "1 of 2 engines is gone (rank 1)" in str(there.driver.core.start_blocked())
     there.engine_goes(0, why="timed out")
     assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
     there.engine_comes(1, 1)
@@ -259,6 +259,10 @@ def test_one_that_subscribes_and_leaves_again_and_again_starts_nothing(ipc: bool
         where: dict[str, Any] = {"pid": 77} if ipc else {"host": "10.0.0.5"}
         assert starts(there.driver.feed(connects(BACK, number, **where))) == []
         assert starts(there.driver.feed(disconnects(BACK, number))) == []
+    for number in (3600, 3601):  # every engine's link to back_output is known
+        there.driver.feed(connects(OUTPUT, number, host="10.0.0.5"))
+    for number in (3600, 3601):
+        assert starts(there.driver.feed(disconnects(OUTPUT, number))) == []
     there.engine_goes(1)
     there.engine_comes(1, 1)
     assert starts(there.effects) == [(0, None)]

@@ -71,8 +71,10 @@ def _engines_missing(state: CoreState) -> tuple[RefusalKind, str] | None:
     missing = len(named) + unnamed
     if not missing:
         return None
-    who = f" (rank{'s' * (len(named) > 1)} {', '.join(map(str, [*named][:NAMED]))})" if named else ""
-    return RefusalKind.NOT_READY, f"{missing} of {state.engine_count} engines are gone{who}; a wave needs all of them"
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    who = f" (rank{'s' * (len(named) > 1)} {', '.join(map(str, [*named][:NAMED]))}{more})" if named else ""
+    are = f"{missing} of {state.engine_count} engines {'is' if missing == 1 else 'are'}"
+    return RefusalKind.NOT_READY, f"{are} gone{who}; a wave needs all of them"
 
 
 def _repeated(state: CoreState, event: ManualStartRequested) -> StartAction | StartRefusal | None:

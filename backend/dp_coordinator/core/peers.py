@@ -130,6 +130,8 @@ def leaves_gap(state: CoreState, peer: Peer) -> bool:
     engine = peers.reports_as.get(peer.id)
     if engine is not None:
         return peers.newest.get(engine) != peer.id
+    if peer.channel is Channel.BACK_OUTPUT and len(peers.newest) >= state.engine_count:
+        return False  # it is of none that it could be
     return bool(peer.host) and any(
         other.host == peer.host and other.id > peer.id and other.socket_type == peer.socket_type for other in there
     )
