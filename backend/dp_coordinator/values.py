@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
+from dp_coordinator.files import may_replace
 from dp_coordinator.scratch import SOCKET_PATH_AT_MOST
 from dp_coordinator.supervised import previous_end
 
@@ -255,6 +256,16 @@ def output_file(text: str) -> str:
     return text
 
 
+def replaced_file(text: str) -> str:
+    """A file that is written anew as a whole, or is not there yet. The text as it is.
+
+    What lay there is removed: of a device, or a name that leads to one (/dev/stdout), nothing would be left.
+    """
+    if not may_replace(Path(output_file(text))) and previous_end() is None:
+        raise BadValueError(f"{text!r} is no regular file: name one that may be replaced, or that is not there yet")
+    return text
+
+
 def recording(text: str) -> str:
     """A file or folder that is there. The text as it is."""
     if not Path(text).exists():
@@ -288,4 +299,5 @@ TapAddress: TypeAlias = Annotated[str, Kind(tap_address, "ADDRESS", tap_address)
 TokenFile: TypeAlias = Annotated[str, Kind(token_file, "FILE")]
 Version: TypeAlias = Annotated[str, Kind(version, "VERSION", version)]
 OutputFile: TypeAlias = Annotated[str, Kind(output_file, "FILE")]
+ReplacedFile: TypeAlias = Annotated[str, Kind(replaced_file, "FILE", replaced_file)]
 Folder: TypeAlias = Annotated[str, Kind(text, "DIR")]
