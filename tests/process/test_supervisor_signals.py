@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.run import announced, rest, running
 from tests.process.test_supervisor import SAYS_PID, WORKER_DONE, gone, piped, supervised
 
 IGNORES = (
@@ -88,3 +89,28 @@ def test_it_says_that_its_parent_is_gone() -> None:
         process.stdout.readline()
         process.kill()
         assert f"the process that started this supervisor ({process.pid}) is gone" in process.stderr.readline()
+
+
+def send_stray_ones(process: Any) -> None:
+    """Batch systems warn a whole job so; each would end a process that does nothing about it."""
+    names = ("ALRM", "USR1", "USR2", "VTALRM", "PROF", "IO", "PWR", "XCPU")
+    for number in (*(getattr(signal, f"SIG{name}") for name in names), signal.SIGRTMIN + 1, signal.SIGRTMAX):
+        process.send_signal(number)
+        process.send_signal(number)
+        while f"from process {os.getpid()} (" not in (line := process.stderr.readline()):
+            assert line, f"signal {number} ended it"
+        assert "ignoring SIG" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are others")
+def test_signals_that_ask_for_nothing_end_neither_supervisor_nor_coordinator() -> None:
+    with supervised(SAYS_PID) as process:
+        worker = int(process.stdout.readline())
+        send_stray_ones(process)
+        os.kill(worker, 0)
+    with running("serve", "--engine-count=2", "--no-http") as process:
+        announced(process)
+        send_stray_ones(process)
+        process.terminate()
+        assert process.wait(WORKER_DONE) == 0
+        assert "stopping: SIGTERM" in rest(process.stderr)
