@@ -55,9 +55,16 @@ def become_supervisor(options: CommandOptions) -> NoReturn:
 
 
 def nameless_file() -> int:
-    """A descriptor, kept across exec, of a file that is nowhere: however its holders end, nothing of it is left."""
-    with tempfile.TemporaryFile() as file:
-        descriptor = os.dup(file.fileno())
+    """A descriptor, kept across exec, of a file that is nowhere: however its holders end, nothing of it is left.
+
+    In memory, where the system can: there no disk is full.
+    """
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("dp-coordinator-journal")
+        os.fchmod(descriptor, 0o600)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
     os.set_inheritable(descriptor, True)
     return descriptor
 

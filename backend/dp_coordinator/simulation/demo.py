@@ -35,6 +35,9 @@ def run_demo(options: DemoOptions) -> int:
         except (CoordinatorStartError, SettingsError) as error:
             _complain(f"{error}. Choose another address with --http, for example --http 127.0.0.1:0 for any free port.")
             return 2
+        except OSError as error:
+            _complain(f"no folder for its sockets ({error}): let TMPDIR name one that can be written.")
+            return 2
         hub = lifetime.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
         directory = lifetime.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))
         children = lifetime.enter_context(contextlib.closing(Children(options.respawn_after_s, _say)))
