@@ -7,6 +7,7 @@ those end us that ask for nothing here: batch systems send them to a whole job a
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -19,6 +20,10 @@ log = logging.getLogger("dp_coordinator")
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _MEANINGLESS = ("USR1", "USR2", "ALRM", "VTALRM", "PROF", "POLL", "PWR", "STKFLT", "XCPU")
 """They end a process that does not say otherwise. So do the real-time signals."""
+GIVE_UP_S = 30.0
+"""From being told to end to ending at once: something may wait for a file or a name server that does not answer."""
+LEAVE_S = 2.0
+"""The same from the end of all that matters."""
 _BY_A_PROCESS = frozenset({0, -6})
 """`si_code` of kill(2) and tgkill(2) (SI_USER, SI_TKILL): only with these does `si_pid` name a sender."""
 
@@ -129,7 +134,8 @@ def told_to_end() -> Iterator[Told]:
     """While it lasts, signals that end this process are told, with who sent them, instead of ending it.
 
     A thread waits for them, which works while the main thread is busy or stuck. Once one came, those that follow change
-    nothing: whoever ends a group of processes may well send each of them two. Off the main thread it does nothing.
+    nothing: whoever ends a group of processes may well send each of them two. When it lasts for `GIVE_UP_S` more, the
+    process ends at once. Off the main thread it does nothing.
     """
     told = Told()
     heard = heeded()
@@ -139,6 +145,7 @@ def told_to_end() -> Iterator[Told]:
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     ended, ignored = threading.Event(), Ignored()
+    end_at = _timer(GIVE_UP_S, _give_up)
 
     def listen() -> None:
         while True:
@@ -149,6 +156,7 @@ def told_to_end() -> Iterator[Told]:
                 ignored.add(came)
             elif came is not None and told.text is None:
                 log.info("stopping: %s", came.text)
+                end_at.start()
                 told.end(came.text)
 
     thread = threading.Thread(target=listen, name="signals", daemon=True)
@@ -156,8 +164,26 @@ def told_to_end() -> Iterator[Told]:
     try:
         yield told
     finally:
+        end_at.cancel()
         ended.set()
         signal.pthread_kill(thread.ident or 0, next(iter(numbers)))
         thread.join()
         if told.text is None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave(code: int) -> int:
+    """The exit code, for the end of a process's main: threads that wait for something hold it up no longer."""
+    _timer(LEAVE_S, lambda: os._exit(code)).start()
+    return code
+
+
+def _give_up() -> None:
+    log.error("something held the end up for %g s: ending at once", GIVE_UP_S)
+    os._exit(128 + signal.SIGKILL)
+
+
+def _timer(seconds: float, then: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, then)
+    timer.daemon = True
+    return timer

@@ -241,7 +241,8 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     supervisor = Supervisor(given.command, parent=given.parent, pass_fds=given.pass_fd, hang_timeout=given.hang_timeout)
     try:
-        return supervisor.run()
+        code = supervisor.run()
+        return code if code >= 0 else 128 - code  # as a shell tells a signal
     finally:
         if given.scratch is not None:
             shutil.rmtree(given.scratch, ignore_errors=True)

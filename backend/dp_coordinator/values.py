@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ FALSE = frozenset({"0", "false", "no", "off"})
 _ZMQ_ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5}|\*)|ipc://\S+")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]/\s]+)\]|([^\[\]/\s:]+)):(\d{1,5})", re.ASCII)
 _TOKEN_MAX_BYTES = 4096
+PIPE_S = 5.0
+"""In which a pipe that holds a token must be written to."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -202,14 +205,24 @@ def token_in(text: str) -> str:
     """The secret that stands in the file named by `text`, without blanks around it."""
     path = Path(text)
     try:
-        with path.open("rb") as file:
-            content = file.read(_TOKEN_MAX_BYTES + 1)
-        token = content.decode("ascii").strip()
+        token = _beginning(path).decode("ascii").strip()
     except OSError as error:
         raise BadValueError(f"{text!r} cannot be read ({error.strerror}): name a file that holds the token") from None
     except UnicodeDecodeError:
         raise BadValueError(f"{text!r} holds no token: one line of printable ASCII is expected") from None
     return check_token(token, repr(text))
+
+
+def _beginning(path: Path) -> bytes:
+    """What stands in a file. A pipe gets a while to be written to, but not in a restart: waves do not wait for it."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        written = select.poll()
+        written.register(file, select.POLLIN)
+        written.poll(1000 * (PIPE_S if previous_end() is None else 0.1))
+        return os.read(file, _TOKEN_MAX_BYTES + 1)
+    finally:
+        os.close(file)
 
 
 def token_file(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import NoReturn
 
 from dp_coordinator import __version__
+from dp_coordinator.endings import leave
 from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import CommandOptions
@@ -36,7 +37,7 @@ def serve(options: CommandOptions) -> int:
                 raise  # in a restart: the terminal may be gone by now
 
     try:
-        return run_coordinator(options, on_bound)
+        return leave(run_coordinator(options, on_bound))
     finally:
         remove_if_present(file)
 
