@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
 from dp_coordinator.files import may_replace
@@ -179,14 +179,20 @@ def log_level(text: str) -> str:
     return text.lower()
 
 
-def base_url(text: str) -> str:
-    """Where a coordinator's web server is, without a slash at the end."""
-    parts = urlsplit(text)
+def web_parts(text: str) -> SplitResult | None:
+    """The parts of an address on the web; None when it is none."""
     try:
+        parts = urlsplit(text)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment:
+        return None
+    return parts if good else None
+
+
+def base_url(text: str) -> str:
+    """Where a coordinator's web server is, without a slash at the end."""
+    parts = web_parts(text)
+    if parts is None or parts.query or parts.fragment:
         raise BadValueError(f"{text!r} is not the address of a coordinator, such as http://127.0.0.1:8080")
     if parts.username or parts.password:
         raise BadValueError("a secret never goes into an address: give it with --token-file")
@@ -230,7 +236,8 @@ def token_file(text: str) -> str:
 
     It may be away for a while when this coordinator comes back: then the page waits for it.
     """
-    if previous_end() is None and (Path(text).is_file() or not Path(text).exists()):  # a pipe can be read only once
+    path = Path(text)
+    if previous_end() is None and (path.is_file() or path.is_dir() or not path.exists()):  # a pipe is read only once
         token_in(text)
     return text
 
@@ -249,14 +256,14 @@ def check_token(token: str, where: str) -> str:
 
 def input_file(text: str) -> str:
     """A file that can be read, or comes later: it is read again when it changes. The text as it is."""
-    if Path(text).is_dir():
-        raise BadValueError(f"{text!r} is a folder: name a file")
+    if Path(text).is_dir() or not text.strip():
+        raise BadValueError(f"{text!r} is a folder, or blank: name a file")
     return text
 
 
 def tap_address(text: str) -> str:
     """Where a coordinator publishes to its front-ends."""
-    if zmq_address(text).endswith(":*"):
+    if zmq_address(text).endswith((":*", ":0", "://*")):
         raise BadValueError(f"{text!r} names no port: write the one that is published on")
     return text
 
@@ -264,7 +271,7 @@ def tap_address(text: str) -> str:
 def output_file(text: str) -> str:
     """A file that can be written: its folder is there, or was before a restart. The text as it is."""
     path = Path(text)
-    if (path.is_dir() or not path.parent.is_dir()) and previous_end() is None:
+    if (path.is_dir() or not path.parent.is_dir() or not text.strip()) and previous_end() is None:
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
     return text
 
