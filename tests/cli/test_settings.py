@@ -57,7 +57,7 @@ CASES = [
 def example(flag: Flag, folder: Path) -> tuple[str, Any]:
     """A text that the flag takes, and its value."""
     kind = flag.kind.read.__name__
-    if kind in {"input_file", "key_file", "output_file", "recording"}:
+    if kind in {"input_file", "key_file", "output_file", "recording", "replaced_file"}:
         (folder / "file").touch()
         return str(folder / "file"), str(folder / "file")
     if kind in {"token_in", "token_file"}:
