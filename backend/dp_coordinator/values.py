@@ -256,7 +256,7 @@ def check_token(token: str, where: str) -> str:
 
 def input_file(text: str) -> str:
     """A file that can be read, or comes later: it is read again when it changes. The text as it is."""
-    if Path(text).is_dir() or not text.strip():
+    if previous_end() is None and (Path(text).is_dir() or not text.strip()):
         raise BadValueError(f"{text!r} is a folder, or blank: name a file")
     return text
 
@@ -271,7 +271,7 @@ def tap_address(text: str) -> str:
 def output_file(text: str) -> str:
     """A file that can be written: its folder is there, or was before a restart. The text as it is."""
     path = Path(text)
-    if (path.is_dir() or not path.parent.is_dir() or not text.strip()) and previous_end() is None:
+    if previous_end() is None and (path.is_dir() or not path.parent.is_dir() or not text.strip()):
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
     return text
 
@@ -281,7 +281,7 @@ def replaced_file(text: str) -> str:
 
     What lay there is removed: of a device, or a name that leads to one (/dev/stdout), nothing would be left.
     """
-    if not may_replace(Path(output_file(text))) and previous_end() is None:
+    if previous_end() is None and not may_replace(Path(output_file(text))):
         raise BadValueError(f"{text!r} is no regular file: name one that may be replaced, or that is not there yet")
     return text
 
