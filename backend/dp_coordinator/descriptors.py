@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dp_coordinator.limits import TokenBucket
-from dp_coordinator.settings import SettingsError
 
 log = logging.getLogger("dp_coordinator")
 
@@ -60,10 +59,11 @@ def share(engine_count: int, web: int, *, others: int = 0, in_use: int | None = 
     return Budget(limit, max(0, (free - least - 1) // PER_ENGINE), max(least, min(web, left)))
 
 
-def check() -> None:
-    """Raise `SettingsError` where too few files may be open to begin with."""
-    if (limit := _raised(LEAST)) < LEAST:
-        raise SettingsError(f"only {limit} files may be open, and {LEAST} are the least (raise it: ulimit -Hn)")
+def too_few() -> str | None:
+    """What is wrong where too few files may be open to begin with; None where there are enough."""
+    if (limit := _raised(LEAST)) >= LEAST:
+        return None
+    return f"only {limit} files may be open, and {LEAST} are the least (raise it: ulimit -Hn)"
 
 
 def _in_use() -> int:
