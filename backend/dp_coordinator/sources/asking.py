@@ -73,6 +73,7 @@ class Sources:
         self._targets = Targets(options, resolve)
         self._credentials = Credentials(options)
         self._client: Client
+        self._listed: list[Target] = []
         self._asking: dict[Target, asyncio.Task[None]] = {}
         self._turns = {True: asyncio.Semaphore(AT_ONCE), False: asyncio.Semaphore(AT_ONCE)}
         self._due: asyncio.TimerHandle | None = None
@@ -110,14 +111,16 @@ class Sources:
             self._book.trouble(name, None, now)
         for name, why in troubles.items():
             self._book.trouble(name, why, now)
-        changed = troubles != self._said or set(targets) != set(self._asking)
+        changed = troubles != self._said or targets is not self._listed
         self._said = troubles
-        self._book.ask([target.name for target in targets])
-        for target in self._asking.keys() - set(targets):
-            self._asking.pop(target).cancel()
-        for target in targets:
-            if target not in self._asking:
-                self._asking[target] = asyncio.create_task(self._keep_asking(target))
+        if targets is not self._listed:
+            self._listed = targets
+            self._book.ask([target.name for target in targets])
+            for target in self._asking.keys() - set(targets):
+                self._asking.pop(target).cancel()
+            for target in targets:
+                if target not in self._asking:
+                    self._asking[target] = asyncio.create_task(self._keep_asking(target))
         if changed:
             self._news()
 
@@ -130,15 +133,16 @@ class Sources:
     # -- asking one ----------------------------------------------------------------------------------------------------
 
     async def _keep_asking(self, target: Target) -> None:
-        known, interval = _Known(), self._options.scrape_interval
+        known, interval, due = _Known(), self._options.scrape_interval, time.monotonic()
         while True:
             async with self._turn(known):
-                began = time.monotonic()
                 with self._defects_logged(target.name):
                     await self._ask(target, known)
             self._news()
             pause = interval if not known.failures else min(interval * 2 ** min(known.failures, 6), LONGEST_PAUSE_S)
-            await asyncio.sleep(max(0.0, began + max(interval, pause) - time.monotonic()))
+            now = time.monotonic()
+            due = max(due + max(interval, pause), now)  # by the clock: those that are told together stay together
+            await asyncio.sleep(due - now)
 
     @contextlib.asynccontextmanager
     async def _turn(self, known: _Known) -> AsyncIterator[None]:

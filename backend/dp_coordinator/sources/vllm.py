@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TypeAlias
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
@@ -39,6 +41,11 @@ _OF_USE = re.compile(rb"\nvllm:(?:" + _ENDINGS + rb")[{ ][^\n]*")
 """One search for all of them: to look at each line by itself takes four times as long."""
 KEPT_AT_MOST = 4 * 1024 * 1024
 """Bytes of lines of use: those of some four thousand engines."""
+_NUMBER = re.compile(r" +[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII)
+_REMEMBERED_AT_MOST = 512
+"""Characters of a line that is parsed once for all answers that have it; others are parsed each time."""
+_Line: TypeAlias = tuple[str, Mapping[str, str], float]
+"""Name, labels, value."""
 
 
 class UsefulLines:
@@ -81,9 +88,9 @@ def metrics(lines: UsefulLines) -> Answer:
     """What the page tells of each engine. Raises `UnusableError`."""
     found: dict[int, _Found] = {}
     try:
-        for family in text_string_to_metric_families(lines.text()):
-            for sample in family.samples:
-                _take(found.setdefault(_engine(sample.labels), _Found()), sample.name, sample.labels, sample.value)
+        for line in filter(None, lines.text().split("\n")):
+            name, labels, value = _read(line)
+            _take(found.setdefault(_engine(labels), _Found()), name, labels, value)
     except (ValueError, IndexError, KeyError) as error:
         raise UnusableError(f"what came is no Prometheus text: {str(error)[:100] or type(error).__name__}") from None
     samples = (_sample(engine, each) for engine, each in sorted(found.items()))
@@ -91,6 +98,27 @@ def metrics(lines: UsefulLines) -> Answer:
     if not told:
         raise UnusableError(_what_it_is(lines.began))
     return Answer(SourceKind.VLLM, told)
+
+
+def _read(line: str) -> _Line:
+    """One line. Raises `ValueError`."""
+    series, brace, value = line.rpartition("}")
+    if brace and len(series) <= _REMEMBERED_AT_MOST and _NUMBER.fullmatch(value):
+        name, labels, _ = _series(series + brace)
+        return name, labels, float(value)
+    return _parsed(line)
+
+
+@lru_cache(maxsize=8192)
+def _series(text: str) -> _Line:
+    """A line without its value: labels take most of the time, and are the same in every answer."""
+    return _parsed(f"{text} 0")
+
+
+def _parsed(line: str) -> _Line:
+    (family,) = text_string_to_metric_families(line)
+    (sample,) = family.samples
+    return sample.name, sample.labels, sample.value
 
 
 def _engine(labels: Mapping[str, str]) -> int:
