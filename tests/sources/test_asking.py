@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from dp_coordinator.sources import asking as module
+from dp_coordinator.sources import vllm
+from dp_coordinator.sources.prometheus_text import UsefulLines
 from dp_coordinator.words import DeploymentState, RankCondition, SourceKind, TargetState
 from tests.sources.standin import Raw, answer, api_server, asking, loads, metrics, never
 
@@ -113,11 +115,6 @@ BAD: dict[str, tuple[bytes | Raw, TargetState, str]] = {
         answer('vllm:num_requests_running{engine="0"} 1_0\n'),
         TargetState.UNUSABLE,
         "what came is no Prometheus text: Invalid value: '1_0'",
-    ),
-    "an exemplar that is none": (
-        answer('vllm:num_requests_running{engine="0"} 5 # {a="} 7\n'),
-        TargetState.UNUSABLE,
-        "what came is no Prometheus text",
     ),
     "not found": (answer("", 404), TargetState.UNUSABLE, "there is no such route (HTTP 404)"),
 }
@@ -242,5 +239,51 @@ async def test_sglang_by_a_stand_in() -> None:
         assert running[0] is not None
         assert running[1] is not None
         assert running[0].at - running[1].at == pytest.approx(10.0), "ages are by the engine's own clock"
+        assert rig.rank(0).heartbeat is None, "it was not started with --enable-metrics"
         server.routes["/v1/loads?include=core"] = answer('{"loads": [{"dp_rank": -1}]}')
         await rig.until(lambda: rig.target(server.url).state is TargetState.UNUSABLE)
+
+
+async def test_sglang_counts_the_tokens_of_each_step() -> None:
+    def page(*made: int) -> bytes:
+        line = 'sglang:realtime_tokens_total{{dp_rank="{}",mode="{}",tp_rank="{}"}} {}.0\n'
+        lines = (line.format(rank, mode, 2 * rank, n) for rank, n in enumerate(made) for mode in ("decode", "prefill"))
+        return answer("# HELP sglang:realtime_tokens_total Tokens.\n" + "".join(lines))
+
+    async with api_server() as server:
+        ranks = [{"dp_rank": rank, "num_running_reqs": 1, "num_waiting_reqs": 0} for rank in (0, 1)]
+        server.routes |= {"/v1/loads?include=core": loads(*ranks), "/metrics": page(5, 7)}
+        async with asking(server.url) as rig:
+            await rig.until(lambda: rig.rank(1).heartbeat)
+            first = rig.rank(0).heartbeat, rig.rank(1).heartbeat
+            assert [beat and (beat.value, beat.unit) for beat in first] == [(10, "tokens"), (14, "tokens")]
+            server.routes["/metrics"] = page(6, 7)
+            await rig.until(lambda: rig.rank(0).heartbeat != first[0])
+            await rig.until(lambda: (beat := rig.rank(0).heartbeat) and beat.value == 12 and beat.grew_after)
+            stands = rig.rank(1).heartbeat
+            assert stands is not None
+            assert (stands.value, stands.grew_after) == (14, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('{engine="0"} 5', 5),
+        ('{engine="0"} 5.0 1700000000000', 5),
+        ('{engine="0"} 5 # {a="}"} 7', 5),
+        ('{engine="0",model_name="a} 6 # {"}   +5e0  ', 5),
+        ('{engine="0",model_name="a\\\\\\"} 6"} 5\r', 5),
+        (" 5", 5),
+        ('{engine="0"} 99999999999999999999', None),
+        ('{engine="0"} ' + 9 * "9999", None),
+        ('{engine="0"} -5', None),
+        ('{engine="0"} NaN', None),
+        ('{engine="0"} +Inf', None),
+        ('{engine="0"} 1e400', None),
+    ],
+)
+def test_a_line_with_a_number(line: str, value: int | None) -> None:
+    lines = UsefulLines(vllm.OF_USE)
+    lines.feed(f"vllm:num_requests_waiting 3\nvllm:num_requests_running{line}\n".encode())
+    (sample,) = vllm.metrics(lines).samples
+    assert (sample.running, sample.waiting) == (value, 3)

@@ -23,6 +23,7 @@ from dp_coordinator.sourced import SourcesView
 from dp_coordinator.sources import sglang, tap, vllm
 from dp_coordinator.sources.book import Book
 from dp_coordinator.sources.http import Client, NotThereError
+from dp_coordinator.sources.prometheus_text import UsefulLines
 from dp_coordinator.sources.targets import Credentials, Resolve, Target, Targets, resolve
 from dp_coordinator.sources.telling import Answer, ScalingError, SilentError, UnusableError
 from dp_coordinator.words import RankCondition, SourceKind, TargetState
@@ -165,7 +166,7 @@ class Sources:
         """What it tells, by the way that it told before; one that never did may be of either kind."""
         if known.kind is SourceKind.SGLANG:
             try:
-                return await self._loads(target)
+                return await self._loads(target, known)
             except UnusableError:
                 return await self._metrics(target, known)
         try:
@@ -174,14 +175,23 @@ class Sources:
             raise
         except UnusableError as first:
             with contextlib.suppress(UnusableError):
-                return await self._loads(target)
+                return await self._loads(target, known)
             raise first from None
 
-    async def _loads(self, target: Target) -> Answer:
-        return sglang.loads(await self._whole(target, sglang.LOADS))
+    async def _loads(self, target: Target, known: _Known) -> Answer:
+        answer = sglang.loads(await self._whole(target, sglang.LOADS))
+        now = time.monotonic()
+        if now >= known.next_at.get(sglang.METRICS, 0.0):
+            lines = UsefulLines(sglang.OF_USE)
+            try:
+                await self._client.get(target, sglang.METRICS, lines.feed)
+                return sglang.with_tokens(answer, lines)
+            except (SilentError, UnusableError):
+                known.next_at[sglang.METRICS] = now + ROUTES_EVERY_S  # it counts nothing unless it is told to
+        return answer
 
     async def _metrics(self, target: Target, known: _Known) -> Answer:
-        lines = vllm.UsefulLines()
+        lines = UsefulLines(vllm.OF_USE)
         await self._client.get(target, vllm.METRICS, lines.feed)
         answer = vllm.metrics(lines)
         await self._routes(target, known)
