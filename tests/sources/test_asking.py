@@ -284,6 +284,8 @@ async def test_sglang_counts_the_tokens_of_each_step() -> None:
 )
 def test_a_line_with_a_number(line: str, value: int | None) -> None:
     lines = UsefulLines(vllm.OF_USE)
-    lines.feed(f"vllm:num_requests_waiting 3\nvllm:num_requests_running{line}\n".encode())
+    names = ("vllm:num_requests_running", "vllm:generation_tokens_total", "vllm:num_requests_waiting 3")
+    lines.feed("".join(f"{name}{line if name[-1] != '3' else ''}\n" for name in names).encode())
     (sample,) = vllm.metrics(lines).samples
     assert (sample.running, sample.waiting) == (value, 3)
+    assert sample.beat == value, "what cannot be seen to grow accuses nobody"

@@ -88,6 +88,7 @@ def test_targets_that_are_taken_off_the_list_are_forgotten() -> None:
 
 def test_a_tap_tells_zeros_only_of_ranks_that_had_something() -> None:
     book = Book(placed=True)
+    book.listen("tcp://c:1")
     book.tapped("tcp://c:1", Publication((EngineLoad(0, 0), EngineLoad(1, 2, 0.5)), 7, True), 1.0)
     view = book.view()
     assert view.tapped is not None
@@ -102,6 +103,7 @@ def test_a_tap_tells_zeros_only_of_ranks_that_had_something() -> None:
 
 def test_an_api_server_goes_before_a_tap() -> None:
     book = Book(placed=True)
+    book.listen("tcp://c:1")
     book.ask([A])
     book.answered(A, told(0, running=4), 1.0)
     book.tapped("tcp://c:1", Publication((EngineLoad(0, 1), EngineLoad(0, 2)), 7, True), 9.0)

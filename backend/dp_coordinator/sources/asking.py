@@ -80,6 +80,8 @@ class Sources:
         self._due: asyncio.TimerHandle | None = None
         self._bucket = TokenBucket(LOGGED_PER_S, LOGGED_AT_ONCE, time.monotonic())
         self._said: dict[str, str] = {}
+        if options.tap is not None:
+            self._book.listen(options.tap)
         self._tell()
 
     async def run(self) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 import msgspec
 
 from dp_coordinator.sources.prometheus_text import UsefulLines, rank_in
-from dp_coordinator.sources.telling import ENGINES_AT_MOST, Answer, Sample, UnusableError, count, share
+from dp_coordinator.sources.telling import ENGINES_AT_MOST, Answer, Sample, UnusableError, count, share, tally
 from dp_coordinator.words import SourceKind
 
 LOADS = "/v1/loads?include=core"
@@ -58,7 +58,7 @@ def with_tokens(answer: Answer, lines: UsefulLines) -> Answer:
         tokens[rank] = tokens.get(rank, 0.0) + value
 
     def of(sample: Sample) -> Sample:
-        beat = share(tokens.get(sample.engine), float("inf"))
+        beat = tally(tokens.get(sample.engine))
         return sample if beat is None else replace(sample, beat=beat, unit="tokens")
 
     return replace(answer, samples=tuple(map(of, answer.samples)))

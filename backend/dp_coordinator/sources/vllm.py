@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from dp_coordinator.sources.prometheus_text import UsefulLines, rank_in
-from dp_coordinator.sources.telling import Answer, Sample, UnusableError, count, share
+from dp_coordinator.sources.telling import Answer, Sample, UnusableError, count, share, tally
 from dp_coordinator.words import RankCondition, SourceKind
 
 METRICS, HEALTH, PAUSED, SCALING, FAULTS = (
@@ -75,7 +75,7 @@ def _sample(engine: int, found: _Found) -> Sample:
         waiting=count(values.get("vllm:num_requests_waiting")),
         running=count(values.get("vllm:num_requests_running")),
         kv_cache_usage=share(usage),
-        beat=share(values.get(unit), float("inf")),
+        beat=tally(values.get(unit)),
         unit="steps" if unit == STEPS else "tokens",
         conditions={RankCondition.SLEEPING: ", ".join(deep)} if deep else {},
     )
