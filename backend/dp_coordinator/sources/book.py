@@ -291,8 +291,8 @@ def _beat(
         return None
     if beat is None or before is None or beat.unit != sample.unit:
         return Heartbeat(sample.beat, sample.unit, now, now, None, now, origin)
-    told = (sample.waiting, sample.running, sample.kv_cache_usage)
-    moved = sample.beat != beat.value or told != (before.waiting, before.running, before.kv_cache_usage)
+    begun = (sample.running, sample.kv_cache_usage) != (before.running, before.kv_cache_usage)
+    moved = sample.beat != beat.value or begun or (sample.waiting or 0) < (before.waiting or 0)  # more only arrived
     grew = sample.beat > beat.value
     return Heartbeat(
         value=sample.beat,
