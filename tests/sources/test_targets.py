@@ -6,20 +6,29 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 
 from dp_coordinator.options import SourceOptions
+from dp_coordinator.sources import asking as asking_module
 from dp_coordinator.sources import targets as targets_module
 from dp_coordinator.sources.http import Client
-from dp_coordinator.sources.targets import Changing, Credentials, Target, Targets
+from dp_coordinator.sources.targets import Changing, Credentials, Target, Targets, resolve
 from dp_coordinator.sources.telling import UnusableError
 from dp_coordinator.words import TargetState
 from tests.sources.standin import api_server, asking, metrics
 
 TLS = Path(__file__).parent / "tls"
+
+
+@pytest.fixture(autouse=True)
+def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and names are looked at twenty times a second."""
+    monkeypatch.setattr(asking_module, "TARGETS_EVERY_S", 0.05)
 
 
 async def test_a_token_from_a_file_that_changes(tmp_path: Path) -> None:
@@ -145,6 +154,24 @@ async def test_a_name_server_that_is_away_holds_nobody_up(monkeypatch: pytest.Mo
             targets, troubles = await found.current(1.0)
     assert [each.base for each in targets] == ["http://10.0.0.2:1", "http://10.0.0.1:1"]
     assert not troubles
+
+
+async def test_a_look_up_that_is_stuck_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, stuck = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def getaddrinfo(*_: object, **__: object) -> list[object]:
+        loop.call_soon_threadsafe(stuck.set)
+        assert over.wait(30)
+        return [(socket.AF_INET6, 0, 0, "", ("::1", 0)), (socket.AF_INET, 0, 0, "", ("10.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    asked = asyncio.create_task(resolve("vllm.example"))
+    async with asyncio.timeout(30):
+        await stuck.wait()
+        assert [thread.daemon for thread in threading.enumerate() if thread.name == "resolve"] == [True]
+        over.set()
+        assert await asked == ["10.0.0.1"]
 
 
 async def test_a_server_that_is_listed_by_address_and_by_name_is_asked_once() -> None:

@@ -6,13 +6,13 @@ import asyncio
 import socket
 import ssl
 import stat
+import threading
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dp_coordinator.hosts import ScrapeUrl, is_ip, url
 from dp_coordinator.options import SourceOptions
@@ -23,8 +23,7 @@ RESOLVED_FOR_S = 10.0
 """Seconds after which a name is looked up again."""
 LOOKED_UP_WITHIN_S = 0.5
 """Seconds for which addresses are waited for: a name server that is away must not hold up what needs none."""
-_RESOLVERS = ThreadPoolExecutor(8, "resolve")
-"""Of their own, as each may be stuck for a minute: files are read on others."""
+LOOK_UPS_AT_ONCE = 64
 _FILE_AT_MOST = 1024 * 1024
 Troubles: TypeAlias = dict[str, str]
 """What cannot be used, by its name, and why."""
@@ -48,8 +47,19 @@ async def resolve(host: str) -> list[str]:
 
     Raises `OSError`.
     """
-    ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, ask)
+    done: Future[list[Any]] = Future()
+
+    def ask() -> None:
+        if not done.set_running_or_notify_cancel():
+            return
+        try:
+            done.set_result(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            done.set_exception(error)
+
+    # A thread that nobody waits for: it may be stuck for a minute, and an executor's would hold up the process's end.
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    found = await asyncio.wrap_future(done)
     four = {str(where[0]) for family, _, _, _, where in found if family is socket.AF_INET}
     return sorted(four or {str(where[0]) for _, _, _, _, where in found})
 
@@ -110,12 +120,15 @@ class Targets:
         self._targets = list(made.values())[:TARGETS_AT_MOST]
 
     async def _look_up(self, now: float) -> None:
-        for host in self._names - self._looking_up.keys():
-            known, at = self._addresses.get(host, ([], 0.0))
-            if not known or now - at >= RESOLVED_FOR_S:
-                self._looking_up[host] = asyncio.create_task(self._addresses_of(host, now))
+        due = (host for host in self._names - self._looking_up.keys() if self._is_due(host, now))
+        for host in islice(due, max(0, LOOK_UPS_AT_ONCE - len(self._looking_up))):
+            self._looking_up[host] = asyncio.create_task(self._addresses_of(host, now))
         if self._looking_up:
             await asyncio.wait(self._looking_up.values(), timeout=LOOKED_UP_WITHIN_S)
+
+    def _is_due(self, host: str, now: float) -> bool:
+        known, at = self._addresses.get(host, ([], 0.0))
+        return not known or now - at >= RESOLVED_FOR_S
 
     async def _addresses_of(self, host: str, now: float) -> None:
         known, _ = self._addresses.get(host, ([], 0.0))
