@@ -195,7 +195,7 @@ async def test_by_name_and_by_an_address_of_ipv6() -> None:
 
 
 async def test_certificates_from_a_file_that_changes(tmp_path: Path) -> None:
-    """`localhost.pem` names localhost, 127.0.0.1 and ::1, and is signed by `authority.pem`; none ends before 2126."""
+    """`localhost.pem` names localhost, 127.0.0.1, ::1, signed by `authority.pem`; they hold from 2020 to 2120."""
     secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     secure.load_cert_chain(TLS / "localhost.pem")
     authorities = tmp_path / "authorities"
