@@ -95,7 +95,7 @@ function Open(props: Shown) {
       <p class="alarm-head">
         <Head alarm={alarm} />
       </p>
-      <p class="alarm-text" title={alarm.meaning}>
+      <p class="alarm-text" title={`${alarm.remedy} ${alarm.meaning}`}>
         <b>What to do:</b> {alarm.remedy} <span class="alarm-meaning">{alarm.meaning}</span>
       </p>
       <p class="alarm-tools">
