@@ -85,6 +85,7 @@ class Struck:
         self.deployment.wait_for(lambda state: True)
         accounts, figures = self.deployment.account(), self.figures
         figures.sent, figures.finished, figures.stranded = accounts.sent, accounts.finished, accounts.stranded
+        figures.by_hand = accounts.by_hand
         figures.waves, figures.waves_went_back = self.deployment.wave, self.deployment.waves_went_back
         return figures
 
@@ -137,12 +138,13 @@ def table(runs: list[Figures]) -> str:
         f"Measured on {machine.describe()}: {ENGINES} simulated engines, {FRONT_ENDS} front-ends, kill -9 and "
         f"SIGSTOP (hang timeout {HANG_TIMEOUT_S:g} s).",
         "",
-        "| dialect | kills | stops | restarts | requests sent | finished | lost | stranded | waves "
+        "| dialect | kills | stops | restarts | requests sent | finished | lost | stranded | freed by hand | waves "
         "| woken after a kill p50 | p99 | max | REST says so p50 | p99 | max | woken after a stop p50 | p99 | max |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        f"|{'---|' * 19}",
     ]
     for each in runs:
-        cells = (each.kills, each.stops, each.restarts, each.sent, each.finished, each.lost, each.stranded, each.waves)
+        requests = (each.sent, each.finished, each.lost, each.stranded, each.by_hand)
+        cells = (each.kills, each.stops, each.restarts, *requests, each.waves)
         times = " | ".join(_times(seconds) for seconds in (each.wakes_s, each.recovery_s, each.stop_wakes_s))
         lines.append(f"| {each.dialect} | {' | '.join(map(str, cells))} | {times} |")
     return "\n".join(lines)
@@ -158,7 +160,7 @@ def _times(seconds: list[float]) -> str:
 
 
 def _sum(runs: list[Figures]) -> Figures:
-    names = ("kills", "stops", "restarts", "sent", "finished", "stranded", "waves")
+    names = ("kills", "stops", "restarts", "sent", "finished", "stranded", "by_hand", "waves")
     total = Figures(dialect="all", **{name: sum(getattr(each, name) for each in runs) for name in names})
     for each in runs:
         total.wakes_s += each.wakes_s

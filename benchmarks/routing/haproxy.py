@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 
 from benchmarks import machine
-from benchmarks.routing.proxy import Balance, Entrance, Proxy, configuration, free_ports, running
+from benchmarks.ports import free_ports
+from benchmarks.routing.proxy import Balance, Entrance, Proxy, configuration, running
 from benchmarks.routing.workload import MEAN_S, Request, percentile, requests
 
 ROUND_ROBIN = Balance("round-robin", "roundrobin", agent=False)

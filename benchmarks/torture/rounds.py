@@ -178,7 +178,7 @@ class Torture:
         if accounts.sent != accounts.finished:
             self.watch.find(f"{accounts.lost} requests are lost, {accounts.stranded} stranded")
         whole = self.outcome.accounts
-        for name in ("sent", "finished", "stranded"):
+        for name in ("sent", "finished", "stranded", "by_hand"):
             setattr(whole, name, getattr(whole, name) + getattr(accounts, name))
         worst, seen = self.outcome.worst, self.watch.seen
         for name in ("livez_s", "silence_s", "resident_mb"):

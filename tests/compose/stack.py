@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,8 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+
+from benchmarks.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 OPEN = build_opener(ProxyHandler({})).open
@@ -39,20 +40,11 @@ def _code(*command: str) -> int:
     return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
 
 
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
-
-
 class Stack:
     """A running stack."""
 
     def __init__(self) -> None:
-        dashboard, prometheus = _free_ports(2)
+        dashboard, prometheus = free_ports(2)
         self.url = f"http://127.0.0.1:{dashboard}"
         self.prometheus_url = f"http://127.0.0.1:{prometheus}"
         self._command = [*compose_command(), "-p", f"dp-coordinator-test-{os.getpid()}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import yaml
 import zmq
 
+from benchmarks.ports import free_port
 from deploy.grafana import board
 from deploy.grafana.panels import ROWS, queries
 from deploy.prometheus import rules
@@ -86,8 +86,7 @@ def test_the_board_is_laid_out_as_it_is_asked_for() -> None:
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus, str]]:
     """A Prometheus, and the address of the coordinator that it scrapes: a demo with engines, front-ends and traffic."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port = one.getsockname()[1]
+    port = free_port()
     with running("demo", "--http", "127.0.0.1:0", "--engines", "3", "--front-ends", "1", "--step-ms", "2") as demo:
         assert demo.stdout is not None
         url = next(found[1] for line in demo.stdout if (found := re.search(r"dashboard: (http://\S+)", line)))

@@ -8,11 +8,11 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from benchmarks.ports import free_port, free_ports
 from dp_coordinator.addresses import bound_address
 from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
 from dp_coordinator.hosts import HttpAddress
@@ -20,32 +20,6 @@ from dp_coordinator.listening import TakenError, listen, url_of
 from dp_coordinator.process.listener import listen as listen_or_say_why
 from dp_coordinator.transport import BindError
 from tests.transport.rig import wait_until
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.create_server((host, 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
-
-
-def in_use() -> set[int]:
-    """Ports of tcp connections, ended ones that linger among them: beside those a bound socket cannot be told."""
-    table = Path("/proc/net/tcp")
-    lines = table.read_text().splitlines()[1:] if table.exists() else []
-    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
-
-
-def two_free_ports() -> int:
-    """The first of two ports in a row that are free."""
-    while True:
-        port = free_port()
-        if port in in_use():
-            continue
-        try:
-            with socket.create_server(("127.0.0.1", port + 1)):
-                return port
-        except OSError:
-            continue
 
 
 @contextmanager
@@ -100,7 +74,7 @@ def test_a_port_that_somebody_else_needs_is_left_out() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "::"])
 @pytest.mark.parametrize("options", [(), (socket.SO_REUSEADDR,), AS_VLLM_BINDS])
 def test_a_port_that_somebody_bound_is_taken(host: str, options: tuple[int, ...], listening: bool) -> None:
-    port = two_free_ports()
+    port = free_ports(2)[0]
     with bound(host, port, *options) as theirs:
         if listening:
             theirs.listen()
@@ -120,20 +94,21 @@ def leave_a_connection(listener: socket.socket) -> None:
 
 
 def test_what_is_left_of_connections_is_no_hindrance() -> None:
-    with listen("127.0.0.1:0") as first:
-        where = bound_address(first)
+    port = free_port()
+    where = f"127.0.0.1:{port}"
+    with listen(where) as first:
         leave_a_connection(first)
     with socket.socket() as plain, pytest.raises(OSError, match="in use"):
-        plain.bind(("127.0.0.1", int(where.rpartition(":")[2])))
+        plain.bind(("127.0.0.1", port))
     with listen(where) as second:
         assert bound_address(second) == where
         leave_a_connection(second)
-    with bound("0.0.0.0", int(where.rpartition(":")[2]), *AS_VLLM_BINDS), pytest.raises(TakenError):
+    with bound("0.0.0.0", port, *AS_VLLM_BINDS), pytest.raises(TakenError):
         listen(where)
 
 
 def test_it_comes_back_where_it_was(caplog: pytest.LogCaptureFixture) -> None:
-    port = two_free_ports()
+    port = free_ports(2)[0]
     wanted = f"127.0.0.1:{port}-{port + 1}"
     with listen(wanted, f"127.0.0.1:{port + 1}") as back:
         assert bound_address(back) == f"127.0.0.1:{port + 1}"
@@ -143,7 +118,7 @@ def test_it_comes_back_where_it_was(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_moving_aside_is_said_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
-    port = two_free_ports()
+    port = free_ports(2)[0]
     with bound("0.0.0.0", port, *AS_VLLM_BINDS), listen(f"127.0.0.1:{port}-{port + 1}") as ours:
         [line] = caplog.messages
         assert line == f"port {port}: Address already in use; the page is at {url_of(ours)}"
@@ -185,7 +160,7 @@ def test_all_addresses_are_served_and_one_that_opens_is_announced(http: str) -> 
 
 def test_two_deployments_on_one_host_and_a_restart() -> None:
     """Both with the default, as far as a test can: the same range for both."""
-    port = two_free_ports()
+    port = free_ports(2)[0]
     wanted = f"127.0.0.1:{port}-{port + 1}"
     with (
         DPCoordinator(engine_count=1, http=wanted, supervised=True) as first,

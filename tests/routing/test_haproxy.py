@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.ports import free_ports
 from benchmarks.routing import haproxy, proxy
 from benchmarks.routing.haproxy import BALANCES, WEIGHTS, Site, complete
-from benchmarks.routing.proxy import Entrance, free_ports
+from benchmarks.routing.proxy import Entrance
 from benchmarks.routing.workload import Request
 from dp_coordinator.handle import DPCoordinator
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from zmq import auth
 
+from benchmarks.ports import free_ports
 from dp_coordinator.client import CurveKeys, EngineClient, FrontendClient, NotReadyError
 from dp_coordinator.settings import SettingsError
 from dp_coordinator.transport import curve
@@ -39,7 +40,7 @@ def test_what_speaks_no_zmtp_3_is_nobody(tmp_path: Path, channel: str, spoken: s
                 while stranger.recv(100):
                     pass  # refused: the other end closes
             address = f"127.0.0.1:{stranger.getsockname()[1]}"
-        wait_until(lambda: r.mailbox.counters.refused.get(channel), "the refusal")
+        wait_until(lambda: "peer_refused" in r.kinds(), "the refusal")
         assert (r.mailbox.snapshot.engines_subscribed, r.mailbox.snapshot.front_ends) == (0, 0)
         (said,) = [entry.fields for entry in r.mailbox.log.since(0) if entry.kind == "peer_refused"]
         assert (said["channel"], said["count"]) == (channel, 1)
@@ -85,7 +86,7 @@ def test_curve_lets_in_who_has_a_key_and_vllms_peers_come_as_ever(tmp_path: Path
     for folder in (ours, theirs, other):
         folder.mkdir()
         auth.create_certificates(folder, "key")
-    port = _free_ports()
+    port = free_ports(3)[0]
     arguments = [f"--curve-address=tcp://127.0.0.1:{port}", f"--curve-key={ours}/key.key_secret"]
     front, output, publish = (f"tcp://127.0.0.1:{port + n}" for n in range(3))
     with served(tmp_path, *arguments, f"--curve-clients={theirs}") as peer:  # its peers come without CURVE
@@ -124,17 +125,3 @@ def test_what_is_missing_for_curve_is_named(tmp_path: Path) -> None:
     loaded = curve.load("tcp://127.0.0.1:5600", secret, str(tmp_path))
     assert loaded is not None
     assert loaded.address_of(Channel.BACK_PUBLISH) == "tcp://127.0.0.1:5602"
-
-
-def _free_ports() -> int:
-    """The first of three in a row that are free."""
-    while True:
-        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-                third.bind(("127.0.0.1", port + 2))
-            except (OSError, OverflowError):
-                continue
-            return port

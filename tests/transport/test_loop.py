@@ -116,10 +116,9 @@ def test_a_flood_of_bad_frames_does_not_flood_the_log(tmp_path: Path) -> None:
         output = r.output()
         for _ in range(5000):
             output.send(b"junk")
-        wait_until(lambda: r.frames("back_output", "cut_off"), "that it is cut off")
+        wait_until(lambda: "peer_cut_off" in r.kinds(), "that it is cut off")
         assert r.frames("back_output", "undecodable") >= 1000
         assert r.kinds().count("bad_frame") < 100
-        assert "peer_cut_off" in r.kinds()
 
 
 def test_a_tap_with_a_topic_is_no_front_end(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import termios
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from benchmarks.ports import free_ports
 
 HOME = Path(os.environ.get("DP_COORDINATOR_VLLM_HOME") or "/nowhere")
 START_TIMEOUT = 420.0
@@ -55,11 +56,7 @@ HTTP = httpx.Client(
 
 def free_port() -> int:
     """A free port, after which another one is free: one `vllm serve` may want a port for each of two ranks."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.suppress(OSError):
-            port: int = listener.getsockname()[1]
-            with socket.create_server(("127.0.0.1", port + 1)):
-                return port
+    return free_ports(2)[0]
 
 
 def eventually(what: str, check: Callable[[], T | None], timeout: float = 30.0) -> T:

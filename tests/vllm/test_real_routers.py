@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_ports
 from benchmarks.routing import proxy
 from benchmarks.routing.haproxy import BALANCES, WEIGHTS, complete
-from benchmarks.routing.proxy import Entrance, Proxy, configuration, free_ports
+from benchmarks.routing.proxy import Entrance, Proxy, configuration
 from benchmarks.routing.workload import percentile
 from tests.signals import stopped
 from tests.vllm.deployment import HTTP, eventually

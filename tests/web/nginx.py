@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_ports
+
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")
 PATIENCE = 20.0
@@ -73,7 +75,7 @@ def nginx(*locations: str, host: str = "$http_host", upgrade: str = UPGRADE) -> 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         _make_certificate(folder)
-        ports = _free_ports()
+        ports = free_ports(2)
         places = "\n".join(locations).replace("{host}", host).replace("{upgrade}", upgrade)
         text = _WHOLE.format(folder=folder, plain=ports[0], secure=ports[1], locations=places)
         (folder / "nginx.conf").write_text(text)
@@ -90,11 +92,6 @@ def _make_certificate(folder: Path) -> None:
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
     made = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *told, *files]
     subprocess.run(made, check=True, capture_output=True)
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _await(running: subprocess.Popen[bytes], port: int) -> None:
