@@ -122,9 +122,9 @@ def test_traffic_makes_waves_and_a_killed_engine_comes_back(demo: Callable[..., 
     assert running.get("/api/v1/state")["name"] == "moe-test"
     for name in ("engine 0", "engine 1", "engine 2", "front-end 0"):
         pid = running.pids[name]
-        assert title_of(pid) == f"dp-coordinator {name}"
+        assert title_of(pid) == f"simulated {name}"
     named = [row["peer"]["name"] for row in running.get("/api/v1/engines")["engines"] if row["peer"] is not None]
-    assert all(re.fullmatch(r"pid \d+ dp-coordinator engine \d", name) for name in named)
+    assert all(re.fullmatch(r"pid \d+ simulated engine \d", name) for name in named)
     killed = running.pids["engine 1"]
     os.kill(killed, signal.SIGKILL)
     running.until(lambda state: state["engines_subscribed"] == 2)

@@ -86,7 +86,7 @@ class SimulatedEngine:
 
     def run(self) -> dict[str, int]:
         """Run until asked to stop; gives the number of requests that are unfinished then."""
-        call_this_process(f"dp-coordinator {self._name}")
+        call_this_process(f"simulated {self._name}")
         with contextlib.suppress(StoppedError):
             self._read_until(lambda: self._member.welcomed)
             self._await_ready(self._subscribe())

@@ -67,7 +67,7 @@ class SimulatedFrontEnd:
 
     def run(self) -> dict[str, int]:
         """Turn until asked to stop, or all requests that were wanted are answered; gives what became of them."""
-        call_this_process(f"dp-coordinator {self._name}")
+        call_this_process(f"simulated {self._name}")
         wanted = self._options.requests
         while not self._lifetime.over and not (wanted and self._totals.finished >= wanted):
             self._poller.poll(self._timeout_ms())
