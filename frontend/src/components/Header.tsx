@@ -40,7 +40,7 @@ function DataAge() {
   return (
     <span class={old ? "age age-old" : "age age-live"} title="Age of the newest state on this page">
       <Icon name={old ? "warn" : "working"} />
-      {old ? `data is ${duration(age)} old` : `live, ${duration(age)}`}
+      {old ? `data is ${duration(age)} old` : `live, ${age < 1 ? "< 1 s" : duration(age)}`}
     </span>
   );
 }

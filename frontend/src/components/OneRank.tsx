@@ -116,7 +116,7 @@ function sourceText(rank: number): string {
   return source === "reports" ? `${SOURCES[source]}; beside them ${where}` : `${SOURCES[source]}: ${where}`;
 }
 
-/** Its numbers, and in a second column those of the rank beside it. */
+/** Its numbers; those of the rank beside it stand above the panes. */
 function Facts({ row }: { row: EngineRow }) {
   const peer = place(row.index);
   return (
