@@ -89,8 +89,8 @@ class Loop:
         self._books = Books(coordinator, mailbox, self._began, self._sender_of)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
         self._turn_by = self._began
-        self.due_at = math.inf
-        """When the turn should begin at the latest that is now waited for, or lasts."""
+        self.turns = 0
+        """How often it has turned."""
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._stopping = False
@@ -137,9 +137,8 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for input or the next deadline, take a batch from each socket, do what is due."""
-        now = self._clock()
-        self.due_at = min(self._turn_by, self._ready_by, now + LONGEST_WAIT)
-        readable = dict(self._poller.poll(self._timeout_ms(now)))
+        self.turns += 1
+        readable = dict(self._poller.poll(self._timeout_ms(self._clock())))
         now = self._clock()
         sockets = self._sockets
         if sockets.doorkeeper.socket in readable:
@@ -186,7 +185,8 @@ class Loop:
             self._remember(self._unwritten[0], now)  # there may be room again, and no change for hours
 
     def _timeout_ms(self, now: float) -> int:
-        return max(0, math.ceil((self.due_at - now) * 1000))
+        wait = min(self._turn_by - now, self._ready_by - now, LONGEST_WAIT)
+        return max(0, math.ceil(wait * 1000))
 
     def _take_changes(self, watch: PeerWatch, now: float) -> None:
         for event in watch.changes():
