@@ -157,7 +157,7 @@ class WaveInfo(msgspec.Struct, frozen=True):
     open: bool
     completed: bool
     peak_waiting: int | None
-    """The most that waited at a time; null, as the next, where nothing was seen of the wave but that it was asked or over."""
+    """The most that waited at a time; null, as the next, where nobody was seen in the wave."""
     peak_running: int | None
     confirmed: bool
     """Something showed that all ranks stepped in it."""

@@ -155,7 +155,7 @@ export class HeatGrid {
     ctx.textBaseline = "middle";
     const every = Math.max(1, Math.ceil(13 / (high + GAP)));
     for (let row = 0; row * columns < ranks; row += every) {
-      ctx.fillText(String(row * columns), EDGE - 7, row * (high + GAP) + high / 2 + 1);
+      ctx.fillText(String(row * columns), EDGE - 7, Math.max(6, row * (high + GAP) + high / 2 + 1));
     }
   }
 

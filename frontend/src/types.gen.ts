@@ -624,7 +624,7 @@ export const isWaveInfo = object({
   duration_s: nullable(num),
   open: truth,
   completed: truth,
-  /** The most that waited at a time; null, as the next, where nothing was seen of the wave but that it was asked or over. */
+  /** The most that waited at a time; null, as the next, where nobody was seen in the wave. */
   peak_waiting: nullable(num),
   peak_running: nullable(num),
   /** Something showed that all ranks stepped in it. */

@@ -64,7 +64,12 @@ def test_a_wave_from_start_to_end(fresh: Site) -> None:
 def test_the_peaks_of_a_wave_of_which_only_the_end_was_seen_are_not_known(fresh: Site) -> None:
     fresh.loop.feed(complete())
     [wave] = fresh.get("/api/v1/waves").json()["waves"]
-    assert (wave["completed"], wave["cause"], wave["peak_waiting"], wave["peak_running"]) == (True, "unknown", None, None)
+    assert (wave["completed"], wave["cause"], wave["peak_waiting"], wave["peak_running"]) == (
+        True,
+        "unknown",
+        None,
+        None,
+    )
 
 
 def test_engines_and_one_engine(fresh: Site) -> None:
