@@ -255,6 +255,32 @@ def test_what_ranks_reported_before_their_time_counts_from_when_they_are_told_of
     assert (engines.waiting, engines.reported_at) == ((None, None, 2), (None, None, 7.0))
 
 
+def test_a_report_before_its_time_is_a_second_witness_once_its_rank_is_told_of() -> None:
+    driver = Driver(2, "0.28")
+    driver.feed(engine_subscribes())
+    driver.feed(WaveCompleted(2, 50))
+    driver.report(2, 0, 0, wave=50)
+    assert driver.core.current_wave == 0
+    assert announced(driver.feed(EngineCountChanged(3))) == [(51, False)]
+
+
+def test_what_somebody_reported_beyond_all_that_joined_is_forgotten_without_a_word() -> None:
+    driver = Driver(2)
+    driver.feed(engine_subscribes())
+    driver.report(3, 1, 1)
+    assert [e for e in driver.feed(EngineCountChanged(3)) if isinstance(e, Reject)] == []
+
+
+def test_after_it_shrank_and_grew_again_none_counts_as_leaving() -> None:
+    driver = Driver(3, ready=False)
+    for rank in range(3):
+        comes(driver, rank, 1 + rank)
+    driver.feed(EngineCountChanged(2), at=5.0)
+    driver.feed(EngineCountChanged(3), at=6.0)
+    driver.feed(engine_subscribes())
+    assert driver.core.snapshot(6.0).peers.surplus == 1
+
+
 def test_a_count_told_twice_does_not_make_strangers_of_those_that_leave() -> None:
     driver = Driver(4)
     driver.feed(EngineCountChanged(2))
