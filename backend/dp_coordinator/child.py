@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
 
+from dp_coordinator.endings import leave
 from dp_coordinator.logs import configure_logging, open_missing_streams
 from dp_coordinator.options import ServeOptions
 from dp_coordinator.process import serve
@@ -48,7 +49,7 @@ def child_main(settings: IO[str], report: IO[str]) -> int:
 def _main(report: str, scratch: str | None = None) -> int:
     open_missing_streams()
     try:
-        return child_main(sys.stdin, os.fdopen(int(report), "w"))
+        return leave(child_main(sys.stdin, os.fdopen(int(report), "w")))
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)

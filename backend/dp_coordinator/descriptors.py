@@ -25,6 +25,8 @@ PER_ENGINE = 2
 SPARE = 12
 """For a recording's next file, the journal, and whatever libraries open for a moment."""
 WANTED_AT_LEAST = 16_384
+LEAST = 32
+"""Without so many not even the sockets and threads can be made, with which the sharing out begins."""
 _NO_FILES_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -55,6 +57,13 @@ def share(engine_count: int, web: int, *, others: int = 0, in_use: int | None = 
     least = max(2, min(16, free // 4)) if web else 0
     left = free - PER_ENGINE * engine_count - front_ends
     return Budget(limit, max(0, (free - least - 1) // PER_ENGINE), max(least, min(web, left)))
+
+
+def too_few() -> str | None:
+    """What is wrong where too few files may be open to begin with; None where there are enough."""
+    if (limit := _raised(LEAST)) >= LEAST:
+        return None
+    return f"only {limit} files may be open, and {LEAST} are the least (raise it: ulimit -Hn)"
 
 
 def _in_use() -> int:

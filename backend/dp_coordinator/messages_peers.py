@@ -35,7 +35,7 @@ class Peer(EnginePeer, frozen=True):
 
 
 class PeerPage(msgspec.Struct, frozen=True):
-    """`GET /api/v1/peers`: the connections that there are, oldest first, and those of ranks that are gone."""
+    """`GET /api/v1/peers`: the connections that there are, oldest first, and those of engines that are gone."""
 
     version: int
     """Counts up with every change; `peers_version` of the state says when to ask again."""

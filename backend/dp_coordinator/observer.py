@@ -237,7 +237,7 @@ class Books:
             return
         suppressed, self._not_logged = self._not_logged, 0
         by = "" if sender.peer is None else f" from {sender.peer}"
-        log.warning("%s: dropped a frame%s (%s): %s [%d more not logged]", channel, by, verdict, detail, suppressed)
+        log.warning("%s: bad frame%s (%s): %s [%d more not logged]", channel, by, verdict, detail, suppressed)
         fields = {"channel": channel, "verdict": verdict, "detail": detail, "suppressed": suppressed}
         fields |= sender._asdict()
         self._mailbox.log.append(now, "bad_frame", fields)

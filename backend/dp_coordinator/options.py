@@ -145,7 +145,7 @@ class RouterOptions:
 
     haproxy_agent: v.HostPort | None = None
     """Where HAProxy's agent check is answered, for the rank that agent-send names."""
-    llm_d_endpoints: v.OutputFile | None = None
+    llm_d_endpoints: v.ReplacedFile | None = None
     """File for llm-d's file discovery, written anew when a rank joins, leaves or hangs."""
     vllm_gauges: Annotated[v.Text | None, v.Kind(v.text, "MODEL")] = None
     """Also show load as vLLM's own gauges, vllm:num_requests_running and others, with this as model_name."""
@@ -207,5 +207,5 @@ class CommandOptions(ServeOptions):
 
     supervised: v.Switch = False
     """Keep the coordinator alive: when it dies it comes back with its wave. Under vLLM this is the default."""
-    endpoints_file: v.OutputFile | None = None
+    endpoints_file: v.ReplacedFile | None = None
     """Write the real addresses there as JSON once bound."""

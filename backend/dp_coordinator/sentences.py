@@ -100,8 +100,20 @@ def _joined(joined: Sequence[int]) -> str:
     return f"joined by {ranks(joined)}" if joined else "no rank has joined yet"
 
 
+def missing_text(snapshot: Snapshot) -> str | None:
+    """`rank 3 is gone`, `2 engines are gone`; None while no engine is missing."""
+    gone, missing = snapshot.peers.gone, snapshot.peers.missing
+    if not missing:
+        return None
+    who = ranks(gone) if len(gone) == missing else "an engine" if missing == 1 else f"{missing} engines"
+    return f"{who} {'is' if missing == 1 else 'are'} gone"
+
+
 def _confirmation(snapshot: Snapshot) -> str:
     wave = snapshot.wave
+    if who := missing_text(snapshot):
+        by = _joined(wave.joined) if wave.confirmed_by is None else f"last confirmed by {wave.confirmed_by}"
+        return f"{by}; {who}, and a step takes every rank"
     if wave.confirmed_by is not None:
         return f"stepping, confirmed by {wave.confirmed_by}"
     if not wave.joined:

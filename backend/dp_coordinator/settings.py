@@ -198,6 +198,8 @@ def _value(kind: Kind, text: str, source: str) -> Any:
         kind.check(value)
     except BadValueError as error:
         raise SettingsError(f"{source}: {error}") from None
+    except OSError as error:  # a path at which nothing can even be looked for
+        raise SettingsError(f"{source}: {text[:80]!r} cannot be a file here: {error.strerror}") from None
     return value
 
 

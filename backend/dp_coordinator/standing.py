@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 
 from dp_coordinator.beside import REPORTED, unheard
 from dp_coordinator.core.snapshot import EndedConnection, Snapshot
-from dp_coordinator.sentences import duration, ranks
+from dp_coordinator.sentences import duration, missing_text, ranks
 from dp_coordinator.sourced import Heartbeat, RankView
-from dp_coordinator.words import EngineStatus
+from dp_coordinator.words import DeploymentState, EngineStatus
 
 QUIET_AFTER = 5.0
 """Seconds after which a rank with requests and no news is called quiet."""
@@ -84,8 +84,20 @@ def text(snapshot: Snapshot, rank: int, status: EngineStatus, titles: Mapping[in
     if _filled(snapshot, rank) and snapshot.sources is not None and rank in snapshot.sources.ranks:
         return _sourced_text(snapshot.sources.ranks[rank], status, now)
     if status is EngineStatus.QUIET and reported_at is not None:
-        return f"nothing new for {duration(now - reported_at)}: {TEXTS[status]}"
+        return f"nothing new for {duration(now - reported_at)}: {_quiet(snapshot, rank, now)}"
     return TEXTS[status]
+
+
+def _quiet(snapshot: Snapshot, rank: int, now: float) -> str:
+    """Why it is quiet, where that is not the normal reason."""
+    beat, who = _heartbeat(snapshot, rank), missing_text(snapshot)
+    if beat is not None:
+        return f"requests, and nothing of it changed for {duration(now - beat.moved_at)}"
+    if snapshot.wave_coordination and who:
+        return f"requests; {who}, and a step takes every rank"
+    if snapshot.state is DeploymentState.PAUSED:
+        return "requests, though the engines are paused"
+    return TEXTS[EngineStatus.QUIET]
 
 
 def _sourced_text(view: RankView, status: EngineStatus, now: float) -> str:

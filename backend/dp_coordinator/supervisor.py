@@ -83,7 +83,8 @@ class Supervisor:
         self._previous_end: str | None = None
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, it would have the kernel drop exit codes
         self._ending = endings.heeded()
-        self._heard = self._ending | {signal.SIGCHLD, SERVING, ALIVE}
+        self._ignored = endings.Ignored()
+        self._heard = self._ending | endings.stray() | {signal.SIGCHLD, SERVING, ALIVE}
         signal.pthread_sigmask(signal.SIG_BLOCK, self._heard)
         self._in_the_child = _in_the_child(self._heard)
 
@@ -178,12 +179,12 @@ class Supervisor:
             if not self._told_to_end:
                 log.info("ending: %s", came.text)
             self._told_to_end = True
-        elif came.number in {SERVING, ALIVE} and self._worker is not None:
-            if came.sender not in {None, self._worker.pid}:
-                return  # a stranger's
+        elif came.number in {SERVING, ALIVE} and self._worker is not None and came.sender in {None, self._worker.pid}:
             self._silent_s, self._patience_s = 0.0, self._hang_timeout
             if came.number == SERVING:
                 self._serving_since = time.monotonic()
+        elif came.number != signal.SIGCHLD:
+            self._ignored.add(came)
 
     def _end(self, worker: subprocess.Popen[bytes]) -> int:
         """Its exit code; when it still runs it is told to end, and made to."""
@@ -198,7 +199,7 @@ class Supervisor:
         return worker.wait()
 
 
-def _in_the_child(heard: frozenset[signal.Signals]) -> Callable[[], None]:
+def _in_the_child(heard: frozenset[int]) -> Callable[[], None]:
     """What a new worker does before it becomes one: take signals again, and die with us.
 
     A stopped worker cannot see that its supervisor is gone, so the kernel kills it then (Linux). It does so at the end
@@ -240,7 +241,8 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     supervisor = Supervisor(given.command, parent=given.parent, pass_fds=given.pass_fd, hang_timeout=given.hang_timeout)
     try:
-        return supervisor.run()
+        code = supervisor.run()
+        return code if code >= 0 else 128 - code  # as a shell tells a signal
     finally:
         if given.scratch is not None:
             shutil.rmtree(given.scratch, ignore_errors=True)

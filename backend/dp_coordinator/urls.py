@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
-from urllib.parse import urlsplit
 
 from dp_coordinator.supervised import previous_end
-from dp_coordinator.values import BadValueError, Kind, base_url
+from dp_coordinator.values import BadValueError, Kind, base_url, web_parts
 
 NAME_AT_MOST = 64
 PEERS_AT_MOST = 64
@@ -35,12 +34,8 @@ def deployment_name(text: str) -> str:
 
 def web_address(text: str) -> str:
     """Where something is posted to. The text as it is."""
-    parts = urlsplit(text)
-    try:
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good or parts.fragment or not text.isascii() or not text.isprintable() or " " in text:
+    parts = web_parts(text)
+    if parts is None or parts.fragment or not text.isascii() or not text.isprintable() or " " in text:
         raise BadValueError("it is not an address such as https://hooks.example.com/path")  # which may be a secret
     if parts.username or parts.password:
         raise BadValueError("a name or password never goes into an address: --webhook-secret-file signs messages")

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import os
 import re
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from dp_coordinator.core.dialect import Dialect, UnknownDialectError
+from dp_coordinator.files import may_replace
 from dp_coordinator.scratch import SOCKET_PATH_AT_MOST
 from dp_coordinator.supervised import previous_end
 
@@ -23,6 +25,8 @@ FALSE = frozenset({"0", "false", "no", "off"})
 _ZMQ_ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5}|\*)|ipc://\S+")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]/\s]+)\]|([^\[\]/\s:]+)):(\d{1,5})", re.ASCII)
 _TOKEN_MAX_BYTES = 4096
+PIPE_S = 5.0
+"""In which a pipe that holds a token must be written to."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -175,14 +179,20 @@ def log_level(text: str) -> str:
     return text.lower()
 
 
-def base_url(text: str) -> str:
-    """Where a coordinator's web server is, without a slash at the end."""
-    parts = urlsplit(text)
+def web_parts(text: str) -> SplitResult | None:
+    """The parts of an address on the web; None when it is none."""
     try:
+        parts = urlsplit(text)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment:
+        return None
+    return parts if good else None
+
+
+def base_url(text: str) -> str:
+    """Where a coordinator's web server is, without a slash at the end."""
+    parts = web_parts(text)
+    if parts is None or parts.query or parts.fragment:
         raise BadValueError(f"{text!r} is not the address of a coordinator, such as http://127.0.0.1:8080")
     if parts.username or parts.password:
         raise BadValueError("a secret never goes into an address: give it with --token-file")
@@ -201,9 +211,7 @@ def token_in(text: str) -> str:
     """The secret that stands in the file named by `text`, without blanks around it."""
     path = Path(text)
     try:
-        with path.open("rb") as file:
-            content = file.read(_TOKEN_MAX_BYTES + 1)
-        token = content.decode("ascii").strip()
+        token = _beginning(path).decode("ascii").strip()
     except OSError as error:
         raise BadValueError(f"{text!r} cannot be read ({error.strerror}): name a file that holds the token") from None
     except UnicodeDecodeError:
@@ -211,12 +219,25 @@ def token_in(text: str) -> str:
     return check_token(token, repr(text))
 
 
+def _beginning(path: Path) -> bytes:
+    """What stands in a file. A pipe gets a while to be written to, but not in a restart: waves do not wait for it."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        written = select.poll()
+        written.register(file, select.POLLIN)
+        written.poll(1000 * (PIPE_S if previous_end() is None else 0.1))
+        return os.read(file, _TOKEN_MAX_BYTES + 1)
+    finally:
+        os.close(file)
+
+
 def token_file(text: str) -> str:
     """A file that holds a token. The text as it is: the file is read again when it changes.
 
     It may be away for a while when this coordinator comes back: then the page waits for it.
     """
-    if previous_end() is None and (Path(text).is_file() or not Path(text).exists()):  # a pipe can be read only once
+    path = Path(text)
+    if previous_end() is None and (path.is_file() or path.is_dir() or not path.exists()):  # a pipe is read only once
         token_in(text)
     return text
 
@@ -235,14 +256,14 @@ def check_token(token: str, where: str) -> str:
 
 def input_file(text: str) -> str:
     """A file that can be read, or comes later: it is read again when it changes. The text as it is."""
-    if Path(text).is_dir():
-        raise BadValueError(f"{text!r} is a folder: name a file")
+    if previous_end() is None and (Path(text).is_dir() or not text.strip()):
+        raise BadValueError(f"{text!r} is a folder, or blank: name a file")
     return text
 
 
 def tap_address(text: str) -> str:
     """Where a coordinator publishes to its front-ends."""
-    if zmq_address(text).endswith(":*"):
+    if zmq_address(text).endswith((":*", ":0", "://*")):
         raise BadValueError(f"{text!r} names no port: write the one that is published on")
     return text
 
@@ -250,8 +271,18 @@ def tap_address(text: str) -> str:
 def output_file(text: str) -> str:
     """A file that can be written: its folder is there, or was before a restart. The text as it is."""
     path = Path(text)
-    if (path.is_dir() or not path.parent.is_dir()) and previous_end() is None:
+    if previous_end() is None and (path.is_dir() or not path.parent.is_dir() or not text.strip()):
         raise BadValueError(f"{text!r} cannot be written: name a file in a folder that exists")
+    return text
+
+
+def replaced_file(text: str) -> str:
+    """A file that is written anew as a whole, or is not there yet. The text as it is.
+
+    What lay there is removed: of a device, or a name that leads to one (/dev/stdout), nothing would be left.
+    """
+    if previous_end() is None and not may_replace(Path(output_file(text))):
+        raise BadValueError(f"{text!r} is no regular file: name one that may be replaced, or that is not there yet")
     return text
 
 
@@ -288,4 +319,5 @@ TapAddress: TypeAlias = Annotated[str, Kind(tap_address, "ADDRESS", tap_address)
 TokenFile: TypeAlias = Annotated[str, Kind(token_file, "FILE")]
 Version: TypeAlias = Annotated[str, Kind(version, "VERSION", version)]
 OutputFile: TypeAlias = Annotated[str, Kind(output_file, "FILE")]
+ReplacedFile: TypeAlias = Annotated[str, Kind(replaced_file, "FILE", replaced_file)]
 Folder: TypeAlias = Annotated[str, Kind(text, "DIR")]

@@ -488,7 +488,7 @@ export const isPeer = object({
 });
 export interface Peer extends Of<typeof isPeer> {}
 
-/** `GET /api/v1/peers`: the connections that there are, oldest first, and those of ranks that are gone. */
+/** `GET /api/v1/peers`: the connections that there are, oldest first, and those of engines that are gone. */
 export const isPeerPage = object({
   /** Counts up with every change; `peers_version` of the state says when to ask again. */
   version: num,

@@ -300,7 +300,7 @@ def test_what_the_others_say() -> None:
         (found,) = looks.until(seen, 110.0, **more)
         return found
 
-    gone = replace(STILL, engines_subscribed=1, front_ends=2)
+    gone = replace(STILL, peers=replace(STILL.peers, missing_unnamed=1), front_ends=2)
     title, counts = (
         "Engine gone: 1 of 2 are subscribed; vLLM does not tell which rank",
         {"subscribed": 1, "expected": 2},

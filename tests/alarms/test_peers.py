@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET
 from dp_coordinator.alarms.presence import FRONT_END_FORGOTTEN
 from dp_coordinator.core.events import EngineCountChanged, StartWaveRequested, WaveCompleted
-from dp_coordinator.words import Severity
+from dp_coordinator.words import Channel, Severity
 from tests.alarms.monitored_core import MonitoredCore, loads_for, report_all, running_wave
-from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
+from tests.core.connections import (
+    connects,
+    engine_subscribes,
+    engine_unsubscribes,
+    front_end_subscribes,
+    front_end_unsubscribes,
+)
 
 
 def test_bad_frames_while_they_arrive() -> None:
@@ -72,6 +79,9 @@ def test_a_front_end_that_is_gone_and_comes_back() -> None:
     monitored.driver.feed(front_end_unsubscribes())
     alarm = monitored.wait(3)["front_end_gone"]
     assert (alarm.severity, alarm.counts) == (Severity.WARNING, {"subscribed": 2, "before": 3})
+    assert re.fullmatch(
+        r"Front-ends gone: 2 of 3 are subscribed; the last to go: 10\.0\.0\.1:\d+: connection closed", alarm.title
+    )
     monitored.driver.feed(front_end_subscribes())
     assert not monitored.wait(0.25)
 
@@ -124,9 +134,18 @@ def test_a_restart_that_waits_for_an_engine() -> None:
     alarm = monitored.wait(5)["recovery_under_way"]
     assert (alarm.severity, alarm.counts) == (Severity.CRITICAL, {"back": 3, "expected": 4})
     assert monitored.kinds() == {"recovery_under_way"}, "an engine that is not back yet is not gone"
+    assert (alarm.title, alarm.engines) == ("Restarted: 3 of 4 engines are back", ())
     monitored.driver.feed(engine_subscribes())
     monitored.driver.feed(WaveCompleted(0, 1))
     assert not monitored.wait(0.25)
+
+
+def test_an_engine_that_does_not_come_back_is_named_where_all_others_are_known() -> None:
+    monitored = restarted()
+    for rank in (3, 0, 2):
+        monitored.driver.feed(connects(Channel.BACK_PUBLISH, pid=2900 + rank, engine_index=rank))
+    alarm = monitored.wait(5)["recovery_under_way"]
+    assert (alarm.title, alarm.engines) == ("Restarted: 3 of 4 engines are back, rank 1 is not", (1,))
 
 
 def test_settling_is_no_alarm_while_the_engines_run_however_long() -> None:

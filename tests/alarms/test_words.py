@@ -11,7 +11,7 @@ from dp_coordinator.core.events import ManualStartRequested, StartWaveRequested,
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.words import ActionState, Channel, DeploymentState, EngineStatus, Severity, Tone
 from tests.alarms.monitored_core import MonitoredCore, end_wave, loads_for, report_all, running_wave
-from tests.core.connections import connects, disconnects
+from tests.core.connections import connects, disconnects, engine_unsubscribes
 
 
 def snapshot(monitored: MonitoredCore) -> Snapshot:
@@ -84,12 +84,46 @@ def test_an_engine_that_is_killed_under_load_is_named_everywhere_and_nobody_else
     seen = snapshot(monitored)
     assert statuses(monitored)[3] is EngineStatus.GONE, "at once, before any alarm"
     assert (seen.running, standing.left_out(seen)) == (56, "64 at rank 3, gone")
+    told = "Wave 0 is running; last confirmed by rank 0, step 1; rank 3 is gone, and a step takes every rank"
+    assert sentences.state_text(seen, monitored.now) == told
     alarm = monitored.wait(2.5)["engine_gone"]
     assert alarm.engines == (3,)
     assert alarm.title == "Engine gone: rank 3, pid 2903 VLLM::EngineCore_DP3: connection closed"
     monitored.wait(120)
     assert monitored.kinds() == {"engine_gone"}, "the others wait for it in their step"
     assert EngineStatus.SUSPECT not in statuses(monitored)
+    waits = "nothing new for 2 min 2 s: requests; rank 3 is gone, and a step takes every rank"
+    assert standing.text(snapshot(monitored), 0, EngineStatus.QUIET, {}, monitored.now) == waits
+
+
+def test_a_step_of_before_an_engine_was_replaced_confirms_none_after_it() -> None:
+    monitored = named_engines(4, 80_000)
+    running_wave(monitored, 8)
+    kill(monitored, 3, 80_000)
+    for channel in (Channel.BACK_OUTPUT, Channel.BACK_PUBLISH):
+        monitored.driver.feed(connects(channel, pid=3903, engine_index=3))
+    monitored.wait(20)
+    seen = snapshot(monitored)
+    assert (seen.state, seen.wave.joined, seen.wave.confirmed_by) == (DeploymentState.RUNNING, (0, 1, 2), None)
+    assert (sentences.state_tone(seen, None), monitored.kinds()) == (Tone.PLAIN, set())
+    monitored.driver.report(3, 0, 1, step=2)
+    assert sentences.state_tone(snapshot(monitored), None) is Tone.GOOD
+
+
+def test_a_wave_that_does_not_start_for_want_of_an_engine_accuses_none_of_the_others() -> None:
+    monitored = MonitoredCore(4)
+    report_all(monitored, 0, step=0)
+    monitored.driver.feed(engine_unsubscribes())
+    monitored.driver.feed(StartWaveRequested(1, 0))
+    alarm = monitored.wait(8)["asked_not_stepping"]
+    assert (alarm.title, alarm.engines) == ("An engine is gone, and wave 0, which was asked for, does not start", ())
+
+
+def test_of_requests_in_a_paused_deployment_nobody_says_that_they_are_normal() -> None:
+    monitored = held_up()
+    monitored.wait(6)
+    text = standing.text(snapshot(monitored), 0, EngineStatus.QUIET, {}, monitored.now)
+    assert text.endswith(": requests, though the engines are paused")
 
 
 def test_of_engines_that_end_one_over_the_other_the_first_is_named_first() -> None:
@@ -104,12 +138,14 @@ def test_of_engines_that_end_one_over_the_other_the_first_is_named_first() -> No
     assert alarm.engines == tuple(range(8))
 
 
-def test_steady_generation_is_quiet_and_nothing_is_raised_for_ten_minutes() -> None:
-    monitored = MonitoredCore(6)
-    running_wave(monitored, 2)
+@pytest.mark.parametrize("engines", [6, 8])
+def test_steady_generation_on_six_ranks_is_quiet_and_nothing_is_raised_for_ten_minutes(engines: int) -> None:
+    monitored = MonitoredCore(engines)
+    monitored.driver.feed(StartWaveRequested(0, 0))
+    report_all(monitored, 2, step=1, ranks=range(6))
     for _ in range(200):
         monitored.wait(3)
-        assert set(statuses(monitored)) <= {EngineStatus.WORKING, EngineStatus.QUIET}
+        assert set(statuses(monitored)[:6]) <= {EngineStatus.WORKING, EngineStatus.QUIET}
     assert EngineStatus.QUIET in statuses(monitored)
     assert monitored.raised == []
 

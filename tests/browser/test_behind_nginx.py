@@ -31,6 +31,19 @@ def root(proxy: Proxy, *, secure: bool) -> str:
     return proxy.secure if secure else proxy.plain
 
 
+def test_without_the_slash_at_its_end_an_address_leads_to_its_own_deployment(browser: Browser) -> None:
+    """As many an ingress rewrites it: `/b` is answered with the page, and not with where it is."""
+    with stack(3) as other:
+        port = urlsplit(other.url).port or 0
+        bare = location("= /b", port)
+        with (
+            nginx(bare, location("/b/", port)) as proxy,
+            page(browser, f"{proxy.plain}/b?x=1#window=15") as tab,
+        ):
+            expect(tab.locator("tr[data-rank]")).to_have_count(3)
+            assert tab.url == f"{proxy.plain}/b/?x=1#window=15"
+
+
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("address", ["/b/", "/b", "/b/#window=15"])
 def test_a_page_shows_and_starts_its_own_deployment(browser: Browser, secure: bool, address: str) -> None:

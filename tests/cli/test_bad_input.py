@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,12 @@ ON_THE_LINE = [
     (("demo", "--engines", "none"), "--engines: 'none' is not a whole number of at least 1"),
     (("demo", "--http", "here"), "--http: 'here' is not HOST:PORT"),
     (("state", "--url", "127.0.0.1:8080"), "is not the address of a coordinator, such as http://127.0.0.1:8080"),
+    (("watch", "--tap", "tcp://127.0.0.1:0"), "--tap: 'tcp://127.0.0.1:0' names no port"),
+    (("state", "--url", "http://[::"), "is not the address of a coordinator"),
+    ((*SERVE, "--webhook", "http://[::"), "--webhook: it is not an address such as https://hooks.example.com/path"),
+    ((*SERVE, "--webhook-secret-file", "/"), "--webhook-secret-file: '/' cannot be read (Is a directory)"),
+    ((*SERVE, "--journal", "  "), "--journal: '  ' cannot be written: name a file"),
+    ((*SERVE, "--scrape-file", "x" * 300), "cannot be a file here: File name too long"),
     (("state", "--url", "ftp://127.0.0.1"), "is not the address of a coordinator"),
     (("state", "--url", "http://127.0.0.1:port"), "is not the address of a coordinator"),
     (("state", "--url", "http://me:secret@127.0.0.1"), "a secret never goes into an address"),
@@ -125,3 +133,18 @@ def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: bytes)
 def test_the_token_never_appears_in_a_complaint() -> None:
     done = run(*SERVE, variables={"DP_COORDINATOR_TOKEN": "s3cr3t with blanks"})
     assert "s3cr3t" not in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--endpoints-file", "--llm-d-endpoints"])
+def test_what_cannot_be_replaced_is_not_taken_away(tmp_path: Path, flag: str) -> None:
+    """As root, `/dev/null` and `/dev/stdout` would be gone for the whole machine."""
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(pipe)
+    file.write_text("a log")
+    link.symlink_to(file)
+    for path in (pipe, link):
+        done = run(*SERVE, flag, str(path), "--http=127.0.0.1:0", "--start-timeout=0.1")
+        assert_one_sentence(done.returncode, done.stdout, done.stderr, f"{flag}: '{path}' is no regular file")
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert link.is_symlink()
+    assert file.read_text() == "a log"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -72,3 +74,31 @@ def test_the_demo_ends_cleanly() -> None:
         process.terminate()
         assert process.wait(30) == 0
         assert "Traceback" not in rest(process.stderr)
+
+
+ENDED_IN_ITS_START = """
+import os, signal, sys, time
+from dp_coordinator.simulation import demo
+from dp_coordinator.simulation.options import DemoOptions
+
+class Kept(demo.Lifetime):
+    def __enter__(self):
+        Kept.one = self
+        return super().__enter__()
+
+def ended(*told, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    while not Kept.one.over:
+        time.sleep(0.01)
+    raise demo.CoordinatorStartError("the coordinator process ended with exit code 0 before it was bound")
+
+demo.Lifetime, demo.DPCoordinator = Kept, ended
+sys.exit(demo.run_demo(DemoOptions()))
+"""
+
+
+def test_a_signal_to_the_whole_group_in_its_start_is_no_mistake_of_the_user() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED_IN_ITS_START], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from dp_coordinator import __version__
+from dp_coordinator.cli.serve import nameless_file
+from dp_coordinator.simulation.demo import run_demo
+from dp_coordinator.simulation.options import DemoOptions
 from tests.cli.run import COMMAND, announced, environment, load, rest, run, running
 from tests.transport.rig import wait_until
 
@@ -211,3 +215,31 @@ def test_streams_that_its_parent_closed_are_no_sockets(
         finally:
             process.terminate()
         assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full here")
+@pytest.mark.parametrize("supervised", [(), ("--supervised",)], ids=["alone", "supervised"])
+def test_a_full_disk_below_its_standard_output_is_said_in_a_sentence(supervised: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, *QUIET, *supervised],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "what it prints cannot be written: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_folder_for_temporary_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    os.close(nameless_file())  # supervised, it needs none
+    assert run_demo(DemoOptions()) == 2
+    assert "/nowhere" in (said := capsys.readouterr().err)
+    assert "let TMPDIR name one that can be written" in said

@@ -57,7 +57,7 @@ CASES = [
 def example(flag: Flag, folder: Path) -> tuple[str, Any]:
     """A text that the flag takes, and its value."""
     kind = flag.kind.read.__name__
-    if kind in {"input_file", "key_file", "output_file", "recording"}:
+    if kind in {"input_file", "key_file", "output_file", "recording", "replaced_file"}:
         (folder / "file").touch()
         return str(folder / "file"), str(folder / "file")
     if kind in {"token_in", "token_file"}:
@@ -276,3 +276,13 @@ def test_no_base_url(text: str) -> None:
 
 def test_names() -> None:
     assert names(" a ,b,, c") == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("kind", ["output_file", "replaced_file", "input_file", "token_file"])
+def test_in_a_restart_a_file_is_not_even_looked_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a server that is away, or in a folder that was closed meanwhile, looking fails as it does here."""
+    away = "x" * 300
+    with pytest.raises((OSError, BadValueError)):
+        getattr(v, kind)(away)
+    monkeypatch.setattr(v, "previous_end", lambda: "was killed")
+    assert getattr(v, kind)(away) == away

@@ -9,7 +9,8 @@ import pytest
 from dp_coordinator.core.effects import Answer
 from dp_coordinator.core.events import ManualStartRequested, NewRequestNotified, StartWaveRequested, WaveCompleted
 from dp_coordinator.core.snapshot import ActionState, RefusalKind, StartAction, StartRefusal, WaveCause
-from tests.core.connections import engine_subscribes, engine_unsubscribes
+from dp_coordinator.words import Channel
+from tests.core.connections import connects, disconnects, engine_subscribes, engine_unsubscribes
 from tests.core.driver import Driver, announced, records, starts
 
 
@@ -141,7 +142,7 @@ def test_no_start_while_an_engine_is_gone() -> None:
     driver.feed(engine_unsubscribes())
     refusal, effects = ask(driver)
     assert (refusal.kind, starts(effects)) == (RefusalKind.NOT_READY, [])
-    assert refusal.detail == "1 of 4 engines are gone; a wave needs all of them"
+    assert refusal.detail == "1 of 4 engines is gone; a wave needs all of them"
     assert driver.core.start_blocked() == (refusal.kind, refusal.detail)
     driver.feed(engine_subscribes())
     assert isinstance(ask(driver)[0], StartAction)
@@ -203,3 +204,13 @@ def test_the_oldest_keys_go_first() -> None:
     forgotten, effects = ask(driver, idempotency_key="43")
     assert forgotten.id not in made
     assert starts(effects) == [(300, None)]
+
+
+def test_of_many_engines_that_are_gone_some_are_named() -> None:
+    driver = Driver(12, ready=False)
+    for rank in range(12):
+        driver.feed(connects(Channel.BACK_PUBLISH, 100 + rank, pid=200 + rank, engine_index=rank))
+    for rank in range(10):
+        driver.feed(disconnects(Channel.BACK_PUBLISH, 100 + rank))
+    detail = "10 of 12 engines are gone (ranks 0, 1, 2, 3, 4, 5, 6, 7 and 2 more); a wave needs all of them"
+    assert driver.core.start_blocked() == (RefusalKind.NOT_READY, detail)

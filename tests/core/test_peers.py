@@ -6,52 +6,11 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.core.effects import PublishLoad, Reject
-from dp_coordinator.core.events import EngineCountChanged, EngineStatsReported, PeerIdentified, WaveCompleted
-from dp_coordinator.core.scaling import EARLY_KEPT, LEAVING
-from dp_coordinator.core.snapshot import PeersView
+from dp_coordinator.core.events import PeerIdentified, WaveCompleted
 from dp_coordinator.words import Channel, PeerKind
 from tests.core.connections import connects, disconnects
+from tests.core.deployment import BACK, OUTPUT, Deployment
 from tests.core.driver import Driver, records, starts
-
-OUTPUT, BACK = Channel.BACK_OUTPUT, Channel.BACK_PUBLISH
-
-
-class Deployment:
-    """Engines with both connections, over ipc (a pid each) or tcp (a host each, or one for all)."""
-
-    def __init__(self, count: int = 2, *, ipc: bool = False, host: str = "", dialect: str = "0.33") -> None:
-        self._ipc, self._host = ipc, host
-        self.driver = Driver(count, dialect, ready=False)
-        for rank in range(count):
-            self.engine_comes(rank)
-        self.driver.advance(0.05)
-
-    def engine_comes(self, rank: int, process: int = 0, *, reports: bool = True) -> None:
-        """`process` tells a replacement from the first one."""
-        number = self.number(rank, process)
-        where: dict[str, Any] = {"pid": number} if self._ipc else {"host": self._host or f"10.0.0.{rank}"}
-        self.driver.feed(connects(OUTPUT, number, socket_type="PUSH", **where))
-        self.effects = self.driver.feed(connects(BACK, 1000 + number, **where))
-        if reports:
-            self.effects += self.driver.feed(PeerIdentified(number, rank))
-
-    def engine_goes(self, rank: int, process: int = 0, why: str = "connection closed") -> None:
-        number = self.number(rank, process)
-        self.driver.feed(disconnects(OUTPUT, number, why))
-        self.driver.feed(disconnects(BACK, 1000 + number, why))
-
-    @staticmethod
-    def number(rank: int, process: int) -> int:
-        return 1 + rank + 100 * process
-
-    @property
-    def view(self) -> PeersView:
-        return self.driver.core.snapshot(self.driver.now).peers
-
-    @property
-    def subscribed(self) -> int:
-        return self.driver.core.engines_subscribed
 
 
 @pytest.mark.parametrize("host", ["10.0.0.0", "10.0.0.9"], ids=["of an engine's host", "of another host"])
@@ -86,7 +45,7 @@ def test_a_dead_link_and_its_replacement_are_one_engine(host: str) -> None:
     assert (there.subscribed, there.view.surplus, dict(there.view.gone)) == (2, 0, {})
     there.engine_goes(1)
     assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
-    assert "1 of 2 engines are gone (rank 1)" in str(there.driver.core.start_blocked())
+    assert "1 of 2 engines is gone (rank 1)" in str(there.driver.core.start_blocked())
     there.engine_goes(0, why="timed out")
     assert (there.subscribed, list(there.view.gone), there.view.missing_unnamed) == (1, [1], 0)
     there.engine_comes(1, 1)
@@ -140,6 +99,59 @@ def test_two_engines_with_one_index() -> None:
 
 
 @pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_one_that_names_another_rank_takes_nobodys_place(ipc: bool) -> None:
+    there = Deployment(3, ipc=ipc)
+    liar = there.number(0, 0)
+    there.driver.feed(PeerIdentified(liar, 1))
+    assert (there.subscribed, there.view.missing) == (3, 0)
+    assert {peer.id for peer in there.view.rivals[1]} == {liar, there.number(1, 0)}
+    there.driver.feed(PeerIdentified(liar, 0))
+    assert not there.view.rivals
+    there.engine_goes(1)
+    assert list(there.view.gone) == [1]
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_of_engines_that_all_say_one_index_each_is_there_and_named(ipc: bool) -> None:
+    there = Deployment(3, ipc=ipc)
+    for rank in range(3):
+        there.driver.feed(PeerIdentified(there.number(rank, 0), 0))
+    for step in (9, 1, 9, 1):
+        assert "engine_counters_reset" not in records(there.driver.report(0, 0, 1, step=step))
+    assert (there.subscribed, there.view.missing, len(there.view.rivals[0])) == (3, 0, 3)
+    there.engine_goes(1)
+    assert len(there.view.rivals[0]) == 2
+    there.engine_goes(2)
+    assert not there.view.rivals
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_a_replacement_that_comes_before_the_old_one_has_ended_begins_with_nothing(ipc: bool) -> None:
+    there = Deployment(ipc=ipc)
+    there.driver.report(1, 2, 3, step=5)
+    there.driver.advance(1)
+    there.engine_comes(1, 1, reports=ipc)
+    there.engine_goes(1)
+    if not ipc:  # over tcp only what it reports tells whose it is
+        there.driver.feed(PeerIdentified(there.number(1, 1), 1))
+    there.driver.advance(1)
+    assert there.counts[1] == (0, 0)
+    assert there.driver.core.snapshot(there.driver.now).engines.restarts == (0, 1)
+
+
+def test_a_report_that_goes_back_by_a_new_connection_is_of_an_engine_that_was_restarted() -> None:
+    there = Deployment()
+    there.driver.report(0, 0, 3, wave=4, step=5)
+    there.driver.advance(1)
+    there.engine_comes(0, 1)
+    assert records(there.driver.report(0, 0, 1)) == ["engine_replaced"]
+    there.driver.report(0, 0, 1, step=3)
+    there.driver.advance(1)
+    assert records(there.driver.report(0, 0, 1)) == ["engine_counters_reset"]
+    assert there.driver.core.snapshot(there.driver.now).engines.restarts == (1, 0)
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
 @pytest.mark.parametrize("reports", [True, False], ids=["reports first", "publication first"])
 def test_a_replaced_ranks_counts_are_zero_at_once(ipc: bool, reports: bool) -> None:
     there = Deployment(ipc=ipc)
@@ -165,66 +177,26 @@ def test_an_engine_that_is_back_keeps_its_counts(ipc: bool, why: str) -> None:
     assert there.driver.loads()[-1].counts[1][:2] == (2, 3)
 
 
-# -- a size that changes -----------------------------------------------------------------------------------------------
+def test_of_engines_that_nobody_can_name_it_is_told_where_they_were() -> None:
+    driver = Driver(2, ready=False)
+    for number in (1, 2):
+        driver.feed(connects(BACK, number, host=f"10.0.1.{number}"))
 
+    def unnamed() -> list[str]:
+        view = driver.core.snapshot(driver.now).peers
+        return [f"{view.missing_unnamed}: {ended.peer.host} {ended.why}" for ended in view.unnamed]
 
-def counts(driver: Driver) -> list[tuple[int, int]]:
-    load = [effect for _, effect in driver.effects if isinstance(effect, PublishLoad)][-1]
-    return [each[:2] for each in load.counts]
-
-
-def report(rank: int, running: int) -> EngineStatsReported:
-    return EngineStatsReported(rank, 0, running, 0.0, 0, 0)
-
-
-def test_ranks_that_come_before_scale_join_and_their_newest_reports_are_kept() -> None:
-    there = Deployment(4)
-    for rank in range(4, 8):
-        there.engine_comes(rank)
-        assert starts(there.effects) == []
-    effects = [e for running in (1, 2) for rank in range(4, 8) for e in there.driver.feed(report(rank, running))]
-    assert not [e for e in effects if isinstance(e, Reject)]
-    assert (there.view.joining, there.view.surplus, there.subscribed) == ((4, 5, 6, 7), 0, 8)
-    there.driver.feed(EngineCountChanged(8))
-    there.driver.advance(1)
-    assert counts(there.driver) == [(0, 0)] * 4 + [(0, 2)] * 4
-    assert (there.view.joining, there.view.surplus, dict(there.view.gone)) == ((), 0, {})
-
-
-def test_early_subscribers_that_nobody_can_name_are_a_surplus() -> None:
-    there = Deployment(2)
-    there.driver.feed(connects(BACK, 70))
-    assert (there.view.joining, there.view.surplus) == ((), 1)
-
-
-def test_ranks_that_left_are_no_strangers_for_a_while() -> None:
-    there = Deployment(4)
-    there.driver.feed(EngineCountChanged(2))
-    assert not there.driver.feed(report(3, 1))
-    assert (there.view.joining, there.view.surplus) == ((), 0)
-    for rank in (2, 3):
-        there.engine_goes(rank)
-    assert not there.driver.feed(report(2, 1))
-    there.driver.advance(LEAVING)
-    assert [e.kind for e in there.driver.feed(report(3, 1)) if isinstance(e, Reject)] == ["index_out_of_range"]
-    for rank in (2, 3):
-        there.engine_comes(rank, 1)
-    there.driver.feed(EngineCountChanged(4))
-    there.driver.advance(1)
-    assert counts(there.driver)[2:] == [(0, 0), (0, 0)]
-
-
-def test_while_nobody_joins_a_rank_beyond_the_last_is_a_stranger() -> None:
-    there = Deployment(2)
-    assert [e.kind for e in there.driver.feed(report(2, 1)) if isinstance(e, Reject)] == ["index_out_of_range"]
-
-
-def test_of_a_peer_that_makes_ranks_up_a_bounded_number_is_kept() -> None:
-    there = Deployment(2)
-    there.engine_comes(2)
-    effects = [e for rank in range(2, 2 + EARLY_KEPT + 5) for e in there.driver.feed(report(rank, 1))]
-    assert len([e for e in effects if isinstance(e, Reject)]) == 5
-    assert len(there.view.joining) == 1
+    for number in (2, 1):
+        driver.feed(disconnects(BACK, number, "timed out"))
+    assert unnamed() == ["2: 10.0.1.2 timed out", "2: 10.0.1.1 timed out"]
+    driver.feed(connects(BACK, 3, host="10.0.1.1"))
+    assert unnamed() == ["1: 10.0.1.2 timed out"]
+    driver.feed(disconnects(BACK, 3))
+    driver.feed(connects(BACK, 4, host="10.0.1.9"))
+    assert unnamed() == []  # two have ended, and one is missing
+    driver.feed(connects(BACK, 5, host="10.0.1.9"))
+    driver.feed(disconnects(BACK, 5))
+    assert unnamed() == ["1: 10.0.1.9 connection closed"]
 
 
 # -- a connection that is made again -----------------------------------------------------------------------------------
@@ -278,3 +250,19 @@ def test_a_probe_that_connects_and_leaves_starts_nothing() -> None:
     for number in range(600, 605):
         assert starts(there.driver.feed(connects(OUTPUT, number, socket_type="", host="10.0.9.9"))) == []
         assert starts(there.driver.feed(disconnects(OUTPUT, number))) == []
+
+
+@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
+def test_one_that_subscribes_and_leaves_again_and_again_starts_nothing(ipc: bool) -> None:
+    there = Deployment(ipc=ipc, host="10.0.0.5")
+    for number in range(2600, 2605):
+        where: dict[str, Any] = {"pid": 77} if ipc else {"host": "10.0.0.5"}
+        assert starts(there.driver.feed(connects(BACK, number, **where))) == []
+        assert starts(there.driver.feed(disconnects(BACK, number))) == []
+    for number in (3600, 3601):  # every engine's link to back_output is known
+        there.driver.feed(connects(OUTPUT, number, host="10.0.0.5"))
+    for number in (3600, 3601):
+        assert starts(there.driver.feed(disconnects(OUTPUT, number))) == []
+    there.engine_goes(1)
+    there.engine_comes(1, 1)
+    assert starts(there.effects) == [(0, None)]

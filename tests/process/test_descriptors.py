@@ -71,6 +71,14 @@ def test_more_engines_than_can_connect_are_refused_with_the_number_that_fits() -
         announced(process)
 
 
+def test_fewer_than_are_needed_to_begin_with_are_refused_in_a_sentence() -> None:
+    with serving_within(20, "--engine-count", "1") as process:
+        assert process.wait(30) == 2
+        said = process.stderr.read()
+        assert "only 20 files may be open, and 32 are the least" in said
+        assert "Traceback" not in said
+
+
 def test_the_limit_is_raised_for_as_many_engines_as_there_are_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1 << 20))

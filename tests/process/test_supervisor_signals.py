@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.run import announced, rest, running
 from tests.process.test_supervisor import SAYS_PID, WORKER_DONE, gone, piped, supervised
 
 IGNORES = (
@@ -88,3 +89,58 @@ def test_it_says_that_its_parent_is_gone() -> None:
         process.stdout.readline()
         process.kill()
         assert f"the process that started this supervisor ({process.pid}) is gone" in process.stderr.readline()
+
+
+def test_a_worker_that_had_to_be_killed_makes_an_exit_code_of_the_shells() -> None:
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SAYS_PID}"
+    with supervised(deaf, constants="s.GRACE_S = 0.1") as process:
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(WORKER_DONE) == 128 + signal.SIGKILL
+
+
+HELD_UP = (
+    "import os, signal, time, dp_coordinator.endings as e; e.GIVE_UP_S = 0.1\n"
+    "with e.told_to_end() as told:\n"
+    "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    "    time.sleep(600)"
+)
+HELD_UP_BY_A_THREAD = (
+    "import sys, threading, time, dp_coordinator.endings as e; e.LEAVE_S = 0.1\n"
+    "threading.Thread(target=time.sleep, args=(600,)).start(); sys.exit(e.leave(3))"
+)
+
+
+@pytest.mark.parametrize(("code", "returned"), [(HELD_UP, 137), (HELD_UP_BY_A_THREAD, 3)], ids=["start", "thread"])
+def test_what_waits_for_ever_does_not_hold_up_the_end(code: str, returned: int) -> None:
+    """As a file does on a server that does not answer, or a name server."""
+    with piped([sys.executable, "-c", code]) as process:
+        try:
+            assert process.wait(WORKER_DONE) == returned
+        finally:
+            process.kill()
+
+
+def send_stray_ones(process: Any) -> None:
+    """Batch systems warn a whole job so; each would end a process that does nothing about it."""
+    names = ("ALRM", "USR1", "USR2", "VTALRM", "PROF", "IO", "PWR", "XCPU")
+    for number in (*(getattr(signal, f"SIG{name}") for name in names), signal.SIGRTMIN + 1, signal.SIGRTMAX):
+        process.send_signal(number)
+        process.send_signal(number)
+        while f"from process {os.getpid()} (" not in (line := process.stderr.readline()):
+            assert line, f"signal {number} ended it"
+        assert "ignoring SIG" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are others")
+def test_signals_that_ask_for_nothing_end_neither_supervisor_nor_coordinator() -> None:
+    with supervised(SAYS_PID) as process:
+        worker = int(process.stdout.readline())
+        send_stray_ones(process)
+        os.kill(worker, 0)
+    with running("serve", "--engine-count=2", "--no-http") as process:
+        announced(process)
+        send_stray_ones(process)
+        process.terminate()
+        assert process.wait(WORKER_DONE) == 0
+        assert "stopping: SIGTERM" in rest(process.stderr)

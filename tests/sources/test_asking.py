@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -244,6 +246,14 @@ async def test_a_token_from_a_file_that_changes(tmp_path: Path) -> None:
         token.write_text("second\n")
         await rig.until(lambda: "Authorization: Bearer second" in server.asked[-1])
         await rig.until(lambda: str(token) not in rig.targets)
+
+
+def test_a_pipe_to_which_nobody_writes_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reading = threading.Thread(target=targets_module.Changing(str(pipe))._read, args=(pipe,), daemon=True)
+    reading.start()
+    reading.join(10)
+    assert not reading.is_alive()
 
 
 async def test_a_file_of_targets_that_changes(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ import contextlib
 import socket
 import time
 import tracemalloc
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from dp_coordinator import messages as m
+from dp_coordinator.web.stream.connection import Connection
 from dp_coordinator.web.stream.serving import serve
 from tests.web.builders import snapshot
 from tests.web.rig import Site, site, start_wave
@@ -136,3 +138,18 @@ async def test_a_stopping_broadcaster_takes_nobody_and_does_not_wait_for_the_dea
     assert stuck.wire.aborted.is_set()
     await serving
     assert broadcaster.full
+
+
+async def test_one_that_was_sent_away_is_written_to_no_more() -> None:
+    """Each write until it had gone was a traceback on the log, and a frame behind the goodbye."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    with theirs:
+        leaving = SimpleNamespace(transport=writer.transport, close_sent=True)
+        connection = Connection(MethodType(lambda _, message: reader.read(0), leaving))
+        assert connection.writable
+        writer.write_eof()
+        connection.write(b"news")
+        writer.close()
+        await writer.wait_closed()
+        assert theirs.recv(10) == b""

@@ -66,9 +66,10 @@ def test_what_a_proxy_says_of_itself() -> None:
     assert seen("10.0.0.1", "/api", x_forwarded_prefix="/b")["path"] == "/api"  # the proxy took it off itself
     assert seen("10.0.0.1", "/bb", x_forwarded_prefix="/b")["path"] == "/bb"
     assert seen("10.0.0.1", "/b", x_forwarded_prefix="/b")["path"] == "/"
+    assert seen("10.0.0.1", "/@me/a b/x", x_forwarded_prefix="/@me/a%20b")["path"] == "/x"
 
 
-@pytest.mark.parametrize("prefix", ["//evil.example", "b", "/b;c", "/b c", "/" + "b" * 300, "/b\\c"])
+@pytest.mark.parametrize("prefix", ["//evil.example", "b", "/b%2", "/b c", "/" + "b" * 300, "/b\\c"])
 def test_prefixes_that_are_none(prefix: str) -> None:
     assert seen("10.0.0.1", "/x", x_forwarded_prefix=prefix)[PREFIX] == ""
 
@@ -114,7 +115,9 @@ def test_the_page_tells_where_it_is_seen() -> None:
     with site(token=TOKEN) as running:
         given = running.http.post("/api/v1/login", json={"token": TOKEN, "path": "/some/where/"})
         assert "; Path=/some/where/;" in given.headers["set-cookie"]
-        for path in ("x", "/x", "/x;y/", "/\r\n/", "//", ""):
+        given = running.http.post("/api/v1/login", json={"token": TOKEN, "path": "/some/x;y/z/"})
+        assert "; Path=/some/;" in given.headers["set-cookie"]
+        for path in ("x", "/x", "/\r\n/", "//", ""):
             problem(running.http.post("/api/v1/login", json={"token": TOKEN, "path": path}), 422, "invalid-body")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
+from dp_coordinator import values
+from dp_coordinator.values import BadValueError, token_in
 from dp_coordinator.web.access import token as module
 from dp_coordinator.web.access.token import Token
 from dp_coordinator.web.settings import WebSettings
@@ -95,3 +99,22 @@ def test_weak_tokens_and_open_files_are_said_to_be(file: Path, caplog: pytest.Lo
     Token(WebSettings(token="x", token_file=str(file)))
     assert "can be read by everybody on this machine: chmod o-r it" in caplog.text
     assert "the token has only 1 character, which can be guessed" in caplog.text
+
+
+def test_a_pipe_is_waited_for_at_the_first_start_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a restart the loop would stand still, and be killed for it, again and again."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writing = threading.Thread(target=pipe.write_text, args=(TOKEN,))
+    writing.start()
+    assert token_in(str(pipe)) == TOKEN
+    writing.join()
+    monkeypatch.setattr(values, "previous_end", lambda: "was killed")
+
+    def read() -> None:
+        with suppress(BadValueError):
+            token_in(str(pipe))
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    reading.join(4.0)
+    assert not reading.is_alive()

@@ -24,7 +24,7 @@ from dp_coordinator.alarms.presence import rejoining
 from dp_coordinator.beside import REPORTED, reports, unheard
 from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot, Wave, WaveCause
 from dp_coordinator.options import AlarmOptions
-from dp_coordinator.sentences import capital, ranks
+from dp_coordinator.sentences import capital, missing_text, ranks
 from dp_coordinator.standing import QUIET_AFTER
 from dp_coordinator.words import AlarmKind, DeploymentState, Severity
 
@@ -203,18 +203,15 @@ class AlarmDetector:
         if not unseen:
             return None
         title = f"{capital(ranks(unseen))} not seen to join wave {wave.number}, which was asked for"
-        if gone := tuple(snapshot.peers.gone):  # the others wait for it, and are not to blame
-            unseen = gone
-            who = f"{capital(ranks(gone))} {'is' if len(gone) == 1 else 'are'} gone"
-            title = f"{who}, and wave {wave.number}, which was asked for, does not start"
+        if who := missing_text(snapshot):  # the others wait for it, and are not to blame
+            unseen = tuple(snapshot.peers.gone)
+            title = f"{capital(who)}, and wave {wave.number}, which was asked for, does not start"
         return Alarm(AlarmKind.ASKED_NOT_STEPPING, Severity.CRITICAL, began, title, unseen, {"wave": wave.number})
 
     def _rank_silent(self, snapshot: Snapshot, now: float) -> Alarm | None:
         if self._standing.keys() & {AlarmKind.ASKED_NOT_STEPPING, AlarmKind.RANK_HUNG, AlarmKind.DEPLOYMENT_STANDS}:
             return None  # said already
-        if snapshot.wave_coordination and (
-            snapshot.state is not DeploymentState.RUNNING or snapshot.engines_subscribed < snapshot.engine_count
-        ):
+        if snapshot.wave_coordination and (snapshot.state is not DeploymentState.RUNNING or snapshot.peers.missing):
             return None  # without one of them none gets past its step, and that alarm says so
         heard, working = self._heard(snapshot), self._working(snapshot)
         if not working:
@@ -268,7 +265,7 @@ class AlarmDetector:
         return Alarm(kind, Severity.WARNING, min(since.values()), title, tuple(since), counts)
 
     def _work_held_up(self, snapshot: Snapshot, now: float) -> Alarm | None:
-        if snapshot.state is not DeploymentState.PAUSED or snapshot.engines_subscribed < snapshot.engine_count:
+        if snapshot.state is not DeploymentState.PAUSED or snapshot.peers.missing:
             return None  # the counts of an engine that is gone stay as they were
         heard = enumerate(self._heard(snapshot))
         working = self._working(snapshot)
@@ -324,13 +321,7 @@ class AlarmDetector:
         return presence.never_heard(snapshot, self._loads, now)
 
     def _front_end_gone(self, snapshot: Snapshot, now: float) -> Alarm | None:
-        have = snapshot.front_ends
-        usual = self._front_ends.after(have, now)
-        if have >= usual:
-            return None
-        severity = Severity.WARNING if have else Severity.CRITICAL
-        title = f"Front-ends gone: {have} of {usual} are subscribed"
-        return Alarm(AlarmKind.FRONT_END_GONE, severity, now, title, (), {"subscribed": have, "before": usual})
+        return presence.front_end_gone(snapshot, self._front_ends.after(snapshot.front_ends, now), now)
 
     # -- does the coordinator outlive a crash? -----------------------------------------------------------------------
 
@@ -343,7 +334,9 @@ class AlarmDetector:
         counts = {"back": back, "expected": expected}
         if recovery.phase is RecoveryPhase.REJOINING:
             title = f"Restarted: {back} of {expected} engines are back"
-            return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.CRITICAL, recovery.resumed_at, title, (), counts)
+            if late := presence.not_back(snapshot):
+                title += f", {ranks(late)} {'is' if len(late) == 1 else 'are'} not"
+            return Alarm(AlarmKind.RECOVERY_UNDER_WAY, Severity.CRITICAL, recovery.resumed_at, title, late, counts)
         if snapshot.state is DeploymentState.RUNNING or now - recovery.resumed_at < self._limits.alarm_not_stepping_s:
             return None
         title = "Restarted: all engines are back, and none was seen to follow START"

@@ -77,7 +77,8 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
         "See what else uses its processors, and whether the process is stopped. Requests under way are not touched.",
     ),
     AlarmKind.BAD_FRAMES: (
-        "Frames arrive that are no messages of this vLLM version. They are dropped; everything else goes on.",
+        "Frames arrive that are no messages of this vLLM version, or have fields that are none. "
+        "What is bad is dropped; everything else counts.",
         "Find who sends them: the event log has channel and reason. All frames of a channel bad: the dialect is wrong.",
     ),
     AlarmKind.ENGINE_GONE: (
@@ -90,7 +91,7 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
         "Look for an engine of another deployment, or of an earlier start, that connects to these addresses.",
     ),
     AlarmKind.SAME_INDEX: (
-        "Two processes report as the same rank. Its counts are those of either in turn, and another rank has none.",
+        "Two processes report as one rank. Its counts are those of either in turn, and another rank has none.",
         "Look at the data-parallel rank that each of them was started with.",
     ),
     AlarmKind.NEVER_HEARD: (

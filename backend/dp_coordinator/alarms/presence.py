@@ -6,10 +6,12 @@ from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot
 from dp_coordinator.sentences import capital, ranks
 from dp_coordinator.standing import place
-from dp_coordinator.words import AlarmKind, Severity
+from dp_coordinator.words import AlarmKind, Channel, Severity
 
 FRONT_END_FORGOTTEN = 300.0
 """Seconds after which a front-end that left is taken to have left for good."""
+FEW = 2
+"""Requests on each of the others, in the mean: with so few a rank that has none was only not chosen."""
 NAMED = 3
 """Engines that a title names; the row of each says the same."""
 
@@ -22,19 +24,21 @@ def rejoining(snapshot: Snapshot) -> bool:
 def engine_gone(snapshot: Snapshot, now: float) -> Alarm | None:
     """An engine's connection ended: which one, where it was and how it ended, as far as anybody can tell."""
     peers = snapshot.peers
-    missing = snapshot.engine_count - snapshot.engines_subscribed
-    if not snapshot.ready or missing <= 0 or rejoining(snapshot) or snapshot.watched:
+    if not peers.missing or rejoining(snapshot) or snapshot.watched:
         return None
     # The first to go comes first: the others may have ended over it, as vLLM's engines do when one of them ends.
     in_time = sorted(peers.gone.items(), key=lambda one: one[1].at)
     gone = [f"rank {rank}, {place(ended)}" for rank, ended in in_time]
     named = gone[:NAMED] + ([f"{len(gone) - NAMED} more"] if len(gone) > NAMED else [])
-    have = f"{snapshot.engines_subscribed} of {snapshot.engine_count} are subscribed"
-    if unnamed := missing - len(gone):
-        named.append(f"{unnamed} that cannot be named" if gone else f"{have}; vLLM does not tell which rank")
-    title = f"{'Engine' if missing == 1 else 'Engines'} gone: {'; '.join(named)}"
-    counts = {"subscribed": snapshot.engines_subscribed, "expected": snapshot.engine_count}
-    since = min((ended.at for ended in peers.gone.values()), default=now)
+    there = snapshot.engine_count - peers.missing
+    if peers.missing_unnamed:
+        last = [place(ended) for ended in peers.unnamed[:NAMED]]
+        have = f"{there} of {snapshot.engine_count} are subscribed; vLLM does not tell which rank"
+        unnamed = f"{peers.missing_unnamed} that cannot be named" if gone else have
+        named.append(unnamed + (f" ({'; '.join(last)})" if last else ""))
+    title = f"{'Engine' if peers.missing == 1 else 'Engines'} gone: {'; '.join(named)}"
+    counts = {"subscribed": there, "expected": snapshot.engine_count}
+    since = min((ended.at for ended in (*peers.gone.values(), *peers.unnamed)), default=now)
     return Alarm(AlarmKind.ENGINE_GONE, Severity.CRITICAL, since, title, tuple(peers.gone), counts)
 
 
@@ -49,13 +53,19 @@ def engine_surplus(snapshot: Snapshot, now: float) -> Alarm | None:
 
 
 def same_index(snapshot: Snapshot, now: float) -> Alarm | None:
-    """Two live connections report as one rank."""
+    """Live connections report as one rank."""
     rivals = snapshot.peers.rivals
     if not rivals:
         return None
-    said = [f"rank {rank}, {' and '.join(peer.name for peer in both)}" for rank, both in sorted(rivals.items())]
-    title = f"Two engines with one index: {'; '.join(said[:NAMED])}"
+    said = [f"rank {rank}, {_listed([peer.name for peer in those])}" for rank, those in sorted(rivals.items())]
+    most = max(len(those) for those in rivals.values())
+    title = f"{'Two' if most == 2 else 'Several'} engines with one index: {'; '.join(said[:NAMED])}"
     return Alarm(AlarmKind.SAME_INDEX, Severity.CRITICAL, now, title, tuple(sorted(rivals)))
+
+
+def _listed(names: list[str]) -> str:
+    shown = names[:NAMED] + ([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def never_heard(snapshot: Snapshot, loads: list[int], now: float) -> Alarm | None:
@@ -63,11 +73,38 @@ def never_heard(snapshot: Snapshot, loads: list[int], now: float) -> Alarm | Non
     silent = [rank for rank, at in enumerate(snapshot.engines.reported_at) if at is None]
     silent = [] if snapshot.watched else [rank for rank in silent if rank not in snapshot.peers.gone]
     others = [load for load, at in zip(loads, snapshot.engines.reported_at, strict=True) if at is not None]
-    if not silent or not snapshot.ready or not others or min(others) < 1 or sum(others) < 2 * len(others):
+    if not silent or not snapshot.ready or not others or min(others) < 1 or sum(others) <= FEW * len(others):
         return None
     title = f"{capital(ranks(silent))} {'was' if len(silent) == 1 else 'were'} never heard of, while all others work"
     counts = {"requests": sum(others)}
     return Alarm(AlarmKind.NEVER_HEARD, Severity.WARNING, now, title, tuple(silent), counts)
+
+
+def front_end_gone(snapshot: Snapshot, usual: int, now: float) -> Alarm | None:
+    """Fewer front-ends than usual, and who went last."""
+    have = snapshot.front_ends
+    if have >= usual:
+        return None
+    severity = Severity.WARNING if have else Severity.CRITICAL
+    left = snapshot.peers.front_ends_left[-(usual - have) :]
+    title = f"Front-ends gone: {have} of {usual} are subscribed"
+    if left:
+        last = [place(ended) for ended in left[-NAMED:]]
+        title += f"; the last to go: {'; '.join(last)}"
+    since = min((ended.at for ended in left), default=now)
+    return Alarm(AlarmKind.FRONT_END_GONE, severity, since, title, (), {"subscribed": have, "before": usual})
+
+
+def not_back(snapshot: Snapshot) -> tuple[int, ...]:
+    """Ranks that have not come back to a restarted coordinator, where it is known of all others that they have."""
+    back = {
+        engine
+        for connection, _, engine in snapshot.peers.connections
+        if engine is not None and connection.peer.channel is Channel.BACK_PUBLISH
+    }
+    if len(back) != snapshot.engines_subscribed:
+        return ()
+    return tuple(rank for rank in range(snapshot.engine_count) if rank not in back)
 
 
 class Usual:

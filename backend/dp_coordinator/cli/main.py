@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from dp_coordinator.settings import SettingsError, read
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""A full disk, or a terminal that is gone: nothing else that a command does lets these through."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would complain once more
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for good: or the exit would try again)
+        fail(f"what it prints cannot be written: {error.strerror}.", given.parser.prog)
     return code
 
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import NoReturn
 
 from dp_coordinator import __version__
+from dp_coordinator.endings import leave
 from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.options import CommandOptions
@@ -36,7 +37,7 @@ def serve(options: CommandOptions) -> int:
                 raise  # in a restart: the terminal may be gone by now
 
     try:
-        return run_coordinator(options, on_bound)
+        return leave(run_coordinator(options, on_bound))
     finally:
         remove_if_present(file)
 
@@ -55,9 +56,16 @@ def become_supervisor(options: CommandOptions) -> NoReturn:
 
 
 def nameless_file() -> int:
-    """A descriptor, kept across exec, of a file that is nowhere: however its holders end, nothing of it is left."""
-    with tempfile.TemporaryFile() as file:
-        descriptor = os.dup(file.fileno())
+    """A descriptor, kept across exec, of a file that is nowhere: however its holders end, nothing of it is left.
+
+    In memory, where the system can: there no disk is full.
+    """
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("dp-coordinator-journal")
+        os.fchmod(descriptor, 0o600)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
     os.set_inheritable(descriptor, True)
     return descriptor
 

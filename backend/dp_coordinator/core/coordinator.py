@@ -17,6 +17,7 @@ from dp_coordinator.core import (
     projections,
     recovery,
     reporting,
+    whose,
 )
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import (
@@ -209,7 +210,7 @@ class Coordinator:
     @property
     def engines_subscribed(self) -> int:
         """How many are there."""
-        return peers.engines(self.state.peers)
+        return whose.engines(self.state.peers)
 
     @property
     def ready(self) -> bool:

@@ -18,10 +18,10 @@ from dp_coordinator.core.state import Load
 
 T = TypeVar("T")
 
-Notable: TypeAlias = tuple[EngineStatsReported, "tuple[int, int] | None"]
-"""A first report (None), or one that goes back behind the (wave, step) its engine had before.
+Notable: TypeAlias = tuple[EngineStatsReported, "tuple[int, int] | None", "float | None"]
+"""A first report (None), or one that goes back behind the (wave, step) its engine had before, and when it had that.
 
-An engine's channel is FIFO, so one that goes back has restarted.
+An engine's channel is FIFO, so one that goes back has restarted, or counts anew.
 """
 NEVER_REPORTED: EngineCounts = (0, 0, 0.0)
 IDLE_INTERVAL = 5.0
@@ -73,10 +73,10 @@ def take(table: Load, reports: Sequence[EngineStatsReported], now: float) -> lis
             # Of engines that are a little behind the others, vLLM warns; that is normal, and says nothing of a fault.
             # Behind its own last report is something else. vLLM takes no more whole steps until the restarted engines
             # have passed the old ones; to compare with what engines say now has them at once.
-            notable.append((report, before))
+            notable.append((report, before, reported_at[index]))
             newest = max(steps)
         elif reported_at[index] is None:
-            notable.append((report, None))
+            notable.append((report, None, None))
         reported_at[index] = now
         was_waiting, was_running, _ = counts[index]
         counts[index] = (report.waiting, report.running, report.kv_cache_usage)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dp_coordinator.core import observation, peers
+from dp_coordinator.core import observation, peers, whose
 from dp_coordinator.core.effects import Answer, Effect, LogEvent
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.observation import Evidence
@@ -51,7 +51,7 @@ def blocked(state: CoreState) -> tuple[RefusalKind, str] | None:
     """Why any manual start would be refused now; None when one would be accepted."""
     if not state.wave_coordination:
         return RefusalKind.COORDINATION_OFF, "wave coordination is off: these engines do not step together"
-    subscribed = f"{peers.engines(state.peers)} of {state.engine_count} engines have subscribed"
+    subscribed = f"{whose.engines(state.peers)} of {state.engine_count} engines have subscribed"
     if not state.ready:  # an engine's first message must be READY
         return RefusalKind.NOT_READY, f"{subscribed}; a wave can start once all have"
     if state.recovery is not None and state.recovery.phase is RecoveryPhase.REJOINING:
@@ -71,8 +71,10 @@ def _engines_missing(state: CoreState) -> tuple[RefusalKind, str] | None:
     missing = len(named) + unnamed
     if not missing:
         return None
-    who = f" (rank{'s' * (len(named) > 1)} {', '.join(map(str, [*named][:NAMED]))})" if named else ""
-    return RefusalKind.NOT_READY, f"{missing} of {state.engine_count} engines are gone{who}; a wave needs all of them"
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    who = f" (rank{'s' * (len(named) > 1)} {', '.join(map(str, [*named][:NAMED]))}{more})" if named else ""
+    are = f"{missing} of {state.engine_count} engines {'is' if missing == 1 else 'are'}"
+    return RefusalKind.NOT_READY, f"{are} gone{who}; a wave needs all of them"
 
 
 def _repeated(state: CoreState, event: ManualStartRequested) -> StartAction | StartRefusal | None:

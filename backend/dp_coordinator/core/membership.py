@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dp_coordinator.core import load, moving, observation, peers, recovery, reporting, scaling
+from dp_coordinator.core import load, moving, observation, peers, recovery, reporting, scaling, whose
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import Effect, LogEvent, PublishWaveState, SendReady
 from dp_coordinator.core.events import EngineCountChanged, Peer, PeerConnected, PeerDisconnected
@@ -16,10 +16,10 @@ def connected(state: CoreState, dialect: Dialect, event: PeerConnected, now: flo
     """A connection was made."""
     if event.peer.id in state.peers.connected:
         return ()
-    before = peers.engines(state.peers)
+    before = whose.engines(state.peers)
     record = peers.connected(state, event, now)
-    again = _may_ask(dialect, event.peer) and peers.fills_gap(state.peers, event.peer)
-    if peers.engines(state.peers) > before:
+    again = _may_ask(dialect, event.peer) and peers.fills_gap(state, event.peer)
+    if whose.engines(state.peers) > before:
         return _engine_came(state, dialect, record, again=again, now=now)
     mended = _mend(state, dialect, now) if again else ()
     if event.peer.channel is not Channel.FRONT_PUBLISH or not state.wave_coordination or state.recovery is None:
@@ -40,7 +40,7 @@ def disconnected(state: CoreState, dialect: Dialect, event: PeerDisconnected, no
 
 def become_ready(state: CoreState, dialect: Dialect, now: float) -> Sequence[Effect]:
     """Send READY, if that was not done and no engine is missing."""
-    if state.ready or peers.engines(state.peers) < state.engine_count:
+    if state.ready or whose.engines(state.peers) < state.engine_count:
         return ()
     state.ready = True
     load.begin(state.load, now)

@@ -91,6 +91,18 @@ def saw(state: CoreState, seen: Evidence, now: float) -> None:
         wave.confirmed_at, wave.confirmed_by = now, seen.confirmed_by
 
 
+def unconfirm(state: CoreState, rank: int) -> None:
+    """Another process takes a rank's place: that all step was shown of the one before, and it has not joined."""
+    wave, table = state.log.open, state.load
+    if wave is not None:
+        for other, at in enumerate(table.reported_at):  # nobody looked who joins once a step was confirmed
+            if at is not None and table.steps[other][0] >= wave.number and table.counts[other][1]:
+                wave.joined.setdefault(other, at)
+        wave.joined.pop(rank, None)
+        wave.working = wave.working or wave.confirmed_at is not None  # it began, and has not ended
+        wave.confirmed_at = wave.confirmed_by = None
+
+
 def completed(state: CoreState, number: int, now: float) -> Wave:
     """wave_complete was accepted for a wave; returns its record."""
     log = state.log

@@ -15,18 +15,26 @@ engine has two, one to back_output and one to back_publish; both are of one proc
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
-from itertools import chain
-from types import MappingProxyType
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
-from dp_coordinator.core import load
+from dp_coordinator.core import load, observation
 from dp_coordinator.core.effects import Effect, LogEvent
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
 from dp_coordinator.core.snapshot import Connection, EndedConnection, PeersView
 from dp_coordinator.core.state import CoreState, Peers
+from dp_coordinator.core.whose import (
+    engine_of,
+    engines,
+    engines_by_pid,
+    is_tap_at_engines,
+    kind_of,
+    own_engines,
+)
 from dp_coordinator.words import Channel, PeerKind
 
+LAST_KEPT = 8
+"""Of those that have gone."""
 CLOSED = "connection closed"
 """The other end closed it, or its process ended: what comes in its place is another process."""
 
@@ -36,7 +44,7 @@ def connected(state: CoreState, event: PeerConnected, now: float) -> Sequence[Ef
     peers, peer = state.peers, event.peer
     peers.changes += 1
     peers.connected[peer.id] = Connection(peer, now)
-    peers.taps_at_engines += _is_tap_at_engines(peer)
+    peers.taps_at_engines += is_tap_at_engines(peer)
     if peer.channel is Channel.BACK_OUTPUT:
         if peer.engine_index is not None:
             return _identify(state, peer.id, peer.engine_index, now)
@@ -47,8 +55,17 @@ def connected(state: CoreState, event: PeerConnected, now: float) -> Sequence[Ef
         peers.front_ends += 1
         return (LogEvent("front_end_subscribed", {"front_ends": peers.front_ends, "peer": peer.name}),)
     peers.subscriptions += peer.socket_type == "XSUB"
+    _found_again(peers, peer)
     came = LogEvent("engine_subscribed", _count(state) | {"engine": engine_of(peers, peer), "peer": peer.name})
     return (came, *_all_back(state, now))
+
+
+def _found_again(peers: Peers, peer: Peer) -> None:
+    """An engine came, from where one was that is missed."""
+    for ended in peers.lost_unnamed:
+        if (ended.peer.host, ended.peer.pid) == (peer.host, peer.pid):
+            peers.lost_unnamed = [each for each in peers.lost_unnamed if each is not ended]
+            return
 
 
 def identified(state: CoreState, event: PeerIdentified, now: float) -> Sequence[Effect]:
@@ -70,25 +87,29 @@ def disconnected(state: CoreState, event: PeerDisconnected, now: float) -> Seque
     peer = connection.peer
     kind, engine = kind_of(peers, peer), engine_of(peers, peer, engines_by_pid(peers))
     del peers.connected[peer.id]
-    peers.taps_at_engines -= _is_tap_at_engines(peer)
+    peers.taps_at_engines -= is_tap_at_engines(peer)
     ended = EndedConnection(peer, connection.since, now, event.why)
     about: dict[str, object] = {"peer": peer.name, "why": event.why}
     if peer.channel is Channel.BACK_OUTPUT:
-        return _output_ended(state, ended, about)
+        return _output_ended(state, ended, about, now)
     if kind is PeerKind.TAP:
         return (LogEvent("tap_disconnected", {"channel": peer.channel.value} | about),)
     if peer.channel is Channel.FRONT_PUBLISH:
         peers.front_ends -= 1
+        peers.front_ends_left = [*peers.front_ends_left, ended][-LAST_KEPT:]
         return (LogEvent("front_end_unsubscribed", {"front_ends": peers.front_ends} | about),)
     peers.subscriptions -= peer.socket_type == "XSUB"
-    if engine is not None and engine < state.engine_count:  # one beyond it is missed by nobody
+    if engine is None:
+        peers.lost_unnamed = [*peers.lost_unnamed, ended][-LAST_KEPT:]
+    elif engine < state.engine_count:  # one beyond it is missed by nobody
         peers.lost.setdefault(engine, ended)
     return (LogEvent("engine_unsubscribed", _count(state) | {"engine": engine} | about),)
 
 
-def fills_gap(peers: Peers, peer: Peer) -> bool:
+def fills_gap(state: CoreState, peer: Peer) -> bool:
     """Whether a member's connection that was just made takes the place of one that ended."""
-    if kind_of(peers, peer) is PeerKind.TAP or not peers.broken.get(peer.channel):
+    peers = state.peers
+    if kind_of(peers, peer) is PeerKind.TAP or not peers.broken.get(peer.channel) or _is_beyond(state, peer):
         return False
     peers.broken[peer.channel] -= 1
     return True
@@ -98,24 +119,42 @@ def leaves_gap(state: CoreState, peer: Peer) -> bool:
     """Note that a member's connection is about to end; whether another one may have been made in its place already.
 
     A dead link is noticed late: an engine's reports tell of the new one, else a newer one from its host may be it (over
-    ipc no link dies). Where every engine has a connection to back_output, one more that said nothing is a probe's.
+    ipc no link dies). What a probe connected leaves none.
     """
     peers, kind = state.peers, kind_of(state.peers, peer)
-    if kind is PeerKind.TAP:
+    if kind is PeerKind.TAP or _is_beyond(state, peer):
         return False
     there = [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel and c.peer is not peer]
-    if kind is not PeerKind.UNKNOWN or len(there) < state.engine_count:
+    if not _is_a_probes(state, peer, len(there)):
         peers.broken[peer.channel] = peers.broken.get(peer.channel, 0) + 1
     engine = peers.reports_as.get(peer.id)
     if engine is not None:
         return peers.newest.get(engine) != peer.id
+    if peer.channel is Channel.BACK_OUTPUT and len(peers.newest) >= state.engine_count:
+        return False  # it is of none that it could be
     return bool(peer.host) and any(
         other.host == peer.host and other.id > peer.id and other.socket_type == peer.socket_type for other in there
     )
 
 
-def _is_tap_at_engines(peer: Peer) -> bool:
-    return peer.channel is Channel.BACK_PUBLISH and peer.socket_type != "XSUB"
+def _is_a_probes(state: CoreState, peer: Peer, others: int) -> bool:
+    """Whether a connection is one more than the engines have, and of none of them as far as can be told.
+
+    To back_output: it has said nothing. To back_publish: from there more listen than have a connection to back_output.
+    """
+    peers = state.peers
+    if peer.channel is Channel.BACK_OUTPUT:
+        return others >= state.engine_count and engine_of(peers, peer) is None
+    if peer.channel is Channel.FRONT_PUBLISH or engines(peers) <= state.engine_count:
+        return False
+    beside = [c.peer.channel for c in peers.connected.values() if (c.peer.host, c.peer.pid) == (peer.host, peer.pid)]
+    return beside.count(Channel.BACK_PUBLISH) > beside.count(Channel.BACK_OUTPUT)
+
+
+def _is_beyond(state: CoreState, peer: Peer) -> bool:
+    """Whether it is of a rank that joins, or was told to go: none of the others waits for it."""
+    engine = engine_of(state.peers, peer)
+    return engine is not None and engine >= state.engine_count
 
 
 def resized(state: CoreState) -> None:
@@ -124,87 +163,24 @@ def resized(state: CoreState) -> None:
     peers.changes += 1
     for engine in [engine for engine in peers.lost if engine >= state.engine_count]:
         del peers.lost[engine]
+    if engines(peers) >= state.engine_count:
+        peers.lost_unnamed = []
 
 
 # -- whose is it -------------------------------------------------------------------------------------------------------
 
 
-def kind_of(peers: Peers, peer: Peer, own: Set[int] | None = None) -> PeerKind:
-    """What a connection is. `own`: engines of somebody's own, where many are asked for."""
-    if peer.channel is Channel.BACK_OUTPUT:
-        return PeerKind.ENGINE if engine_of(peers, peer) is not None else PeerKind.UNKNOWN
-    if peer.socket_type == "XSUB":
-        return PeerKind.ENGINE if peer.channel is Channel.BACK_PUBLISH else PeerKind.FRONT_END
-    if not _is_tap_at_engines(peer):
-        return PeerKind.TAP
-    return PeerKind.ENGINE if peer.id in (_own_engines(peers) if own is None else own) else PeerKind.TAP
-
-
-def engine_of(peers: Peers, peer: Peer, pids: Mapping[int, int | None] = MappingProxyType({})) -> int | None:
-    """The engine whose connection this is, where that is known; `pids` tells it of processes."""
-    if peer.id in peers.reports_as:
-        return peers.reports_as[peer.id]
-    if peer.engine_index is not None or peer.channel is not Channel.BACK_PUBLISH or peer.pid is None:
-        return peer.engine_index
-    return pids.get(peer.pid)
-
-
-def engines_by_pid(peers: Peers) -> dict[int, int | None]:
-    """Process -> the engine that it is; None for one that is several."""
-    found: dict[int, int | None] = {}
-    reporting = ((peers.connected[peer_id].peer.pid, engine) for peer_id, engine in peers.reports_as.items())
-    lost = ((ended.peer.pid, engine) for engine, ended in peers.lost.items())
-    for pid, engine in chain(reporting, lost):
-        if pid is not None:
-            found[pid] = engine if found.get(pid, engine) == engine else None
-    return found
-
-
-class _Place:
-    """What is connected from one process, where that is known, or else from one host."""
-
-    def __init__(self) -> None:
-        self.outputs = self.reporting = self.replaced = self.listening = 0
-        self.taps: list[int] = []
-
-    def own(self, *, process: bool) -> list[int]:
-        """SUBs that are engines of somebody's own: of a host as many as report beyond its XSUBs."""
-        return self.taps if process and self.outputs else self.taps[: max(0, self.reporting - self.listening)]
-
-    def dead(self) -> int:
-        """Subscriptions of links that died: those of engines that have a newer link, as far as there are too many."""
-        return min(self.replaced, max(0, self.listening - (self.outputs - self.replaced)))
-
-
-def _places(peers: Peers) -> dict[tuple[str, int | None], _Place]:
-    places: dict[tuple[str, int | None], _Place] = defaultdict(_Place)
-    for peer in (c.peer for c in peers.connected.values() if c.peer.channel is not Channel.FRONT_PUBLISH):
-        place = places[peer.host, peer.pid]
-        if peer.channel is Channel.BACK_OUTPUT:
-            place.outputs += 1
-            place.reporting += peer.id in peers.reports_as
-            place.replaced += peer.id in peers.replaced and peers.replaced[peer.id] not in peers.rivals
-        elif peer.socket_type == "XSUB":
-            place.listening += 1
-        else:
-            place.taps.append(peer.id)
-    return places
-
-
-def _own_engines(peers: Peers) -> Set[int]:
-    """SUBs to back_publish whose process has a connection to back_output as well, as far as can be told."""
-    if not peers.taps_at_engines:
-        return frozenset()
-    return {own for (_, pid), place in _places(peers).items() for own in place.own(process=pid is not None)}
-
-
 def _identify(state: CoreState, peer_id: int, engine: int, now: float) -> Sequence[Effect]:
     peers = state.peers
+    changed = peers.reports_as.get(peer_id, engine) != engine
+    if changed:
+        _leave(peers, peer_id)
     peers.reports_as[peer_id] = engine
     before = peers.newest.get(engine)
-    if before is not None and before != peer_id and before in peers.connected:
-        if peer_id in peers.replaced:  # it had lost its place, and reports again: both are alive
-            peers.rivals[engine] = [before, peer_id]
+    if before is not None and before != peer_id:
+        # One that had lost its place, and reports again, is alive: both are.
+        if changed or peer_id in peers.replaced or not _takes_the_place(state, engine, before, peer_id):
+            peers.rivals[engine] = sorted({before, peer_id, *peers.rivals.get(engine, ())})
         peers.replaced[before] = engine
     peers.replaced.pop(peer_id, None)
     peers.newest[engine] = peer_id
@@ -214,36 +190,59 @@ def _identify(state: CoreState, peer_id: int, engine: int, now: float) -> Sequen
     return _returned(state, engine, ended, peers.connected[peer_id].peer, now)
 
 
-def _output_ended(state: CoreState, ended: EndedConnection, about: dict[str, object]) -> Sequence[Effect]:
-    peers, peer = state.peers, ended.peer
-    engine = peers.reports_as.pop(peer.id, None)
-    peers.replaced.pop(peer.id, None)
+def _takes_the_place(state: CoreState, engine: int, before: int, peer_id: int) -> bool:
+    """Whether a connection that begins to report as an engine can be its new link; else both are alive.
+
+    Over ipc no link dies unseen, so that two processes are two engines. And a new link is one more than there should
+    be, as the dead one is still counted.
+    """
+    peers = state.peers
+    one, other = peers.connected[before], peers.connected[peer_id].peer
+    if state.scaled.leaves(engine, one.since):
+        return True
+    if one.peer.pid is not None and other.pid is not None:
+        return one.peer.pid == other.pid
+    outputs = sum(c.peer.channel is Channel.BACK_OUTPUT for c in peers.connected.values())
+    return outputs > state.engine_count
+
+
+def _leave(peers: Peers, peer_id: int) -> int | None:
+    """A connection no longer reports as its engine; returns which that was."""
+    engine = peers.reports_as.pop(peer_id, None)
+    peers.replaced.pop(peer_id, None)
     if engine is None:
-        return ()
-    if peer.id in peers.rivals.get(engine, ()):
-        del peers.rivals[engine]
-    if peers.newest.get(engine) == peer.id:
+        return None
+    if peer_id in (rivals := peers.rivals.get(engine, [])):
+        peers.rivals[engine] = [each for each in rivals if each != peer_id]
+        if len(rivals) <= 2:
+            del peers.rivals[engine]
+    if peers.newest.get(engine) == peer_id:
         del peers.newest[engine]
         before = max((older for older, whose in peers.replaced.items() if whose == engine), default=None)
         if before is not None:  # a stranger had its place, or it is a dead link, which will be noticed
             del peers.replaced[before]
             peers.newest[engine] = before
-        elif engine < state.engine_count:
-            peers.lost[engine] = ended
-    return (LogEvent("engine_disconnected", {"engine": engine} | about),)
+    return engine
+
+
+def _output_ended(state: CoreState, ended: EndedConnection, about: dict[str, object], now: float) -> Sequence[Effect]:
+    peers = state.peers
+    engine = _leave(peers, ended.peer.id)
+    if engine is None:
+        return ()
+    gone = LogEvent("engine_disconnected", {"engine": engine} | about)
+    if engine >= state.engine_count:
+        return (gone,)
+    if engine not in peers.newest:
+        peers.lost[engine] = ended
+        return (gone,)
+    other, heard_at = peers.connected[peers.newest[engine]], state.load.reported_at[engine]
+    if engine in peers.rivals or heard_at is None or heard_at >= other.since:
+        return (gone,)
+    return (gone, *_returned(state, engine, ended, other.peer, now))  # what is known is of the one that has ended
 
 
 # -- how many, and who has gone ----------------------------------------------------------------------------------------
-
-
-def engines(peers: Peers) -> int:
-    """How many engines there are."""
-    if not peers.taps_at_engines and not peers.replaced:
-        return peers.subscriptions
-    there = peers.subscriptions
-    for (_, pid), place in _places(peers).items():
-        there += len(place.own(process=pid is not None)) - place.dead()
-    return there
 
 
 def _count(state: CoreState) -> dict[str, object]:
@@ -257,8 +256,7 @@ def gone(state: CoreState) -> tuple[dict[int, EndedConnection], int]:
     but those whose process is surely not among the subscribers.
     """
     peers = state.peers
-    missing = state.engine_count - engines(peers) if state.ready else 0
-    if missing <= 0:
+    if not state.ready or (not peers.lost and engines(peers) >= state.engine_count):
         return {}, 0
     listening = {c.peer.pid for c in peers.connected.values() if c.peer.channel is Channel.BACK_PUBLISH}
     named = {
@@ -266,16 +264,44 @@ def gone(state: CoreState) -> tuple[dict[int, EndedConnection], int]:
         for engine, ended in sorted(peers.lost.items())
         if ended.peer.pid is None or ended.peer.pid not in listening
     }
+    missing = _missing(state, len(named))
     if len(named) > missing:
         return {}, missing
     return named, missing - len(named)
 
 
+def _missing(state: CoreState, lost: int) -> int:
+    """How many engines are missing. `lost` are known to have ended: who joins or leaves hides none of these."""
+    missing = state.engine_count - engines(state.peers)
+    return max(0, missing, min(lost, missing + _beyond(state)) if lost else 0)
+
+
+def _beyond(state: CoreState) -> int:
+    """How many of those that subscribe are known as ranks beyond the engine count."""
+    peers = state.peers
+    ranks: dict[tuple[str, int | None], set[int]] = defaultdict(set)
+    listening: Counter[tuple[str, int | None]] = Counter()
+    for peer in (c.peer for c in peers.connected.values()):
+        engine = engine_of(peers, peer)
+        if engine is not None and engine >= state.engine_count:
+            ranks[peer.host, peer.pid].add(engine)
+        listening[peer.host, peer.pid] += peer.channel is Channel.BACK_PUBLISH
+    return sum(min(len(those), listening[place]) for place, those in ranks.items())
+
+
+def _unnamed(state: CoreState, named: Mapping[int, EndedConnection], unnamed: int) -> tuple[EndedConnection, ...]:
+    """The subscriptions of engines that are missing and cannot be named, where there are as many as that."""
+    hosts = {ended.peer.host for ended in named.values() if ended.peer.channel is Channel.BACK_OUTPUT}
+    left = tuple(each for each in state.peers.lost_unnamed if each.peer.host not in hosts)
+    return left if len(left) == unnamed else ()
+
+
 def _all_back(state: CoreState, now: float) -> Sequence[Effect]:
     """Once no engine is missing, those that were lost are there again, though they may not have reported yet."""
     peers = state.peers
-    if not peers.lost or engines(peers) < state.engine_count:
+    if engines(peers) < state.engine_count or _missing(state, len(peers.lost)):
         return ()
+    peers.lost_unnamed = []
     effects: list[Effect] = []
     lost, peers.lost = peers.lost, {}
     for engine, ended in sorted(lost.items()):
@@ -294,6 +320,7 @@ def _returned(state: CoreState, engine: int, ended: EndedConnection, peer: Peer 
     # Of the two connections of a process only the one to back_publish was lost: the process is there.
     if same or (ended.peer.channel is Channel.BACK_PUBLISH and engine in state.peers.newest):
         return ()
+    observation.unconfirm(state, engine)
     if load.forget(state.load, engine, now):
         return (LogEvent("engine_replaced", {"engine": engine, "peer": None if peer is None else peer.name}),)
     return ()
@@ -306,12 +333,13 @@ def view(state: CoreState) -> PeersView:
     """The same, frozen."""
     peers = state.peers
     named, unnamed = gone(state)
-    pids, own = engines_by_pid(peers), _own_engines(peers)
+    pids, own = engines_by_pid(peers), own_engines(peers)
     connections = [(c, kind_of(peers, c.peer, own), engine_of(peers, c.peer, pids)) for c in peers.connected.values()]
-    surplus = max(0, engines(peers) - state.engine_count) if state.ready else 0
-    leaving = {engine for c, _, engine in connections if engine is not None and state.scaled.leaves(engine, c.since)}
-    beyond = {engine for _, _, engine in connections if engine is not None and engine >= state.engine_count}
-    joining = tuple(sorted(beyond - leaving)[:surplus])
+    members = state.engine_count - len(named) - unnamed
+    surplus = max(0, engines(peers) - members) if state.ready else 0
+    beyond = [(engine, c.since) for c, _, engine in connections if engine is not None and engine >= state.engine_count]
+    leaving = {engine for engine, since in beyond if state.scaled.leaves(engine, since)}
+    joining = tuple(sorted({e for e, since in beyond if not state.scaled.leaves(e, since)})[:surplus])
     return PeersView(
         connections=tuple(connections),
         gone=named,
@@ -321,4 +349,6 @@ def view(state: CoreState) -> PeersView:
         rivals={
             engine: tuple(peers.connected[peer_id].peer for peer_id in both) for engine, both in peers.rivals.items()
         },
+        unnamed=_unnamed(state, named, unnamed),
+        front_ends_left=tuple(peers.front_ends_left),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dp_coordinator.core import load, manual, observation, peers, recovery
+from dp_coordinator.core import load, manual, observation, recovery, whose
 from dp_coordinator.core.snapshot import PeersView, Remembered, Snapshot
 from dp_coordinator.core.state import CoreState
 
@@ -30,7 +30,7 @@ def snapshot(state: CoreState, there: PeersView, now: float) -> Snapshot:
         wave=observation.shown(state),
         start_blocked=None if blocked is None else blocked[1],
         engine_count=state.engine_count,
-        engines_subscribed=peers.engines(state.peers),
+        engines_subscribed=whose.engines(state.peers),
         front_ends=state.peers.front_ends,
         peers=there,
         peers_version=state.peers.changes,

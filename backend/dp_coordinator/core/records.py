@@ -14,14 +14,11 @@ def no_such_engine(report: EngineStatsReported, engine_count: int) -> Reject:
     )
 
 
-def notable_record(report: EngineStatsReported, before: tuple[int, int] | None) -> LogEvent:
-    """A first report, or one that goes back (`before` is the (wave, step) it falls behind).
+def counters_reset_record(report: EngineStatsReported, before: tuple[int, int]) -> LogEvent:
+    """A report that goes back (`before` is the (wave, step) it falls behind) by the connection that said that.
 
-    A process that takes another's place is known by its connection. The same one counts anew after elastic scaling, or
-    a `retry` of the fault-tolerance layer (vLLM 0.32).
+    A process counts anew after elastic scaling, or a `retry` of the fault-tolerance layer (vLLM 0.32).
     """
-    if before is None:
-        return LogEvent("engine_first_report", {"engine": report.engine_index})
     was = {"engine": report.engine_index, "from_wave": before[0], "from_step": before[1]}
     return LogEvent("engine_counters_reset", {**was, "wave": report.current_wave, "step": report.step_counter})
 

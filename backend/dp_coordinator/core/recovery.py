@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dp_coordinator.core import load, observation, peers
+from dp_coordinator.core import load, observation, whose
 from dp_coordinator.core.effects import Effect, LogEvent
 from dp_coordinator.core.snapshot import RecoveryPhase, RecoveryState, Remembered, WaveCause
 from dp_coordinator.core.state import CoreState, Recovery
@@ -46,7 +46,7 @@ def rejoin(state: CoreState, now: float) -> Sequence[Effect]:
     recovery = state.recovery
     if recovery is None or recovery.phase is not RecoveryPhase.REJOINING:
         return ()
-    if peers.engines(state.peers) < state.engine_count:
+    if whose.engines(state.peers) < state.engine_count:
         return ()
     wave = state.waves.current_wave
     recovery.phase, state.start_again = RecoveryPhase.SETTLING, WaveCause.RECOVERY
@@ -68,7 +68,7 @@ def mend(state: CoreState, now: float) -> Sequence[Effect]:
     while engines_running is not set: from vLLM 0.29 on a notice does not set it, and its START may be what was lost.
     What remains is the same, too (wave_complete and the start_wave after it, both lost), and so is its way out.
     """
-    if not (state.ready and state.wave_coordination and peers.engines(state.peers) >= state.engine_count):
+    if not (state.ready and state.wave_coordination and whose.engines(state.peers) >= state.engine_count):
         return ()  # engines are missing still: the last of them brings it
     state.start_again = state.start_again or WaveCause.RECONNECTION
     return observation.ask(state, state.waves.current_wave, now, cause=WaveCause.RECONNECTION)
@@ -105,7 +105,7 @@ def view(state: CoreState) -> RecoveryState | None:
         phase=recovery.phase,
         resumed_wave=recovery.resumed_wave,
         resumed_at=recovery.resumed_at,
-        engines_back=peers.engines(state.peers),
+        engines_back=whose.engines(state.peers),
         engines_expected=state.engine_count,
         finished_at=recovery.finished_at,
     )

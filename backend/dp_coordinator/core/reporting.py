@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dp_coordinator.core import load, moving, observation, scaling, witnesses
+from dp_coordinator.core import load, moving, observation, scaling, whose, witnesses
 from dp_coordinator.core.dialect import Dialect
-from dp_coordinator.core.effects import Effect
+from dp_coordinator.core.effects import Effect, LogEvent
 from dp_coordinator.core.events import EngineStatsReported
-from dp_coordinator.core.records import no_such_engine, notable_record
+from dp_coordinator.core.records import counters_reset_record, no_such_engine
 from dp_coordinator.core.state import CoreState
 
 _NOTHING: tuple[Effect, ...] = ()
@@ -41,5 +41,21 @@ def take(state: CoreState, dialect: Dialect, reports: Sequence[EngineStatsReport
             if seen is not None:
                 effects.extend(moving.saw(state, seen, now))
         observation.update(state, now)
-    effects.extend(notable_record(report, before) for report, before in notable)
+    effects.extend(record for each in notable for record in _notable(state, *each))
     return effects
+
+
+def _notable(
+    state: CoreState, report: EngineStatsReported, before: tuple[int, int] | None, heard_at: float | None
+) -> Sequence[Effect]:
+    """A first report, or one that goes back: by a connection made since, its engine was restarted."""
+    engine = report.engine_index
+    if before is None or heard_at is None:
+        return (LogEvent("engine_first_report", {"engine": engine}),)
+    if engine in state.peers.rivals:
+        return ()  # two report as it in turn, and neither counts anew
+    since = whose.reporter(state.peers, engine)
+    if since is None or since.since <= heard_at:
+        return (counters_reset_record(report, before),)
+    state.load.restarts[engine] += 1
+    return (LogEvent("engine_replaced", {"engine": engine, "peer": since.peer.name}),)

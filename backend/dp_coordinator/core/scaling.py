@@ -8,9 +8,10 @@ as idle until its counts change.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from dp_coordinator.core import peers
+from dp_coordinator.core import whose
 from dp_coordinator.core.effects import Reject
 from dp_coordinator.core.events import EngineStatsReported
 from dp_coordinator.core.state import CoreState
@@ -34,7 +35,7 @@ def refusal(state: CoreState, engine_count: int, now: float) -> Reject | None:
     if not 1 <= engine_count <= MAX_ENGINES:
         detail = f"cannot scale to {engine_count} engines: 1 to {MAX_ENGINES} are possible"
         return Reject("engine_count_out_of_range", detail)
-    there = peers.engines(state.peers)
+    there = whose.engines(state.peers)
     if state.ready and engine_count <= max(there, state.engine_count):
         state.scaled.awaited = None
         return None
@@ -48,7 +49,7 @@ def refusal(state: CoreState, engine_count: int, now: float) -> Reject | None:
 def due(state: CoreState, now: float) -> int | None:
     """The engine count of a SCALE that has waited until its engines were there; None where there is none."""
     awaited = state.scaled.awaited
-    if awaited is None or not state.ready or peers.engines(state.peers) < awaited[0]:
+    if awaited is None or not state.ready or whose.engines(state.peers) < awaited[0]:
         return None
     state.scaled.awaited = None
     count, at = awaited
@@ -61,7 +62,7 @@ def belongs(state: CoreState, engine: int, now: float) -> bool:
         return True
     if 0 <= engine < state.scaled.before and now < state.scaled.at + LEAVING:
         return True
-    there = peers.engines(state.peers)  # of those that join, not all need have subscribed yet
+    there = whose.engines(state.peers)  # of those that join, not all need have subscribed yet
     return state.ready and there > state.engine_count and 0 <= engine < 2 * there
 
 
@@ -73,17 +74,23 @@ def strangers(state: CoreState, reports: Sequence[EngineStatsReported], now: flo
     if not reports:
         return []
     scaled = state.scaled
-    joining = state.ready and peers.engines(state.peers) > state.engine_count
+    joining = state.ready and whose.engines(state.peers) > state.engine_count
     unknown: list[EngineStatsReported] = []
     for report in reports:
         rank = report.engine_index
-        if 0 <= rank < scaled.before and now < scaled.at + LEAVING:
+        if now < scaled.at + LEAVING and scaled.leaves(rank, _there_since(state, rank)):
             continue
         if joining and (rank in scaled.early or len(scaled.early) < EARLY_KEPT):
             scaled.early[rank] = report
         else:
             unknown.append(report)
     return unknown
+
+
+def _there_since(state: CoreState, rank: int) -> float:
+    """Since when a rank's connection is there: one that was removed may have been added again already."""
+    there = whose.reporter(state.peers, rank)
+    return -math.inf if there is None else there.since
 
 
 def resized(state: CoreState, before: int, now: float) -> list[EngineStatsReported]:

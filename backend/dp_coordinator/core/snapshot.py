@@ -58,6 +58,15 @@ class PeersView:
     """Ranks beyond the engine count that subscribe already: SCALE_ELASTIC_EP comes after them."""
     rivals: Mapping[int, tuple[Peer, ...]]
     """Engine -> connections that both report as it."""
+    unnamed: tuple[EndedConnection, ...] = ()
+    """The subscriptions of the engines that are missing and cannot be named, where it is known which these were."""
+    front_ends_left: tuple[EndedConnection, ...] = ()
+    """The last front-ends that have gone, oldest first."""
+
+    @property
+    def missing(self) -> int:
+        """How many engines are missing."""
+        return len(self.gone) + self.missing_unnamed
 
 
 @dataclass(frozen=True, slots=True)

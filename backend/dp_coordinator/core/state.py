@@ -172,6 +172,10 @@ class Peers(_Part):
     """Engine -> two connections that report as it in turn."""
     lost: dict[int, EndedConnection] = field(default_factory=dict)
     """Engine -> how its connection ended, until it is there again."""
+    lost_unnamed: list[EndedConnection] = field(default_factory=list)
+    """The last subscriptions that ended of engines that nobody could name, until no engine is missing."""
+    front_ends_left: list[EndedConnection] = field(default_factory=list)
+    """The last front-ends that have gone."""
     subscriptions: int = 0
     """XSUB connections to back_publish."""
     taps_at_engines: int = 0

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dp_coordinator.files import replace_file
+from dp_coordinator.files import may_replace, replace_file
 from dp_coordinator.messages import Endpoints
 from dp_coordinator.settings import SettingsError
 
@@ -29,6 +29,6 @@ class Bound(Endpoints):
 
 def remove_if_present(file: str | None) -> None:
     """Remove the file, if there is one to remove."""
-    if file is not None:
+    if file is not None and may_replace(Path(file)):
         with suppress(OSError):
             Path(file).unlink(missing_ok=True)

@@ -84,6 +84,8 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None], told: Told)
         log.warning("vLLM %s is newer than any that was tested (%s); speaking as the newest", dialect.version, TESTED)
     sys.setswitchinterval(0.0001)  # a busy web thread may hold the loop up for a tenth of a millisecond, not five
     limit_memory(options.memory_limit)
+    if (wrong := descriptors.too_few()) is not None:
+        raise SettingsError(wrong)
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past

@@ -33,7 +33,12 @@ def run_demo(options: DemoOptions) -> int:
             told = shared(options, CommandOptions) | {"log_level": "warning", "parent_pid": None}
             coordinator = lifetime.enter_context(DPCoordinator(options.engines, **told))
         except (CoordinatorStartError, SettingsError) as error:
+            if lifetime.over:
+                return 0  # a signal to the whole group ended it in its start
             _complain(f"{error}. Choose another address with --http, for example --http 127.0.0.1:0 for any free port.")
+            return 2
+        except OSError as error:
+            _complain(f"no folder for its sockets ({error}): let TMPDIR name one that can be written.")
             return 2
         hub = lifetime.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
         directory = lifetime.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))

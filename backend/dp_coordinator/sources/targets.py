@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
@@ -110,6 +111,11 @@ def _parsed(text: bytes, file: str) -> tuple[list[ScrapeUrl], Troubles]:
     return found, troubles
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe too, to which nobody may ever write."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 class Changing:
     """A file that is read again when it changes."""
 
@@ -127,8 +133,8 @@ class Changing:
             now: object = (found.st_mtime_ns, found.st_size, found.st_ino)
             if now == self._was:
                 return None
-            with path.open("rb") as file:
-                text: bytes | str = file.read(_FILE_AT_MOST + 1)
+            with open(path, "rb", opener=_at_once) as file:
+                text: bytes | str = file.read(_FILE_AT_MOST + 1) or b""
             if len(text) > _FILE_AT_MOST:
                 text = "it has more than 1 MiB: that is no list of addresses"
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ _TYPES = {
 _COMPRESSED = frozenset({".html", ".js", ".css", ".json", ".map", ".svg", ".txt", ".webmanifest"})
 _FILE_AT_MOST = 8 * 1024 * 1024
 _HASHED = "public, max-age=31536000, immutable"
+FIRST = (
+    b"if(!/\\/(index\\.html)?$/.test(location.pathname))"
+    b'history.replaceState(null,"",location.pathname+"/"+location.search+location.hash)'
+)
+"""What the page does before it asks for anything: it takes `/b` for `/b/`. Many a proxy answers so without sending the
+browser on, and there all relative addresses lead to the deployment at `/`; so this is no file of its own, either."""
+FIRST_HASH = f"'sha256-{base64.b64encode(hashlib.sha256(FIRST).digest()).decode()}'"
+"""By which the browser may run it (Content-Security-Policy)."""
 _NOT_BUILT = """The coordinator runs, but its page was not built.
 
 From a checkout of dp-coordinator:
@@ -72,6 +81,8 @@ class Pages:
 
 def _load(path: Path) -> _File:
     body = path.read_bytes()
+    if path.name == "index.html":
+        body = body.replace(b"<head>", b"<head><script>" + FIRST + b"</script>", 1)
     compressed = gzip.compress(body, mtime=0) if path.suffix in _COMPRESSED and len(body) > 1024 else None
     return _File(
         body=body,

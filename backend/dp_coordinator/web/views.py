@@ -237,8 +237,9 @@ def engines(snapshot: Snapshot, alarms: Alarms, now: float, clock: WallClock) ->
 
 
 def _known(peers: PeersView) -> list[tuple[Connection | EndedConnection, PeerKind, int | None]]:
-    """The connections that there are, and those of ranks that are gone: each with its kind and its rank."""
-    return [*peers.connections, *((ended, PeerKind.ENGINE, engine) for engine, ended in peers.gone.items())]
+    """The connections that there are, and those of engines that are gone: each with its kind and its rank."""
+    gone = [*peers.gone.items(), *((None, ended) for ended in peers.unnamed)]
+    return [*peers.connections, *((ended, PeerKind.ENGINE, engine) for engine, ended in gone)]
 
 
 def _places(peers: PeersView) -> dict[int, int]:

@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from typing import TypeAlias
+from urllib.parse import quote, unquote
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -22,7 +23,7 @@ PREFIX = "dp_coordinator.prefix"
 """Where a scope holds the path under which a trusted proxy shows us; "" when it said nothing."""
 FORWARDED = "dp_coordinator.forwarded"
 """Set in the scope of a request that brought X-Forwarded-For from a peer that is not trusted."""
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_PREFIX = re.compile(r"(/([A-Za-z0-9._~!$&'()*+;=:@-]|%[0-9A-Fa-f]{2})+)+")
 _PREFIX_AT_MOST = 200
 
 
@@ -104,7 +105,7 @@ def _take_prefix(scope: Scope, prefix: str) -> None:
     if len(prefix) > _PREFIX_AT_MOST or not _PREFIX.fullmatch(prefix):
         return
     scope[PREFIX] = prefix
-    path, raw = scope["path"], scope.get("raw_path", b"")
-    if path == prefix or path.startswith(f"{prefix}/"):
-        scope["path"] = path.removeprefix(prefix) or "/"
-        scope["raw_path"] = raw.removeprefix(prefix.encode()) or b"/"
+    path, plain = scope["path"], unquote(prefix)
+    if path == plain or path.startswith(f"{plain}/"):
+        scope["path"] = path.removeprefix(plain) or "/"
+        scope["raw_path"] = quote(scope["path"]).encode()

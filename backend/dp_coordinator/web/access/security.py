@@ -21,6 +21,7 @@ from dp_coordinator.web.access.refusals import RefusalLog
 from dp_coordinator.web.access.sessions import NOBODY, Identity, Sessions
 from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.access.turns import Turns
+from dp_coordinator.web.pages import FIRST_HASH
 from dp_coordinator.web.problems import ProblemError, refuse_websocket, response
 from dp_coordinator.web.settings import WebSettings
 
@@ -36,7 +37,7 @@ COMMANDS = {
 """What changes something -> how the event log calls an attempt that was refused."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    f"default-src 'none'; script-src 'self' {FIRST_HASH}; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors "
 )
 _HEADERS = {

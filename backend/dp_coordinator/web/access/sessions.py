@@ -101,7 +101,8 @@ class Sessions:
             self.logins.failed(client)
             raise ProblemError("unauthorized", "this is not the token that the coordinator was started with")
         session = secrets.token_urlsafe(32)
-        self._logins[_digest(session)] = _Login(time.monotonic() + self._lasts, path)
+        folder = path.partition(";")[0].rpartition("/")[0]  # a cookie's path ends at a semicolon
+        self._logins[_digest(session)] = _Login(time.monotonic() + self._lasts, f"{folder}/")
         while len(self._logins) > SESSIONS_HELD:
             self._logins.popitem(last=False)
         return session

@@ -30,7 +30,7 @@ from dp_coordinator.web.settings import WebSettings
 from dp_coordinator.words import Corrected
 
 _SEQ_AT_MOST = 2**53 - 1
-COOKIE_PATH = re.compile(r"/([\w.~%!$&'()*+,=:@-]+/){0,20}")
+COOKIE_PATH = re.compile(r"/([\w.~%!$&'()*+,;=:@-]+/){0,20}")
 """Where a page may have been loaded from."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
 Since = Annotated[int | None, Query(ge=0, le=_SEQ_AT_MOST, description="After this number; without it the newest.")]

@@ -32,8 +32,9 @@ class Connection:
 
     @property
     def closing(self) -> bool:
-        """Whether it is over, or soon will be."""
-        return self._transport is not None and bool(self._transport.is_closing())
+        """Whether it is over, or soon will be: after the goodbye of a WebSocket nothing may be written."""
+        said_goodbye = getattr(self._protocol, "close_sent", False)
+        return self._transport is not None and bool(said_goodbye or self._transport.is_closing())
 
     def keep(self) -> bool:
         """Let an answer on it last as long as it wants to; False when there are too many such answers."""
@@ -52,7 +53,7 @@ class Connection:
 
     def write(self, frames: bytes) -> None:
         """Write whole WebSocket frames behind the server's back; what does not fit now is kept and follows."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self.closing:
             self._transport.write(frames)
 
     def abort(self) -> None:
