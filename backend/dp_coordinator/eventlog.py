@@ -61,8 +61,10 @@ class EventLog:
             self._bytes = 0
             self.last_seq = 0
 
-    def append(self, at: float, kind: str, fields: Mapping[str, object]) -> None:
+    def append(self, at: float, kind: str, fields: Mapping[str, object], *, grown: bool | None = None) -> None:
         """Add one event with the next number: to the newest entry if it is the same again, else as an entry.
+
+        `grown`, of one that was recorded: whether it stands for all of the newest entry and more, or is another one.
 
         When there are too many, or too many bytes, the oldest of those kinds go that have most: comings and goings
         push out each other, and never an alarm.
@@ -73,7 +75,9 @@ class EventLog:
         with self._lock:
             self.last_seq += 1
             first_seq = self.last_seq
-            folded = None if self._newest is None else _folded(self._newest[0], at, kind, known)
+            folded = known if grown else None
+            if grown is None and self._newest is not None:
+                folded = _folded(self._newest[0], at, kind, known)
             if folded is not None and self._newest is not None:
                 newest, group = self._newest
                 first_seq, known = newest.first_seq, folded

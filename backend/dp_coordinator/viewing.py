@@ -53,6 +53,8 @@ class RecordingPlayer:
         self._next: tuple[float, CheckpointBody | RecordedInput] | None = None
         self._log: Iterator[RecordedLogEntry] = iter(())
         self._next_entry: RecordedLogEntry | None = None
+        self._last_seq = 0
+        """The recorded number of the entry that was shown last."""
         self.broadcaster: Broadcaster | None = None
         """Who must know of jumps."""
         self._rewind(timeline.first_at)
@@ -137,7 +139,7 @@ class RecordingPlayer:
         first = next(self._todo)
         assert isinstance(first[1], CheckpointBody), "a part begins with a state"
         self._runner.take_checkpoint(first[1])
-        self._next, self._next_entry = next(self._todo, None), next(self._log, None)
+        self._next, self._next_entry, self._last_seq = next(self._todo, None), next(self._log, None), 0
 
     def _feed(self, now: float, until: float = float("inf")) -> bool:
         """Give the core what came up to `now`; False when that was not done by `until` (real seconds)."""
@@ -162,7 +164,8 @@ class RecordingPlayer:
     def _show(self, now: float) -> None:
         while self._next_entry is not None and self._next_entry.at <= now:
             entry = self._next_entry
-            self.mailbox.log.append(entry.at, entry.kind, entry.fields)
+            self.mailbox.log.append(entry.at, entry.kind, entry.fields, grown=0 < entry.first_seq <= self._last_seq)
+            self._last_seq = entry.seq
             if entry.kind == "bad_frame":
                 fields = entry.fields
                 self.mailbox.counters.count_frame(str(fields.get("channel")), str(fields.get("verdict")))

@@ -135,6 +135,21 @@ def test_its_end_is_when_the_last_thing_happened(tmp_path: Path) -> None:
     assert player.mailbox.log.since(0)[-1].kind == "bad_frame"
 
 
+def test_an_entry_that_grew_while_it_was_recorded_is_one_entry(tmp_path: Path) -> None:
+    with RecordedCore(tmp_path) as recorded:
+        recorded.ready()
+        for rank in range(2):
+            recorded.log.append(recorded.now, "engine_first_report", {"engine": rank})
+            written = recorded.recording.caught_up()
+            recorded.turn()
+            written.result(20)
+    (file,) = files(tmp_path)
+    player = RecordingPlayer(Timeline([Source(str(file))]), file.name, {}, speed=1.0)
+    player.play(speed=None, paused=True, position_s=player.position().duration_s)
+    said = [entry.fields for entry in player.mailbox.log.since(0) if entry.kind == "engine_first_report"]
+    assert [(each["engines"], each["repeats"]) for each in said] == [([0, 1], 2)]
+
+
 def refusal(site: Any, path: str, body: Any) -> Any:
     with pytest.raises(urllib.error.HTTPError) as refused:
         site.post(path, body)

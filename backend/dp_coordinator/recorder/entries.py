@@ -33,7 +33,7 @@ _Number: TypeAlias = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 _Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Row: TypeAlias = tuple[_Number, _Number, _Number, _Share, _Number, _Number]
 _row = attrgetter("engine_index", "waiting", "running", "kv_cache_usage", "step_counter", "current_wave")
-_log_entry = attrgetter("seq", "at", "kind", "fields")
+_log_entry = attrgetter("seq", "at", "kind", "fields", "first_seq")
 encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
 _NOTHING = encode([])
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
@@ -69,12 +69,13 @@ RecordedInput: TypeAlias = Reports | Input | Tick
 
 
 class RecordedLogEntry(msgspec.Struct, array_like=True, gc=False):
-    """One entry of the event log, numbered as it was."""
+    """One entry of the event log, numbered as it was: as it was written, and again when it had come to stand for more."""
 
     seq: _Number
     at: Moment
     kind: str
     fields: dict[str, Any]
+    first_seq: _Number = 0
 
 
 class RecordsBody(msgspec.Struct, array_like=True):
