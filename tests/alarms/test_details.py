@@ -80,7 +80,14 @@ def test_one_rank_that_stands_alone_among_idle_ones_has_requests() -> None:
 
 def test_only_a_step_that_was_seen_is_a_step() -> None:
     never = Heartbeat(9.0, "steps", 100.0, 50.0, None, 50.0, ORIGIN)
-    assert stepped(told_of(view(0), view(1, heartbeat=never), view(2, heartbeat=None))) == {0: 50.0}
+    seen = told_of(view(0), view(1, heartbeat=never), view(2, heartbeat=None))
+    assert stepped(seen) == {0: 50.0}
+    assert rank_hung(seen, LIMIT) is None, "no other was seen to go on"
+
+
+@pytest.mark.parametrize(("moved_at", "hangs"), [(100.0 - LIMIT, True), (100.25 - LIMIT, False)])
+def test_a_rank_hangs_once_it_stood_for_as_long_as_the_setting_says(moved_at: float, hangs: bool) -> None:
+    assert (rank_hung(told_of(view(0, moved_at), view(1, 99.0)), LIMIT) is not None) is hangs
 
 
 def test_where_engines_are_instances_of_their_own_one_that_stands_hangs_though_no_other_steps() -> None:

@@ -279,6 +279,8 @@ def test_after_it_shrank_and_grew_again_none_counts_as_leaving() -> None:
     driver.feed(EngineCountChanged(3), at=6.0)
     driver.feed(engine_subscribes())
     assert driver.core.snapshot(6.0).peers.surplus == 1
+    comes(driver, 0, 11)
+    assert list(driver.core.snapshot(6.0).peers.rivals) == [0], "nobody told the first one to go"
 
 
 def test_a_count_told_twice_does_not_make_strangers_of_those_that_leave() -> None:
@@ -330,7 +332,7 @@ def test_another_process_that_reports_begins_with_nothing_before_it_subscribes_t
     for rank in range(2):
         comes(driver, rank, 1 + rank)
         driver.report(rank, 4, 4)
-    driver.advance(10)
+    driver.advance(8)  # between heartbeats
     driver.feed(disconnects(OUTPUT, 1))
     came = connects(OUTPUT, 11, socket_type="PUSH", pid=11)
     driver.feed(came)
