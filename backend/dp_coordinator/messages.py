@@ -156,8 +156,9 @@ class WaveInfo(msgspec.Struct, frozen=True):
     """From asked (or started) to ended, or to now while open; null when only the end was seen."""
     open: bool
     completed: bool
-    peak_waiting: int
-    peak_running: int
+    peak_waiting: int | None
+    """The most that waited at a time; null, as the next, where nobody was seen in the wave."""
+    peak_running: int | None
     confirmed: bool
     """Something showed that all ranks stepped in it."""
 

@@ -60,8 +60,8 @@ class Heartbeat:
     grew_after: float | None
     """The answer before that one; None while it was never seen to grow."""
     moved_at: float
-    """When anything that only a step changes was last seen to change: this number, or the counts and the cache, which
-    change in steps that make no tokens, too, as those that take in a long prompt."""
+    """When anything that only a step changes was last seen to change: this number, or the running requests, the cache
+    or fewer that wait, which change in steps that make no tokens, too, as those that take in a long prompt."""
     origin: Origin
 
     @property

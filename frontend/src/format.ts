@@ -49,13 +49,13 @@ export function clockTime(at: number | null, millis = false): string {
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** A moment for lists: the time of day, and the day before it unless it is today's (`today` in Unix seconds). */
+/** A moment for lists: the time of day, before it the day unless it is today's, and the year unless it is this one. */
 export function moment(at: number | null, today: number | null, millis = false): string {
   if (at === null || today === null) return clockTime(at, millis);
-  const day = zoned(at);
-  if (day.toISOString().slice(0, 10) === zoned(today).toISOString().slice(0, 10))
-    return clockTime(at, millis);
-  return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${clockTime(at)}`;
+  const [day, now] = [zoned(at), zoned(today)];
+  if (day.toISOString().slice(0, 10) === now.toISOString().slice(0, 10)) return clockTime(at, millis);
+  const year = day.getUTCFullYear() === now.getUTCFullYear() ? "" : ` ${day.getUTCFullYear()}`;
+  return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]}${year} ${clockTime(at)}`;
 }
 
 /** Load against the mean: "1.8×"; null mean or a mean of nothing has no ratio. */

@@ -1,12 +1,22 @@
 // A cell per rank on a canvas: as large as there is room for, in rows of 8, 16, 32, ... so that ranks are found.
 import { prepare, resolveColours } from "./hosted";
 import type { EngineRow } from "./rows";
-import { type ColourBy, css, isLight, levelOf, NEVER, paletteOf, type Rgb, SCALE_COLOURS } from "./scale";
+import {
+  type ColourBy,
+  css,
+  isLight,
+  LEVELS,
+  levelOf,
+  NEVER,
+  paletteOf,
+  type Rgb,
+  SCALE_COLOURS,
+} from "./scale";
 
 const COLOURS = [...SCALE_COLOURS, "line-strong", "text", "bad"] as const;
 const WIDEST = 190;
 const HIGHEST = 120;
-const SMALLEST = 6;
+const SMALLEST = 4;
 const GAP = 2;
 /** At the left of each row stands its first rank. */
 const EDGE = 34;
@@ -27,16 +37,16 @@ export interface Layout {
   height: number;
 }
 
-/** The largest cells with which `ranks` of them fit; beyond what fits they are as small as can be and it grows. */
+/** The largest cells with which `ranks` of them fit; where none do it is as low as can be, and higher than its room. */
 export function layOut(ranks: number, width: number, height: number): Layout {
   let best: Layout | null = null;
-  let most = 0;
+  let most = Number.NEGATIVE_INFINITY;
   for (let columns = 2; columns <= 1024; columns *= 2) {
     const rows = Math.ceil(ranks / columns);
     const one = candidate(columns, rows, width, height);
     if (one.wide < SMALLEST) break;
-    const worth = Math.min(one.wide, 2 * one.high) * one.high;
-    if (worth > most || best === null) [best, most] = [one, worth];
+    const worth = one.height > height ? -one.height : Math.min(one.wide, 2 * one.high) * one.high;
+    if (worth > most) [best, most] = [one, worth];
     if (columns >= ranks) break;
   }
   return best ?? { wide: SMALLEST, high: SMALLEST, columns: 1, left: EDGE, height: ranks * (SMALLEST + GAP) };
@@ -89,8 +99,9 @@ interface Look {
 export class HeatGrid {
   private colours: Record<(typeof COLOURS)[number], string>;
   private palette: Rgb[] = [];
-  /** What each cell looks like, so that only those that change are drawn again. */
-  private drawn: string[] = [];
+  /** What each cell looks like, in a number and what stands in it, so that only those that change are drawn again. */
+  private drawn: number[] = [];
+  private written: string[] = [];
   private drawnAs = "";
   private width = 0;
   private room = 0;
@@ -136,6 +147,7 @@ export class HeatGrid {
   private begin(ctx: CanvasRenderingContext2D, ranks: number, by: ColourBy): void {
     const { columns, high } = this.layout;
     this.drawn = [];
+    this.written = [];
     this.palette = paletteOf(by, this.colours);
     ctx.fillStyle = this.colours["text-muted"];
     ctx.font = `10.5px ${FAMILY}`;
@@ -143,16 +155,18 @@ export class HeatGrid {
     ctx.textBaseline = "middle";
     const every = Math.max(1, Math.ceil(13 / (high + GAP)));
     for (let row = 0; row * columns < ranks; row += every) {
-      ctx.fillText(String(row * columns), EDGE - 7, row * (high + GAP) + high / 2 + 1);
+      ctx.fillText(String(row * columns), EDGE - 7, Math.max(6, row * (high + GAP) + high / 2 + 1));
     }
   }
 
   private update(ctx: CanvasRenderingContext2D, row: EngineRow, shown: Shown): void {
     const { wide, high, columns, left } = this.layout;
     const look = this.look(row, shown);
-    const key = `${look.level} ${look.waits} ${look.number} ${+look.gone}${+look.named}${+look.kept}${+look.chosen}`;
-    if (this.drawn[row.index] === key) return;
+    const flags = +look.gone + 2 * +look.named + 4 * +look.kept + 8 * +look.chosen;
+    const key = look.level + LEVELS * (flags + 16 * look.waits);
+    if (this.drawn[row.index] === key && this.written[row.index] === look.number) return;
     this.drawn[row.index] = key;
+    this.written[row.index] = look.number;
     const x = left + (row.index % columns) * (wide + GAP);
     const y = Math.floor(row.index / columns) * (high + GAP);
     ctx.clearRect(x - 1, y - 1, wide + 2, high + 2);

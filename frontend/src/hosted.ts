@@ -21,8 +21,9 @@ export function prepare(canvas: HTMLCanvasElement, width: number, height: number
   const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
   if (canvas.width !== w) canvas.width = w;
   if (canvas.height !== h) canvas.height = h;
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
+  const { style } = canvas;
+  if (style.width !== `${width}px`) style.width = `${width}px`;
+  if (style.height !== `${height}px`) style.height = `${height}px`;
   const ctx = canvas.getContext("2d");
   if (ctx === null) throw new Error("this browser gives no canvas");
   ctx.setTransform(scale, 0, 0, scale, 0, 0);

@@ -13,7 +13,7 @@ export interface Columns {
 
 /**
  * `states` ascend. A state stands where it was told, and on until the next, but no longer than `holds` seconds: after that
- * nothing was seen.
+ * nothing was seen. Nor was it between two incarnations: a coordinator that is heard says something every second.
  */
 export function placeStates(
   states: readonly PackedState[],
@@ -31,9 +31,10 @@ export function placeStates(
     while ((states[next]?.at ?? right) < left) next += 1;
     let last = next;
     while ((states[last]?.at ?? right) < right) last += 1;
-    const before = states[next - 1];
+    const [before, after] = [states[next - 1], states[next]];
+    const stands = before?.incarnation === (after ?? before)?.incarnation ? holds : Math.min(1, holds);
     if (last > next) [first[column], end[column]] = [next, last];
-    else if (before !== undefined && left - before.at <= holds)
+    else if (before !== undefined && left - before.at <= stands)
       [first[column], end[column]] = [next - 1, next];
     next = last;
   }

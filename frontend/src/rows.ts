@@ -1,5 +1,11 @@
 // The engines as rows, with ages that grow by themselves. What each rank's status is the coordinator says.
-import { type EngineStatus, isEngineStatus, type SnapshotMessage, type Statuses } from "./types.gen";
+import {
+  type EngineStatus,
+  isEngineStatus,
+  type SnapshotMessage,
+  type SourceKind,
+  type Statuses,
+} from "./types.gen";
 
 export interface EngineRow {
   index: number;
@@ -50,6 +56,13 @@ export function engineRows(
       status: heard || status === "never" ? status : "unknown",
     };
   });
+}
+
+/** Who told a rank's numbers: its engine, or a source in its place; null where nobody did. */
+export function sourceOf({ provenance, age_s }: SnapshotMessage["engines"], rank: number): SourceKind | null {
+  if ((age_s[rank] ?? null) === null || provenance?.nobody.includes(rank)) return null;
+  const other = Object.entries(provenance?.others ?? {}).find(([, ranks]) => ranks.includes(rank));
+  return (other?.[0] as SourceKind | undefined) ?? provenance?.most ?? "reports";
 }
 
 function statusOfEach({ most, others }: Statuses, count: number): EngineStatus[] {

@@ -624,8 +624,9 @@ export const isWaveInfo = object({
   duration_s: nullable(num),
   open: truth,
   completed: truth,
-  peak_waiting: num,
-  peak_running: num,
+  /** The most that waited at a time; null, as the next, where nobody was seen in the wave. */
+  peak_waiting: nullable(num),
+  peak_running: nullable(num),
   /** Something showed that all ranks stepped in it. */
   confirmed: truth,
 });

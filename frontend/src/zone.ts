@@ -23,11 +23,18 @@ export function switchZone(): void {
   }
 }
 
+const format = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" });
+
+/** Quarters of an hour since 1970, in which no zone changes, and the name in the last that was asked for. */
+let named: [quarter: number, name: string] = [Number.NaN, ""];
+
 /** "UTC", "CET", "GMT+9": the zone of what is shown, as it is named at a moment (Unix seconds). */
 export function zoneName(at: number): string {
   if (utc.value) return "UTC";
-  const parts = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(
-    new Date(at * 1000),
-  );
-  return parts.find(({ type }) => type === "timeZoneName")?.value ?? "local";
+  const quarter = Math.floor(at / 900);
+  if (named[0] !== quarter) {
+    const parts = format.formatToParts(new Date(at * 1000));
+    named = [quarter, parts.find(({ type }) => type === "timeZoneName")?.value ?? "local"];
+  }
+  return named[1];
 }

@@ -39,6 +39,7 @@ it("moments of another day carry the day", () => {
   const at = new Date(2026, 4, 3, 14, 2, 11, 84).getTime() / 1000;
   expect(moment(at, at + 60, true)).toBe("14:02:11.084");
   expect(moment(at, at + 86_400)).toBe("3 May 14:02:11");
+  expect(moment(at, at + 400 * 86_400)).toBe("3 May 2026 14:02:11");
 });
 
 it("times are the viewer's own, or UTC by choice, and the zone has a name", () => {

@@ -59,6 +59,15 @@ describe("states in columns", () => {
     expect(seen).toEqual([true, true, true, true, true, true, false, false, false, false, true, true]);
   });
 
+  it("are not seen between a coordinator's death and the first word of the next", () => {
+    const reborn = states
+      .slice(0, 3)
+      .map((one, i) => ({ ...one, at: 10 + 2 * i, incarnation: i > 1 ? 2 : 1 }));
+    const { first, end } = placeStates(reborn, 10, 15, 10, 3);
+    const seen = [...first].map((a, i) => ((end[i] ?? 0) > a ? "x" : "-")).join("");
+    expect(seen).toBe("xxxxxxx-xx");
+  });
+
   it("come in from the left", () => {
     const { first, end } = placeStates(states, 11.5, 12.1, 2, 3);
     expect(shown(first, end)).toEqual([

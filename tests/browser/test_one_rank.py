@@ -37,6 +37,7 @@ def test_a_rank_opens_by_click_and_by_key_and_closes_where_it_was_opened(browser
         expect(facts).to_contain_text("Waiting2Running2")
         expect(facts).to_contain_text("KV cache25 %")
         expect(facts).to_contain_text("Wave, step0, 1")
+        expect(facts).to_contain_text("Source of the numbersits own reports")
         # Which ranks share the entry with it depends on what came between.
         expect(tab.get_by_test_id("one-rank")).to_contain_text(re.compile(r"First report of ranks? \d"))
         tab.wait_for_function(DRAWN)

@@ -110,6 +110,17 @@ def test_an_engine_that_is_killed_under_load_is_named_and_not_counted(browser: B
         expect(stat(tab, "Engines")).to_contain_text("of 4: 3 gone")
         expect(tab.locator("[data-tone=bad]")).to_contain_text("1 alarm")
         expect(tab.locator(".row-suspect")).to_have_count(0)
+        tab.set_viewport_size({"width": 700, "height": 900})
+        alarm = tab.locator("[data-alarm=engine_gone]")
+        cut = "text => text.scrollHeight > text.clientHeight"
+        assert alarm.locator(".alarm-text").evaluate(cut)
+        below = tab.locator("#engines").bounding_box()
+        alarm.locator(".alarm-text").click()
+        assert not alarm.locator(".alarm-text").evaluate(cut), "clicked, it is there in full"
+        assert tab.locator("#engines").bounding_box() == below, "and nothing moves"
+        assert_accessible(tab)
+        alarm.get_by_role("button", name="Fold").click()
+        expect(alarm).not_to_contain_text("What to do")
 
 
 def test_where_a_rank_is_and_how_it_ended_is_shown(browser: Browser) -> None:

@@ -24,6 +24,7 @@ def test_the_tab_carries_name_state_and_alarms(browser: Browser) -> None:
         made.run(0)
         phase(tab, "RUNNING")
         expect(tab).to_have_title("prod · running · wave 0")
+        expect(tab.get_by_role("heading", level=1)).to_have_text("prod")
         calm = tab.locator("link[rel=icon]").get_attribute("href")
         made.engines.pop().close()
         expect(tab).to_have_title(re.compile(r"^\(1\) prod · "))

@@ -30,6 +30,11 @@ def test_ranks_by_their_metrics_and_no_start(browser: Browser) -> None:
         expect(tab.locator("body")).not_to_contain_text("Waiting for")
         expect(tab.locator("body")).not_to_contain_text("front_publish")
         expect(tab.locator("body")).to_contain_text("watching")
+        tab.locator('tr[data-rank="1"]').get_by_role("button").click()
+        expect(tab.locator(".facts")).to_contain_text(
+            f"Source of the numbersmetrics of vLLM's API server: vllm {other.url}"
+        )
+        tab.keyboard.press("Escape")
         assert_accessible(tab)
         other.routes["/metrics"] = never
         expect(tab.locator("body")).to_contain_text("API server does not answer")

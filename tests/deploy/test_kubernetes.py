@@ -194,6 +194,14 @@ def test_every_variable_is_one_of_ours() -> None:
     assert "DP_COORDINATOR" in set_
 
 
+def test_the_coordinator_asks_whom_watch_asks() -> None:
+    found = resources("lws-wide-ep")
+    container = template(one(found, LWS))["spec"]["containers"][0]
+    (scraped,) = [e["value"] for e in container["env"] if e["name"] == "DP_COORDINATOR_SCRAPE"]
+    targets = one(found, "ConfigMap", "dp-coordinator-targets")["data"]["targets.txt"].splitlines()
+    assert scraped.split(",") == [line for line in targets if line and not line.startswith("#")]
+
+
 def test_the_targets_are_addresses(rendered: tuple[str, list[Any]]) -> None:
     _, found = rendered
     targets = one(found, "ConfigMap", "dp-coordinator-targets")["data"]["targets.txt"].splitlines()

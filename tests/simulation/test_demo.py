@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from dp_coordinator.processes import title_of
 from dp_coordinator.settings import SettingsError, to_arguments
 from dp_coordinator.simulation.engine import run_engine
 from dp_coordinator.simulation.options import DemoOptions, EngineOptions, FrontEndOptions
@@ -116,8 +117,14 @@ def demo() -> Iterator[Callable[..., Demo]]:
 
 
 def test_traffic_makes_waves_and_a_killed_engine_comes_back(demo: Callable[..., Demo]) -> None:
-    running = demo(respawn_after_s=0.5).start()
+    running = demo(respawn_after_s=0.5, name="moe-test").start()
     running.until(lambda state: state["engines_running"] and state["totals"]["running"])
+    assert running.get("/api/v1/state")["name"] == "moe-test"
+    for name in ("engine 0", "engine 1", "engine 2", "front-end 0"):
+        pid = running.pids[name]
+        assert title_of(pid) == f"simulated {name}"
+    named = [row["peer"]["name"] for row in running.get("/api/v1/engines")["engines"] if row["peer"] is not None]
+    assert all(re.fullmatch(r"pid \d+ simulated engine \d", name) for name in named)
     killed = running.pids["engine 1"]
     os.kill(killed, signal.SIGKILL)
     running.until(lambda state: state["engines_subscribed"] == 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -107,12 +108,14 @@ class ApiServer:
 
 
 @asynccontextmanager
-async def api_server(*pages: str, port: int = 0) -> AsyncIterator[ApiServer]:
+async def api_server(
+    *pages: str, port: int = 0, host: str = "127.0.0.1", secure: ssl.SSLContext | None = None
+) -> AsyncIterator[ApiServer]:
     """One that listens; with pages it answers as vLLM."""
     server = ApiServer()
     if pages:
         server.tells(*pages)
-    server.listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
+    server.listening = await asyncio.start_server(server.serve, host, port, ssl=secure)
     server.port = server.listening.sockets[0].getsockname()[1]
     try:
         yield server

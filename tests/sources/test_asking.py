@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
-from dp_coordinator.options import SourceOptions
 from dp_coordinator.sources import asking as module
-from dp_coordinator.sources import targets as targets_module
+from dp_coordinator.sources import vllm
+from dp_coordinator.sources.prometheus_text import UsefulLines
 from dp_coordinator.words import DeploymentState, RankCondition, SourceKind, TargetState
 from tests.sources.standin import Raw, answer, api_server, asking, loads, metrics, never
 
@@ -108,6 +105,17 @@ BAD: dict[str, tuple[bytes | Raw, TargetState, str]] = {
     ),
     "a fault": (answer("oops", 500), TargetState.UNUSABLE, "it answers with HTTP 500"),
     "compressed": (answer(b"\x1f\x8b", Content_Encoding="gzip"), TargetState.UNUSABLE, "the answer is compressed"),
+    "no content": (answer("", 204), TargetState.UNUSABLE, "it answers with HTTP 204"),
+    "bad chunks": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\nabc",
+        TargetState.UNUSABLE,
+        "what it speaks is no HTTP",
+    ),
+    "a number that is none": (
+        answer('vllm:num_requests_running{engine="0"} 1_0\n'),
+        TargetState.UNUSABLE,
+        "what came is no Prometheus text: Invalid value: '1_0'",
+    ),
     "not found": (answer("", 404), TargetState.UNUSABLE, "there is no such route (HTTP 404)"),
 }
 
@@ -231,69 +239,53 @@ async def test_sglang_by_a_stand_in() -> None:
         assert running[0] is not None
         assert running[1] is not None
         assert running[0].at - running[1].at == pytest.approx(10.0), "ages are by the engine's own clock"
+        assert rig.rank(0).heartbeat is None, "it was not started with --enable-metrics"
         server.routes["/v1/loads?include=core"] = answer('{"loads": [{"dp_rank": -1}]}')
         await rig.until(lambda: rig.target(server.url).state is TargetState.UNUSABLE)
 
 
-async def test_a_token_from_a_file_that_changes(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text("first\n")
-    async with api_server(metrics(0)) as server, asking(server.url, scrape_token_file=str(token)) as rig:
-        await rig.until(lambda: rig.target(server.url).state is TargetState.ANSWERS)
-        assert "Authorization: Bearer first" in server.asked[0]
-        token.write_text("the second\n")
-        await rig.until(lambda: str(token) in rig.targets)
-        token.write_text("second\n")
-        await rig.until(lambda: "Authorization: Bearer second" in server.asked[-1])
-        await rig.until(lambda: str(token) not in rig.targets)
+async def test_sglang_counts_the_tokens_of_each_step() -> None:
+    def page(*made: int) -> bytes:
+        line = 'sglang:realtime_tokens_total{{dp_rank="{}",mode="{}",tp_rank="{}"}} {}.0\n'
+        lines = (line.format(rank, mode, 2 * rank, n) for rank, n in enumerate(made) for mode in ("decode", "prefill"))
+        return answer("# HELP sglang:realtime_tokens_total Tokens.\n" + "".join(lines))
+
+    async with api_server() as server:
+        ranks = [{"dp_rank": rank, "num_running_reqs": 1, "num_waiting_reqs": 0} for rank in (0, 1)]
+        server.routes |= {"/v1/loads?include=core": loads(*ranks), "/metrics": page(5, 7)}
+        async with asking(server.url) as rig:
+            await rig.until(lambda: rig.rank(1).heartbeat)
+            first = rig.rank(0).heartbeat, rig.rank(1).heartbeat
+            assert [beat and (beat.value, beat.unit) for beat in first] == [(10, "tokens"), (14, "tokens")]
+            server.routes["/metrics"] = page(6, 7)
+            await rig.until(lambda: rig.rank(0).heartbeat != first[0])
+            await rig.until(lambda: (beat := rig.rank(0).heartbeat) and beat.value == 12 and beat.grew_after)
+            stands = rig.rank(1).heartbeat
+            assert stands is not None
+            assert (stands.value, stands.grew_after) == (14, None)
 
 
-def test_a_pipe_to_which_nobody_writes_holds_nothing_up(tmp_path: Path) -> None:
-    os.mkfifo(pipe := tmp_path / "pipe")
-    reading = threading.Thread(target=targets_module.Changing(str(pipe))._read, args=(pipe,), daemon=True)
-    reading.start()
-    reading.join(10)
-    assert not reading.is_alive()
-
-
-async def test_a_file_of_targets_that_changes(tmp_path: Path) -> None:
-    listed = tmp_path / "targets"
-    async with (
-        api_server(metrics(0, running=1)) as one,
-        api_server(metrics(1, running=2)) as other,
-        asking(scrape_file=str(listed)) as rig,
-    ):
-        await rig.until(lambda: rig.target(str(listed)).problem == "it cannot be read: No such file or directory")
-        listed.write_text(f"# ours\n{one.url}  # the first\n\n")
-        await rig.until(lambda: rig.seen.engines.running == (1,))
-        listed.write_text(f"{one.url}\n{other.url}\nhttp://no port\n")
-        await rig.until(lambda: rig.seen.engines.running == (1, 2))
-        assert "is no API server" in str(rig.target(f"{listed}, line 3").problem)
-        listed.write_text(f"{other.url}\n")
-        await rig.until(lambda: rig.seen.engines.running == (None, 2))
-
-
-async def test_a_name_with_several_addresses_and_one_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets_module, "RESOLVED_FOR_S", 0.0)
-    known: list[list[str] | OSError] = [["127.0.0.1"]]
-
-    async def resolve(host: str) -> list[str]:
-        assert host == "vllm.example"
-        if isinstance(known[-1], OSError):
-            raise known[-1]
-        return known[-1]
-
-    found = targets_module.Targets(SourceOptions(scrape=("http://vllm.example:8000-8001",)), resolve)
-    targets, troubles = await found.current(0.0)
-    assert [(each.name, each.base, each.host) for each in targets] == [
-        ("http://vllm.example:8000", "http://127.0.0.1:8000", "vllm.example"),
-        ("http://vllm.example:8001", "http://127.0.0.1:8001", "vllm.example"),
-    ]
-    known.append(["10.0.0.1", "10.0.0.2"])
-    targets, troubles = await found.current(1.0)
-    assert [each.name for each in targets] == [f"http://10.0.0.{n}:{port}" for port in (8000, 8001) for n in (1, 2)]
-    assert not troubles
-    known.append(OSError(-2, "Name or service not known"))
-    again, troubles = await found.current(2.0)
-    assert again == targets, "those that it had go on being asked"
-    assert troubles == {"vllm.example": "it has no address: Name or service not known"}
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('{engine="0"} 5', 5),
+        ('{engine="0"} 5.0 1700000000000', 5),
+        ('{engine="0"} 5 # {a="}"} 7', 5),
+        ('{engine="0",model_name="a} 6 # {"}   +5e0  ', 5),
+        ('{engine="0",model_name="a\\\\\\"} 6"} 5\r', 5),
+        (" 5", 5),
+        ('{engine="0"} 99999999999999999999', None),
+        ('{engine="0"} ' + 9 * "9999", None),
+        ('{engine="0"} -5', None),
+        ('{engine="0"} NaN', None),
+        ('{engine="0"} +Inf', None),
+        ('{engine="0"} 1e400', None),
+    ],
+)
+def test_a_line_with_a_number(line: str, value: int | None) -> None:
+    lines = UsefulLines(vllm.OF_USE)
+    names = ("vllm:num_requests_running", "vllm:generation_tokens_total", "vllm:num_requests_waiting 3")
+    lines.feed("".join(f"{name}{line if name[-1] != '3' else ''}\n" for name in names).encode())
+    (sample,) = vllm.metrics(lines).samples
+    assert (sample.running, sample.waiting) == (value, 3)
+    assert sample.beat == value, "what cannot be seen to grow accuses nobody"

@@ -88,6 +88,7 @@ def test_targets_that_are_taken_off_the_list_are_forgotten() -> None:
 
 def test_a_tap_tells_zeros_only_of_ranks_that_had_something() -> None:
     book = Book(placed=True)
+    book.listen("tcp://c:1")
     book.tapped("tcp://c:1", Publication((EngineLoad(0, 0), EngineLoad(1, 2, 0.5)), 7, True), 1.0)
     view = book.view()
     assert view.tapped is not None
@@ -102,6 +103,7 @@ def test_a_tap_tells_zeros_only_of_ranks_that_had_something() -> None:
 
 def test_an_api_server_goes_before_a_tap() -> None:
     book = Book(placed=True)
+    book.listen("tcp://c:1")
     book.ask([A])
     book.answered(A, told(0, running=4), 1.0)
     book.tapped("tcp://c:1", Publication((EngineLoad(0, 1), EngineLoad(0, 2)), 7, True), 9.0)
@@ -111,3 +113,17 @@ def test_an_api_server_goes_before_a_tap() -> None:
     book.tap_failed("tcp://c:1", "nothing was heard for 15 s", 30.0)
     assert book.view().tapped is None
     assert list(book.view().ranks) == [0]
+
+
+def test_requests_that_only_arrive_are_no_step() -> None:
+    book = Book(placed=True)
+    book.ask([A])
+    steps = [(4, 1, 0.5), (5, 1, 0.5), (9, 1, 0.5), (8, 1, 0.5), (8, 2, 0.5), (8, 2, 0.6), (9, 2, 0.6)]
+    moved = []
+    for now, (waiting, running, usage) in enumerate(steps):
+        sample = Sample(0, waiting, running, usage, beat=7.0, unit="steps")
+        book.answered(A, Answer(SourceKind.VLLM, (sample,)), float(now))
+        heartbeat = book.view().ranks[0].heartbeat
+        assert heartbeat is not None
+        moved.append(heartbeat.moved_at)
+    assert moved == [0, 0, 0, 3, 4, 5, 5]

@@ -47,8 +47,12 @@ async def test_what_is_published_there_is_no_coordinators_and_then_nothing(monke
         address = f"tcp://127.0.0.1:{port}"
         async with asking(tap=address) as rig:
             await publisher.recv()  # it has subscribed
+            assert (rig.target(address).kind, rig.target(address).state) == (SourceKind.TAP, TargetState.NEW)
             good = msgspec.msgpack.encode((((0, 3),), 5, True))
-            for bad in (b"", b"\xff" * 100, msgspec.msgpack.encode("READY"), msgspec.msgpack.encode((1, 2))):
+            told: list[object] = ["READY", (1, 2), ([[0, -1]], 1, True), ([[0, float("inf")]], 1, True)]
+            told += [([[0, float("nan")]], 1, True), ([[2**63, 0]], 1, True), (None, -1, True), (None, 2**64 - 1, True)]
+            told.append(([[0, 0]] * 16_385, 1, True))
+            for bad in (b"", b"\xff" * 100, *map(msgspec.msgpack.encode, told)):
                 await publisher.send(good)
                 await rig.until(lambda: rig.seen.state is DeploymentState.RUNNING)
                 await publisher.send(bad)

@@ -212,6 +212,9 @@ def test_the_file_is_replaced_when_somebody_joins_or_leaves_and_not_otherwise(tm
     assert path.stat().st_ino != first.st_ino
     assert len(json.loads(path.read_text())["endpoints"]) == 1
     assert [each.name for each in tmp_path.iterdir()] == ["endpoints.yaml"]
+    path.unlink()
+    keeper.update(ranks, [Advice(100), Advice(100, "gone", gone=True)], 4.0)
+    assert len(json.loads(path.read_text())["endpoints"]) == 1, "somebody tidied up"
 
 
 def test_a_restart_does_not_empty_the_file_before_anything_is_known(tmp_path: Path) -> None:

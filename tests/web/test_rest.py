@@ -61,6 +61,17 @@ def test_a_wave_from_start_to_end(fresh: Site) -> None:
     assert kinds[-4:] == ["wave_asked", "wave_started", "engine_first_report", "wave_completed"]
 
 
+def test_the_peaks_of_a_wave_of_which_only_the_end_was_seen_are_not_known(fresh: Site) -> None:
+    fresh.loop.feed(complete())
+    [wave] = fresh.get("/api/v1/waves").json()["waves"]
+    assert (wave["completed"], wave["cause"], wave["peak_waiting"], wave["peak_running"]) == (
+        True,
+        "unknown",
+        None,
+        None,
+    )
+
+
 def test_engines_and_one_engine(fresh: Site) -> None:
     fresh.loop.feed(stats(1, waiting=5, running=0, step=0, wave=0))
     listed = msgspec.json.decode(fresh.get("/api/v1/engines").content, type=m.EnginePage).engines

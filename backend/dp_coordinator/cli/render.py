@@ -69,8 +69,8 @@ WAVES: Sequence[Column[WaveInfo]] = (
     Column("started", lambda row: clock(row.started_at)),
     Column("ended", lambda row: clock(row.ended_at)),
     Column("lasted", lambda row: duration(row.duration_s)),
-    Column("peak waiting", lambda row: str(row.peak_waiting)),
-    Column("peak running", lambda row: str(row.peak_running)),
+    Column("peak waiting", lambda row: known(row.peak_waiting)),
+    Column("peak running", lambda row: known(row.peak_running)),
 )
 
 

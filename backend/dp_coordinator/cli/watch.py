@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import nullcontext
 
 from dp_coordinator import __version__
@@ -25,5 +26,6 @@ def watch(options: WatchOptions) -> int:
         print(f"dp-coordinator {__version__}, watching: no coordinator is replaced, nothing can be started")
         print(f"  dashboard      {url_of(listener)}", flush=True)
         freeze()
+        gc.set_threshold(10_000)  # hundreds of answers a second come and go, and next to nothing of them is garbage
         show(options, settings, listener, agent)
     return 0

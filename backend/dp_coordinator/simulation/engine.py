@@ -27,6 +27,7 @@ from dp_coordinator.simulation.member import CollectiveMember
 from dp_coordinator.simulation.messages import Request, decode_request, encode, received
 from dp_coordinator.simulation.options import EngineOptions
 from dp_coordinator.simulation.scheduler import Job, Scheduler
+from dp_coordinator.simulation.title import call_this_process
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class SimulatedEngine:
 
     def run(self) -> dict[str, int]:
         """Run until asked to stop; gives the number of requests that are unfinished then."""
+        call_this_process(f"simulated {self._name}")
         with contextlib.suppress(StoppedError):
             self._read_until(lambda: self._member.welcomed)
             self._await_ready(self._subscribe())

@@ -18,6 +18,7 @@ from dp_coordinator.simulation.lifetime import PARENT_CHECK_S, Lifetime, run_unt
 from dp_coordinator.simulation.messages import Request, decode_answer, encode, received
 from dp_coordinator.simulation.options import FrontEndOptions
 from dp_coordinator.simulation.outstanding import Outstanding, Sent
+from dp_coordinator.simulation.title import call_this_process
 from dp_coordinator.simulation.traffic import Size, Traffic
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class SimulatedFrontEnd:
 
     def run(self) -> dict[str, int]:
         """Turn until asked to stop, or all requests that were wanted are answered; gives what became of them."""
+        call_this_process(f"simulated {self._name}")
         wanted = self._options.requests
         while not self._lifetime.over and not (wanted and self._totals.finished >= wanted):
             self._poller.poll(self._timeout_ms())

@@ -11,6 +11,7 @@ from dp_coordinator import values as v
 from dp_coordinator.core.dialect import DEFAULT_VERSION
 from dp_coordinator.hosts import HttpPorts
 from dp_coordinator.options import DEFAULT_HTTP, LogLevel, ParentPid
+from dp_coordinator.urls import Name, Peers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,10 @@ class DemoOptions:
     """How many simulated front-ends."""
     http: HttpPorts = DEFAULT_HTTP
     """HOST:PORT of the dashboard, or HOST:FIRST-LAST for the first port that is free."""
+    name: Name = ""
+    """What the deployment is called, on the page and in messages, such as prod-moe-eu."""
+    peers: Peers | None = None
+    """Other coordinators that the page shows in a row each, by their addresses: two demos show each other."""
     dialect: v.Version = DEFAULT_VERSION
     """The vLLM version that all of them speak."""
     no_traffic: v.Switch = False

@@ -23,6 +23,7 @@ from dp_coordinator.sourced import SourcesView
 from dp_coordinator.sources import sglang, tap, vllm
 from dp_coordinator.sources.book import Book
 from dp_coordinator.sources.http import Client, NotThereError
+from dp_coordinator.sources.prometheus_text import UsefulLines
 from dp_coordinator.sources.targets import Credentials, Resolve, Target, Targets, resolve
 from dp_coordinator.sources.telling import Answer, ScalingError, SilentError, UnusableError
 from dp_coordinator.words import RankCondition, SourceKind, TargetState
@@ -73,11 +74,14 @@ class Sources:
         self._targets = Targets(options, resolve)
         self._credentials = Credentials(options)
         self._client: Client
+        self._listed: list[Target] = []
         self._asking: dict[Target, asyncio.Task[None]] = {}
         self._turns = {True: asyncio.Semaphore(AT_ONCE), False: asyncio.Semaphore(AT_ONCE)}
         self._due: asyncio.TimerHandle | None = None
         self._bucket = TokenBucket(LOGGED_PER_S, LOGGED_AT_ONCE, time.monotonic())
         self._said: dict[str, str] = {}
+        if options.tap is not None:
+            self._book.listen(options.tap)
         self._tell()
 
     async def run(self) -> None:
@@ -110,14 +114,16 @@ class Sources:
             self._book.trouble(name, None, now)
         for name, why in troubles.items():
             self._book.trouble(name, why, now)
-        changed = troubles != self._said or set(targets) != set(self._asking)
+        changed = troubles != self._said or targets is not self._listed
         self._said = troubles
-        self._book.ask([target.name for target in targets])
-        for target in self._asking.keys() - set(targets):
-            self._asking.pop(target).cancel()
-        for target in targets:
-            if target not in self._asking:
-                self._asking[target] = asyncio.create_task(self._keep_asking(target))
+        if targets is not self._listed:
+            self._listed = targets
+            self._book.ask([target.name for target in targets])
+            for target in self._asking.keys() - set(targets):
+                self._asking.pop(target).cancel()
+            for target in targets:
+                if target not in self._asking:
+                    self._asking[target] = asyncio.create_task(self._keep_asking(target))
         if changed:
             self._news()
 
@@ -130,15 +136,16 @@ class Sources:
     # -- asking one ----------------------------------------------------------------------------------------------------
 
     async def _keep_asking(self, target: Target) -> None:
-        known, interval = _Known(), self._options.scrape_interval
+        known, interval, due = _Known(), self._options.scrape_interval, time.monotonic()
         while True:
             async with self._turn(known):
-                began = time.monotonic()
                 with self._defects_logged(target.name):
                     await self._ask(target, known)
             self._news()
             pause = interval if not known.failures else min(interval * 2 ** min(known.failures, 6), LONGEST_PAUSE_S)
-            await asyncio.sleep(max(0.0, began + max(interval, pause) - time.monotonic()))
+            now = time.monotonic()
+            due = max(due + max(interval, pause), now)  # by the clock: those that are told together stay together
+            await asyncio.sleep(due - now)
 
     @contextlib.asynccontextmanager
     async def _turn(self, known: _Known) -> AsyncIterator[None]:
@@ -161,7 +168,7 @@ class Sources:
         """What it tells, by the way that it told before; one that never did may be of either kind."""
         if known.kind is SourceKind.SGLANG:
             try:
-                return await self._loads(target)
+                return await self._loads(target, known)
             except UnusableError:
                 return await self._metrics(target, known)
         try:
@@ -170,14 +177,23 @@ class Sources:
             raise
         except UnusableError as first:
             with contextlib.suppress(UnusableError):
-                return await self._loads(target)
+                return await self._loads(target, known)
             raise first from None
 
-    async def _loads(self, target: Target) -> Answer:
-        return sglang.loads(await self._whole(target, sglang.LOADS))
+    async def _loads(self, target: Target, known: _Known) -> Answer:
+        answer = sglang.loads(await self._whole(target, sglang.LOADS))
+        now = time.monotonic()
+        if now >= known.next_at.get(sglang.METRICS, 0.0):
+            lines = UsefulLines(sglang.OF_USE)
+            try:
+                await self._client.get(target, sglang.METRICS, lines.feed)
+                return sglang.with_tokens(answer, lines)
+            except (SilentError, UnusableError):
+                known.next_at[sglang.METRICS] = now + ROUTES_EVERY_S  # it counts nothing unless it is told to
+        return answer
 
     async def _metrics(self, target: Target, known: _Known) -> Answer:
-        lines = vllm.UsefulLines()
+        lines = UsefulLines(vllm.OF_USE)
         await self._client.get(target, vllm.METRICS, lines.feed)
         answer = vllm.metrics(lines)
         await self._routes(target, known)

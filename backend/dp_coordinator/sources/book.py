@@ -74,6 +74,10 @@ class Book:
         if list(before) != list(self._targets):
             self._place()
 
+    def listen(self, name: str) -> None:
+        """Somebody's coordinator is listened to there, from now on."""
+        self._tap_name = name
+
     def trouble(self, name: str, problem: str | None, now: float) -> None:
         """A name that gives no address, or a file that cannot be read; None: it does again."""
         had = self._troubles.get(name)
@@ -133,7 +137,6 @@ class Book:
     def tapped(self, name: str, published: Publication, now: float) -> None:
         """Somebody's coordinator published. Zeros say nothing until that rank had something else: never is not 0."""
         self.trouble(name, None, now)
-        self._tap_name = name
         self._tapped = TappedView(published.current_wave, published.engines_running, now)
         if published.counts is None:
             return
@@ -168,7 +171,7 @@ class Book:
             for name, (problem, since) in self._troubles.items()
         )
         ranks = self._tap_ranks | self._ranks
-        tap = () if self._tapped is None else (self._tap(self._tapped),)
+        tap = (self._tap(),) if self._tap_name and self._tap_name not in self._troubles else ()
         return SourcesView(
             ranks=MappingProxyType(dict(sorted(ranks.items()))),
             targets=(*map(_frozen, self._targets.values()), *tap, *troubles),
@@ -177,9 +180,11 @@ class Book:
             tapped=self._tapped,
         )
 
-    def _tap(self, tapped: TappedView) -> TargetView:
+    def _tap(self) -> TargetView:
+        if self._tapped is None:
+            return TargetView(self._tap_name, SourceKind.TAP, TargetState.NEW)
         ranks = tuple(rank for rank in self._tap_ranks if rank not in self._ranks)
-        return TargetView(self._tap_name, SourceKind.TAP, TargetState.ANSWERS, None, None, tapped.at, ranks)
+        return TargetView(self._tap_name, SourceKind.TAP, TargetState.ANSWERS, None, None, self._tapped.at, ranks)
 
     def _changed(self, kind: str, fields: Mapping[str, object]) -> None:
         self._version += 1
@@ -286,8 +291,8 @@ def _beat(
         return None
     if beat is None or before is None or beat.unit != sample.unit:
         return Heartbeat(sample.beat, sample.unit, now, now, None, now, origin)
-    told = (sample.waiting, sample.running, sample.kv_cache_usage)
-    moved = sample.beat != beat.value or told != (before.waiting, before.running, before.kv_cache_usage)
+    begun = (sample.running, sample.kv_cache_usage) != (before.running, before.kv_cache_usage)
+    moved = sample.beat != beat.value or begun or (sample.waiting or 0) < (before.waiting or 0)  # more only arrived
     grew = sample.beat > beat.value
     return Heartbeat(
         value=sample.beat,

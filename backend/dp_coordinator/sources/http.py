@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 
 import aiohttp
+from yarl import URL
 
 from dp_coordinator.sources.targets import Credentials, Target
 from dp_coordinator.sources.telling import ScalingError, SilentError, UnusableError
@@ -68,13 +70,13 @@ class Client:
             return
 
     async def _once(self, target: Target, path: str, take: Callable[[bytes], None], method: str) -> None:
-        headers = {} if target.host is None else {"Host": target.host}
+        headers = {} if target.host is None else {"Host": _authority(target.base, target.host)}
         if self._credentials.token is not None:
             headers["Authorization"] = f"Bearer {self._credentials.token}"
         secure = target.base.startswith("https:")
         async with self._session.request(
             method,
-            target.base + path,
+            _url(target.base, path),
             headers=headers,
             allow_redirects=False,
             ssl=self._credentials.context if secure else False,
@@ -83,6 +85,17 @@ class Client:
             await _check(answer)
             async for chunk in answer.content.iter_any():
                 take(chunk)
+
+
+@lru_cache(maxsize=8192)
+def _url(base: str, path: str) -> URL:
+    return URL(base + path)
+
+
+@lru_cache(maxsize=4096)
+def _authority(base: str, host: str) -> str:
+    """What a browser would send of that name: with the port, unless it is the scheme's own."""
+    return URL(base).with_host(host).host_port_subcomponent or host
 
 
 async def _check(answer: aiohttp.ClientResponse) -> None:
@@ -107,10 +120,15 @@ async def _check(answer: aiohttp.ClientResponse) -> None:
 def _said(error: Exception) -> Exception:
     """Why nothing came, in words."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return UnusableError(f"its certificate is not believed: {error.args[-1]}"[:300])
+        why = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+        said = getattr(why, "verify_message", "") or str(why)
+        return UnusableError(f"its certificate is not believed ({said[:200]}): see --scrape-ca-file")
+    if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
+        said = str(getattr(error, "os_error", error))
+        return UnusableError(f"what it speaks is no TLS, or not as we do ({said[:200]}): is it http://?")
     if isinstance(error, aiohttp.ClientConnectorError):
-        code = error.os_error.errno
-        return SilentError(f"no connection: {os.strerror(code).lower() if code else error.os_error}")
+        code, said = error.os_error.errno, str(error.os_error) or "it was closed at once"
+        return SilentError(f"no connection: {os.strerror(code).lower() if code else said}")
     if isinstance(error, aiohttp.ClientPayloadError):
         return SilentError("the answer was cut off")
     if isinstance(error, aiohttp.ClientResponseError | ValueError):

@@ -1,18 +1,25 @@
 """SGLang's loads: `GET /v1/loads?include=core`, by dp_rank, with times of the engine's own clock.
 
-Layout: python/sglang/srt/entrypoints/http_server.py, SGLang 0.5.23. There are no waves, and no count of steps.
+Layout: python/sglang/srt/entrypoints/http_server.py, SGLang 0.5.23. There are no waves, and no count of steps. But with
+`--enable-metrics` each step adds its tokens to a counter (managers/scheduler_components/metrics_reporter.py,
+`report_prefill_stats` and `report_decode_stats`), a series for each dp_rank, tp_rank and kind of token.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 
-from dp_coordinator.sources.telling import ENGINES_AT_MOST, Answer, Sample, UnusableError, count, share
+from dp_coordinator.sources.prometheus_text import UsefulLines, rank_in
+from dp_coordinator.sources.telling import ENGINES_AT_MOST, Answer, Sample, UnusableError, count, share, tally
 from dp_coordinator.words import SourceKind
 
 LOADS = "/v1/loads?include=core"
+METRICS = "/metrics"
+OF_USE = re.compile(rb"\nsglang:realtime_tokens_total[{ ][^\n]*")
 OLDEST_S = 3600.0
 
 
@@ -41,6 +48,20 @@ def loads(body: bytes) -> Answer:
         raise UnusableError("its loads name no rank, one twice, or one that cannot be")
     sent = _moment(told.timestamp)
     return Answer(SourceKind.SGLANG, tuple(_sample(each, sent) for each in sorted(told.loads, key=lambda e: e.dp_rank)))
+
+
+def with_tokens(answer: Answer, lines: UsefulLines) -> Answer:
+    """The loads with the tokens that each rank has made or taken in. Raises `UnusableError`."""
+    tokens: dict[int, float] = {}
+    for _, labels, value in lines.read():
+        rank = rank_in(labels, "dp_rank")
+        tokens[rank] = tokens.get(rank, 0.0) + value
+
+    def of(sample: Sample) -> Sample:
+        beat = tally(tokens.get(sample.engine))
+        return sample if beat is None else replace(sample, beat=beat, unit="tokens")
+
+    return replace(answer, samples=tuple(map(of, answer.samples)))
 
 
 def _sample(load: _Load, sent: float | None) -> Sample:

@@ -14,12 +14,17 @@ from typing import Protocol
 import zmq
 import zmq.asyncio
 
+from dp_coordinator.sources.telling import ENGINES_AT_MOST, count
 from dp_coordinator.wire.client import FrameError, Publication, decode_publication
 
 SILENT_AFTER_S = 15.0
-_FRAME_AT_MOST = 16 * 1024 * 1024
-_HELD = 100
-"""Publications that wait for us: only the newest matters, and older ones carry nothing that it does not."""
+_FRAME_AT_MOST = 1024 * 1024
+_HELD = 16
+"""Publications that wait for us."""
+_PACE_S = 0.005
+"""Between two of them, so that who publishes without a pause leaves room for everything else; coordinators publish ten
+times a second, and whenever a wave begins or ends."""
+_WAVE_AT_MOST = 2**53
 
 
 class Tapped(Protocol):
@@ -45,10 +50,25 @@ async def listen(address: str, book: Tapped, news: Callable[[], None]) -> None:
             try:
                 async with asyncio.timeout(SILENT_AFTER_S):
                     frames = await socket.recv_multipart()
-                book.tapped(address, decode_publication(frames[-1] if len(frames) == 1 else b""), time.monotonic())
+                book.tapped(address, _publication(frames), time.monotonic())
             except TimeoutError:
                 book.tap_failed(address, f"nothing was heard for {SILENT_AFTER_S:g} s", time.monotonic())
             except FrameError as error:
                 said = f"what is published there is no coordinator's: {error}"
                 book.tap_failed(address, said[:200], time.monotonic())
             news()
+            await asyncio.sleep(_PACE_S)
+
+
+def _publication(frames: list[bytes]) -> Publication:
+    """What is published. Raises `FrameError`, also for numbers that cannot be."""
+    if len(frames) != 1:
+        raise FrameError(f"{len(frames)} frames came together, expected one")
+    published = decode_publication(frames[0])
+    counts = published.counts or ()
+    numbers = (number for load in counts for number in (load.waiting, load.running))
+    if len(counts) > ENGINES_AT_MOST or not all(count(number) is not None for number in numbers):
+        raise FrameError(f"counts of {len(counts)} engines that cannot be")
+    if not 0 <= published.current_wave < _WAVE_AT_MOST:
+        raise FrameError(f"there is no wave {published.current_wave}")
+    return published

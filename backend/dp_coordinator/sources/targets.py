@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
+import stat
+import threading
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dp_coordinator.hosts import ScrapeUrl, is_ip, url
 from dp_coordinator.options import SourceOptions
@@ -18,6 +21,9 @@ from dp_coordinator.values import BadValueError, token_in
 TARGETS_AT_MOST = 4096
 RESOLVED_FOR_S = 10.0
 """Seconds after which a name is looked up again."""
+LOOKED_UP_WITHIN_S = 0.5
+"""Seconds for which addresses are waited for: a name server that is away must not hold up what needs none."""
+LOOK_UPS_AT_ONCE = 64
 _FILE_AT_MOST = 1024 * 1024
 Troubles: TypeAlias = dict[str, str]
 """What cannot be used, by its name, and why."""
@@ -41,7 +47,19 @@ async def resolve(host: str) -> list[str]:
 
     Raises `OSError`.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    done: Future[list[Any]] = Future()
+
+    def ask() -> None:
+        if not done.set_running_or_notify_cancel():
+            return
+        try:
+            done.set_result(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            done.set_exception(error)
+
+    # A thread that nobody waits for: it may be stuck for a minute, and an executor's would hold up the process's end.
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    found = await asyncio.wrap_future(done)
     four = {str(where[0]) for family, _, _, _, where in found if family is socket.AF_INET}
     return sorted(four or {str(where[0]) for _, _, _, _, where in found})
 
@@ -58,34 +76,75 @@ class Targets:
         self._file_troubles: Troubles = {}
         self._addresses: dict[str, tuple[list[str], float]] = {}
         """Name -> its addresses, and when they were looked up."""
+        self._looking_up: dict[str, asyncio.Task[None]] = {}
+        self._name_troubles: Troubles = {}
+        self._targets: list[Target] = []
+        self._list()
 
     async def current(self, now: float) -> tuple[list[Target], Troubles]:
-        """The targets in their order, and what cannot be used."""
+        """The targets in their order, the same list until they change, and what cannot be used."""
         text = await self._file.read()
         if isinstance(text, bytes):
             self._in_file, self._file_troubles = _parsed(text, self._options.scrape_file or "")
+            self._list()
         elif text is not None:
             self._file_troubles = {self._options.scrape_file or "": text}
-        troubles = dict(self._file_troubles)
-        origins = list(dict.fromkeys(each for one in (*self._listed, *self._in_file) for each in one.origins()))
-        if len(origins) > TARGETS_AT_MOST:
-            troubles["the targets"] = f"these are {len(origins)}: only the first {TARGETS_AT_MOST} are asked"
-            del origins[TARGETS_AT_MOST:]
-        names = {host for _, host, _ in origins if not is_ip(host)}
-        await asyncio.gather(*(self._look_up(host, now, troubles) for host in names))
-        targets = [target for origin in origins for target in self._at(*origin)]
-        return targets[:TARGETS_AT_MOST], troubles
+        if self._names:
+            await self._look_up(now)
+        return self._targets, self._file_troubles | self._too_many | self._name_troubles
 
-    async def _look_up(self, host: str, now: float, troubles: Troubles) -> None:
-        known, at = self._addresses.get(host, ([], float("-inf")))
-        if known and now - at < RESOLVED_FOR_S:
-            return
+    def _list(self) -> None:
+        origins: dict[tuple[str, str, int], None] = {}
+        for each in chain.from_iterable(one.origins() for one in (*self._listed, *self._in_file)):
+            origins[each] = None
+            if len(origins) > TARGETS_AT_MOST:  # a file can name a thousand million
+                break
+        more = len(origins) > TARGETS_AT_MOST
+        self._too_many = {"the targets": f"only the first {TARGETS_AT_MOST} that are listed are asked"} if more else {}
+        self._origins = list(origins)[:TARGETS_AT_MOST]
+        self._names = {host for _, host, _ in origins if not is_ip(host)}
+        for host in self._looking_up.keys() - self._names:
+            self._looking_up.pop(host).cancel()
+        self._name_troubles = {host: why for host, why in self._name_troubles.items() if host in self._names}
+        self._make()
+
+    def _make(self) -> None:
+        """Each server once, also where it is listed by its address and by a name."""
+        made: dict[str, Target] = {}
+        hosts: dict[str, set[str | None]] = {}
+        for target in (target for origin in self._origins for target in self._at(*origin)):
+            by = hosts.setdefault(target.base, set())
+            if target.name not in made and not by & {None, target.host} and not (by and target.host is None):
+                made[target.name] = target  # two names of one address may be two servers behind a proxy
+                by.add(target.host)
+        self._targets = list(made.values())[:TARGETS_AT_MOST]
+
+    async def _look_up(self, now: float) -> None:
+        due = (host for host in self._names - self._looking_up.keys() if self._is_due(host, now))
+        for host in islice(due, max(0, LOOK_UPS_AT_ONCE - len(self._looking_up))):
+            self._looking_up[host] = asyncio.create_task(self._addresses_of(host, now))
+        if self._looking_up:
+            await asyncio.wait(self._looking_up.values(), timeout=LOOKED_UP_WITHIN_S)
+
+    def _is_due(self, host: str, now: float) -> bool:
+        known, at = self._addresses.get(host, ([], 0.0))
+        return not known or now - at >= RESOLVED_FOR_S
+
+    async def _addresses_of(self, host: str, now: float) -> None:
+        known, _ = self._addresses.get(host, ([], 0.0))
+        if not known:
+            self._name_troubles.setdefault(host, "its addresses are being looked up")
         try:
-            self._addresses[host] = await self._resolve(host), now
-        except OSError as error:
-            troubles[host] = f"it has no address: {error.strerror or error}"
-            if known:  # it had some: they go on being asked
-                self._addresses[host] = known, at
+            found = await self._resolve(host)
+        except (OSError, UnicodeError) as error:  # one that it had goes on being asked
+            self._name_troubles[host] = f"it has no address: {getattr(error, 'strerror', None) or error}"
+            return
+        finally:
+            self._looking_up.pop(host, None)
+        self._name_troubles.pop(host, None)
+        self._addresses[host] = found, now
+        if found != known:
+            self._make()
 
     def _at(self, scheme: str, host: str, port: int) -> Iterable[Target]:
         if is_ip(host):
@@ -101,19 +160,18 @@ def _parsed(text: bytes, file: str) -> tuple[list[ScrapeUrl], Troubles]:
     """One address a line; what follows a # is a comment."""
     found: list[ScrapeUrl] = []
     troubles: Troubles = {}
-    for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(text.decode("utf-8-sig", "replace").splitlines(), 1):
         words = line.partition("#")[0].strip()
         try:
             found += [ScrapeUrl.parse(words)] if words else []
         except BadValueError as error:
             if len(troubles) < 20:
                 troubles[f"{file}, line {number}"] = str(error)
+        if len(found) > TARGETS_AT_MOST:
+            break
+    if not found and not troubles:
+        troubles[file] = "it lists no address"
     return found, troubles
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open a file; a pipe too, to which nobody may ever write."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class Changing:
@@ -133,10 +191,10 @@ class Changing:
             now: object = (found.st_mtime_ns, found.st_size, found.st_ino)
             if now == self._was:
                 return None
-            with open(path, "rb", opener=_at_once) as file:
-                text: bytes | str = file.read(_FILE_AT_MOST + 1) or b""
-            if len(text) > _FILE_AT_MOST:
-                text = "it has more than 1 MiB: that is no list of addresses"
+            if not stat.S_ISREG(found.st_mode):
+                text: bytes | str = "it is no file that can be read again"  # to open a pipe would wait for who writes
+            else:
+                text = path.read_bytes() if found.st_size <= _FILE_AT_MOST else "it has more than 1 MiB"
         except OSError as error:
             text = now = f"it cannot be read: {error.strerror}"
             if now == self._was:
@@ -184,5 +242,5 @@ class Credentials:
 
     def _take_certificates(self, read: bytes) -> None:
         context = ssl.create_default_context()
-        context.load_verify_locations(cadata=read.decode("ascii"))
+        context.load_verify_locations(cadata=read.decode("ascii", "ignore"))  # comments name authorities in any script
         self._context = context

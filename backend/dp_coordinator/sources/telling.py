@@ -58,3 +58,8 @@ def share(value: object, most: float = 1.0) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None
     return float(value)
+
+
+def tally(value: object) -> float | None:
+    """A number that may grow; None for what is none, or too large to be seen to grow."""
+    return share(value, 2.0**53)

@@ -1,8 +1,7 @@
 """vLLM's API server: its metrics as Prometheus text, and the routes that say more where they are there.
 
 Names: vllm/v1/metrics/loggers.py, `PrometheusStatLogger`, vLLM 0.10.2 to 0.33. Every series has the labels `engine`,
-which is the rank unless the server is an instance of its own, and `model_name`. A page has a thousand lines and more,
-of which a dozen are of use: these are taken out as they come, so that neither a parser nor memory sees the rest.
+which is the rank unless the server is an instance of its own, and `model_name`. Of a thousand lines a dozen are of use.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
-from prometheus_client.parser import text_string_to_metric_families
 
-from dp_coordinator.sources.telling import ENGINES_AT_MOST, Answer, Sample, UnusableError, count, share
+from dp_coordinator.sources.prometheus_text import UsefulLines, rank_in
+from dp_coordinator.sources.telling import Answer, Sample, UnusableError, count, share, tally
 from dp_coordinator.words import RankCondition, SourceKind
 
 METRICS, HEALTH, PAUSED, SCALING, FAULTS = (
@@ -35,40 +34,8 @@ _NAMES = (
     "vllm:engine_sleep_state",
 )
 _ENDINGS = b"|".join(name.removeprefix("vllm:").encode() for name in _NAMES)
-_OF_USE = re.compile(rb"\nvllm:(?:" + _ENDINGS + rb")[{ ][^\n]*")
+OF_USE = re.compile(rb"\nvllm:(?:" + _ENDINGS + rb")[{ ][^\n]*")
 """One search for all of them: to look at each line by itself takes four times as long."""
-KEPT_AT_MOST = 4 * 1024 * 1024
-"""Bytes of lines of use: those of some four thousand engines."""
-
-
-class UsefulLines:
-    """Takes a page bit by bit, and keeps the lines that are of use."""
-
-    def __init__(self) -> None:
-        self._rest = b"\n"
-        self._kept: list[bytes] = []
-        self._size = 0
-        self.began = b""
-        """How the page begins, to say what it is when it is none."""
-
-    def feed(self, chunk: bytes) -> None:
-        """Take what comes next. Raises `UnusableError` for what is too much."""
-        if len(self.began) < 64:
-            self.began += chunk[:64]
-        text = self._rest + chunk
-        end = text.rfind(b"\n")
-        self._rest = text[end:]
-        if len(self._rest) > 65_536:
-            raise UnusableError("a line of more than 64 KiB came: that is no Prometheus text")
-        for line in _OF_USE.findall(text, 0, end):
-            self._kept.append(line)
-            self._size += len(line)
-        if self._size > KEPT_AT_MOST:
-            raise UnusableError("it tells of more engines than there can be")
-
-    def text(self) -> str:
-        """The lines of use. A last line without an end was cut off, and is left out."""
-        return b"".join(self._kept).decode("utf-8", "replace") + "\n"
 
 
 @dataclass(slots=True)
@@ -80,24 +47,13 @@ class _Found:
 def metrics(lines: UsefulLines) -> Answer:
     """What the page tells of each engine. Raises `UnusableError`."""
     found: dict[int, _Found] = {}
-    try:
-        for family in text_string_to_metric_families(lines.text()):
-            for sample in family.samples:
-                _take(found.setdefault(_engine(sample.labels), _Found()), sample.name, sample.labels, sample.value)
-    except (ValueError, IndexError, KeyError) as error:
-        raise UnusableError(f"what came is no Prometheus text: {str(error)[:100] or type(error).__name__}") from None
+    for name, labels, value in lines.read():
+        _take(found.setdefault(rank_in(labels, "engine"), _Found()), name, labels, value)
     samples = (_sample(engine, each) for engine, each in sorted(found.items()))
     told = tuple(each for each in samples if each.running is not None or each.waiting is not None)
     if not told:
         raise UnusableError(_what_it_is(lines.began))
     return Answer(SourceKind.VLLM, told)
-
-
-def _engine(labels: Mapping[str, str]) -> int:
-    label = labels.get("engine", "0")  # one that says none has one engine
-    if not label.isascii() or not label.isdecimal() or int(label[:6]) >= ENGINES_AT_MOST or len(label) > 5:
-        raise UnusableError(f"it tells of an engine {label[:20]!r}: that is no rank")
-    return int(label)
 
 
 def _take(found: _Found, name: str, labels: Mapping[str, str], value: float) -> None:
@@ -119,7 +75,7 @@ def _sample(engine: int, found: _Found) -> Sample:
         waiting=count(values.get("vllm:num_requests_waiting")),
         running=count(values.get("vllm:num_requests_running")),
         kv_cache_usage=share(usage),
-        beat=share(values.get(unit), float("inf")),
+        beat=tally(values.get(unit)),
         unit="steps" if unit == STEPS else "tokens",
         conditions={RankCondition.SLEEPING: ", ".join(deep)} if deep else {},
     )

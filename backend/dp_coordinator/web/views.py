@@ -100,7 +100,9 @@ def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
     began = record.asked_at if record.asked_at is not None else record.started_at
     until = now if record.ended_at is None else record.ended_at
     lasts = None if began is None else seconds(until - began)
-    return told(m.WaveInfo, record, clock, duration_s=lasts, open=record.ended_at is None)
+    unseen = record.started_at is None and not (record.peak_waiting or record.peak_running)
+    peaks = dict.fromkeys(("peak_waiting", "peak_running")) if unseen else {}
+    return told(m.WaveInfo, record, clock, duration_s=lasts, open=record.ended_at is None, **peaks)
 
 
 def waves(snapshot: Snapshot, limit: int, now: float, clock: WallClock) -> list[m.WaveInfo]:

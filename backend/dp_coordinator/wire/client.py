@@ -7,6 +7,7 @@ to 0.33.0. Encoding gives what vLLM's own peers give; decoding accepts what any 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import msgspec
@@ -148,5 +149,7 @@ def decode_publication(frame: bytes) -> Publication:
 def _load(columns: list[int | float]) -> EngineLoad:
     if len(columns) < 2:
         raise FrameError(f"publication: counts of one engine have {len(columns)} value(s), expected 2 or 3")
+    if not all(map(isfinite, columns[:2])):
+        raise FrameError(f"publication: counts of one engine are {columns[:2]}")
     kv_cache_usage = float(columns[2]) if len(columns) > 2 else 0.0
     return EngineLoad(int(columns[0]), int(columns[1]), kv_cache_usage)

@@ -95,10 +95,11 @@ function Open(props: Shown) {
       <p class="alarm-head">
         <Head alarm={alarm} />
       </p>
-      <p class="alarm-text" title={alarm.meaning}>
+      <p class="alarm-text" title={`${alarm.remedy} ${alarm.meaning}`}>
         <b>What to do:</b> {alarm.remedy} <span class="alarm-meaning">{alarm.meaning}</span>
       </p>
-      <p class="alarm-tools">
+      {/* Pressed by mouse its buttons leave the focus where it is, which unfolds the text: none moves away under it. */}
+      <p class="alarm-tools" onMouseDown={(event) => event.preventDefault()}>
         <Since {...props}>
           <When at={alarm.since} />
         </Since>

@@ -28,13 +28,13 @@ export function Spark({ rank }: { rank: number }) {
 }
 
 export const STATUS_HELP = {
-  never: "No report has arrived from this rank",
+  never: "No report has arrived from this rank, which is not zero",
   joining: "Connected; READY is sent once all engines are",
   idle: "It has no requests",
   working: "It has requests, and lately news of them",
   quiet: "It has requests and nothing new, which is normal: vLLM reports only when counts change",
   suspect: "An alarm names it",
-  gone: "Its connection ended",
+  gone: "Its connection ended, and what it had is in no total",
   unknown: "The page is not connected: what this rank does now is not known",
 } as const;
 

@@ -40,7 +40,7 @@ function DataAge() {
   return (
     <span class={old ? "age age-old" : "age age-live"} title="Age of the newest state on this page">
       <Icon name={old ? "warn" : "working"} />
-      {old ? `data is ${duration(age)} old` : `live, ${duration(age)}`}
+      {old ? `data is ${duration(age)} old` : `live, ${age < 1 ? "< 1 s" : duration(age)}`}
     </span>
   );
 }
@@ -52,7 +52,7 @@ export function TopBar() {
     <header class="topbar">
       <div class="brand">
         <img src="./favicon.svg" width="24" height="24" alt="" />
-        <h1>DP coordinator</h1>
+        <h1 title={snapshot?.name}>{snapshot?.name || "DP coordinator"}</h1>
         {snapshot?.watching && (
           <span class="chip" title="Nothing is replaced here, and nothing can be started">
             watching
@@ -88,9 +88,10 @@ export function TopBar() {
   );
 }
 
-function Stat(props: { label: string; value: string; sub?: string; swatch?: string }) {
+/** `wide`: its share of the room, whichever others there are. */
+function Stat(props: { label: string; value: string; sub?: string; swatch?: string; wide: number }) {
   return (
-    <div class="stat">
+    <div class="stat" style={{ flexGrow: props.wide }}>
       <dt>
         {props.swatch !== undefined && <span class={`swatch swatch-${props.swatch}`} />}
         {props.label}
@@ -201,11 +202,13 @@ function Extremes() {
     <>
       <Stat
         label="KV cache, max"
+        wide={0.9}
         value={percent(kv?.value ?? null)}
         sub={kv === null || kv.value === 0 ? "" : `rank ${kv.rank}`}
       />
       <Stat
         label="Busiest rank"
+        wide={1}
         value={uneven ? ratio(busiest.value, mean.value) : NEVER}
         sub={uneven ? `the mean, rank ${busiest.rank}` : ""}
       />
@@ -229,22 +232,26 @@ export function Hero() {
     >
       <StatePill />
       <dl class="stats">
-        {(!snapshot?.watching || snapshot.wave_coordination) && (
-          <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} />
+        {snapshot?.wave_coordination !== false && (
+          <Stat label="Wave" value={count(snapshot?.current_wave ?? null)} wide={0.7} />
         )}
-        <Stat label="Waiting" value={count(totals?.waiting ?? null)} swatch="waiting" />
+        <Stat label="Waiting" value={count(totals?.waiting ?? null)} swatch="waiting" wide={0.8} />
         <Stat
           label="Running"
           value={count(totals?.running ?? null)}
           swatch="running"
           sub={totals?.left_out ?? ""}
+          wide={1.2}
         />
         <Stat
           label="Engines"
           value={count(snapshot?.engines_subscribed ?? null)}
           sub={snapshot === null ? "" : expected(snapshot)}
+          wide={1.2}
         />
-        {!snapshot?.watching && <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} />}
+        {!snapshot?.watching && (
+          <Stat label="Front-ends" value={count(snapshot?.front_ends ?? null)} wide={0.8} />
+        )}
         <Extremes />
       </dl>
       <span class="visually-hidden">{perRank}</span>
@@ -257,7 +264,8 @@ export function Hero() {
 export function Announcer() {
   const text = useComputed(() => {
     const { snapshot } = present.value;
-    return snapshot === null ? "" : `${snapshot.state}, wave ${snapshot.current_wave}`;
+    if (snapshot === null) return "";
+    return snapshot.wave_coordination ? `${snapshot.state}, wave ${snapshot.current_wave}` : snapshot.state;
   });
   const alarms = useComputed(() => alarmWords(present.value.snapshot?.alarms ?? []));
   return (

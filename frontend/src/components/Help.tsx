@@ -2,9 +2,10 @@ import { signal } from "@preact/signals";
 import { view } from "../app";
 import { count } from "../format";
 import { PROTOCOL } from "../types.gen";
+import { STATUS_HELP } from "./Grid";
 import { Notify } from "./Notify";
 import { OtherPeers } from "./Place";
-import { Button, Icon, Modal, set } from "./ui";
+import { Button, Icon, type IconName, Modal, set } from "./ui";
 
 export const helpOpen = signal(false);
 
@@ -20,6 +21,39 @@ const KEYS: readonly [string, string][] = [
   ["?", "this help"],
   ["Esc", "close, or leave the filter"],
 ];
+
+/** What the deployment may be; what a rank may be stands in STATUS_HELP. */
+const STATES: readonly [IconName, string, string][] = [
+  ["starting", "waiting", "Engines are missing before READY"],
+  ["paused", "paused", "No wave is open"],
+  [
+    "starting",
+    "starting",
+    "START was broadcast or a wave announced, and no rank has said yet that it works in it",
+  ],
+  [
+    "running",
+    "running",
+    "Some rank works in the wave. Green once a step is confirmed, which takes all ranks; vLLM reports only when counts change, so one long request confirms nothing",
+  ],
+  ["serving", "serving", "There are no waves: every engine steps by itself"],
+  [
+    "starting",
+    "recovering",
+    "The coordinator died and came back, and not all engines have, or they have not ended the wave that it resumed",
+  ],
+];
+
+function Word({ icon, word, text }: { icon: IconName; word: string; text: string }) {
+  return (
+    <>
+      <dt>
+        <Icon name={icon} /> {word}
+      </dt>
+      <dd>{text}.</dd>
+    </>
+  );
+}
 
 /** Where engines and front-ends connect. */
 function Addresses() {
@@ -74,45 +108,12 @@ export function Help() {
       <Notify />
       <h2>What the words mean</h2>
       <dl class="words">
-        <dt>
-          <Icon name="paused" /> paused
-        </dt>
-        <dd>No wave is open.</dd>
-        <dt>
-          <Icon name="starting" /> starting
-        </dt>
-        <dd>START was broadcast or a wave announced, and no rank has said yet that it works in it.</dd>
-        <dt>
-          <Icon name="running" /> running
-        </dt>
-        <dd>
-          Some rank works in the wave. Green once a step is confirmed, which takes all ranks; vLLM reports
-          only when counts change, so one long request confirms nothing.
-        </dd>
-        <dt>
-          <Icon name="serving" /> serving
-        </dt>
-        <dd>There are no waves: every engine steps by itself.</dd>
-        <dt>
-          <Icon name="working" /> working
-        </dt>
-        <dd>The rank has requests, and lately news of them.</dd>
-        <dt>
-          <Icon name="quiet" /> quiet
-        </dt>
-        <dd>It has requests and nothing new, which is normal for long ones.</dd>
-        <dt>
-          <Icon name="suspect" /> suspect
-        </dt>
-        <dd>An alarm names it, and says why.</dd>
-        <dt>
-          <Icon name="gone" /> gone
-        </dt>
-        <dd>Its connection ended. What it had is not in the totals.</dd>
-        <dt>
-          <Icon name="never" /> never
-        </dt>
-        <dd>The rank has not reported since the coordinator started. This is not zero.</dd>
+        {STATES.map(([icon, word, text]) => (
+          <Word key={word} icon={icon} word={word} text={text} />
+        ))}
+        {(Object.keys(STATUS_HELP) as (keyof typeof STATUS_HELP)[]).map((word) => (
+          <Word key={word} icon={word} word={word} text={`Of a rank: ${STATUS_HELP[word]}`} />
+        ))}
       </dl>
       <Addresses />
       <OtherPeers />

@@ -57,9 +57,11 @@ function Legend() {
           <b>{say(at?.values[i] ?? null)}</b>
         </span>
       ))}
-      <span class="legend-item">
-        <span class="swatch swatch-band" /> wave
-      </span>
+      {present.value.snapshot?.wave_coordination !== false && (
+        <span class="legend-item">
+          <span class="swatch swatch-band" /> wave
+        </span>
+      )}
       {zoom.value !== null && (
         <Button look="small" onClick={set(zoom, null)}>
           Reset zoom

@@ -10,12 +10,14 @@ import { ranksOf } from "../events";
 import { count, duration, NEVER, percent, ratio } from "../format";
 import { historyOf } from "../history";
 import { RankChart } from "../rankchart";
-import type { EngineRow } from "../rows";
+import { type EngineRow, sourceOf } from "../rows";
 import { drawEvery, edges } from "../span";
 import type { LogEntry } from "../store";
 import { paletteVersion } from "../theme";
+import type { SourceKind } from "../types.gen";
 import { STATUS_HELP, Status } from "./Grid";
 import { WindowButtons } from "./LoadChart";
+import { told } from "./Place";
 import { pointedAt } from "./RankMap";
 import { Button, Icon, set, useDrawing } from "./ui";
 import { When } from "./When";
@@ -97,7 +99,24 @@ function Fact({ name, children }: { name: string; children: string }) {
   );
 }
 
-/** Its numbers, and in a second column those of the rank beside it. */
+const SOURCES: Record<SourceKind, string> = {
+  reports: "its own reports to this coordinator",
+  vllm: "metrics of vLLM's API server",
+  sglang: "SGLang's loads",
+  tap: "what a coordinator tells its front-ends",
+};
+
+/** Who told the numbers that are shown, and which source tells others beside them. */
+function sourceText(rank: number): string {
+  const { snapshot } = view.value;
+  const source = snapshot === null ? null : sourceOf(snapshot.engines, rank);
+  const where = told(rank);
+  if (source === null) return where === null ? NEVER : `nothing was told so far; asked is ${where}`;
+  if (where === null) return SOURCES[source];
+  return source === "reports" ? `${SOURCES[source]}; beside them ${where}` : `${SOURCES[source]}: ${where}`;
+}
+
+/** Its numbers; those of the rank beside it stand above the panes. */
 function Facts({ row }: { row: EngineRow }) {
   const peer = place(row.index);
   return (
@@ -110,6 +129,7 @@ function Facts({ row }: { row: EngineRow }) {
       <Fact name="Last report">{row.age === null ? NEVER : `${duration(row.age)} ago`}</Fact>
       <Fact name="Restarts">{row.age === null && row.restarts === 0 ? NEVER : count(row.restarts)}</Fact>
       <Fact name="Connected">{peer === null ? NEVER : `since ${when(peer.connected_at)}`}</Fact>
+      <Fact name="Source of the numbers">{sourceText(row.index)}</Fact>
       <Fact name="Peer">
         {peer === null ? "not known" : `${peer.name}${peer.host === "" ? "" : `, ${peer.address}`}`}
       </Fact>

@@ -10,8 +10,8 @@ const LISTED = 50;
 const ending = ({ why, ended_at }: Peer): string | null =>
   why === null ? null : `${why}, ${when(ended_at)}`;
 
-/** Which source tells its numbers, where its connection is not known. */
-const told = (rank: number): string | null => peers.value?.told?.[rank] ?? null;
+/** Which source tells of it, by kind and target; null where none does. */
+export const told = (rank: number): string | null => peers.value?.told?.[rank] ?? null;
 
 /** Where a rank is and, where it is gone, how that came; nothing when it is not known. */
 export function placeText(rank: number): string | undefined {

@@ -1,7 +1,6 @@
 // The columns of the ranks' table. Those that say the same of every rank are left out, and come back when ranks differ.
 import { computed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { now } from "../app";
 import { selected } from "../choices";
 import { count, duration, NEVER, percent, ratio } from "../format";
 import type { EngineRow } from "../rows";
@@ -82,11 +81,11 @@ function differs(rows: readonly EngineRow[], key: NonNullable<Column["differing"
 }
 
 const names = computed(() => {
-  const { rows } = tabled.value;
+  const { rows, at } = tabled.value;
   const roomy = rows.length <= GRID_FROM;
   const kept = COLUMNS.filter(
     ({ roomy: wide, differing }) =>
-      (roomy || !wide) && (differing === undefined || differs(rows, differing, now.value)),
+      (roomy || !wide) && (differing === undefined || differs(rows, differing, at)),
   );
   return kept.map(({ label }) => label).join();
 });

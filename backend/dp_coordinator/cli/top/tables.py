@@ -29,7 +29,7 @@ _STYLES = {"suspect": "bold red", "gone": "bold", "working": "green"} | dict.fro
 )
 _FEW_OF_WAVES = frozenset({"wave", "state", "started by", "lasted"})
 _WAVES = [column for column in render.WAVES if column.head in _FEW_OF_WAVES | {"asked"}] + [
-    render.Column("peak load", lambda row: f"{row.peak_waiting} + {row.peak_running}")
+    render.Column("peak load", lambda row: f"{render.known(row.peak_waiting)} + {render.known(row.peak_running)}")
 ]
 T = TypeVar("T")
 

@@ -46,7 +46,7 @@ class LlmDEndpoints:
         text = endpoints(loads, advice)
         if self._written is None and not any(map(_where, loads)):
             return  # just started, and nothing is known: what a former coordinator wrote is better
-        if text == self._written or now - self._failed_at < RETRY_S:
+        if now - self._failed_at < RETRY_S or (text == self._written and self._path.exists()):
             return
         try:
             if len(text) > AT_MOST:
