@@ -10,12 +10,14 @@ import pytest
 from dp_coordinator.alarms.detector import SURPLUS_AFTER, found_within
 from dp_coordinator.alarms.hanging import deployment_stands, endpoint_silent, rank_hung, source_unusable, stepped
 from dp_coordinator.alarms.imbalance import Imbalance
+from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.alarms.presence import engine_gone, engine_surplus, front_end_gone, never_heard, same_index
 from dp_coordinator.beside import REPORTED
 from dp_coordinator.core.events import Peer
 from dp_coordinator.core.snapshot import EndedConnection, Snapshot, WaveEvidence
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.sourced import Heartbeat, Origin, RankView, SourcesView, TargetView, Told
-from dp_coordinator.words import AlarmKind, Channel, DeploymentState, RankCondition, SourceKind, TargetState
+from dp_coordinator.words import AlarmKind, Channel, DeploymentState, RankCondition, Severity, SourceKind, TargetState
 from tests.alarms.looks import Looks, running, snapshot
 
 ORIGIN = Origin(SourceKind.VLLM)
@@ -78,7 +80,14 @@ def test_one_rank_that_stands_alone_among_idle_ones_has_requests() -> None:
 
 def test_only_a_step_that_was_seen_is_a_step() -> None:
     never = Heartbeat(9.0, "steps", 100.0, 50.0, None, 50.0, ORIGIN)
-    assert stepped(told_of(view(0), view(1, heartbeat=never), view(2, heartbeat=None))) == {0: 50.0}
+    seen = told_of(view(0), view(1, heartbeat=never), view(2, heartbeat=None))
+    assert stepped(seen) == {0: 50.0}
+    assert rank_hung(seen, LIMIT) is None, "no other was seen to go on"
+
+
+@pytest.mark.parametrize(("moved_at", "hangs"), [(100.0 - LIMIT, True), (100.25 - LIMIT, False)])
+def test_a_rank_hangs_once_it_stood_for_as_long_as_the_setting_says(moved_at: float, hangs: bool) -> None:
+    assert (rank_hung(told_of(view(0, moved_at), view(1, 99.0)), LIMIT) is not None) is hangs
 
 
 def test_where_engines_are_instances_of_their_own_one_that_stands_hangs_though_no_other_steps() -> None:
@@ -209,3 +218,106 @@ def test_who_was_deaf_begins_to_count_anew_whatever_the_load_is_by_then() -> Non
     for now in (200.0, 229.0):
         assert looks.look([50, 1, 1], [now] * 3, now, deaf=now == 200.0) == {}
     assert looks.look([50, 1, 1], [230.0] * 3, 230.0, deaf=False) == {0: 200.0}
+
+
+# -- who is there ------------------------------------------------------------------------------------------------------
+
+
+def ended(number: int, at: float = 30.0) -> EndedConnection:
+    return EndedConnection(Peer(number, Channel.BACK_PUBLISH, "h", f"h:{number}"), 0.0, at, "timed out")
+
+
+def there(count: int = 8, **peers: Any) -> Snapshot:
+    seen = snapshot(*[(0, 0)] * count, ready=True)
+    return replace(seen, peers=replace(seen.peers, **peers))
+
+
+@pytest.mark.parametrize(
+    ("gone", "unnamed", "title"),
+    [
+        ((1,), (), "Engine gone: rank 1, h:1 timed out"),
+        ((5, 1, 2), (), "Engines gone: rank 5, h:5 timed out; rank 1, h:1 timed out; rank 2, h:2 timed out"),
+        (
+            (1, 2, 3, 4, 5),
+            (),
+            "Engines gone: rank 1, h:1 timed out; rank 2, h:2 timed out; rank 3, h:3 timed out; 2 more",
+        ),
+        ((1,), (6,), "Engines gone: rank 1, h:1 timed out; 1 that cannot be named (h:6 timed out)"),
+        ((), (6,), "Engine gone: 7 of 8 are subscribed; vLLM does not tell which rank (h:6 timed out)"),
+    ],
+)
+def test_engines_that_are_gone_are_named_in_the_order_in_which_they_went(
+    gone: tuple[int, ...], unnamed: tuple[int, ...], title: str
+) -> None:
+    ends = {rank: ended(rank, 30.0 + turn) for turn, rank in enumerate(gone)}
+    seen = there(gone=ends, missing_unnamed=len(unnamed), unnamed=tuple(ended(number, 29.0) for number in unnamed))
+    alarm = engine_gone(seen, 100.0)
+    assert alarm is not None
+    assert alarm.title == title
+    assert (alarm.severity, alarm.engines, alarm.since) == (Severity.CRITICAL, gone, 29.0 if unnamed else 30.0)
+    assert alarm.counts == {"subscribed": 8 - len(gone) - len(unnamed), "expected": 8}
+
+
+def test_engines_too_many_are_counted() -> None:
+    title = "More engines than expected: 10 are subscribed, 8 are expected"
+    counts = {"subscribed": 10, "expected": 8}
+    expected = Alarm(AlarmKind.ENGINE_SURPLUS, Severity.WARNING, 100.0, title, (), counts)
+    assert (engine_surplus(there(surplus=2), 100.0), engine_surplus(there(), 100.0)) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "title"),
+    [
+        ({2: (1, 2)}, "Two engines with one index: rank 2, h:1 and h:2"),
+        ({2: (1, 2, 3)}, "Several engines with one index: rank 2, h:1, h:2 and h:3"),
+        ({2: (1, 2, 3, 4, 5)}, "Several engines with one index: rank 2, h:1, h:2, h:3 and 2 more"),
+        ({2: (3, 4), 1: (5, 6)}, "Two engines with one index: rank 1, h:5 and h:6; rank 2, h:3 and h:4"),
+    ],
+)
+def test_those_that_share_an_index_are_all_told(rivals: dict[int, tuple[int, ...]], title: str) -> None:
+    peers = {rank: tuple(ended(number).peer for number in those) for rank, those in rivals.items()}
+    alarm = same_index(there(rivals=peers), 100.0)
+    assert alarm == Alarm(AlarmKind.SAME_INDEX, Severity.CRITICAL, 100.0, title, tuple(sorted(rivals)))
+    assert same_index(there(), 100.0) is None
+
+
+@pytest.mark.parametrize(
+    ("silent", "title"),
+    [((1,), "Rank 1 was never heard of, while all others work"), ((1, 2), "Ranks 1 and 2 were never heard of")],
+)
+def test_words_for_one_rank_and_for_several_that_were_never_heard_of(silent: tuple[int, ...], title: str) -> None:
+    columns = {"reported_at": tuple(None if rank in silent else 100.0 for rank in range(4))}
+    alarm = never_heard(snapshot(*[(0, 9)] * 4, columns=columns, ready=True), [9] * 4, 200.0)
+    assert alarm is not None
+    assert alarm.title.startswith(title)
+    assert (alarm.engines, alarm.counts) == (silent, {"requests": 9 * (4 - len(silent))})
+
+
+@pytest.mark.parametrize(
+    ("have", "left", "since", "severity", "title"),
+    [
+        (2, (), 100.0, Severity.WARNING, "Front-ends gone: 2 of 3 are subscribed"),
+        (
+            1,
+            (7, 8, 9),
+            31.0,
+            Severity.WARNING,
+            "Front-ends gone: 1 of 3 are subscribed; the last to go: h:8 timed out; h:9 timed out",
+        ),
+        (
+            0,
+            (9,),
+            30.0,
+            Severity.CRITICAL,
+            "Front-ends gone: 0 of 3 are subscribed; the last to go: h:9 timed out",
+        ),
+    ],
+)
+def test_of_front_ends_that_are_gone_the_last_ones_are_told(
+    have: int, left: tuple[int, ...], since: float, severity: Severity, title: str
+) -> None:
+    ends = tuple(ended(number, 30.0 + turn) for turn, number in enumerate(left))
+    seen = replace(there(front_ends_left=ends), front_ends=have)
+    counts = {"subscribed": have, "before": 3}
+    assert front_end_gone(seen, 3, 100.0) == Alarm(AlarmKind.FRONT_END_GONE, severity, since, title, (), counts)
+    assert front_end_gone(seen, have, 100.0) is None

@@ -279,6 +279,8 @@ def test_after_it_shrank_and_grew_again_none_counts_as_leaving() -> None:
     driver.feed(EngineCountChanged(3), at=6.0)
     driver.feed(engine_subscribes())
     assert driver.core.snapshot(6.0).peers.surplus == 1
+    comes(driver, 0, 11)
+    assert list(driver.core.snapshot(6.0).peers.rivals) == [0], "nobody told the first one to go"
 
 
 def test_a_count_told_twice_does_not_make_strangers_of_those_that_leave() -> None:
@@ -320,3 +322,42 @@ def test_a_message_that_its_rank_seconded_before_ready_stays_so_when_it_is_said_
     driver.feed(WaveCompleted(0, 1000), at=0.1)
     driver.feed(engine_subscribes())
     assert driver.core.current_wave == 1001
+
+
+# -- who takes whose place ---------------------------------------------------------------------------------------------
+
+
+def test_another_process_that_reports_begins_with_nothing_before_it_subscribes_though_the_old_one_still_does() -> None:
+    driver = Driver(2, ready=False)
+    for rank in range(2):
+        comes(driver, rank, 1 + rank)
+        driver.report(rank, 4, 4)
+    driver.advance(8)  # between heartbeats
+    driver.feed(disconnects(OUTPUT, 1))
+    came = connects(OUTPUT, 11, socket_type="PUSH", pid=11)
+    driver.feed(came)
+    assert fields_of(driver.feed(PeerIdentified(11, 0)), "engine_replaced") == {"engine": 0, "peer": came.peer.name}
+    driver.advance(0.2)
+    assert [each[:2] for each in driver.loads()[-1].counts] == [(0, 0), (4, 4)]
+
+
+def test_one_that_was_removed_after_it_had_gone_hides_none_of_those_that_are_left() -> None:
+    driver = Driver(3, ready=False)
+    for rank in range(3):
+        comes(driver, rank, 1 + rank)
+    goes(driver, 3)
+    driver.feed(EngineCountChanged(2))
+    goes(driver, 2)
+    assert list(driver.core.snapshot(driver.now).peers.gone) == [1]
+
+
+def test_engines_of_somebodys_own_on_one_host_are_as_many_as_report_from_there() -> None:
+    driver = Driver(2, ready=False)
+    for rank in range(2):
+        driver.feed(connects(OUTPUT, 1 + rank, socket_type="PUSH"))
+        driver.feed(PeerIdentified(1 + rank, rank))
+        driver.feed(connects(BACK, 11 + rank, socket_type="SUB"))
+    assert (driver.core.ready, driver.core.engines_subscribed) == (True, 2)
+    driver.feed(connects(BACK, 13, socket_type="SUB"))
+    there = {each.peer.id: kind.value for each, kind, _ in driver.core.snapshot(0.0).peers.connections}
+    assert [there[number] for number in (11, 12, 13)] == ["engine", "engine", "tap"]

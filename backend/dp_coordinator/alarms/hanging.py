@@ -8,6 +8,7 @@ other evidence may name one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
@@ -26,7 +27,8 @@ _STANDS_BY_ITSELF = {RankCondition.PAUSED, RankCondition.SLEEPING, RankCondition
 
 def standing(snapshot: Snapshot, limit: float) -> dict[int, RankView]:
     """Ranks with requests running of which nothing changed for `limit` seconds, as far as anybody looked."""
-    return {rank: view for rank, view in _busy(snapshot).items() if _stood(view) >= limit}
+    busy = _busy(snapshot).items()
+    return {rank: view for rank, view in busy if view.heartbeat is not None and view.heartbeat.stood_s >= limit}
 
 
 def stepped(snapshot: Snapshot) -> dict[int, float]:
@@ -159,14 +161,10 @@ def _busy(snapshot: Snapshot) -> dict[int, RankView]:
     }
 
 
-def _stood(view: RankView) -> float:
-    return 0.0 if view.heartbeat is None else view.heartbeat.stood_s
-
-
 def _grew(view: RankView) -> float:
     """When it certainly grew last."""
     beat = view.heartbeat
-    return float("-inf") if beat is None or beat.grew_after is None else beat.grew_after
+    return -math.inf if beat is None or beat.grew_after is None else beat.grew_after
 
 
 def _alone(snapshot: Snapshot) -> bool:

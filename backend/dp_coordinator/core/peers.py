@@ -185,7 +185,7 @@ def _identify(state: CoreState, peer_id: int, engine: int, now: float) -> Sequen
     peers.replaced.pop(peer_id, None)
     peers.newest[engine] = peer_id
     ended = peers.lost.pop(engine, None)
-    if ended is None or engine >= state.engine_count:
+    if ended is None:
         return ()
     return _returned(state, engine, ended, peers.connected[peer_id].peer, now)
 
