@@ -115,6 +115,11 @@ class DPCoordinator:
         """The page's address; None without a web server."""
         return self.bound.http_url
 
+    @property
+    def scratch(self) -> str:
+        """A folder for sockets, which goes when the process ends, also after this one was killed."""
+        return self._directory
+
     def worker_pid(self) -> int:
         """The coordinator's own process id; of a supervised one it changes with every restart."""
         past = None if self._journal is None else last_entry(self._journal)

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cli.run import rest, run, running
+from tests.transport.rig import wait_until
 
 QUIET_DEMO = ("demo", "--engines", "2", "--front-ends", "1", "--no-traffic", "--http", "127.0.0.1:0")
 
@@ -74,6 +76,16 @@ def test_the_demo_ends_cleanly() -> None:
         process.terminate()
         assert process.wait(30) == 0
         assert "Traceback" not in rest(process.stderr)
+
+
+@pytest.mark.parametrize("more", [(), ("--supervised",)], ids=["alone", "supervised"])
+def test_one_that_is_killed_leaves_no_folder(tmp_path: Path, more: tuple[str, ...]) -> None:
+    with running(*QUIET_DEMO, *more, variables={"TMPDIR": str(tmp_path)}) as process:
+        assert process.stdout is not None
+        assert any("Ctrl-C" in line for line in process.stdout)
+        assert list(tmp_path.iterdir()) != []
+        process.kill()
+        wait_until(lambda: not list(tmp_path.iterdir()), "the end of its folders")
 
 
 ENDED_IN_ITS_START = """

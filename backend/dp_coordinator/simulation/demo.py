@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 
@@ -41,21 +40,18 @@ def run_demo(options: DemoOptions) -> int:
             _complain(f"no folder for its sockets ({error}): let TMPDIR name one that can be written.")
             return 2
         hub = lifetime.enter_context(contextlib.closing(CollectiveHub("127.0.0.1:0", options.engines)))
-        directory = lifetime.enter_context(tempfile.TemporaryDirectory(prefix="dp-coordinator-demo-"))
         children = lifetime.enter_context(contextlib.closing(Children(options.respawn_after_s, _say)))
-        for name, arguments in _commands(options, coordinator, hub.address, directory):
+        for name, arguments in _commands(options, coordinator, hub.address):
             children.add(name, arguments)
         _greet(options, coordinator, children)
         return _supervise(lifetime, coordinator, hub, children)
 
 
-def _commands(
-    options: DemoOptions, coordinator: DPCoordinator, collective: str, directory: str
-) -> Iterator[tuple[str, list[str]]]:
+def _commands(options: DemoOptions, coordinator: DPCoordinator, collective: str) -> Iterator[tuple[str, list[str]]]:
     """Name and arguments of every child."""
     back_publish, back_output = coordinator.get_engine_socket_addresses()
     ours = {"log_level": "warning", "parent_pid": os.getpid()}
-    addresses = tuple(f"ipc://{directory}/engine-{index}" for index in range(options.engines))
+    addresses = tuple(f"ipc://{coordinator.scratch}/engine-{index}" for index in range(options.engines))
     for index, address in enumerate(addresses):
         engine = EngineOptions(
             index=index,
