@@ -69,7 +69,7 @@ RecordedInput: TypeAlias = Reports | Input | Tick
 
 
 class RecordedLogEntry(msgspec.Struct, array_like=True, gc=False):
-    """One entry of the event log, numbered as it was: as it was written, and again when it had come to stand for more."""
+    """One entry of the event log, numbered as it was; written again when it has come to stand for more."""
 
     seq: _Number
     at: Moment
