@@ -93,7 +93,7 @@ def test_an_incident_is_copied_as_markdown(browser: Browser) -> None:
         assert re.match(r"## CRITICAL: Engine gone: rank 3, 127\.0\.0\.1:\d+", told)
         assert re.search(r"^- Since: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC, for ", told, re.M)
         assert re.search(r"^- Rank 3: gone, .*; 127\.0\.0\.1:\d+; connection closed$", told, re.M)
-        assert "- What to do: Look why the process named ended" in told
+        assert "- What to do: Look why its process ended" in told
         assert re.search(rf"^- That moment: {made.url}/#at=\d+\.\d+$", told, re.M)
         assert "Wave 0 started" in told
 

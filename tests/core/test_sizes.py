@@ -30,6 +30,17 @@ def test_ranks_that_come_before_scale_join_and_their_newest_reports_are_kept() -
     assert (there.view.joining, there.view.surplus, dict(there.view.gone)) == ((), 0, {})
 
 
+def test_ranks_that_join_in_two_steps_are_published_with_what_they_reported() -> None:
+    there = Deployment(2)
+    for rank in (2, 3):
+        there.engine_comes(rank)
+        there.driver.feed(report(rank, rank))
+    for count in (3, 4):
+        there.driver.feed(EngineCountChanged(count))
+    there.driver.advance(1)
+    assert there.counts == [(0, 0), (0, 0), (0, 2), (0, 3)]
+
+
 def test_early_subscribers_that_nobody_can_name_are_a_surplus() -> None:
     there = Deployment(2)
     there.driver.feed(connects(BACK, 70))

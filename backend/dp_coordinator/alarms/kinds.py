@@ -84,7 +84,7 @@ TEXTS: Mapping[AlarmKind, tuple[str, str]] = {
     AlarmKind.ENGINE_GONE: (
         "The connection of an engine ended, and START does not reach it. "
         "A step takes every rank: the others wait for it, and its requests are lost with it.",
-        "Look why the process named ended; if it lives, look at the network between it and the coordinator.",
+        "Look why its process ended; if it lives, look at the network between it and the coordinator.",
     ),
     AlarmKind.ENGINE_SURPLUS: (
         "More engines subscribe than the deployment has. One of them may hide the loss of another.",

@@ -94,11 +94,15 @@ def _there_since(state: CoreState, rank: int) -> float:
 
 
 def resized(state: CoreState, before: int, now: float) -> list[EngineStatsReported]:
-    """The engine count is another one now. Returns what the ranks that came with it had reported."""
+    """The engine count is another one now. Returns what the ranks that came with it had reported.
+
+    What those reported that come later is kept for their own SCALE.
+    """
     scaled, count = state.scaled, state.engine_count
     if count < before:
         scaled.before, scaled.at = before, now
     elif count > before:
         scaled.before = 0
-    early, scaled.early = scaled.early, {}
+    early = scaled.early
+    scaled.early = {rank: report for rank, report in early.items() if rank >= count > before}
     return [report for rank, report in sorted(early.items()) if rank < count]
