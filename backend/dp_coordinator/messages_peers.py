@@ -17,6 +17,8 @@ class EnginePeer(msgspec.Struct, frozen=True):
     host: str
     """Its IP address; empty for ipc, which is this machine."""
     pid: int | None
+    uid: int | None
+    """Its process's user, where the kernel tells (ipc)."""
     title: str
     """Its process's title, where that can be read."""
     connected_at: float

@@ -214,6 +214,8 @@ export const isEnginePeer = object({
   /** Its IP address; empty for ipc, which is this machine. */
   host: text,
   pid: nullable(num),
+  /** Its process's user, where the kernel tells (ipc). */
+  uid: nullable(num),
   /** Its process's title, where that can be read. */
   title: text,
   connected_at: num,
@@ -475,6 +477,8 @@ export const isPeer = object({
   /** Its IP address; empty for ipc, which is this machine. */
   host: text,
   pid: nullable(num),
+  /** Its process's user, where the kernel tells (ipc). */
+  uid: nullable(num),
   /** Its process's title, where that can be read. */
   title: text,
   connected_at: num,

@@ -3,7 +3,14 @@ import { others, PeersFetcher, placeOf } from "../src/peers";
 import type { Peer, PeerPage } from "../src/types.gen";
 
 function peer(over: Partial<Peer> = {}): Peer {
-  const where = { name: "10.0.0.7:51234", address: "10.0.0.7:51234", host: "10.0.0.7", pid: null, title: "" };
+  const where = {
+    name: "10.0.0.7:51234",
+    address: "10.0.0.7:51234",
+    host: "10.0.0.7",
+    pid: null,
+    uid: null,
+    title: "",
+  };
   const when = { connected_at: 1000, ended_at: null, why: null };
   return { ...where, ...when, socket: "back_output", kind: "engine", engine: 0, ...over };
 }

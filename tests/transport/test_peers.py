@@ -162,7 +162,7 @@ def test_a_subscription_that_is_heard_before_its_connection_counts(tmp_path: Pat
         assert watch.subscribed(frame) is None
         (event,) = watch.changes()
         assert isinstance(event, PeerConnected)
-        assert (event.peer.socket_type, event.peer.pid) == ("XSUB", os.getpid())
+        assert (event.peer.socket_type, event.peer.pid, event.peer.uid) == ("XSUB", os.getpid(), os.getuid())
         peer.close()
         context.destroy(linger=0)
 

@@ -38,6 +38,8 @@ class Peer:
     """That process's title, such as `VLLM::EngineCore_DP3`, where it can be read."""
     engine_index: int | None = None
     """The engine that the title names."""
+    uid: int | None = None
+    """Its process's user, where the kernel tells (ipc)."""
 
     @property
     def name(self) -> str:

@@ -104,8 +104,8 @@ def peer_at(descriptor: int, number: int, channel: Channel) -> tuple[Peer, Cooki
 def peer_of(end: socket.socket, number: int, channel: Channel) -> Peer:
     """The same of a socket. Raises `OSError` when it is not connected."""
     if end.family == socket.AF_UNIX:
-        pid, _, _ = _CREDENTIALS.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        pid, uid, _ = _CREDENTIALS.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         title = title_of(pid)
-        return Peer(number, channel, "", "ipc", "", pid or None, title, engine_of(title))
+        return Peer(number, channel, "", "ipc", "", pid or None, title, engine_of(title), uid if pid else None)
     host, port = end.getpeername()[:2]
     return Peer(number, channel, host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
