@@ -17,17 +17,17 @@ class EnginePeer(msgspec.Struct, frozen=True):
     host: str
     """Its IP address; empty for ipc, which is this machine."""
     pid: int | None
-    uid: int | None
-    """Its process's user, where the kernel tells (ipc)."""
     title: str
     """Its process's title, where that can be read."""
     connected_at: float
     ended_at: float | None
     why: str | None
     """How the connection ended."""
+    uid: int | None = None
+    """Its process's user, where the kernel tells (ipc)."""
 
 
-class Peer(EnginePeer, frozen=True):
+class Peer(EnginePeer, frozen=True, kw_only=True):
     """A connection to one of the coordinator's sockets."""
 
     socket: words.Channel

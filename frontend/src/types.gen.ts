@@ -214,14 +214,14 @@ export const isEnginePeer = object({
   /** Its IP address; empty for ipc, which is this machine. */
   host: text,
   pid: nullable(num),
-  /** Its process's user, where the kernel tells (ipc). */
-  uid: nullable(num),
   /** Its process's title, where that can be read. */
   title: text,
   connected_at: num,
   ended_at: nullable(num),
   /** How the connection ended. */
   why: nullable(text),
+  /** Its process's user, where the kernel tells (ipc). */
+  uid: optional(nullable(num)),
 });
 export interface EnginePeer extends Of<typeof isEnginePeer> {}
 
@@ -477,14 +477,14 @@ export const isPeer = object({
   /** Its IP address; empty for ipc, which is this machine. */
   host: text,
   pid: nullable(num),
-  /** Its process's user, where the kernel tells (ipc). */
-  uid: nullable(num),
   /** Its process's title, where that can be read. */
   title: text,
   connected_at: num,
   ended_at: nullable(num),
   /** How the connection ended. */
   why: nullable(text),
+  /** Its process's user, where the kernel tells (ipc). */
+  uid: optional(nullable(num)),
   socket: isChannel,
   kind: isPeerKind,
   /** The rank that it is, where that is known. */
