@@ -101,3 +101,14 @@ def test_nobody_is_cut_off_for_what_another_one_left_unread(unread: Sockets) -> 
         named = told(watch, lambda: watch.sent(own, 1, 0.0))
         assert isinstance(named, PeerIdentified)
         assert named.engine_index == 1
+
+
+def test_names_are_wanted_until_each_connection_is_known_and_then_once_a_second(unread: Sockets) -> None:
+    """However many engines there should be: those that are not connected send nothing."""
+    channel, watch = Channel.BACK_OUTPUT, unread.watches[Channel.BACK_OUTPUT]
+    with closing(comes(unread, channel, b"PUSH", pack([1, [], STATS]))):
+        own = unread.back_output.recv(copy=False)
+        told(watch, lambda: None if not watch.wants_names(10.0) else watch.sent(own, 1, 10.0))
+        assert [watch.wants_names(at) for at in (10.5, 11.5, 12.0, 12.6)] == [False, True, False, True]
+        watch.suspect(13.0)
+        assert [watch.wants_names(at) for at in (13.1, 13.9, 14.1)] == [True, True, False]

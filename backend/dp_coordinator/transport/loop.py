@@ -258,7 +258,7 @@ class Loop:
         watch = self._sockets.watches[Channel.BACK_OUTPUT]
         reports: list[EngineStatsReported] = []
         frames: Iterator[bytes]
-        if watch.wants_names(self._host.core.engine_count, now):
+        if watch.wants_names(now):
             frames = self._named(watch, now)
         else:
             frames = receive(self._sockets.back_output, watch, self._clock, copy=True)

@@ -186,14 +186,13 @@ class PeerWatch:
         connection.peer, connection.told = replace(connection.peer, id=next(self._ids)), False
         return PeerDisconnected(ended, "unsubscribed")
 
-    def wants_names(self, engine_count: int, now: float) -> bool:
-        """Whether what comes next should be received with `copy=False`, which costs a microsecond a frame.
+    def wants_names(self, now: float) -> bool:
+        """Whether what comes next should be received with `copy=False`, which costs some microseconds a frame.
 
-        While some engine's connection is not known, somebody connected that has said nothing yet, or somebody is
-        suspected; then once a second, lest one that changes or lies goes unseen.
+        While somebody is connected of whom no engine's message came yet, or somebody is suspected; then once a second,
+        lest one that changes or lies goes unseen.
         """
-        known = len(self._senders) >= engine_count and not self._unnamed
-        if known and now < self._look_at and now > self._names_until:
+        if not self._unnamed and now < self._look_at and now > self._names_until:
             return False
         self._look_at = now + LOOK_EVERY_S
         return True
