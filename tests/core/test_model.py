@@ -190,6 +190,7 @@ class Model(RuleBasedStateMachine):
         self.expect(effects, start=self.sent, told=self.told)
 
     def resize(self, count: int) -> None:
+        before = len(self.counts)
         if count > len(self.counts) and self.version < (0, 18):
             self.running = False
         if count < len(self.counts):
@@ -202,7 +203,8 @@ class Model(RuleBasedStateMachine):
             if engine < count:
                 self.counts[engine] = waiting, running
                 self.reported[engine] = wave, self.driver.now
-        early, self.early = {e: wave for e, (_, _, wave) in self.early.items() if e < count}, {}
+        early = {e: wave for e, (_, _, wave) in self.early.items() if e < count}
+        self.early = {e: said for e, said in self.early.items() if e >= count > before}  # for their own SCALE
         for engine, wave in early.items():
             self.second(engine, wave)
         if early:
