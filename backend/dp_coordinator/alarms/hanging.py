@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import islice
 
-from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.alarms.kinds import Alarm, few
 from dp_coordinator.core.snapshot import Snapshot
 from dp_coordinator.sentences import ranks
 from dp_coordinator.sourced import RankView, TargetView
 from dp_coordinator.words import AlarmKind, EngineStatus, RankCondition, Severity, TargetState
 
-NAMED = 3
-"""Targets, and ranks with what is said of each, that a title names."""
 FIRST_ANSWER_S = 120.0
 """Seconds that an API server beside a coordinator gets to answer for the first time: it begins after its engine."""
 _STANDS_BY_ITSELF = {RankCondition.PAUSED, RankCondition.SLEEPING, RankCondition.SCALING}
@@ -53,7 +50,7 @@ def rank_hung(snapshot: Snapshot, limit: float) -> Alarm | None:
         return None
     since = min(hung.values())
     said = [f"rank {rank} ({stand[rank].address})" for rank in sorted(hung)]
-    title = f"Hung: {_few(said)} {_have(said)} requests and made no step"
+    title = f"Hung: {'; '.join(few(said))} {_have(said)} requests and made no step"
     return Alarm(AlarmKind.RANK_HUNG, Severity.CRITICAL, since, title, tuple(sorted(hung)), _running(stand, hung))
 
 
@@ -71,7 +68,7 @@ def deployment_stands(snapshot: Snapshot, limit: float, found: Mapping[int, str]
 def _narrowed(snapshot: Snapshot, found: Mapping[int, str]) -> tuple[tuple[int, ...], str]:
     """Which rank it may be, by the best evidence there is, and what that is."""
     if found:
-        return tuple(sorted(found)), _few([f"rank {rank}, {found[rank]}" for rank in sorted(found)])
+        return tuple(sorted(found)), "; ".join(few([f"rank {rank}, {found[rank]}" for rank in sorted(found)]))
     if gone := tuple(sorted(snapshot.peers.gone)):
         return gone, f"{ranks(gone)} {'is' if len(gone) == 1 else 'are'} {EngineStatus.GONE}"
     silent = tuple(rank for rank, view in _views(snapshot).items() if view.silent)
@@ -102,7 +99,7 @@ def rank_fault(snapshot: Snapshot) -> Alarm | None:
         return None
     since = min(told.at for _, told in faults.values())
     said = [f"rank {rank} is {kind} ({told.value})" for rank, (kind, told) in sorted(faults.items())]
-    title = f"By vLLM's own word {_few(said)}"
+    title = f"By vLLM's own word {'; '.join(few(said))}"
     return Alarm(AlarmKind.RANK_FAULT, Severity.CRITICAL, since, title, tuple(sorted(faults)))
 
 
@@ -121,7 +118,8 @@ def endpoint_silent(snapshot: Snapshot, now: float, since_start: float) -> Alarm
         return None
     engines = sorted(rank for target in silent for rank in target.ranks)
     said = [f"{_whose(target)}{target.name}: {target.problem}" for target in silent]
-    title = f"{'API server does' if len(silent) == 1 else f'{len(silent)} API servers do'} not answer: {_few(said)}"
+    who = "API server does" if len(silent) == 1 else f"{len(silent)} API servers do"
+    title = f"{who} not answer: {'; '.join(few(said))}"
     since = min(now if target.since is None else target.since for target in silent)
     return Alarm(AlarmKind.ENDPOINT_SILENT, Severity.CRITICAL, since, title, tuple(engines))
 
@@ -131,7 +129,8 @@ def source_unusable(snapshot: Snapshot, now: float) -> Alarm | None:
     targets = [target for target in _targets(snapshot, TargetState.UNUSABLE) if not _scales(snapshot, target)]
     if not targets:
         return None
-    title = f"Told nothing by {_few([f'{_whose(target)}{target.name}: {target.problem}' for target in targets])}"
+    said = [f"{_whose(target)}{target.name}: {target.problem}" for target in targets]
+    title = f"Told nothing by {'; '.join(few(said))}"
     since = min(now if target.since is None else target.since for target in targets)
     engines = tuple(sorted(rank for target in targets for rank in target.ranks))
     return Alarm(AlarmKind.SOURCE_UNUSABLE, Severity.WARNING, since, title, engines)
@@ -186,11 +185,6 @@ def _running(views: Mapping[int, RankView], of: Mapping[int, object]) -> dict[st
 
 def _whose(target: TargetView) -> str:
     return f"{ranks(target.ranks)}, " if target.ranks and target.answered_at is not None else ""
-
-
-def _few(said: Sequence[str]) -> str:
-    named = list(islice(said, NAMED)) + ([f"{len(said) - NAMED} more"] if len(said) > NAMED else [])
-    return "; ".join(named)
 
 
 def _have(of: Sequence[object]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dp_coordinator.words import AlarmKind, Severity
+
+NAMED = 3
+"""Engines, connections or targets that a title names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,11 @@ class Alarm:
     engines: tuple[int, ...] = ()
     """Ranks it is about, ascending; empty where none can be named."""
     counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def few(said: Sequence[str]) -> list[str]:
+    """The first of them, and how many more there are."""
+    return [*said[:NAMED], f"{len(said) - NAMED} more"] if len(said) > NAMED else [*said]
 
 
 TEXTS: Mapping[AlarmKind, tuple[str, str]] = {

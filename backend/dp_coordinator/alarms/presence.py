@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dp_coordinator.alarms.kinds import Alarm
+from dp_coordinator.alarms.kinds import NAMED, Alarm, few
 from dp_coordinator.core.snapshot import RecoveryPhase, Snapshot
 from dp_coordinator.sentences import capital, ranks
 from dp_coordinator.standing import place
@@ -12,8 +12,6 @@ FRONT_END_FORGOTTEN = 300.0
 """Seconds after which a front-end that left is taken to have left for good."""
 FEW = 2
 """Requests on each of the others, in the mean: with so few a rank that has none was only not chosen."""
-NAMED = 3
-"""Engines that a title names; the row of each says the same."""
 
 
 def rejoining(snapshot: Snapshot) -> bool:
@@ -29,7 +27,7 @@ def engine_gone(snapshot: Snapshot, now: float) -> Alarm | None:
     # The first to go comes first: the others may have ended over it, as vLLM's engines do when one of them ends.
     in_time = sorted(peers.gone.items(), key=lambda one: one[1].at)
     gone = [f"rank {rank}, {place(ended)}" for rank, ended in in_time]
-    named = gone[:NAMED] + ([f"{len(gone) - NAMED} more"] if len(gone) > NAMED else [])
+    named = few(gone)
     there = snapshot.engine_count - peers.missing
     if peers.missing_unnamed:
         last = [place(ended) for ended in peers.unnamed[:NAMED]]
@@ -64,8 +62,8 @@ def same_index(snapshot: Snapshot, now: float) -> Alarm | None:
 
 
 def _listed(names: list[str]) -> str:
-    shown = names[:NAMED] + ([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])
-    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+    *first, last = few(names)
+    return f"{', '.join(first)} and {last}"
 
 
 def never_heard(snapshot: Snapshot, loads: list[int], now: float) -> Alarm | None:

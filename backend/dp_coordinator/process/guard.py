@@ -96,9 +96,8 @@ class Guard(threading.Thread):
             os.close(memory)
 
     def _interval(self) -> float:
-        if not self._troubled:
-            return INTERVAL_S
-        return TROUBLED_INTERVAL_S if self._looked_at - self._grew_at < GROWS_S else INTERVAL_S
+        grows = self._looked_at - self._grew_at < GROWS_S
+        return TROUBLED_INTERVAL_S if self._troubled and grows else INTERVAL_S
 
     def _look(self, resident: int, spent: float, now: float) -> None:
         self._calm = min(resident, self._calm + int(RISE * min(1.0, now - self._looked_at)))
