@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -14,11 +16,23 @@ import zmq
 from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.transport import Loop, Sockets
+from dp_coordinator.transport.descriptor import borrowed
 from dp_coordinator.words import Channel
 
 PATIENCE = 20.0
 pack = msgspec.msgpack.encode
 unpack = msgspec.msgpack.decode
+
+
+STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.5}
+"""What an engine reports, of interest to nobody."""
+
+
+def own_connections() -> Iterator[tuple[socket.socket, tuple[Any, Any]]]:
+    """Every connection of this process, with its own and the other end's address."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError), borrowed(int(name)) as end:
+            yield end, (end.getsockname(), end.getpeername())
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> None:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from typing import Any
+from contextlib import closing
 
 import pytest
 import zmq
 
 from dp_coordinator.core.events import PeerConnected, PeerIdentified
 from dp_coordinator.transport import Sockets
-from dp_coordinator.transport.descriptor import borrowed
 from dp_coordinator.transport.peers import PeerEvent, PeerWatch
 from dp_coordinator.words import Channel
-from tests.transport.rig import PATIENCE, admit, pack, wait_until
+from tests.transport.rig import PATIENCE, STATS, admit, own_connections, pack, wait_until
 from tests.transport.zmtp import connect, head
-
-STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.5}
 
 
 def comes(sockets: Sockets, channel: Channel, socket_type: bytes, *bodies: bytes) -> socket.socket:
@@ -38,16 +33,7 @@ def has_gone(connection: socket.socket, sockets: Sockets, channel: Channel) -> N
     assert getattr(sockets, channel.value).poll(int(PATIENCE * 1000))  # an XPUB takes it into a queue of its own
     here = connection.getpeername(), connection.getsockname()
     connection.close()
-    wait_until(lambda: here not in ends(), "the end of a connection")
-
-
-def ends() -> set[tuple[Any, Any]]:
-    """Own and other address of every tcp connection of this process."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError), borrowed(int(name)) as end:
-            found.add((end.getsockname(), end.getpeername()))
-    return found
+    wait_until(lambda: here not in {ends for _, ends in own_connections()}, "the end of a connection")
 
 
 def told(watch: PeerWatch, ask: Callable[[], PeerEvent | None]) -> PeerEvent | None:

@@ -22,9 +22,7 @@ from dp_coordinator.core.snapshot import PeersView
 from dp_coordinator.processes import engine_of, title_of
 from dp_coordinator.transport import Sockets
 from dp_coordinator.words import Channel, PeerKind
-from tests.transport.rig import Peer, Rig, admit, pack, rig, wait_until
-
-STATS = {"num_waiting_reqs": 1, "num_running_reqs": 2, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.5}
+from tests.transport.rig import STATS, Peer, Rig, admit, pack, rig, wait_until
 
 ENGINE = """
 import sys, zmq, msgspec

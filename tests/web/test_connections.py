@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import threading
 import time
@@ -13,8 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from dp_coordinator.transport.descriptor import borrowed
 from dp_coordinator.web import connections
+from tests.transport.rig import own_connections
 from tests.web.rig import Site, site
 
 AT_ONCE_S = 5.0
@@ -210,12 +209,8 @@ def test_answers_do_not_wait_for_acknowledgements(fresh: Site) -> None:
 
 def no_delay(own: object, other: object) -> list[int]:
     """TCP_NODELAY of this process's connections from here to there."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), borrowed(int(name)) as end:
-            if (end.getsockname(), end.getpeername()) == (own, other):
-                found.append(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-    return found
+    options = (socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    return [end.getsockopt(*options) for end, ends in own_connections() if ends == (own, other)]
 
 
 # -- HTTP that two programs may read differently -----------------------------------------------------------------------
