@@ -94,7 +94,7 @@ def test_one_that_is_killed_leaves_no_folder(more: tuple[str, ...]) -> None:
 
 
 ENDED_IN_ITS_START = """
-import os, signal, sys, time
+import os, select, signal, sys
 from dp_coordinator.simulation import demo
 from dp_coordinator.simulation.options import DemoOptions
 
@@ -105,8 +105,7 @@ class Kept(demo.Lifetime):
 
 def ended(*told, **more):
     os.kill(os.getpid(), signal.SIGTERM)
-    while not Kept.one.over:
-        time.sleep(0.01)
+    select.select([Kept.one], [], [])
     raise demo.CoordinatorStartError("the coordinator process ended with exit code 0 before it was bound")
 
 demo.Lifetime, demo.DPCoordinator = Kept, ended
