@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 
 import zmq
 
+from dp_coordinator.transport.allowance import BIG
 from dp_coordinator.transport.peers import PeerWatch
 
 BATCH, CHUNK = 256, 16
@@ -29,14 +30,17 @@ def receive(socket: zmq.Socket[bytes], watch: PeerWatch, clock: Clock, *, copy: 
     """What has arrived, at most a batch, each frame as soon as it is taken; without a copy it tells its sender.
 
     Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next one.
-    What takes much longer than reports do is no report: who sends it is looked at.
+    What takes much longer than reports do, or is much larger, is no report: who sends it is looked at from then on.
     """
     recv, no_block = socket.recv, zmq.NOBLOCK
     until, worked = clock() + LONGEST_BATCH, thread_time()
     with suppress(zmq.Again):
         for _ in range(BATCH // CHUNK):
             for _ in range(CHUNK):
-                yield recv(no_block, copy)
+                yield (frame := recv(no_block, copy))
+                if copy and len(frame) > BIG:
+                    watch.suspect(clock())
+                    return
             if (now := clock()) > until:
                 if thread_time() - worked > LONGEST_BATCH / 2:  # it was work, and not a wait for a processor
                     watch.suspect(now)
