@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 import zmq
 
-from dp_coordinator.core.events import PeerConnected
+from dp_coordinator.core.events import PeerConnected, PeerDisconnected
 from dp_coordinator.core.snapshot import PeersView
 from dp_coordinator.processes import engine_of, title_of
 from dp_coordinator.transport import Sockets
+from dp_coordinator.transport.peers import PeerEvent
 from dp_coordinator.words import Channel, PeerKind
-from tests.transport.rig import STATS, Peer, Rig, admit, pack, rig, wait_until
+from tests.transport.rig import PATIENCE, STATS, Peer, Rig, admit, pack, rig, wait_until
 
 ENGINE = """
 import sys, zmq, msgspec
@@ -149,19 +150,32 @@ def test_to_unsubscribe_is_not_to_leave(deployment: Rig) -> None:
     assert one.receive_start() == [0, None]
 
 
-def test_a_subscription_that_is_heard_before_its_connection_counts(tmp_path: Path) -> None:
-    """libzmq may tell of a connection after its first frame came: the order of two threads."""
+@pytest.mark.parametrize("told_before_it_ends", [True, False])
+def test_a_subscription_that_is_heard_before_its_connection_counts(tmp_path: Path, told_before_it_ends: bool) -> None:
+    """It counts at once, lest START be sent before READY.
+
+    libzmq may tell of a connection after its first frame came: the order of two threads.
+    """
     with Sockets(*(f"ipc://{tmp_path}/{name}" for name in ("front", "output", "back"))) as sockets:
         context: zmq.Context[Any] = zmq.Context()
         peer = Peer(context, zmq.XSUB, f"ipc://{tmp_path}/back")
         watch = sockets.watches[Channel.BACK_PUBLISH]
         admit(sockets, take_changes=False)
         frame = sockets.back_publish.recv(copy=False)
-        assert watch.subscribed(frame) is None
-        (event,) = watch.changes()
+        assert watch.heeds(frame, time.monotonic())
+        event = watch.subscribed(frame)
         assert isinstance(event, PeerConnected)
         assert (event.peer.socket_type, event.peer.pid, event.peer.uid) == ("XSUB", os.getpid(), os.getuid())
+        if told_before_it_ends:
+            assert watch.monitor.poll(int(PATIENCE * 1000))
+            assert not list(watch.changes())
         peer.close()
+        ended: list[PeerEvent] = []
+        while not ended:
+            assert watch.monitor.poll(int(PATIENCE * 1000))
+            ended += watch.changes()
+        assert ended == [PeerDisconnected(event.peer.id, "connection closed")]
+        assert not list(watch.silent())
         context.destroy(linger=0)
 
 

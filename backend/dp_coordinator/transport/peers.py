@@ -99,8 +99,8 @@ class PeerWatch:
         self._last_number = last_number
         self._connections: dict[int, _Connection] = {}
         """By descriptor."""
-        self._early: dict[int, str] = {}
-        """Subscribers that were heard before libzmq told of their connection: descriptor -> socket type."""
+        self._early: set[int] = set()
+        """Descriptors of those that were heard before libzmq told of their connection, which it has yet to do."""
         self._before: dict[int, int] = {}
         """Descriptor -> the number that was given last when a connection of it ended."""
         self._senders: dict[int, int] = {}
@@ -132,10 +132,7 @@ class PeerWatch:
             while True:
                 event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
                 if event == zmq.EVENT_ACCEPTED:
-                    if (gave_up := self._gone_already.pop(descriptor, None)) is None:
-                        yield from self._begin(descriptor)
-                    elif not gave_up:
-                        self._silent.append("unknown")
+                    yield from self._accepted(descriptor)
                 elif event == zmq.EVENT_DISCONNECTED:
                     # libzmq tells before it closes the descriptor (stream_engine_base.cpp, `error`).
                     self._before[descriptor] = self._last_number()
@@ -143,16 +140,32 @@ class PeerWatch:
                     yield from self._end(descriptor)
                 self._gave_up = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
+    def _accepted(self, descriptor: int) -> Iterator[PeerEvent]:
+        gave_up = self._gone_already.pop(descriptor, None)
+        if gave_up is False:
+            self._silent.append("unknown")
+        if gave_up is not None:
+            return
+        if descriptor in self._early:
+            self._early.discard(descriptor)
+        else:
+            yield from self._end(descriptor)
+            self._begin(descriptor)
+        if self.channel is Channel.BACK_OUTPUT:
+            self._unnamed.add(descriptor)
+            yield self._tell(self._connections[descriptor], "")  # an idle engine need not say anything for hours
+
     def _note_silent(self, descriptor: int) -> None:
         """Before the end libzmq says when the other end has given up, and nothing when it refused what it was sent.
 
         One that was there for longer may have said something while nobody asked for names.
         """
         connection = self._connections.get(descriptor)
-        if connection is None:  # libzmq tells of a beginning after it has begun (stream_listener_base.cpp)
-            self._gone_already[descriptor] = self._gave_up
-            return
-        if connection.number or self._gave_up:
+        if connection is None or descriptor in self._early:
+            # The beginning is yet to be told, which libzmq does after it has begun (stream_listener_base.cpp).
+            self._early.discard(descriptor)
+            self._gone_already[descriptor] = self._gave_up or connection is not None
+        if connection is None or connection.number or self._gave_up:
             return
         if time.monotonic() - connection.since < SHORT_S:
             self._silent.append(connection.peer.name)
@@ -163,19 +176,11 @@ class PeerWatch:
             yield self._silent.popleft()
 
     def subscribed(self, frame: zmq.Frame, socket_type: str | None = None) -> PeerConnected | None:
-        """A subscription came; None when it says nothing new. `socket_type`, where another one is surely right.
-
-        libzmq may tell of a connection's beginning after its first frame has come.
-        """
-        descriptor = _descriptor(frame)
-        if self._is_of_before(frame, descriptor):
+        """A subscription that is heeded came; None if that is no news. `socket_type`, where another one is right."""
+        connection = self._of(frame)
+        if connection is None or connection.told:
             return None
-        kind = socket_type or _property(frame, "Socket-Type")
-        connection = self._connections.get(descriptor)
-        if connection is None:
-            self._early[descriptor] = kind
-            return None
-        return None if connection.told else self._tell(connection, kind)
+        return self._tell(connection, socket_type or _property(frame, "Socket-Type"))
 
     def unsubscribed(self, frame: zmq.Frame) -> PeerDisconnected | None:
         """A subscription was taken back. That of a connection which ended carries no name; `changes` tells of it."""
@@ -201,7 +206,7 @@ class PeerWatch:
         """An engine's message came: whose connection this is, when that is news."""
         descriptor = _descriptor(frame)
         connection = self._connections.get(descriptor)
-        if connection is None:
+        if connection is None or not connection.told:
             return None
         if self._senders.get(engine) == descriptor and connection.engine == engine:
             return None
@@ -222,12 +227,18 @@ class PeerWatch:
     def heeds(self, frame: zmq.Frame, now: float) -> bool:
         """Whether to heed a message; False for one of a connection that was cut off.
 
+        libzmq may tell of a connection's beginning after its first message has come. It is known at once all the same,
+        for an engine that is not could read START before READY.
+
         Raises `CutOffError` when it is to be cut off for this one.
         """
         descriptor, number = _descriptor(frame), _number(frame)
+        if number <= self._before.get(descriptor, 0):
+            return number not in self._cut_off  # it has ended
         connection = self._connections.get(descriptor)
-        if connection is None or number <= self._before.get(descriptor, 0):
-            return number not in self._cut_off  # it has ended, or has just begun
+        if connection is None:
+            self._early.add(descriptor)
+            connection = self._begin(descriptor)
         if not connection.number:
             connection.number, connection.allowance = number, Allowance(self.channel, now)
         if connection.cut_off is not None:
@@ -303,20 +314,12 @@ class PeerWatch:
 
     # -- connections -----------------------------------------------------------------------------------------------
 
-    def _begin(self, descriptor: int) -> Iterator[PeerEvent]:
-        early = self._early.pop(descriptor, None)
-        yield from self._end(descriptor)
+    def _begin(self, descriptor: int) -> _Connection:
         peer, cookie = peer_at(descriptor, next(self._ids), self.channel)
-        connection = _Connection(peer, cookie=cookie, since=time.monotonic())
-        self._connections[descriptor] = connection
-        if self.channel is Channel.BACK_OUTPUT:
-            self._unnamed.add(descriptor)
-            yield self._tell(connection, "")  # an idle engine need not say anything for hours
-        elif early is not None:
-            yield self._tell(connection, early)
+        self._connections[descriptor] = connection = _Connection(peer, cookie=cookie, since=time.monotonic())
+        return connection
 
     def _end(self, descriptor: int) -> Iterator[PeerEvent]:
-        self._early.pop(descriptor, None)
         self._unnamed.discard(descriptor)
         connection = self._connections.pop(descriptor, None)
         if connection is None:
