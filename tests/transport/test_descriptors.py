@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import zmq
 
 from dp_coordinator.core.events import PeerConnected, PeerIdentified
 from dp_coordinator.transport import Sockets
+from dp_coordinator.transport.descriptor import cookie_of, left_unanswered
 from dp_coordinator.transport.peers import PeerEvent, PeerWatch
 from dp_coordinator.words import Channel
 from tests.transport.rig import PATIENCE, STATS, admit, own_connections, pack, wait_until
@@ -98,3 +100,18 @@ def test_names_are_wanted_until_each_connection_is_known_and_then_once_a_second(
         assert [watch.wants_names(at) for at in (10.5, 11.5, 12.0, 12.6)] == [False, True, False, True]
         watch.suspect(13.0)
         assert [watch.wants_names(at) for at in (13.1, 13.9, 14.1)] == [True, True, False]
+
+
+def test_of_a_connection_that_has_gone_nothing_is_said_nor_of_who_has_its_descriptor_now() -> None:
+    """libzmq closes a descriptor before the loop hears of it: "timed out" became "connection closed"."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        address = door.getsockname()
+        one, two = socket.create_connection(address), socket.create_connection(address)
+        number, cookie = one.fileno(), cookie_of(one)
+        with two:
+            with one:
+                assert left_unanswered(number, cookie) is False
+                os.dup2(two.fileno(), number)
+                assert left_unanswered(number, cookie) is None
+                assert left_unanswered(number, cookie_of(two)) is False
+            assert left_unanswered(number, cookie) is None

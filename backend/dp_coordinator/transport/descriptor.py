@@ -77,13 +77,15 @@ def received(end: socket.socket) -> tuple[int | None, int]:
     return _tcp_info(end)[_RECEIVED], waiting
 
 
-def left_unanswered(descriptor: int) -> bool:
-    """Whether the other end of a tcp connection has left something unanswered."""
+def left_unanswered(descriptor: int, cookie: Cookie) -> bool | None:
+    """Whether the other end of a tcp connection has left something unanswered; None when the connection has gone."""
     try:
         with borrowed(descriptor) as end:
+            if cookie_of(end) != cookie:
+                return None
             info = _tcp_info(end)
     except OSError:
-        return False
+        return None
     return bool(info[_RETRANSMITS] or info[_PROBES])
 
 

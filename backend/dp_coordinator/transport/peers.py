@@ -309,8 +309,9 @@ class PeerWatch:
         for _ in range(min(SAMPLED_AT_ONCE, len(self._sampling))):
             descriptor = self._sampling.pop()
             connection = self._connections.get(descriptor)
-            if connection is not None:
-                connection.unanswered = left_unanswered(descriptor)
+            found = None if connection is None else left_unanswered(descriptor, connection.cookie)
+            if connection is not None and found is not None:  # libzmq has yet to tell of one that has gone
+                connection.unanswered = found
 
     # -- connections -----------------------------------------------------------------------------------------------
 
