@@ -130,6 +130,16 @@ def login_from(address: str, root: str, token: str, headers: dict[str, str] | No
         return http.post(f"{root}api/v1/login", json={"token": token}, headers=headers)
 
 
+def test_a_location_without_a_slash_before_a_target_with_one() -> None:
+    """nginx then asks for //api/v1/state."""
+    with (
+        site(**TRUSTING) as one,
+        nginx(location("/b", one.port, more=PREFIX)) as proxy,
+        httpx.Client(base_url=proxy.plain) as http,
+    ):
+        assert http.get("/b/api/v1/state").json()["engine_count"] == one.loop.core.engine_count
+
+
 def test_a_proxy_that_passes_no_upgrade_and_half_a_host() -> None:
     with site() as one, nginx(location("/", one.port), host="$host", upgrade="") as proxy:
         problem(httpx.get(f"{proxy.plain}/api/v1/stream", headers={"sec-websocket-key": "x"}), 426, "upgrade-required")

@@ -66,6 +66,8 @@ def test_what_a_proxy_says_of_itself() -> None:
     assert seen("10.0.0.1", "/api", x_forwarded_prefix="/b")["path"] == "/api"  # the proxy took it off itself
     assert seen("10.0.0.1", "/bb", x_forwarded_prefix="/b")["path"] == "/bb"
     assert seen("10.0.0.1", "/b", x_forwarded_prefix="/b")["path"] == "/"
+    assert seen("10.0.0.1", "//api/v1/state", x_forwarded_prefix="/b")["raw_path"] == b"/api/v1/state"
+    assert seen("192.0.2.1", "//api", x_forwarded_prefix="/b")["path"] == "//api"
     assert seen("10.0.0.1", "/@me/a b/x", x_forwarded_prefix="/@me/a%20b")["path"] == "/x"
 
 

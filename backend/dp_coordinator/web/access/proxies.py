@@ -81,6 +81,8 @@ class TrustedProxies:
         if host := _nearest(headers, "x-forwarded-host"):
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope["headers"] = [(b"host", host.encode("latin-1")), *others]
+        if scope["path"].startswith("//"):  # nginx: `location /b` with `proxy_pass http://host/`
+            _set_path(scope, "/" + scope["path"].lstrip("/"))
         _take_prefix(scope, _nearest(headers, "x-forwarded-prefix"))
 
     def _client(self, peer: Address, headers: Headers) -> Address:
@@ -107,5 +109,8 @@ def _take_prefix(scope: Scope, prefix: str) -> None:
     scope[PREFIX] = prefix
     path, plain = scope["path"], unquote(prefix)
     if path == plain or path.startswith(f"{plain}/"):
-        scope["path"] = path.removeprefix(plain) or "/"
-        scope["raw_path"] = quote(scope["path"]).encode()
+        _set_path(scope, path.removeprefix(plain) or "/")
+
+
+def _set_path(scope: Scope, path: str) -> None:
+    scope["path"], scope["raw_path"] = path, quote(path).encode()
