@@ -14,7 +14,7 @@ import pytest
 
 from dp_coordinator.web.routers import haproxy
 from dp_coordinator.web.routers.weights import Advice
-from tests.core.connections import engine_unsubscribes
+from tests.core.connections import engine_subscribes, engine_unsubscribes
 from tests.web.rig import Site, site, start_wave, stats
 
 FINE = [Advice(75), Advice(1, "rank_silent"), Advice(100, "gone", gone=True)]
@@ -88,6 +88,21 @@ def test_who_only_watches_says_nothing_before_anybody_answered() -> None:
         assert ask(port, b"rank 2\n") == ""
         running.mailbox.snapshot = replace(running.mailbox.snapshot, ready=True)
         assert ask(port, b"rank 2\n") == "up ready 100%\n"
+
+
+def test_a_coordinator_gives_nobody_requests_before_ready() -> None:
+    """Engines answer no request before it; and while none has connected, it may itself have just begun."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    port = listener.getsockname()[1]
+    with listener, site(agent=listener) as running:
+        assert ask(port, b"rank 2\n") == ""
+        running.loop.feed(engine_subscribes())
+        deadline = time.monotonic() + 20
+        while (told := ask(port, b"rank 2\n")) != "up drain\n":
+            assert time.monotonic() < deadline, told
+        running.loop.feed(*[engine_subscribes() for _ in range(running.loop.core.engine_count - 1)])
+        while (told := ask(port, b"rank 2\n")) != "up ready 100%\n":
+            assert time.monotonic() < deadline, told
 
 
 def test_a_line_in_pieces() -> None:

@@ -43,9 +43,12 @@ def _views(snapshot: Snapshot) -> list[tuple[int, RankView]]:
 
 
 def _joining(snapshot: Snapshot) -> dict[int, str]:
-    """Ranks that are connected before READY was sent."""
-    connections = () if snapshot.ready else snapshot.peers.connections
-    return {rank: "joining" for _, _, rank in connections if rank is not None}
+    """Ranks that wait for READY: all of them, or those that are connected where metrics tell of the others."""
+    if snapshot.ready or snapshot.watched:
+        return {}
+    if snapshot.sources is None:
+        return dict.fromkeys(range(snapshot.engine_count), "joining")
+    return {rank: "joining" for _, _, rank in snapshot.peers.connections if rank is not None}
 
 
 def _conditions(snapshot: Snapshot) -> Iterator[tuple[int, str]]:

@@ -33,9 +33,11 @@ class LoadBoard:
 
     @property
     def knows(self) -> bool:
-        """Whether anything can be said: while nobody answers, who only watches does not know which ranks there are."""
+        """Whether anything can be said: not before somebody has connected, or one of those that are watched answers."""
         seen = self._mailbox.seen()
-        return seen.ready or not seen.watched
+        if seen.ready:
+            return True
+        return not seen.watched and bool(seen.peers.connections or seen.sources)
 
     def advice(self) -> list[Advice]:
         """What to do with each rank; at most `KEPT_S` old."""
