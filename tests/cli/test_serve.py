@@ -50,6 +50,21 @@ def test_a_signal_ends_it_cleanly_and_is_named_with_its_sender(number: signal.Si
         assert f"stopping: {number.name} from process {os.getpid()} (" in log
 
 
+def test_an_interrupt_while_it_is_still_imported_is_no_traceback() -> None:
+    code = """
+import signal, sys
+class Interrupted:
+    def find_spec(self, name, *rest):
+        if name == "dp_coordinator.settings":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupted())
+from dp_coordinator.cli import main
+sys.exit(main(["serve", "--engine-count", "2"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM])
 def test_a_signal_that_was_ignored_when_it_started_does_not_end_it(number: signal.Signals) -> None:
     """SIGHUP under `nohup`; SIGINT and SIGQUIT behind a script's `&`."""

@@ -13,13 +13,12 @@ from dp_coordinator.cli.settings import REFUSED, Parser, RefusedError, UsageErro
 from dp_coordinator.logs import open_missing_streams
 from dp_coordinator.settings import SettingsError, read
 
-INTERRUPTED = 130
 PIPE_CLOSED = 141
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 """A full disk, or a terminal that is gone: nothing else that a command does lets these through."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None) -> int:
     """Run `dp-coordinator` with these arguments (the process's own if None) and return its exit code."""
     open_missing_streams()
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -37,8 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             print(refusal.body.decode())
         fail(f"refused: {refusal}.", given.parser.prog, REFUSED)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would complain once more
         return PIPE_CLOSED
