@@ -133,7 +133,7 @@ def login_from(address: str, root: str, token: str, headers: dict[str, str] | No
 def test_a_location_without_a_slash_before_a_target_with_one() -> None:
     """nginx then asks for //api/v1/state."""
     with (
-        site(**TRUSTING) as one,
+        site(trusted_proxies=("127.0.0.1",)) as one,
         nginx(location("/b", one.port, more=PREFIX)) as proxy,
         httpx.Client(base_url=proxy.plain) as http,
     ):
