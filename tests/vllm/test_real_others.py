@@ -48,9 +48,9 @@ def test_a_taken_port_is_one_sentence(api_servers: str) -> None:
 def test_a_dense_model_and_the_end_of_its_parent() -> None:
     with deployed(DENSE, ["--api-server-count", "1"]) as vllm:
         vllm.complete_all(6, 32)
-        state = vllm.paused()
+        state = vllm.state()
         assert state["wave_coordination"] is False
-        assert state["current_wave"] == 0
+        assert (state["state"], state["current_wave"]) == ("serving", 0)
         killed = vllm.kill_worker()
         vllm.complete_all(6, 32)
         eventually("the coordinator is back", lambda: (now := vllm.state())["pid"] != killed and now["ready"])
