@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
-import coverage
 import pytest
 
 
@@ -24,6 +23,8 @@ def _signals_as_in_a_terminal() -> None:
 @pytest.fixture(scope="module")
 def untraced() -> Iterator[None]:
     """`make coverage` does not follow the searches: they reach what other tests reach, millions of times."""
+    import coverage  # the environment with vLLM, in which the differential tests run, is without
+
     tracing = coverage.Coverage.current()
     if tracing is not None:
         tracing.stop()
