@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -48,7 +48,9 @@ class Side:
     announcements: list[bytes] = field(default_factory=list)
     load: bytes = b""
     further: dict[str, list[Peer]] = field(default_factory=lambda: defaultdict(list))
-    """By address."""
+    """By channel."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Connections that ended and were not made again yet, by channel."""
 
     @classmethod
     @contextmanager
@@ -71,17 +73,23 @@ class Side:
         """Send it, over a connection of its own where it is a subscription."""
         frame = stimulus.for_vllm if vllm and stimulus.for_vllm is not None else stimulus.frame
         if stimulus.channel == BACK:
-            self._subscription(frame, self.back_publish)
+            self._subscription(frame, BACK, self.back_publish)
         elif stimulus.channel == FRONT and frame in (b"\x00", b"\x01"):
-            self._subscription(frame, self.front_publish)
+            self._subscription(frame, FRONT, self.front_publish)
         else:
             (self.front_end if stimulus.channel == FRONT else self.output).send(frame)
 
-    def _subscription(self, frame: bytes, address: str) -> None:
+    def _subscription(self, frame: bytes, channel: str, address: str) -> None:
         if frame == b"\x01":
-            self.further[address].append(Peer(self.context, zmq.XSUB, address))
-        elif self.further[address]:
-            self.further[address].pop().close()  # whose subscription goes with it
+            self.further[channel].append(Peer(self.context, zmq.XSUB, address))
+            self.lost[channel] = max(0, self.lost[channel] - 1)
+        elif self.further[channel]:
+            self.further[channel].pop().close()  # whose subscription goes with it
+            self.lost[channel] += 1
+
+    def makes_again(self, stimulus: Stimulus) -> bool:
+        """Whether it is a subscription, to a socket that lost one which was not made again yet."""
+        return stimulus.frame == b"\x01" and self.lost[stimulus.channel] > 0
 
     def settle(self, mark: int) -> None:
         """Until a load says `mark`, the waiting requests of engine 0; and then whatever engines were sent."""
@@ -156,9 +164,9 @@ def test_two_processes_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def compare(theirs: Side, our: Side, stimuli: list[Stimulus], chance: random.Random) -> None:
-    made_again = 0
+    healing = 0
     for number, stimulus in enumerate(stimuli):
-        made_again += 2 * (stimulus.frame == b"\x01")
+        healing += 2 * our.makes_again(stimulus)
         our.give(stimulus, vllm=False)
         if not stimulus.only_ours:
             theirs.give(stimulus, vllm=True)
@@ -168,7 +176,7 @@ def compare(theirs: Side, our: Side, stimuli: list[Stimulus], chance: random.Ran
             side.output.send(frames.report(0, *counts))
             side.settle(mark)
         what = f"after {stimulus.what}"
-        made_again -= take_away_healing(our.to_engines, theirs.to_engines, made_again)
+        healing -= take_away_healing(our.to_engines, theirs.to_engines, healing)
         assert our.to_engines == theirs.to_engines, what
         assert our.announcements == theirs.announcements, what
         assert our.load == theirs.load, what
