@@ -135,9 +135,9 @@ def test_a_location_without_a_slash_before_a_target_with_one() -> None:
     with (
         site(trusted_proxies=("127.0.0.1",)) as one,
         nginx(location("/b", one.port, more=PREFIX)) as proxy,
-        httpx.Client(base_url=proxy.plain) as http,
+        client(proxy) as http,
     ):
-        assert http.get("/b/api/v1/state").json()["engine_count"] == one.loop.core.engine_count
+        assert http.get(f"{proxy.plain}/b/api/v1/state").json()["engine_count"] == one.loop.core.engine_count
 
 
 def test_a_proxy_that_passes_no_upgrade_and_half_a_host() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from dp_coordinator.web.routers import haproxy
 from dp_coordinator.web.routers.weights import Advice
 from tests.core.connections import engine_subscribes, engine_unsubscribes
+from tests.transport.rig import wait_until
 from tests.web.rig import Site, site, start_wave, stats
 
 FINE = [Advice(75), Advice(1, "rank_silent"), Advice(100, "gone", gone=True)]
@@ -66,9 +66,7 @@ def test_weights_follow_the_load() -> None:
     with agent() as (running, port):
         assert ask(port, b"rank 3\n") == "up ready 100%\n"
         running.loop.feed(start_wave(engine=0), stats(0, running=20), stats(1, running=10), stats(2), stats(3))
-        deadline = time.monotonic() + 20
-        while (told := ask(port, b"rank 0\n")) != "up ready 1%\n":  # what was answered is kept for a moment
-            assert time.monotonic() < deadline, told
+        wait_until(lambda: ask(port, b"rank 0\n") == "up ready 1%\n", "an answer newer than the one that is kept")
         assert ask(port, b"rank 2\n") == "up ready 100%\n"
 
 
@@ -97,12 +95,9 @@ def test_a_coordinator_gives_nobody_requests_before_ready() -> None:
     with listener, site(agent=listener) as running:
         assert ask(port, b"rank 2\n") == ""
         running.loop.feed(engine_subscribes())
-        deadline = time.monotonic() + 20
-        while (told := ask(port, b"rank 2\n")) != "up drain\n":
-            assert time.monotonic() < deadline, told
+        wait_until(lambda: ask(port, b"rank 2\n") == "up drain\n", "an answer while engines are missing")
         running.loop.feed(*[engine_subscribes() for _ in range(running.loop.core.engine_count - 1)])
-        while (told := ask(port, b"rank 2\n")) != "up ready 100%\n":
-            assert time.monotonic() < deadline, told
+        wait_until(lambda: ask(port, b"rank 2\n") == "up ready 100%\n", "an answer after READY")
 
 
 def test_a_line_in_pieces() -> None:
