@@ -50,7 +50,7 @@ def rank_hung(snapshot: Snapshot, limit: float) -> Alarm | None:
         return None
     since = min(hung.values())
     said = [f"rank {rank} ({stand[rank].address})" for rank in sorted(hung)]
-    title = f"Hung: {'; '.join(few(said))} {_have(said)} requests and made no step"
+    title = f"Hung: {_few(said)} {_have(said)} requests and made no step"
     return Alarm(AlarmKind.RANK_HUNG, Severity.CRITICAL, since, title, tuple(sorted(hung)), _running(stand, hung))
 
 
@@ -68,7 +68,7 @@ def deployment_stands(snapshot: Snapshot, limit: float, found: Mapping[int, str]
 def _narrowed(snapshot: Snapshot, found: Mapping[int, str]) -> tuple[tuple[int, ...], str]:
     """Which rank it may be, by the best evidence there is, and what that is."""
     if found:
-        return tuple(sorted(found)), "; ".join(few([f"rank {rank}, {found[rank]}" for rank in sorted(found)]))
+        return tuple(sorted(found)), _few([f"rank {rank}, {found[rank]}" for rank in sorted(found)])
     if gone := tuple(sorted(snapshot.peers.gone)):
         return gone, f"{ranks(gone)} {'is' if len(gone) == 1 else 'are'} {EngineStatus.GONE}"
     silent = tuple(rank for rank, view in _views(snapshot).items() if view.silent)
@@ -99,7 +99,7 @@ def rank_fault(snapshot: Snapshot) -> Alarm | None:
         return None
     since = min(told.at for _, told in faults.values())
     said = [f"rank {rank} is {kind} ({told.value})" for rank, (kind, told) in sorted(faults.items())]
-    title = f"By vLLM's own word {'; '.join(few(said))}"
+    title = f"By vLLM's own word {_few(said)}"
     return Alarm(AlarmKind.RANK_FAULT, Severity.CRITICAL, since, title, tuple(sorted(faults)))
 
 
@@ -119,7 +119,7 @@ def endpoint_silent(snapshot: Snapshot, now: float, since_start: float) -> Alarm
     engines = sorted(rank for target in silent for rank in target.ranks)
     said = [f"{_whose(target)}{target.name}: {target.problem}" for target in silent]
     who = "API server does" if len(silent) == 1 else f"{len(silent)} API servers do"
-    title = f"{who} not answer: {'; '.join(few(said))}"
+    title = f"{who} not answer: {_few(said)}"
     since = min(now if target.since is None else target.since for target in silent)
     return Alarm(AlarmKind.ENDPOINT_SILENT, Severity.CRITICAL, since, title, tuple(engines))
 
@@ -130,7 +130,7 @@ def source_unusable(snapshot: Snapshot, now: float) -> Alarm | None:
     if not targets:
         return None
     said = [f"{_whose(target)}{target.name}: {target.problem}" for target in targets]
-    title = f"Told nothing by {'; '.join(few(said))}"
+    title = f"Told nothing by {_few(said)}"
     since = min(now if target.since is None else target.since for target in targets)
     engines = tuple(sorted(rank for target in targets for rank in target.ranks))
     return Alarm(AlarmKind.SOURCE_UNUSABLE, Severity.WARNING, since, title, engines)
@@ -185,6 +185,10 @@ def _running(views: Mapping[int, RankView], of: Mapping[int, object]) -> dict[st
 
 def _whose(target: TargetView) -> str:
     return f"{ranks(target.ranks)}, " if target.ranks and target.answered_at is not None else ""
+
+
+def _few(said: Sequence[str]) -> str:
+    return "; ".join(few(said))
 
 
 def _have(of: Sequence[object]) -> str:

@@ -44,7 +44,7 @@ def _views(snapshot: Snapshot) -> list[tuple[int, RankView]]:
 
 def _joining(snapshot: Snapshot) -> dict[int, str]:
     """Ranks that wait for READY: all of them, or those that are connected where metrics tell of the others."""
-    if snapshot.ready or snapshot.watched:
+    if snapshot.ready:
         return {}
     if snapshot.sources is None:
         return dict.fromkeys(range(snapshot.engine_count), "joining")
