@@ -31,7 +31,7 @@ def shown(text: str, at_most: int = AT_MOST) -> str:
 
 def is_plain(text: str) -> bool:
     """Whether every character is seen, as what it is and where it stands."""
-    return text.isprintable() and _UNSEEN.search(text) is None
+    return text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None)
 
 
 def _escaped(character: str) -> str:
@@ -40,13 +40,18 @@ def _escaped(character: str) -> str:
 
 def shown_within(value: object, at_most: int = A_LINE) -> tuple[object, int]:
     """The same of every text within lists and mappings, and about how many bytes of memory all of it takes."""
-    if isinstance(value, str) and type(value) is str:
+    if value is None or type(value) is int:  # mostly so, and START waits for it
+        return value, 32
+    if type(value) is str:
         value = shown(value, at_most)
         return value, 56 + len(value) * (1 if value.isascii() else 4)
     if isinstance(value, Mapping):
-        pairs = [(shown_within(key, at_most), shown_within(held, at_most)) for key, held in value.items()]
-        size = sum(key[1] + held[1] for key, held in pairs)
-        return {key[0]: held[0] for key, held in pairs}, 240 + size
+        told, size = dict[object, object](), 240
+        for key, held in value.items():
+            known, key_size = shown_within(key, at_most)
+            told[known], held_size = shown_within(held, at_most)
+            size += key_size + held_size
+        return told, size
     if isinstance(value, list | tuple):
         items = [shown_within(item, at_most) for item in value]
         return [item for item, _ in items], 64 + sum(size for _, size in items)

@@ -8,7 +8,7 @@ Source: vllm/v1/engine/coordinator.py, `process_input_socket`, vLLM 0.10.2 to 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
 from dp_coordinator.core.effects import EngineCounts
@@ -177,6 +177,11 @@ def forget(table: Load, engine: int, now: float) -> bool:
     return True
 
 
+def reported(table: Load) -> bool:
+    """Whether any engine ever reported. Asked with each wave message, where a thousand may report nothing."""
+    return table.reported_at != [None] * len(table.reported_at)
+
+
 def last(table: Load, engine: int) -> EngineStatsReported | None:
     """An engine's newest report; None before its first."""
     if table.reported_at[engine] is None:
@@ -206,13 +211,19 @@ def _resize(column: list[T], length: int, fill: T) -> None:
 
 def columns(table: Load) -> EngineColumns:
     """The table as columns, None where an engine never reported."""
-    known = [at is not None for at in table.reported_at]
+    counts: Iterable[EngineCounts | tuple[None, None, None]] = table.counts
+    steps: Iterable[tuple[int, int] | tuple[None, None]] = table.steps
+    if None in table.reported_at:
+        counts = [said if at is not None else (None,) * 3 for said, at in zip(counts, table.reported_at, strict=True)]
+        steps = [said if at is not None else (None,) * 2 for said, at in zip(steps, table.reported_at, strict=True)]
+    waiting, running, kv_cache_usage = zip(*counts, strict=True)
+    current_wave, step_counter = zip(*steps, strict=True)
     return EngineColumns(
-        waiting=tuple([c[0] if k else None for c, k in zip(table.counts, known, strict=True)]),
-        running=tuple([c[1] if k else None for c, k in zip(table.counts, known, strict=True)]),
-        kv_cache_usage=tuple([c[2] if k else None for c, k in zip(table.counts, known, strict=True)]),
-        step_counter=tuple([s[1] if k else None for s, k in zip(table.steps, known, strict=True)]),
-        current_wave=tuple([s[0] if k else None for s, k in zip(table.steps, known, strict=True)]),
+        waiting=waiting,
+        running=running,
+        kv_cache_usage=kv_cache_usage,
+        step_counter=step_counter,
+        current_wave=current_wave,
         reported_at=tuple(table.reported_at),
         restarts=tuple(table.restarts),
     )

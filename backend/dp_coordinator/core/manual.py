@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dp_coordinator.core import observation, peers, whose
+from dp_coordinator.core import load, observation, peers, whose
 from dp_coordinator.core.effects import Answer, Effect, LogEvent
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.observation import Evidence
@@ -138,7 +138,7 @@ def time_out(state: CoreState, now: float) -> StartAction | None:
     due, pending = deadline(starts), starts.pending
     if pending is None or due is None or now < due:
         return None
-    silent = all(at is None for at in state.load.reported_at)
+    silent = not load.reported(state.load)
     outcome = ActionState.CANNOT_TELL if pending.joined or silent else ActionState.TIMED_OUT
     return _finish(starts, pending, outcome, now)
 

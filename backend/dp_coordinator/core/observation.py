@@ -215,6 +215,5 @@ def _word(state: CoreState) -> DeploymentState:
     if wave.working or wave.confirmed_at is not None:
         return DeploymentState.RUNNING
     # Behind external load balancing engines report nothing: there is no better evidence to wait for.
-    reports = any(at is not None for at in state.load.reported_at)
-    announced = wave.started_at is not None and not reports
+    announced = wave.started_at is not None and not load.reported(state.load)
     return DeploymentState.RUNNING if announced else DeploymentState.STARTING

@@ -15,7 +15,7 @@ def remembered(state: CoreState) -> Remembered:
 def snapshot(state: CoreState, there: PeersView, now: float) -> Snapshot:
     """The state as it is now, frozen."""
     table, log = state.load, state.log
-    reported = any(at is not None for at in table.reported_at)
+    reported = load.reported(table)
     blocked = manual.blocked(state)
     left = [table.counts[engine] for engine in there.gone]
     return Snapshot(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import selectors
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -106,10 +107,15 @@ class Loop:
         self._poller = zmq.Poller()
         for socket in (sockets.front_publish, sockets.back_publish, sockets.back_output):
             self._poller.register(socket, zmq.POLLIN)
-        for watch in sockets.watches.values():
-            self._poller.register(watch.monitor, zmq.POLLIN)
         self._poller.register(sockets.doorkeeper.socket, zmq.POLLIN)
-        self._poller.register(self.wake_up.fileno(), zmq.POLLIN)
+        # libzmq looks at each socket before it waits and after, and START waits, too. What is seldom readable is one
+        # thing to look at. A socket's own descriptor tells only of what is new to it (zmq_getsockopt(3), ZMQ_FD): it
+        # must be read until nothing is left.
+        self._seldom = selectors.DefaultSelector()
+        for watch in sockets.watches.values():
+            self._seldom.register(watch.monitor.fileno(), selectors.EVENT_READ)
+        self._seldom.register(self.wake_up.fileno(), selectors.EVENT_READ)
+        self._poller.register(self._seldom.fileno(), zmq.POLLIN)
         self._inbox.connect(self.wake_up.wake)
 
     def observe(self, observer: Observer) -> None:
@@ -131,6 +137,7 @@ class Loop:
         self._inbox.connect(None)
         for _, reply in self._inbox.take():
             reply.cancel()
+        self._seldom.close()
         self.wake_up.close()
 
     # -- one turn --------------------------------------------------------------------------------------------------
@@ -143,9 +150,9 @@ class Loop:
         sockets = self._sockets
         if sockets.doorkeeper.socket in readable:
             self._open_the_door(now)
-        for watch in sockets.watches.values():
-            if watch.monitor in readable:
-                self._take_changes(watch, now)
+        seldom = self._seldom.fileno() in readable
+        if seldom:
+            self._take_changes(now)
         # Subscriptions before anything that may broadcast START, for an engine that reads START before READY dies
         # (vllm/v1/engine/core.py, `process_input_sockets`: the first message must be READY).
         if sockets.back_publish in readable:
@@ -153,7 +160,7 @@ class Loop:
         if now >= self._ready_by:
             self._send_ready(now)
         # Commands next: there are few of them, and somebody waits for each.
-        if self.wake_up.fileno() in readable:
+        if seldom:
             self._take_commands(now)
         # Front-ends before engines: a notice wakes ranks that sleep, and a backlog of reports would hold it up.
         if sockets.front_publish in readable:
@@ -171,12 +178,12 @@ class Loop:
             self._while_waiting(now)
 
     def _open_the_door(self, now: float) -> None:
-        watches = self._sockets.watches
-        for refused in self._sockets.doorkeeper.answer(lambda channel: self._take_changes(watches[channel], now)):
+        for refused in self._sockets.doorkeeper.answer(lambda channel: self._take_changes(now, channel)):
             self._books.refused(refused.channel, refused.address, refused.why, now)
 
     def _now_and_then(self, now: float) -> None:
         self._look_at = now + LOOK_INTERVAL
+        self._take_changes(now)  # a defect may have left some
         for watch in self._sockets.watches.values():
             watch.look()
             for ended in watch.ended():
@@ -188,14 +195,15 @@ class Loop:
         wait = min(self._turn_by - now, self._ready_by - now, LONGEST_WAIT)
         return max(0, math.ceil(wait * 1000))
 
-    def _take_changes(self, watch: PeerWatch, now: float) -> None:
-        for event in watch.changes():
-            try:
-                self._host.take(event, now)
-            except Exception as error:
-                self._books.defect(watch.channel, error, now)
-        for peer in watch.silent():
-            self._books.refused(watch.channel, peer, SILENT, now)
+    def _take_changes(self, now: float, *channels: Channel) -> None:
+        for watch in map(self._sockets.watches.__getitem__, channels or self._sockets.watches):
+            for event in watch.changes():
+                try:
+                    self._host.take(event, now)
+                except Exception as error:
+                    self._books.defect(watch.channel, error, now)
+            for peer in watch.silent():
+                self._books.refused(watch.channel, peer, SILENT, now)
 
     def _drain(
         self,

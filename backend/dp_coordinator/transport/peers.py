@@ -99,6 +99,8 @@ class PeerWatch:
         self._last_number = last_number
         self._connections: dict[int, _Connection] = {}
         """By descriptor."""
+        self._heard: dict[int, _Connection] = {}
+        """By the number that their frames carry: those of which something was received with `copy=False`."""
         self._early: set[int] = set()
         """Descriptors of those that were heard before libzmq told of their connection, which it has yet to do."""
         self._before: dict[int, int] = {}
@@ -232,26 +234,21 @@ class PeerWatch:
 
         Raises `CutOffError` when it is to be cut off for this one.
         """
-        descriptor, number = _descriptor(frame), _number(frame)
-        if number <= self._before.get(descriptor, 0):
-            return number not in self._cut_off  # it has ended
-        connection = self._connections.get(descriptor)
+        number = _number(frame)
+        connection = self._heard.get(number) or self._hear(frame, number, now)
         if connection is None:
-            self._early.add(descriptor)
-            connection = self._begin(descriptor)
-        if not connection.number:
-            connection.number, connection.allowance = number, Allowance(self.channel, now)
+            return number not in self._cut_off  # it has ended
         if connection.cut_off is not None:
             return False
         connection.taken += 1
         if connection.allowance is not None:
-            size = len(frame)
+            data = frame.bytes
             if self.channel is Channel.BACK_OUTPUT:
-                why = connection.allowance.outputs(size, now)
+                why = connection.allowance.outputs(len(data), now)
             else:
-                why = connection.allowance.message(size - 1 if frame.buffer[:1] == SUBSCRIBE else 0, now)
+                why = connection.allowance.message(len(data) - 1 if data[:1] == SUBSCRIBE else 0, now)
             if why is not None:
-                raise self._cut(descriptor, connection, why)
+                raise self._cut(_descriptor(frame), connection, why)
         return True
 
     def unreadable(self, frame: zmq.Frame, now: float) -> None:
@@ -320,11 +317,25 @@ class PeerWatch:
         self._connections[descriptor] = connection = _Connection(peer, cookie=cookie, since=time.monotonic())
         return connection
 
+    def _hear(self, frame: zmq.Frame, number: int, now: float) -> _Connection | None:
+        """The connection by which something has come for the first time; None when that has ended."""
+        descriptor = _descriptor(frame)
+        if number <= self._before.get(descriptor, 0):
+            return None
+        connection = self._connections.get(descriptor)
+        if connection is None:
+            self._early.add(descriptor)
+            connection = self._begin(descriptor)
+        connection.number, connection.allowance = number, Allowance(self.channel, now)
+        self._heard[number] = connection
+        return connection
+
     def _end(self, descriptor: int) -> Iterator[PeerEvent]:
         self._unnamed.discard(descriptor)
         connection = self._connections.pop(descriptor, None)
         if connection is None:
             return
+        self._heard.pop(connection.number, None)
         self._forget_sender(connection, descriptor)
         if connection.told:
             why = connection.cut_off or self._unfinished.pop(connection.cookie, None)
