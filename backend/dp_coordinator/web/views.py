@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Container, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -51,10 +52,14 @@ class WallClock:
 
     def of(self, monotonic: float) -> float:
         """Unix seconds of a monotonic moment, to the millisecond."""
+        return round(monotonic + self.offset(), 3)
+
+    def offset(self) -> float:
+        """Unix seconds less monotonic ones."""
         offset = self._measure()
         if abs(offset - self._offset) > _CLOCK_STEP:
             self._offset = offset
-        return round(monotonic + self._offset, 3)
+        return self._offset
 
 
 def told(message: type[M], seen: object, clock: WallClock | None = None, /, **made: Any) -> M:
@@ -107,7 +112,14 @@ def wave(record: Wave, now: float, clock: WallClock) -> m.WaveInfo:
 
 def waves(snapshot: Snapshot, limit: int, now: float, clock: WallClock) -> list[m.WaveInfo]:
     """The newest `limit` waves, newest first."""
-    return [wave(record, now, clock) for record in reversed(snapshot.waves[-limit:])]
+    offset, newest = clock.offset(), reversed(snapshot.waves[-limit:])
+    return [wave(each, now, clock) if each.ended_at is None else _ended_wave(each, clock, offset) for each in newest]
+
+
+@lru_cache(maxsize=512)
+def _ended_wave(record: Wave, clock: WallClock, offset: float) -> m.WaveInfo:
+    """It does not change any more, and is told ten times a second. `offset` is the clock's, which may step."""
+    return wave(record, record.ended_at or 0.0, clock)
 
 
 def action(made: StartAction, now: float, clock: WallClock) -> m.Action:
