@@ -42,6 +42,12 @@ class Notices:
         for socket in (self._front_end, self._rank0):
             socket.linger = 0
 
+    def go_on_after_restart(self) -> None:
+        """End what a restart begins: START to all who are back, and once more after the wave's end."""
+        for _ in range(2):
+            self._running.engines.await_start(TIMEOUT_S)
+            self._complete()
+
     def latencies(self, notices: int) -> list[float]:
         """Seconds until START, of each notice."""
         return [self._latency(number) for number in range(notices)]

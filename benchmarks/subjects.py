@@ -78,6 +78,20 @@ class EnginePeers:
         deadline = time.monotonic() + timeout_s
         return [self.receive(engine, deadline - time.monotonic())[0] for engine in range(len(self.sockets))]
 
+    def await_start(self, timeout_s: float) -> None:
+        """Wait until each engine had a START, whatever it has before. Raises `TimeoutError`.
+
+        All are polled, as vLLM's input threads do: only so an XSUB subscribes again when its connection comes back.
+        """
+        poller, waiting = zmq.Poller(), set(self.sockets)
+        for socket in self.sockets:
+            poller.register(socket, zmq.POLLIN)
+        while waiting:
+            came = poller.poll(round(timeout_s * 1000))
+            if not came:
+                raise TimeoutError(f"{len(waiting)} engines received no START")
+            waiting -= {socket for socket, _ in came if socket.recv_multipart()[0] == b"\x02"}
+
     def receive(self, engine: int, timeout_s: float) -> list[bytes]:
         """The next message of one engine. Raises `TimeoutError`."""
         if not self.sockets[engine].poll(max(0, int(timeout_s * 1000))):
