@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dp_coordinator.core.effects import LogEvent
 from dp_coordinator.core.events import PeerIdentified, WaveCompleted
 from dp_coordinator.words import Channel, PeerKind
 from tests.core.connections import connects, disconnects
@@ -34,6 +35,19 @@ def test_a_tap_whose_process_sends_is_an_engine_of_somebodys_own() -> None:
     driver.feed(connects(OUTPUT, 1, socket_type="PUSH", pid=77))
     driver.feed(connects(BACK, 2, socket_type="SUB", pid=77))
     assert driver.core.ready
+
+
+def test_where_one_process_is_several_engines_whatever_reports_for_them_tells_no_subscription() -> None:
+    driver = Driver(3)
+    for peer_id in (11, 12):
+        driver.feed(connects(BACK, peer_id, pid=77))
+    driver.feed(connects(OUTPUT, 1, socket_type="PUSH", pid=77))
+    for rank in (1, 2):
+        driver.feed(PeerIdentified(1, rank))
+    for peer_id in (11, 12):
+        (ended,) = (each for each in driver.feed(disconnects(BACK, peer_id)) if isinstance(each, LogEvent))
+        assert ended.fields["engine"] is None
+    assert not driver.core.snapshot(0.0).peers.gone
 
 
 @pytest.mark.parametrize("host", ["", "10.0.0.5"], ids=["a host each", "one host"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Set
 from itertools import chain
 from types import MappingProxyType
 
@@ -34,14 +34,21 @@ def engine_of(peers: Peers, peer: Peer, pids: Mapping[int, int | None] = Mapping
 
 
 def engines_by_pid(peers: Peers) -> dict[int, int | None]:
-    """Process -> the engine that it is; None for one that is several."""
+    """Process -> the engine that it is; None for one that is several: each subscribes, whatever reports for them."""
     found: dict[int, int | None] = {}
+    there = Counter(peer.pid for peer in _listeners(peers))
     reporting = ((peers.connected[peer_id].peer.pid, engine) for peer_id, engine in peers.reports_as.items())
     lost = ((ended.peer.pid, engine) for engine, ended in peers.lost.items())
     for pid, engine in chain(reporting, lost):
         if pid is not None:
-            found[pid] = engine if found.get(pid, engine) == engine else None
+            found[pid] = engine if found.get(pid, engine) == engine and there[pid] <= 1 else None
     return found
+
+
+def _listeners(peers: Peers) -> Iterator[Peer]:
+    """Who subscribes as an engine, and who did of those that nobody could name."""
+    yield from (c.peer for c in peers.connected.values() if c.peer.channel is Channel.BACK_PUBLISH)
+    yield from (ended.peer for ended in peers.lost_unnamed)
 
 
 def reporter(peers: Peers, engine: int) -> Connection | None:
