@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 import zmq
 
 from dp_coordinator.core.events import PeerConnected, PeerIdentified
 from dp_coordinator.transport import Sockets
-from dp_coordinator.transport.descriptor import cookie_of, left_unanswered
+from dp_coordinator.transport.descriptor import cookie_of, left_unanswered, open_descriptors, sever, spare
 from dp_coordinator.transport.peers import PeerEvent, PeerWatch
 from dp_coordinator.words import Channel
 from tests.transport.rig import PATIENCE, STATS, admit, own_connections, pack, wait_until
@@ -53,6 +54,36 @@ def subscription(sockets: Sockets) -> zmq.Frame:
     while (frame := sockets.front_publish.recv(copy=False)).bytes != b"\x01":
         pass
     return frame
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """This process has no descriptor to open anything with."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_descriptors()) + 1, before[1]))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        with suppress(OSError):
+            while True:
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        yield
+
+
+def test_a_connection_is_found_and_ended_when_there_is_no_descriptor_left() -> None:
+    spare()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"unread")
+        with none_left():
+            with pytest.raises(OSError, match="Too many open files"):
+                os.listdir("/proc/self/fd")
+            assert ours.fileno() in open_descriptors()
+            assert not sever(ours.fileno(), b"another one")
+            assert sever(ours.fileno(), cookie_of(ours))
+        assert theirs.recv(1) == b""
+        ours.close()
+        with pytest.raises(BrokenPipeError):
+            theirs.send(b"there is no copy that would keep it")
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ another thread. It looks at all connections, which takes a while: it is asked wh
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from dp_coordinator.core.events import Peer
-from dp_coordinator.transport.descriptor import Cookie, borrowed, cookie_of, peer_of, received
+from dp_coordinator.transport.descriptor import Cookie, borrowed, cookie_of, open_descriptors, peer_of, received
 from dp_coordinator.words import Channel
 
 MOST_UNSEEN = {Channel.FRONT_PUBLISH: 64 << 10, Channel.BACK_PUBLISH: 64 << 10, Channel.BACK_OUTPUT: 8 << 20}
@@ -72,11 +71,11 @@ class Backlog:
     def look(self, now: float) -> Iterator[Unfinished]:
         """Look at every connection once; gives those that are to be ended."""
         with suppress(OSError):
-            for name in os.listdir("/proc/self/fd"):
-                with suppress(OSError), borrowed(int(name)) as end:
+            for descriptor in open_descriptors():
+                with suppress(OSError), borrowed(descriptor) as end:
                     channel = self._channel_of(end)
-                    if channel is not None and self._is_too_much(end, channel, int(name), now):
-                        yield Unfinished(channel, int(name), cookie_of(end), peer_of(end, 0, channel))
+                    if channel is not None and self._is_too_much(end, channel, descriptor, now):
+                        yield Unfinished(channel, descriptor, cookie_of(end), peer_of(end, 0, channel))
 
     def _is_too_much(self, end: socket.socket, channel: Channel, descriptor: int, now: float) -> bool:
         end.getpeername()  # raises for the one that listens

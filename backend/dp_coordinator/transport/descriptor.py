@@ -6,13 +6,17 @@ done to a copy of it, once the copy's cookie has told that it is still the conne
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import resource
 import socket
 import struct
 import termios
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TypeAlias
 
 from dp_coordinator.core.events import Peer
@@ -56,7 +60,7 @@ def sever(descriptor: int, cookie: Cookie) -> bool:
     middle of something; whoever reads its messages must not heed those of a severed connection.
     """
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as end:
+        with _copied(descriptor) as end:
             if cookie_of(end) != cookie:
                 return False
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)  # tcp: the other end is told by a reset
@@ -67,6 +71,37 @@ def sever(descriptor: int, cookie: Cookie) -> bool:
     except OSError:
         return False  # it has gone already
     return True
+
+
+@cache
+def spare() -> tuple[int, int, threading.Lock]:
+    """A descriptor for the copy of another one, one of nothing to put there afterwards, and who may use them.
+
+    To be asked for before there is trouble: when no descriptor is left, a connection must be ended all the same.
+    """
+    return os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), threading.Lock()
+
+
+@contextmanager
+def _copied(descriptor: int) -> Iterator[socket.socket]:
+    copy, nothing, lock = spare()
+    with lock:
+        try:
+            os.dup2(descriptor, copy, inheritable=False)
+            with borrowed(copy) as end:
+                yield end
+        finally:
+            os.dup2(nothing, copy, inheritable=False)
+
+
+def open_descriptors() -> Iterable[int]:
+    """All that this process has. Raises `OSError` where the system does not tell."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # there is none left to look with: all are open
 
 
 def received(end: socket.socket) -> tuple[int | None, int]:

@@ -29,7 +29,7 @@ import zmq
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
 from dp_coordinator.transport.allowance import Allowance
 from dp_coordinator.transport.backlog import Unfinished
-from dp_coordinator.transport.descriptor import Cookie, left_unanswered, peer_at, sever
+from dp_coordinator.transport.descriptor import Cookie, left_unanswered, peer_at, sever, spare
 from dp_coordinator.transport.zap import NUMBER
 from dp_coordinator.wire.client import SUBSCRIBE
 from dp_coordinator.words import Channel
@@ -120,6 +120,7 @@ class PeerWatch:
         self._silent: deque[str] = deque(maxlen=REMEMBERED)
         self._to_tell: deque[Unfinished] = deque(maxlen=REMEMBERED)
         self._sampling: list[int] = []
+        spare()
         address = f"inproc://monitor-{channel.value}"
         watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
         self.monitor: zmq.Socket[Any] = watched.context.socket(zmq.PAIR)
