@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import selectors
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -27,6 +26,7 @@ from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.observer import NOBODY_KNOWN, Books, Given, Host, Observer, Sender
 from dp_coordinator.transport.batches import receive
 from dp_coordinator.transport.peers import UNFINISHED, CutOffError, PeerWatch
+from dp_coordinator.transport.polling import Polling
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
 from dp_coordinator.wire.client import READY, SUBSCRIBE, UNSUBSCRIBE
@@ -104,18 +104,10 @@ class Loop:
         """When READY was sent last, and by when it is to be sent again."""
         self.wake_up = WakeUp()
         """Ends the current wait."""
-        self._poller = zmq.Poller()
-        for socket in (sockets.front_publish, sockets.back_publish, sockets.back_output):
-            self._poller.register(socket, zmq.POLLIN)
-        self._poller.register(sockets.doorkeeper.socket, zmq.POLLIN)
-        # libzmq looks at each socket before it waits and after, and START waits, too. What is seldom readable is one
-        # thing to look at. A socket's own descriptor tells only of what is new to it (zmq_getsockopt(3), ZMQ_FD): it
-        # must be read until nothing is left.
-        self._seldom = selectors.DefaultSelector()
-        for watch in sockets.watches.values():
-            self._seldom.register(watch.monitor.fileno(), selectors.EVENT_READ)
-        self._seldom.register(self.wake_up.fileno(), selectors.EVENT_READ)
-        self._poller.register(self._seldom.fileno(), zmq.POLLIN)
+        self._polling = Polling(
+            (sockets.front_publish, sockets.back_publish, sockets.back_output, sockets.doorkeeper.socket),
+            (self.wake_up.fileno(), *(watch.monitor.fileno() for watch in sockets.watches.values())),
+        )
         self._inbox.connect(self.wake_up.wake)
 
     def observe(self, observer: Observer) -> None:
@@ -137,7 +129,7 @@ class Loop:
         self._inbox.connect(None)
         for _, reply in self._inbox.take():
             reply.cancel()
-        self._seldom.close()
+        self._polling.close()
         self.wake_up.close()
 
     # -- one turn --------------------------------------------------------------------------------------------------
@@ -145,13 +137,12 @@ class Loop:
     def turn(self) -> None:
         """Wait for input or the next deadline, take a batch from each socket, do what is due."""
         self.turns += 1
-        readable = dict(self._poller.poll(self._timeout_ms(self._clock())))
+        readable = self._polling.wait(self._timeout_ms(self._clock()))
         now = self._clock()
         sockets = self._sockets
         if sockets.doorkeeper.socket in readable:
             self._open_the_door(now)
-        seldom = self._seldom.fileno() in readable
-        if seldom:
+        if self._polling.seldom in readable:
             self._take_changes(now)
         # Subscriptions before anything that may broadcast START, for an engine that reads START before READY dies
         # (vllm/v1/engine/core.py, `process_input_sockets`: the first message must be READY).
@@ -160,7 +151,7 @@ class Loop:
         if now >= self._ready_by:
             self._send_ready(now)
         # Commands next: there are few of them, and somebody waits for each.
-        if seldom:
+        if self._polling.seldom in readable:
             self._take_commands(now)
         # Front-ends before engines: a notice wakes ranks that sleep, and a backlog of reports would hold it up.
         if sockets.front_publish in readable:
