@@ -203,9 +203,12 @@ def _from_an_engine(engine: int, wave: int, stats: dict[str, int]) -> list[list[
 
 
 def scales(a: Attack) -> None:
-    """SCALE_ELASTIC_EP to sizes that nobody has."""
+    """SCALE_ELASTIC_EP to sizes that nobody has.
+
+    One more would be believed once a `members` of the next round subscribes: docs/guarantees.md, "A SCALE that fits".
+    """
     while a.on:
-        a.say(FRONT, [pack(("SCALE_ELASTIC_EP", a.chance.choice([0, 4, 16_384, 16_385, 2**31, 2**63 - 1])))])
+        a.say(FRONT, [pack(("SCALE_ELASTIC_EP", a.chance.choice([0, 40, 16_384, 16_385, 2**31, 2**63 - 1])))])
         time.sleep(0.2)
 
 
