@@ -17,7 +17,7 @@ ROWS = {
     "start_latency": 5,
     "many_viewers": 14,
     "start_up": 3,
-    "loading": 3,
+    "loading": 6,
     "rejoining": 2,
     "fresh_load": 6,
 }
