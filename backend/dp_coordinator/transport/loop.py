@@ -106,7 +106,7 @@ class Loop:
         """Ends the current wait."""
         self._polling = Polling(
             (sockets.front_publish, sockets.back_publish, sockets.back_output, sockets.doorkeeper.socket),
-            (self.wake_up.fileno(), *(watch.monitor.fileno() for watch in sockets.watches.values())),
+            (self.wake_up, *(watch.monitor for watch in sockets.watches.values())),
         )
         self._inbox.connect(self.wake_up.wake)
 

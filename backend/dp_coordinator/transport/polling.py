@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Iterable
+from typing import Protocol
 
 import zmq
+
+
+class HasDescriptor(Protocol):
+    """A socket, or an end of a pipe."""
+
+    def fileno(self) -> int:
+        """What the kernel knows it by."""
 
 
 class Polling:
@@ -16,12 +24,11 @@ class Polling:
     there, all of it must be read until nothing is left.
     """
 
-    def __init__(self, sockets: Iterable[zmq.Socket[bytes]], seldom: Iterable[int]) -> None:
-        """`seldom`: descriptors."""
+    def __init__(self, sockets: Iterable[zmq.Socket[bytes]], seldom: Iterable[HasDescriptor]) -> None:
         self._poller = zmq.Poller()
         self._seldom = selectors.DefaultSelector()
-        for descriptor in seldom:
-            self._seldom.register(descriptor, selectors.EVENT_READ)
+        for each in seldom:
+            self._seldom.register(each, selectors.EVENT_READ)
         self.seldom = self._seldom.fileno()
         """What `wait` gives for any of these."""
         for thing in (*sockets, self.seldom):

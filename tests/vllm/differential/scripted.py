@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -227,18 +227,35 @@ class ScriptedWatch:
 
 
 class ScriptedPoller:
-    """As much of a zmq.Poller as the two loops use."""
+    """As much of a zmq.Poller as vLLM's loop uses, and our Polling."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self._sockets: list[ScriptedSocket] = []
 
     def register(self, socket: ScriptedSocket | int | None, flags: int = zmq.POLLIN) -> None:
-        if isinstance(socket, ScriptedSocket):  # the wake-up pipe of ours is never written to here
+        if isinstance(socket, ScriptedSocket):
             self._sockets.append(socket)
 
     def poll(self, timeout: int) -> list[tuple[ScriptedSocket, int]]:
         return self._script.advance(self._script.now + timeout, self._sockets)
+
+
+class ScriptedPolling:
+    """As much of a Polling as our loop uses; nothing that is seldom readable ever is."""
+
+    seldom = None
+
+    def __init__(self, script: Script, sockets: Iterable[Any]) -> None:
+        self._poller = ScriptedPoller(script)
+        for socket in sockets:
+            self._poller.register(socket)
+
+    def wait(self, timeout_ms: int) -> dict[ScriptedSocket, int]:
+        return dict(self._poller.poll(timeout_ms))
+
+    def close(self) -> None:
+        return None
 
 
 def _scripted_zmq(script: Script) -> SimpleNamespace:
@@ -299,7 +316,7 @@ def run_ours(
         doorkeeper=SimpleNamespace(socket=None),
     )
     wall: Any = SimpleNamespace(time=script.wall_clock, monotonic=time.monotonic)
-    with mock.patch.multiple(our_loop, zmq=_scripted_zmq(script), time=wall):
+    with mock.patch.multiple(our_loop, Polling=lambda sockets, _: ScriptedPolling(script, sockets), time=wall):
         loop = _TellingLoop(core, sockets, mailbox, clock=script.seconds)
         loop.script = script
         with contextlib.closing(loop), contextlib.suppress(EndOfScriptError):
