@@ -69,7 +69,7 @@ class EventLog:
         When there are too many, or too many bytes, the oldest of those kinds go that have most: comings and goings
         push out each other, and never an alarm.
         """
-        about, kind = (EVENTS[kind][0], kind) if kind in EVENTS else (EventGroup.OTHER, shown(kind))
+        kind = shown(kind)
         told, size = shown_within(fields)
         known = cast(dict[str, object], told)
         with self._lock:
@@ -85,6 +85,7 @@ class EventLog:
                 self._bytes -= group.drop_newest()
                 del self._entries[newest.seq]
             else:
+                about = EVENTS[kind][0] if kind in EVENTS else EventGroup.OTHER
                 group = self._groups.setdefault(about, _Group())
             entry = self._entries[self.last_seq] = LogEntry(self.last_seq, at, kind, known, first_seq)
             self._newest = entry, group

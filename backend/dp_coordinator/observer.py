@@ -200,7 +200,6 @@ class Books:
         """`Observer.took`."""
         count(self._mailbox.counters, given, effects)
         self._changed = True
-        urgent = False
         for effect in effects:
             match effect:
                 case PublishLoad() | WriteJournal():
@@ -211,10 +210,7 @@ class Books:
                     self.dropped(_FRAMES[type(given)][1], effect.kind, effect.detail, now, self._sender_of(given))
                 case Answer():
                     self._publish_snapshot(now)  # whoever reads the answer must find it in the state too
-                    urgent = False
                     continue
-            urgent = True
-        if urgent:
             self._note_urgent(now)
 
     def raised(self, given: Given, error: Exception, now: float) -> None:

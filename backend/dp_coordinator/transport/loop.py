@@ -108,6 +108,7 @@ class Loop:
             (sockets.front_publish, sockets.back_publish, sockets.back_output, sockets.doorkeeper.socket),
             (self.wake_up, *(watch.monitor for watch in sockets.watches.values())),
         )
+        self.wake_up.wake()  # the first turn reads what is seldom readable until nothing is left
         self._inbox.connect(self.wake_up.wake)
 
     def observe(self, observer: Observer) -> None:
@@ -143,7 +144,8 @@ class Loop:
         if sockets.doorkeeper.socket in readable:
             self._open_the_door(now)
         if self._polling.seldom in readable:
-            self._take_changes(now)
+            for watch in sockets.watches.values():
+                self._take_changes(watch, now)
         # Subscriptions before anything that may broadcast START, for an engine that reads START before READY dies
         # (vllm/v1/engine/core.py, `process_input_sockets`: the first message must be READY).
         if sockets.back_publish in readable:
@@ -169,12 +171,12 @@ class Loop:
             self._while_waiting(now)
 
     def _open_the_door(self, now: float) -> None:
-        for refused in self._sockets.doorkeeper.answer(lambda channel: self._take_changes(now, channel)):
+        watches = self._sockets.watches
+        for refused in self._sockets.doorkeeper.answer(lambda channel: self._take_changes(watches[channel], now)):
             self._books.refused(refused.channel, refused.address, refused.why, now)
 
     def _now_and_then(self, now: float) -> None:
         self._look_at = now + LOOK_INTERVAL
-        self._take_changes(now)  # a defect may have left some
         for watch in self._sockets.watches.values():
             watch.look()
             for ended in watch.ended():
@@ -186,15 +188,14 @@ class Loop:
         wait = min(self._turn_by - now, self._ready_by - now, LONGEST_WAIT)
         return max(0, math.ceil(wait * 1000))
 
-    def _take_changes(self, now: float, *channels: Channel) -> None:
-        for watch in map(self._sockets.watches.__getitem__, channels or self._sockets.watches):
-            for event in watch.changes():
-                try:
-                    self._host.take(event, now)
-                except Exception as error:
-                    self._books.defect(watch.channel, error, now)
-            for peer in watch.silent():
-                self._books.refused(watch.channel, peer, SILENT, now)
+    def _take_changes(self, watch: PeerWatch, now: float) -> None:
+        for event in watch.changes():
+            try:
+                self._host.take(event, now)
+            except Exception as error:
+                self._books.defect(watch.channel, error, now)
+        for peer in watch.silent():
+            self._books.refused(watch.channel, peer, SILENT, now)
 
     def _drain(
         self,

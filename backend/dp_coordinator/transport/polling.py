@@ -20,8 +20,8 @@ class Polling:
     """Sockets, and what is seldom readable.
 
     libzmq looks at each socket before it waits and after, and START waits, too. So what is seldom readable is one thing
-    to look at. A socket's own descriptor tells only of what is new to it (zmq_getsockopt(3), ZMQ_FD): once `seldom` is
-    there, all of it must be read until nothing is left.
+    to look at. A socket's own descriptor tells only of what comes after it was read until nothing was left
+    (zmq_getsockopt(3), ZMQ_FD): so must all of it be read once at first, and whenever `seldom` is there.
     """
 
     def __init__(self, sockets: Iterable[zmq.Socket[bytes]], seldom: Iterable[HasDescriptor]) -> None:
