@@ -54,8 +54,14 @@ def _after_restart() -> list[float]:
         back_publish, back_output = ours.get_engine_socket_addresses()
         engines = EnginePeers(context, back_publish, ENGINES)
         running = Running(
-            *(Subject.OURS, ours.worker_pid(), ours.get_stats_publish_address(), back_output, back_publish),
-            *(ours.http_url, engines, 0.0),
+            subject=Subject.OURS,
+            pid=ours.worker_pid(),
+            front_publish=ours.get_stats_publish_address(),
+            back_output=back_output,
+            back_publish=back_publish,
+            http_url=ours.http_url,
+            engines=engines,
+            ready_after_s=0.0,
         )
         try:
             engines.receive_on_all(TIMEOUT_S)

@@ -23,7 +23,7 @@ _UNSEEN = re.compile(
 
 def shown(text: str, at_most: int = AT_MOST) -> str:
     """The text with everything escaped that is not plainly seen, in at most so many characters."""
-    if len(text) <= at_most and ((text.isascii() and text.isprintable()) or is_plain(text)):
+    if len(text) <= at_most and is_plain(text):
         return text
     plain = "".join(map(_escaped, text[: at_most + 1]))
     return plain if len(plain) <= at_most else plain[: at_most - len(_CUT)] + _CUT
@@ -31,7 +31,7 @@ def shown(text: str, at_most: int = AT_MOST) -> str:
 
 def is_plain(text: str) -> bool:
     """Whether every character is seen, as what it is and where it stands."""
-    return text.isprintable() and _UNSEEN.search(text) is None
+    return text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None)
 
 
 def _escaped(character: str) -> str:
@@ -48,9 +48,9 @@ def shown_within(value: object, at_most: int = A_LINE) -> tuple[object, int]:
     if isinstance(value, Mapping):
         told, size = dict[object, object](), 240
         for key, held in value.items():
-            known = shown(key, at_most)
+            known, key_size = shown_within(key, at_most)
             told[known], held_size = shown_within(held, at_most)
-            size += 56 + len(known) + held_size
+            size += key_size + held_size
         return told, size
     if isinstance(value, list | tuple):
         items = [shown_within(item, at_most) for item in value]

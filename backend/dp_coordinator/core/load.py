@@ -213,9 +213,7 @@ def columns(table: Load) -> EngineColumns:
     """The table as columns, None where an engine never reported."""
     counts: Iterable[EngineCounts | tuple[None, None, None]] = table.counts
     steps: Iterable[tuple[int, int] | tuple[None, None]] = table.steps
-    if not reported(table):
-        counts, steps = [(None,) * 3] * len(table.counts), [(None,) * 2] * len(table.steps)
-    elif None in table.reported_at:
+    if None in table.reported_at:
         counts = [said if at is not None else (None,) * 3 for said, at in zip(counts, table.reported_at, strict=True)]
         steps = [said if at is not None else (None,) * 2 for said, at in zip(steps, table.reported_at, strict=True)]
     waiting, running, kv_cache_usage = zip(*counts, strict=True)

@@ -243,11 +243,11 @@ class PeerWatch:
             return False
         connection.taken += 1
         if connection.allowance is not None:
-            data = frame.bytes
+            size = len(frame)
             if self.channel is Channel.BACK_OUTPUT:
-                why = connection.allowance.outputs(len(data), now)
+                why = connection.allowance.outputs(size, now)
             else:
-                why = connection.allowance.message(len(data) - 1 if data[:1] == SUBSCRIBE else 0, now)
+                why = connection.allowance.message(size - 1 if frame.bytes[:1] == SUBSCRIBE else 0, now)
             if why is not None:
                 raise self._cut(_descriptor(frame), connection, why)
         return True

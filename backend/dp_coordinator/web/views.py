@@ -119,7 +119,7 @@ def waves(snapshot: Snapshot, limit: int, now: float, clock: WallClock) -> list[
 @lru_cache(maxsize=512)
 def _ended_wave(record: Wave, clock: WallClock, offset: float) -> m.WaveInfo:
     """It does not change any more, and is told ten times a second. `offset` is the clock's, which may step."""
-    return wave(record, record.ended_at or 0.0, clock)
+    return wave(record, 0.0, clock)
 
 
 def action(made: StartAction, now: float, clock: WallClock) -> m.Action:
