@@ -141,7 +141,7 @@ class Deployment:
     def _free_by_hand(self) -> bool:
         """Do as an operator whom an alarm tells of the one case that does not heal by itself (docs/operating.md)."""
         state = self.state()
-        if state is None or state["start_blocked"] or not self.get("alarms")["alarms"]:
+        if state is None or state["start_blocked"] or not self.alarms():
             return False
         self.tell()
         self.by_hand += 1
@@ -177,6 +177,10 @@ class Deployment:
         self.waves_went_back |= state["current_wave"] < self.wave
         self.wave = max(self.wave, state["current_wave"])
         return state
+
+    def alarms(self) -> list[str]:
+        """The kinds of those that stand."""
+        return [alarm["kind"] for alarm in self.get("alarms")["alarms"]]
 
     def get(self, path: str, timeout: float = REST_TIMEOUT_S) -> Any:
         """A path below /api/v1. Raises `OSError` or `http.client.HTTPException` when it is not answered."""
