@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from tests.browser.rig import PHONE, assert_accessible, eventually, page, phase, rank, stack, stat
 
@@ -283,14 +283,47 @@ def test_arrows_lead_through_the_table_which_is_one_stop_of_the_tab_key(browser:
         assert_accessible(tab)
 
 
-def test_a_column_that_says_the_same_of_every_rank_is_left_out_until_ranks_differ(browser: Browser) -> None:
-    with stack(3) as made, page(browser, made.url) as tab:
+@pytest.mark.parametrize(("engine_count", "width"), [(3, 1440), (3, 1000), (12, 1440)])
+def test_a_column_that_says_the_same_of_every_rank_comes_when_ranks_differ_and_moves_no_other(
+    browser: Browser, engine_count: int, width: int
+) -> None:
+    viewport: ViewportSize = {"width": width, "height": 900}
+    with stack(engine_count) as made, page(browser, made.url, viewport=viewport) as tab:
         made.run(0)
         expect(rank(tab, 2).locator(".col-running")).to_have_text("3")
         expect(tab.locator(".col-restarts, .col-wave, .col-kvCacheUsage")).to_have_count(0)
+        before = places_of_columns(tab)
         made.engines[1].report_stats(waiting=2, running=2, kv_cache_usage=0.5, step_counter=2, current_wave=0)
         expect(rank(tab, 1).locator(".col-kvCacheUsage")).to_contain_text("50 %")
         expect(tab.locator(".col-wave")).to_have_count(0)
+        made.engines[1].report_stats(waiting=2, running=2, kv_cache_usage=0.5, step_counter=3, current_wave=1)
+        expect(rank(tab, 1).locator(".col-wave")).to_have_text("1")
+        after = places_of_columns(tab)
+        assert {label: after[label] for label in before} == before
+
+
+def places_of_columns(tab: Page) -> dict[str, float]:
+    """Where each column of the ranks begins, by its label, in CSS pixels."""
+    labels = tab.locator(".engines thead th")
+    return {label.inner_text().strip(" ▴▾"): sides(label)[0] for label in labels.all()}
+
+
+def test_the_mark_of_the_order_is_in_sight_on_a_phone(browser: Browser) -> None:
+    with stack(3) as made, page(browser, made.url, viewport=PHONE) as tab:
+        made.run(0)
+        begins, ends = sides(tab.get_by_label("Engines, scrollable"))
+        for heading in tab.locator(".engines thead button").all():
+            heading.click()
+            mark = heading.locator(".sort-mark")
+            expect(mark).to_have_text(re.compile("[▴▾]"))
+            left, right = sides(mark)
+            assert begins <= left < right <= ends, heading.inner_text()
+
+
+def sides(element: Locator) -> tuple[float, float]:
+    """Where an element begins and ends, in CSS pixels."""
+    left, right = element.evaluate("e => [e.getBoundingClientRect().left, e.getBoundingClientRect().right]")
+    return left, right
 
 
 @pytest.mark.parametrize("engine_count", [8, 64, 256, 1024])

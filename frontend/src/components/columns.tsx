@@ -27,12 +27,14 @@ export interface Column {
   cell: (row: EngineRow) => ComponentChildren;
 }
 
+/** Those that come and go stand last, the most fickle first: they take their room from what stands before them and
+ * stretches, and no other column moves. */
 const COLUMNS: readonly Column[] = [
   { key: "index", label: "Rank", cell: (row) => <RankButton rank={row.index} /> },
   { key: "status", label: "Status", text: true, cell: (row) => <Status row={row} /> },
   { key: "waiting", label: "Waiting", cell: (row) => count(row.waiting) },
   { key: "running", label: "Running", cell: (row) => count(row.running) },
-  { key: "load", label: "Against mean", text: true, cell: (row) => <LoadBar row={row} /> },
+  { key: "age", label: "Last report", cell: (row) => <Ago age={row.age} /> },
   {
     name: "spark",
     label: "Last minute",
@@ -41,16 +43,17 @@ const COLUMNS: readonly Column[] = [
     roomy: true,
     cell: (row) => <Spark rank={row.index} />,
   },
+  { key: "load", label: "Against mean", text: true, cell: (row) => <LoadBar row={row} /> },
   {
-    key: "kvCacheUsage",
-    label: "KV",
+    name: "place",
+    label: "Place",
     minor: true,
-    differing: "kvCacheUsage",
-    cell: (row) => <Kv value={row.kvCacheUsage} />,
+    text: true,
+    roomy: true,
+    cell: (row) => <Place rank={row.index} />,
   },
-  { key: "step", label: "Step", minor: true, roomy: true, differing: "step", cell: (row) => count(row.step) },
   { key: "wave", label: "Wave", minor: true, differing: "wave", cell: (row) => count(row.wave) },
-  { key: "age", label: "Last report", cell: (row) => <Ago age={row.age} /> },
+  { key: "step", label: "Step", minor: true, roomy: true, differing: "step", cell: (row) => count(row.step) },
   {
     key: "restarts",
     label: "Restarts",
@@ -59,12 +62,11 @@ const COLUMNS: readonly Column[] = [
     cell: (row) => <Restarts row={row} />,
   },
   {
-    name: "place",
-    label: "Place",
+    key: "kvCacheUsage",
+    label: "KV",
     minor: true,
-    text: true,
-    roomy: true,
-    cell: (row) => <Place rank={row.index} />,
+    differing: "kvCacheUsage",
+    cell: (row) => <Kv value={row.kvCacheUsage} />,
   },
 ];
 
