@@ -26,6 +26,7 @@ from benchmarks.ports import free_port
 from dp_coordinator.handle import DPCoordinator
 from dp_coordinator.settings import to_arguments
 from dp_coordinator.simulation.options import EngineOptions, FrontEndOptions
+from tests import signals
 
 ENGINES = 3
 FRONT_ENDS = 2
@@ -153,7 +154,10 @@ class Deployment:
     def strike(self, *, stop: bool) -> int:
         """Kill or stop the coordinator; returns which process it was."""
         pid = self.coordinator.worker_pid()
-        os.kill(pid, signal.SIGSTOP if stop else signal.SIGKILL)
+        if stop:
+            signals.stop(pid)
+        else:
+            os.kill(pid, signal.SIGKILL)
         return pid
 
     def wait_for(self, wanted: Callable[[State], bool]) -> State:

@@ -7,8 +7,6 @@ was consumed is measured by doing that alone, and taken off.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from contextlib import ExitStack
 
@@ -17,6 +15,7 @@ from benchmarks.procfs import cpu_seconds
 from benchmarks.report import Figure, Settings, options, settings_from, table
 from benchmarks.sender import Load, Sender, Settle, sender
 from benchmarks.subjects import Running, coordinator
+from tests.signals import stopped
 
 SETTLE_TIMEOUT_S = 120.0
 ROUNDS_PER_RUN = 5
@@ -45,13 +44,10 @@ def measure(settings: Settings) -> list[Figure]:
 
 
 def _once(running: Running, peers: Sender, steps: int, full: bool) -> tuple[float, float]:
-    os.kill(running.pid, signal.SIGSTOP)
-    try:
+    with stopped(running.pid):
         reports = peers.do(Load(steps, full)).reports
         cpu_before = cpu_seconds(running.pid)
         began = time.monotonic()
-    finally:
-        os.kill(running.pid, signal.SIGCONT)
     settled = peers.do(Settle(SETTLE_TIMEOUT_S))
     cpu_between = cpu_seconds(running.pid)
     again = peers.do(Settle(SETTLE_TIMEOUT_S))

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from benchmarks.deployment import Deployment
 from benchmarks.torture.relay import Relay
 from benchmarks.torture.watch import Watch
-from tests.signals import stopped
+from tests.signals import stop, stopped
 
 LONGEST_PAUSE_S = 2.0
 HELD_PORT_S = 1.5
@@ -108,7 +108,7 @@ def hang(scene: Scene) -> Iterator[None]:
     """The coordinator stands still for good: its supervisor has to see that, and has it go on, or replaces it."""
     with scene.watch.excused():
         struck = scene.pid
-        os.kill(struck, signal.SIGSTOP)
+        stop(struck)
         yield
         scene.deployment.wait_for(lambda state: True)
         until = time.monotonic() + DECIDED_AFTER_S

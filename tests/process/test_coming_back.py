@@ -20,6 +20,7 @@ from dp_coordinator.wire.client import READY
 from tests.cli.run import run, running
 from tests.process.test_journal import standing
 from tests.process.test_restart import ENGINES, SERVE, TOKEN, Deployment, addresses_of, deployed, kill, start, state
+from tests.signals import stop
 from tests.transport.rig import wait_until
 
 
@@ -40,7 +41,7 @@ def said(process: Any, text: str) -> None:
 
 def frozen(process: Any, worker: int) -> None:
     """Keep the supervisor from starting the next worker: kill this one while the supervisor is stopped."""
-    process.send_signal(signal.SIGSTOP)
+    stop(process.pid)
     kill(worker)
 
 
