@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.rig import Stack, assert_accessible, kept, page, phase, rank, stack
+from tests.browser.rig import Stack, assert_accessible, kept, page, phase, rank, stack, stat
+from tests.transport.rig import wait_until
 
 TCP: dict[str, Any] = dict.fromkeys(("back_output_address", "back_publish_address"), "tcp://127.0.0.1:*")
 CLIPBOARD: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]}
@@ -62,6 +64,23 @@ def test_looking_back_is_said_in_place_of_the_state_and_nothing_acts_on_now(brow
         assert_accessible(tab)
         tab.get_by_role("button", name="Back to live").click()
         expect(tab.get_by_role("button", name="Start wave")).to_be_visible()
+
+
+def test_of_one_moment_the_header_and_the_legend_of_the_chart_say_the_same(browser: Browser) -> None:
+    """The chart draws the most of a second, and the header tells one moment of it."""
+    with stack(2) as made:
+        began = time.time()
+        while time.time() < began + 3:
+            for running in (90, 0):
+                for engine in made.engines:
+                    engine.report_stats(waiting=running, running=running, step_counter=1, current_wave=0)
+                wait_until(lambda: made.rest("engines")["engines"][1]["age_s"] >= 0.25, "its second goes on")
+        for second in range(3):
+            with page(browser, f"{made.url}#at={began + second + 0.6:.3f}") as tab:
+                expect(tab.get_by_text("LOOKING BACK")).to_be_visible()
+                expect(stat(tab, "Running")).to_have_text(re.compile(r"\d"))
+                legend = tab.locator("#load .legend-item b").all_inner_texts()
+                assert legend == [stat(tab, name).inner_text() for name in ("Running", "Waiting")]
 
 
 def test_keys_lead_from_incident_to_incident_and_times_are_links(browser: Browser) -> None:

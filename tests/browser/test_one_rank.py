@@ -52,6 +52,17 @@ def test_a_rank_opens_by_click_and_by_key_and_closes_where_it_was_opened(browser
         expect(tab.get_by_test_id("one-rank")).to_be_focused()
 
 
+def test_on_a_phone_all_of_a_rank_is_in_sight(browser: Browser) -> None:
+    with stack(3) as made, page(browser, f"{made.url}/#rank=1", viewport=PHONE) as tab:
+        made.run(0)
+        phase(tab, "RUNNING")
+        drawer(tab, 1)
+        expect(tab.locator(".drawer header")).to_contain_text("working")
+        expect(tab.locator(".drawer").get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+        cut = "facts => facts.filter(fact => fact.scrollWidth > fact.clientWidth).map(fact => fact.textContent)"
+        assert tab.locator(".facts dd").evaluate_all(cut) == []
+
+
 def test_two_ranks_are_compared_and_the_address_says_so(browser: Browser) -> None:
     with stack(3) as made, page(browser, f"{made.url}/#rank=1") as tab:
         made.run(0)

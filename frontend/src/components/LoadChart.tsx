@@ -1,4 +1,4 @@
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import {
   connected,
@@ -13,7 +13,7 @@ import {
   view,
   when,
 } from "../app";
-import { type Hover, LoadChart as Plot, valuesAt } from "../chart";
+import { type Hover, LoadChart as Plot } from "../chart";
 import { series, WINDOWS_MIN, windowMin, zoom } from "../choices";
 import { localMs } from "../clock";
 import { csvFile, save, windowCsv } from "../csv";
@@ -21,6 +21,7 @@ import { marksOf } from "../events";
 import { clockTime } from "../format";
 import { linesOf, SERIES, SERIES_NAMES } from "../series";
 import { drawEvery, edges } from "../span";
+import { spreadOf } from "../spread";
 import { paletteVersion } from "../theme";
 import { GAP_S } from "../timeline";
 import { pointedAt, TimeMap } from "./RankMap";
@@ -28,8 +29,13 @@ import { Button, Panel, Segments, set, useDrawing, useInSight } from "./ui";
 
 const hover = signal<Hover | null>(null);
 
-/** What the lines say of the moment that is shown. */
-const shownValues = signal<Hover | null>(null);
+/** What the lines say of the moment that is shown: what the header says, too, and not the most of its second. */
+const shownLines = computed(() => {
+  const { snapshot } = view.value;
+  if (snapshot === null) return linesOf(series.value, [], GAP_S);
+  const spread = series.value === "sum" ? null : spreadOf(snapshot.engines);
+  return linesOf(series.value, [{ at: snapshot.at, ...snapshot.totals, spread }], GAP_S);
+});
 
 export function WindowButtons({ label }: { label: string }) {
   return (
@@ -47,14 +53,13 @@ export function WindowButtons({ label }: { label: string }) {
 
 /** What the lines mean, with the values under the pointer or those of what is shown. */
 function Legend() {
-  const at = hover.value ?? shownValues.value;
-  const { lines, say } = linesOf(series.value, [], GAP_S);
+  const { lines, say } = shownLines.value;
   return (
     <span class="legend">
-      {lines.map(({ name, colour, dash }, i) => (
+      {lines.map(({ name, colour, dash, values }, i) => (
         <span key={name} class="legend-item">
           <span class={`swatch swatch-${colour}`} data-dashed={dash.length > 0} /> {name}{" "}
-          <b>{say(at?.values[i] ?? null)}</b>
+          <b>{say((hover.value === null ? values[0] : hover.value.values[i]) ?? null)}</b>
         </span>
       ))}
       {present.value.snapshot?.wave_coordination !== false && (
@@ -115,7 +120,6 @@ function usePlot() {
     drawn.current = { at, what };
     const gap = series.value === "sum" ? GAP_S : timeline.holds(rows.peek().length);
     const lines = linesOf(series.value, timeline.moments(from), gap);
-    shownValues.value = valuesAt(lines, past.value?.at ?? to);
     plot.current.draw({
       lines,
       bands: timeline.bands(from, to),
