@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import msgspec
 import pytest
 
@@ -94,6 +97,24 @@ def test_publications(recorded: str, expected: wire.Publication) -> None:
 def test_a_malformed_publication_is_one_clear_error(frame: bytes) -> None:
     with pytest.raises(wire.FrameError, match="publication"):
         wire.decode_publication(frame)
+
+
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [
+        ([[1]], "publication: counts of one engine have 1 value(s), expected 2 or 3"),
+        ([[1, 2], [math.inf, 2, 0.5]], "publication: counts of one engine are [inf, 2]"),
+    ],
+)
+def test_counts_that_are_none_are_named(counts: list[list[float]], says: str) -> None:
+    with pytest.raises(wire.FrameError, match=f"^{re.escape(says)}$"):
+        wire.decode_publication(msgspec.msgpack.encode((counts, 0, False)))
+
+
+def test_counts_are_taken_beside_a_cache_usage_that_is_no_number() -> None:
+    decoded = wire.decode_publication(msgspec.msgpack.encode(([[1, 2, math.nan]], 0, False)))
+    assert decoded.counts is not None
+    assert decoded.counts[0][:2] == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from dp_coordinator.wire.coordinator import (
     encode_wave_state,
     engine_events,
     front_end_event,
+    sender_index,
 )
 from tests.wire.recordings import samples
 
@@ -166,10 +167,32 @@ def test_each_field_is_judged_by_itself(fields: Any, named: str, events: Any) ->
     assert list(caught.value.events(LAST)) == events
 
 
-def test_of_an_engine_that_never_reported_what_is_not_told_is_zero() -> None:
+@pytest.mark.parametrize(
+    ("counts", "report"),
+    [
+        ({"num_waiting_reqs": -1, "num_running_reqs": 2}, EngineStatsReported(3, 0, 2, 0.0, 0, 0)),
+        ({"num_waiting_reqs": 2, "num_running_reqs": -1}, EngineStatsReported(3, 2, 0, 0.0, 0, 0)),
+    ],
+)
+def test_of_an_engine_that_never_reported_what_is_not_told_is_zero(counts: Any, report: Event) -> None:
     with pytest.raises(BadFieldsError) as caught:
-        engine_events(pack([3, [], {"num_waiting_reqs": -1, "num_running_reqs": 2}]))
-    assert list(caught.value.events(None)) == [EngineStatsReported(3, 0, 2, 0.0, 0, 0)]
+        engine_events(pack([3, [], counts]))
+    assert list(caught.value.events(None)) == [report]
+
+
+@pytest.mark.parametrize(
+    ("frame", "engine"),
+    [
+        (pack([7, [], {"num_waiting_reqs": -1}]), 7),
+        (pack([7, "junk", {}, "junk"]), 7),
+        (pack([-1, []]), None),
+        (pack([7, b"x" * MAX_FRAME]), None),
+        (b"junk", None),
+        (b"", None),
+    ],
+)
+def test_of_which_engine_a_bad_frame_says_it_is(frame: bytes, engine: int | None) -> None:
+    assert sender_index(frame) == engine
 
 
 def test_every_bad_field_is_named() -> None:
@@ -271,7 +294,7 @@ def test_what_is_wrong_with_a_front_ends_message(frame: bytes, kind: str, says: 
 def test_what_is_wrong_with_an_engines_message() -> None:
     with pytest.raises(BadFrameError, match=f"^{MAX_FRAME + 1} bytes; engine outputs have at most {MAX_FRAME}$"):
         engine_events(bytes(MAX_FRAME + 1))
-    with pytest.raises(BadFrameError, match=r"^not an EngineCoreOutputs array: ."):
+    with pytest.raises(BadFrameError, match=r"^not an EngineCoreOutputs array: Expected `array`, got `int`$"):
         engine_events(b"junk")
 
 

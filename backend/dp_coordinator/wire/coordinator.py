@@ -189,7 +189,7 @@ def _field_by_field(frame: bytes, error: Exception) -> BadFrameError:
             faults.append(f"{name}: {fault}")
             return None
 
-    stats = (read("scheduler_stats", _decode_stats, fields.scheduler_stats) if fields.scheduler_stats else None) or {}
+    stats = read("scheduler_stats", _decode_stats, fields.scheduler_stats) or {}
     for name in filter(stats.__contains__, _REPORTED):
         decode: Callable[[msgspec.Raw], float] = _decode_share if name == "kv_cache_usage" else _decode_count
         if (value := read(name, decode, stats[name])) is not None:
