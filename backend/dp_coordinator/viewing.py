@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -141,7 +142,7 @@ class RecordingPlayer:
         self._runner.take_checkpoint(first[1])
         self._next, self._next_entry, self._last_seq = next(self._todo, None), next(self._log, None), 0
 
-    def _feed(self, now: float, until: float = float("inf")) -> bool:
+    def _feed(self, now: float, until: float = math.inf) -> bool:
         """Give the core what came up to `now`; False when that was not done by `until` (real seconds)."""
         while self._next is not None and self._next[0] <= now:
             try:

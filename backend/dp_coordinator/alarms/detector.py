@@ -12,10 +12,12 @@ Behind external load balancing engines report nothing at all: what only a report
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from dp_coordinator.alarms import hanging, presence
 from dp_coordinator.alarms.imbalance import Imbalance
@@ -85,6 +87,16 @@ class Observation:
     """Ranks on this machine whose process is stopped or gone, and which that is; looked for when a rank stands."""
 
 
+class Check(NamedTuple):
+    """What looks for one kind of alarm."""
+
+    find: Callable[[Snapshot, float], Alarm | None]
+    lasting: float = 0.0
+    """Seconds that it must last before it is raised."""
+    over: float = 0.0
+    """Seconds that it must be over before it is cleared."""
+
+
 class AlarmDetector:
     """Keeps what must be remembered between looks: when something began, and what was counted before."""
 
@@ -93,7 +105,7 @@ class AlarmDetector:
         self._pending: dict[AlarmKind, tuple[float, float]] = {}
         """Kind -> first and last look at which it was so."""
         self._standing: dict[AlarmKind, Alarm] = {}
-        self._looked_at = self._loop_alive_at = float("-inf")
+        self._looked_at = self._loop_alive_at = -math.inf
         self._hearing_since = 0.0
         self._loads: list[int] = []
         """Requests at each rank, at this look."""
@@ -106,44 +118,43 @@ class AlarmDetector:
         self._senders: dict[str, int | None] = {}
         self._journal_failed_at: float | None = None
         self._seen: Observation
-        self._began = float("inf")
+        self._began = math.inf
         self.hung_after, missing_s = options.alarm_hung_s, options.alarm_missing_s
-        self._checks: dict[AlarmKind, tuple[Callable[[Snapshot, float], Alarm | None], float, float]] = {
-            # What finds it, how long it must last, how long it must be over, in seconds.
-            AlarmKind.ASKED_NOT_STEPPING: (self._asked_not_stepping, 0.0, 0.0),
-            AlarmKind.RANK_SILENT: (self._rank_silent, 0.0, 0.0),
-            AlarmKind.WORK_HELD_UP: (self._work_held_up, 0.0, 0.0),
-            AlarmKind.RANK_HUNG: (lambda snapshot, now: hanging.rank_hung(snapshot, self.hung_after), 0.0, 0.0),
-            AlarmKind.DEPLOYMENT_STANDS: (self._deployment_stands, 0.0, 0.0),
-            AlarmKind.RANK_FAULT: (lambda snapshot, now: hanging.rank_fault(snapshot), 0.0, 0.0),
-            AlarmKind.ENDPOINT_SILENT: (self._endpoint_silent, missing_s, 0.0),
-            AlarmKind.SOURCE_UNUSABLE: (hanging.source_unusable, missing_s, 0.0),
-            AlarmKind.LOAD_IMBALANCE: (self._load_imbalance, 0.0, 3.0),
-            AlarmKind.PUBLICATION_LATE: (self._publication_late, 0.0, 0.0),
-            AlarmKind.BAD_FRAMES: (self._bad_frames, 0.0, 0.0),
-            AlarmKind.ENGINE_GONE: (presence.engine_gone, self._limits.alarm_missing_s, 0.0),
-            AlarmKind.ENGINE_SURPLUS: (presence.engine_surplus, SURPLUS_AFTER, 0.0),
-            AlarmKind.SAME_INDEX: (presence.same_index, self._limits.alarm_missing_s, 0.0),
-            AlarmKind.NEVER_HEARD: (self._never_heard, self._limits.alarm_silent_s, 0.0),
-            AlarmKind.FRONT_END_GONE: (self._front_end_gone, self._limits.alarm_missing_s, 0.0),
-            AlarmKind.RECOVERY_UNDER_WAY: (self._recovery_under_way, self._limits.alarm_missing_s, 0.0),
-            AlarmKind.JOURNAL_FAILED: (self._journal_failed, 0.0, 0.0),
-            **{kind: (partial(self._known, kind, severity), 0.0, 0.0) for kind, severity in _KNOWN.items()},
+        self._checks = {
+            AlarmKind.ASKED_NOT_STEPPING: Check(self._asked_not_stepping),
+            AlarmKind.RANK_SILENT: Check(self._rank_silent),
+            AlarmKind.WORK_HELD_UP: Check(self._work_held_up),
+            AlarmKind.RANK_HUNG: Check(lambda snapshot, now: hanging.rank_hung(snapshot, self.hung_after)),
+            AlarmKind.DEPLOYMENT_STANDS: Check(self._deployment_stands),
+            AlarmKind.RANK_FAULT: Check(lambda snapshot, now: hanging.rank_fault(snapshot)),
+            AlarmKind.ENDPOINT_SILENT: Check(self._endpoint_silent, lasting=missing_s),
+            AlarmKind.SOURCE_UNUSABLE: Check(hanging.source_unusable, lasting=missing_s),
+            AlarmKind.LOAD_IMBALANCE: Check(self._load_imbalance, over=3.0),
+            AlarmKind.PUBLICATION_LATE: Check(self._publication_late),
+            AlarmKind.BAD_FRAMES: Check(self._bad_frames),
+            AlarmKind.ENGINE_GONE: Check(presence.engine_gone, lasting=missing_s),
+            AlarmKind.ENGINE_SURPLUS: Check(presence.engine_surplus, lasting=SURPLUS_AFTER),
+            AlarmKind.SAME_INDEX: Check(presence.same_index, lasting=missing_s),
+            AlarmKind.NEVER_HEARD: Check(self._never_heard, lasting=self._limits.alarm_silent_s),
+            AlarmKind.FRONT_END_GONE: Check(self._front_end_gone, lasting=missing_s),
+            AlarmKind.RECOVERY_UNDER_WAY: Check(self._recovery_under_way, lasting=missing_s),
+            AlarmKind.JOURNAL_FAILED: Check(self._journal_failed),
+            **{kind: Check(partial(self._known, kind, severity)) for kind, severity in _KNOWN.items()},
         }
 
     def detect(self, observation: Observation, now: float) -> list[Alarm]:
         """The alarms that stand at `now`, in the order of `AlarmKind`. An alarm keeps its `since` while it stands."""
         self._listen(observation, now)
-        for kind, (find, lasting, over) in self._checks.items():
-            self._weigh(kind, find(observation.snapshot, now), now, lasting, over)
+        for kind, check in self._checks.items():
+            self._weigh(kind, check, check.find(observation.snapshot, now), now)
         self._looked_at = now
         return [self._standing[kind] for kind in AlarmKind if kind in self._standing]
 
-    def _weigh(self, kind: AlarmKind, found: Alarm | None, now: float, lasting: float, over: float) -> None:
+    def _weigh(self, kind: AlarmKind, check: Check, found: Alarm | None, now: float) -> None:
         """Raise what has lasted, keep what was over for a moment only."""
         if found is None:
             _, last = self._pending.get(kind, (now, now))
-            if kind not in self._standing or now - last >= over:
+            if kind not in self._standing or now - last >= check.over:
                 self._pending.pop(kind, None)
                 self._standing.pop(kind, None)
             return
@@ -152,7 +163,7 @@ class AlarmDetector:
         stands = self._standing.get(kind)
         if stands is not None:
             self._standing[kind] = replace(found, since=stands.since)
-        elif now - first >= lasting:
+        elif now - first >= check.lasting:
             self._standing[kind] = replace(found, since=min(found.since, first))
 
     def _listen(self, observation: Observation, now: float) -> None:

@@ -16,6 +16,7 @@ is only known here, the core never hears of it.
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 from collections import deque
@@ -59,7 +60,7 @@ class _Connection:
     """The core was told of it."""
     engine: int | None = None
     """The engine that it last reported as."""
-    named_at: float = float("-inf")
+    named_at: float = -math.inf
     """When the core was told so."""
     unanswered: bool = False
     """At the last look, the other machine had left something unanswered."""
@@ -109,8 +110,8 @@ class PeerWatch:
         """Engine -> descriptor of the connection that reports as it."""
         self._unnamed: set[int] = set()
         """Descriptors of connections to back_output of which no engine's message came yet."""
-        self._look_at = float("-inf")
-        self._names_until = float("-inf")
+        self._look_at = -math.inf
+        self._names_until = -math.inf
         self._cut_off: dict[int, None] = {}
         """Numbers of connections that were cut off, oldest first."""
         self._unfinished: dict[Cookie, str] = {}

@@ -5,6 +5,8 @@ In the event log as alarms come and go; REST, the stream and the metrics show th
 
 from __future__ import annotations
 
+import math
+
 from dp_coordinator import messages as m
 from dp_coordinator.alarms.detector import LATE_BY, AlarmDetector, Observation
 from dp_coordinator.alarms.kinds import TEXTS, Alarm
@@ -32,7 +34,7 @@ class AlarmBoard:
         """Forget all alarms, and all that they were seen by."""
         self._detector = AlarmDetector(self._options)
         self._suspects = Suspects(self._detector.hung_after)
-        self._looked_at = float("-inf")
+        self._looked_at = -math.inf
         self._seen_seq = 0
         self.standing: dict[AlarmKind, Alarm] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from dp_coordinator import processes
@@ -18,7 +19,7 @@ class Suspects:
     def __init__(self, hung_s: float) -> None:
         """`hung_s`: after how many seconds a rank that stands is an alarm; the look begins at half of that."""
         self._after = hung_s / 2
-        self._looked_at = float("-inf")
+        self._looked_at = -math.inf
         self._known: Mapping[str, tuple[int, int]] = {}
         """Address of a connection, or `pid N` -> the rank and the process that have it."""
         self._of = -1

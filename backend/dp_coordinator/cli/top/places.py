@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ class Places:
         """`answered` is called on that thread when there is an answer."""
         self._rest = Rest(url, token)
         self._answered = answered
-        self._asked_at = float("-inf")
+        self._asked_at = -math.inf
         self._version: int | None = None
         self._busy = False
         self.page: PeerPage | None = None

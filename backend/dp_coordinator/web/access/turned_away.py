@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict
 
@@ -51,7 +52,7 @@ class TurnedAway:
 
     def stream_of(self, client: str) -> str | None:
         """Why the newest stream of this client was refused, if that was just now."""
-        at, why = self._streams.get(client, (float("-inf"), None))
+        at, why = self._streams.get(client, (-math.inf, None))
         return why if time.monotonic() - at < _TOLD_FOR_S else None
 
     def _further(self, kind: str) -> str:

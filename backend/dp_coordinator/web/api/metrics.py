@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
@@ -170,7 +171,7 @@ def _family(of: type[Counter | Gauge], name: str, help_: str, values: Values, *l
 
 def _histogram(name: str, help_: str, values: Histogram) -> Metric:
     counted, buckets = 0, []
-    for bound, count in zip((*values.bounds, float("inf")), list(values.counts), strict=True):
+    for bound, count in zip((*values.bounds, math.inf), list(values.counts), strict=True):
         counted += count
-        buckets.append(("+Inf" if bound == float("inf") else str(float(bound)), float(counted)))
+        buckets.append(("+Inf" if bound == math.inf else str(float(bound)), float(counted)))
     return HistogramMetricFamily(_PREFIX + name, help_, buckets=buckets, sum_value=values.sum)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,7 @@ class LlmDEndpoints:
     def __init__(self, file: str) -> None:
         self._path = Path(file)
         self._written: str | None = None
-        self._failed_at = self._looked_at = float("-inf")
+        self._failed_at = self._looked_at = -math.inf
 
     def due(self, now: float) -> bool:
         """Whether it is time to look again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from dp_coordinator import standing
@@ -25,7 +26,7 @@ class LoadBoard:
         self._mailbox = mailbox
         self._alarms = alarms
         self._advice: list[Advice] = []
-        self._advised_at = float("-inf")
+        self._advised_at = -math.inf
 
     def loads(self) -> list[RankLoad]:
         """All ranks in order."""

@@ -8,6 +8,7 @@ for ten seconds is cut off.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import msgspec
@@ -44,7 +45,7 @@ class LoadStream:
         self._board = board
         self._places = Places(OF_ONE_ADDRESS)
         self._listeners = 0
-        self._told: tuple[Snapshot | None, float] = (None, float("-inf"))
+        self._told: tuple[Snapshot | None, float] = (None, -math.inf)
         """What the newest event tells of, and when it was made."""
         self._number, self._event = 0, b""
         self._news = asyncio.Condition()

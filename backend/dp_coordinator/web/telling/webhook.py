@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -70,7 +71,7 @@ class Webhook:
         self._settled_since: float | None = None
         self._failing: tuple[float, str] | None = None
         """Since when nothing was taken, and why."""
-        self._gave_up_at = float("-inf")
+        self._gave_up_at = -math.inf
         self.delivered = self.failed_tries = self._given_up = 0
 
     @property
