@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from dp_coordinator.alarms.detector import SURPLUS_AFTER, found_within
-from dp_coordinator.alarms.hanging import deployment_stands, endpoint_silent, rank_hung, source_unusable, stepped
+from dp_coordinator.alarms.hanging import (
+    FIRST_ANSWER_S,
+    deployment_stands,
+    endpoint_silent,
+    rank_hung,
+    source_unusable,
+    stepped,
+)
 from dp_coordinator.alarms.imbalance import Imbalance
 from dp_coordinator.alarms.kinds import Alarm
 from dp_coordinator.alarms.presence import engine_gone, engine_surplus, front_end_gone, never_heard, same_index
@@ -18,7 +25,7 @@ from dp_coordinator.core.snapshot import EndedConnection, Snapshot, WaveEvidence
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.sourced import Heartbeat, Origin, RankView, SourcesView, TargetView, Told
 from dp_coordinator.words import AlarmKind, Channel, DeploymentState, RankCondition, Severity, SourceKind, TargetState
-from tests.alarms.looks import Looks, running, snapshot
+from tests.alarms.looks import Looks, kinds, running, snapshot
 
 ORIGIN = Origin(SourceKind.VLLM)
 LIMIT = 7.5
@@ -112,6 +119,14 @@ def test_a_target_is_called_a_ranks_only_once_it_answered(answered_at: float | N
     nobodys = endpoint_silent(told_of(targets=(target(TargetState.SILENT),)), 100.0, 1000.0)
     assert nobodys is not None
     assert nobodys.title == "API server does not answer: http://e: it says nothing"
+
+
+def test_an_api_server_has_its_time_from_the_first_look() -> None:
+    silent = told_of(targets=(replace(target(TargetState.SILENT, 1), since=None, answered_at=None),))
+    looks = Looks(silent, began=1000.0)
+    assert "endpoint_silent" not in kinds(looks.until(silent, 1000.0 + FIRST_ANSWER_S))
+    found = {alarm.kind: alarm for alarm in looks.until(silent, 1002.0 + FIRST_ANSWER_S)}
+    assert found[AlarmKind.ENDPOINT_SILENT].since == 1000.0 + FIRST_ANSWER_S
 
 
 @pytest.mark.parametrize(("ranks", "told"), [((0,), True), ((1,), False), ((0, 1), False), ((7,), True)])

@@ -99,6 +99,14 @@ def test_a_rank_may_be_silent_for_half_a_minute() -> None:
     assert alarm == Alarm(AlarmKind.RANK_SILENT, Severity.WARNING, 100.0, title, (0,), {"requests": 20})
 
 
+@pytest.mark.parametrize(("first", "second", "until"), [(100.0, 120.0, 140.0), (101.0, 126.0, 131.0)])
+def test_of_two_that_step_together_neither_is_accused_of_the_time_in_which_none_had_news(
+    first: float, second: float, until: float
+) -> None:
+    seen = running((0, 16), (0, 16), columns={"reported_at": (first, second)})
+    assert Looks(seen).until(seen, until) == []
+
+
 def test_all_ranks_may_be_silent_for_as_long_as_their_requests_together_allow() -> None:
     seen = running((0, 8), (0, 8), (0, 0))
     looks = Looks(seen)
@@ -339,3 +347,35 @@ def test_a_journal_that_cannot_be_written_is_told_of_at_once() -> None:
     assert alarm == Alarm(AlarmKind.JOURNAL_FAILED, Severity.WARNING, 102.5, title)
     assert looks.look(STILL, 104.0, entries=[("engine_subscribed", 103.5)]) == [alarm]
     assert looks.look(STILL, 105.0, entries=[("journal_works_again", 104.5)]) == []
+
+
+# -- what others found -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity"),
+    [
+        (AlarmKind.SOCKET_UNREACHABLE, Severity.CRITICAL),
+        (AlarmKind.FRESH_START, Severity.CRITICAL),
+        (AlarmKind.PART_MISSING, Severity.WARNING),
+        (AlarmKind.WEBHOOK_FAILING, Severity.WARNING),
+    ],
+)
+def test_what_the_host_knows_to_be_wrong_stands_as_long_as_it_says_so(kind: AlarmKind, severity: Severity) -> None:
+    looks = Looks(snapshot((0, 0)))
+    assert looks.look(snapshot((0, 0)), 101.0, troubles={kind: (99.0, "It fell over")}) == [
+        Alarm(kind, severity, 99.0, "It fell over")
+    ]
+    assert looks.look(snapshot((0, 0)), 102.0) == []
+
+
+def test_whose_bad_frames_they_are_is_said_of_the_first_few() -> None:
+    looks = Looks(snapshot((0, 0), (0, 0)))
+    senders = [("pid 7", 1), ("pid 8", None), ("pid 9", 0), ("10.0.0.7:1", 5), ("pid 10", 1)]
+    bad = {("back_output", "malformed"): 6, ("front_publish", "unexpected"): 1}
+    (alarm,) = looks.look(snapshot((0, 0), (0, 0)), 101.0, bad_frames=bad, bad_frame_senders=senders)
+    assert alarm.title == (
+        "6 malformed frames on back_output, 1 unexpected frame on front_publish; "
+        "from rank 1, pid 7; pid 8; rank 0, pid 9; rank 5, 10.0.0.7:1"
+    )
+    assert alarm.engines == (0, 1)

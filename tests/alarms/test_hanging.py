@@ -15,7 +15,7 @@ from dp_coordinator.core.snapshot import EndedConnection, Snapshot, WaveEvidence
 from dp_coordinator.options import AlarmOptions
 from dp_coordinator.sources.book import Book
 from dp_coordinator.sources.telling import Answer, Sample
-from dp_coordinator.words import AlarmKind, Channel, DeploymentState, RankCondition, SourceKind, TargetState
+from dp_coordinator.words import AlarmKind, Channel, DeploymentState, RankCondition, Severity, SourceKind, TargetState
 from tests.alarms.looks import running, snapshot
 
 INTERVAL, LOOK, STEP = 2.0, 0.25, 0.05
@@ -291,7 +291,8 @@ def test_what_vllm_says_of_its_engines() -> None:
     world.run(30.0)
     world.engines[2].conditions = {RankCondition.DEAD: "its health check fails"}
     alarm, _ = world.until(AlarmKind.RANK_FAULT, 35.0)
-    assert (alarm.engines, alarm.title) == ((2,), "By vLLM's own word rank 2 is dead (its health check fails)")
+    title = "By vLLM's own word rank 2 is dead (its health check fails)"
+    assert alarm == Alarm(AlarmKind.RANK_FAULT, Severity.CRITICAL, alarm.since, title, (2,))
 
 
 def test_what_tells_nothing_is_named_with_the_reason() -> None:
