@@ -23,7 +23,7 @@ def test_the_start_of_a_thousand_ranks_is_a_line() -> None:
     for rank in range(1024):
         log.append(4.0 + rank / 1000, "engine_first_report", {"engine": rank})
     assert said(log) == [
-        "1,024 engines subscribed: 1024 of 1024 now",
+        "1024 engines subscribed: 1024 of 1024 now",
         "READY sent to the engines",
         "First report of ranks 0-63 and 960 more",
     ]

@@ -15,6 +15,7 @@ from dp_coordinator.sentences import (
     EVENTS,
     duration,
     event,
+    grouped,
     ranks,
     recovery_text,
     start_text,
@@ -23,6 +24,11 @@ from dp_coordinator.sentences import (
 )
 from dp_coordinator.words import DeploymentState, EventGroup, Severity, Tone
 from tests.web.builders import action, snapshot
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1"), (1024, "1024"), (9999, "9999"), (1_234_567, "1 234 567")])
+def test_counts_are_grouped_from_five_digits_on(count: int, text: str) -> None:
+    assert grouped(count) == text
 
 
 def logged(source: str) -> Iterator[str]:

@@ -43,6 +43,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def grouped(count: int) -> str:
+    """A count as the page writes it, too: four digits are read without a space among them."""
+    return str(count) if count < 10_000 else f"{count:,}".replace(",", " ")
+
+
 def ranks(indexes: Iterable[int], named: int = 8) -> str:
     """`rank 3`, `ranks 3 and 5`, `ranks 0-3, 7 and 9 more`: runs of three or more are joined."""
     parts: list[tuple[str, int]] = []
@@ -228,8 +233,8 @@ def _engines(f: Fields) -> str:
         raise TypeError("repeats")
     named = list(cast(Iterable[int], f.get("engines", [f["engine"]] if "engine" in f else [])))
     if not named:
-        return "An engine" if count == 1 else f"{count:,} engines"
-    more = f" and {count - len(named):,} more" if count > len(named) else ""
+        return "An engine" if count == 1 else f"{grouped(count)} engines"
+    more = f" and {grouped(count - len(named))} more" if count > len(named) else ""
     return capital(ranks(named)) + more
 
 
@@ -268,10 +273,10 @@ _PARTS: Mapping[str, Callable[[Fields], str]] = {
     "ENGINE": lambda f: f"Rank {f['engine']}" if "engine" in f else "An engine",
     "ENGINES": _engines,
     "RANKS": lambda f: _engines(f)[:1].lower() + _engines(f)[1:],
-    "FRONT_ENDS": lambda f: f"{f['repeats']:,} front-ends" if "repeats" in f else "A front-end",
+    "FRONT_ENDS": lambda f: f"{grouped(cast(int, f['repeats']))} front-ends" if "repeats" in f else "A front-end",
     "FROM": _from,
     "DETAIL": lambda f: str(f.get("detail") or f.get("refusal") or f["verdict"]),
-    "TIMES": lambda f: f" (\u00d7{f['repeats']:,})" if "repeats" in f else "",
+    "TIMES": lambda f: f" (\u00d7{grouped(cast(int, f['repeats']))})" if "repeats" in f else "",
     "MORE": lambda f: f" (and {f['suppressed']} more not logged)" if f.get("suppressed") else "",
     "NOW": _subscribed,
     "BECAUSE": lambda f: f" ({f['confirmed_by']})" if "confirmed_by" in f else "",

@@ -5,7 +5,8 @@ import { utc } from "./zone";
 /** What stands for "never reported": never a zero. */
 export const NEVER = "—";
 
-const integer = new Intl.NumberFormat("en-GB");
+// As `grouped` of sentences.py: four digits are read without a space among them.
+const integer = new Intl.NumberFormat("en-GB", { useGrouping: "min2" });
 
 export function count(value: number | null): string {
   return value === null ? NEVER : integer.format(value).replaceAll(",", " ");

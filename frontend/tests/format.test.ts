@@ -31,6 +31,7 @@ it.each([
 
 it("numbers and shares", () => {
   expect(count(11_788)).toBe("11 788");
+  expect(count(1024)).toBe("1024"); // as the coordinator's own sentences say it
   expect([0.004, 0.057, 0.42, 1].map(percent)).toEqual(["0.4 %", "5.7 %", "42 %", "100 %"]);
   expect([ratio(9, 5), ratio(0, 5), ratio(0, 0)]).toEqual(["1.8×", "0.0×", NEVER]);
 });

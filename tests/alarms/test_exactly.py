@@ -371,11 +371,11 @@ def test_what_the_host_knows_to_be_wrong_stands_as_long_as_it_says_so(kind: Alar
 
 def test_whose_bad_frames_they_are_is_said_of_the_first_few() -> None:
     looks = Looks(snapshot((0, 0), (0, 0)))
-    senders = [("pid 7", 1), ("pid 8", None), ("pid 9", 0), ("10.0.0.7:1", 5), ("pid 10", 1)]
+    senders = [("pid 7", 1), ("pid 8", None), ("pid 9", 0), ("10.0.0.7:1", 2), ("pid 10", 1)]
     bad = {("back_output", "malformed"): 6, ("front_publish", "unexpected"): 1}
     (alarm,) = looks.look(snapshot((0, 0), (0, 0)), 101.0, bad_frames=bad, bad_frame_senders=senders)
     assert alarm.title == (
         "6 malformed frames on back_output, 1 unexpected frame on front_publish; "
-        "from rank 1, pid 7; pid 8; rank 0, pid 9; rank 5, 10.0.0.7:1"
+        "from rank 1, pid 7; pid 8; rank 0, pid 9; rank 2, 10.0.0.7:1"
     )
     assert alarm.engines == (0, 1)

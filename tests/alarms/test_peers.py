@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from dp_coordinator.alarms.detector import BAD_FRAMES_QUIET
 from dp_coordinator.alarms.presence import FRONT_END_FORGOTTEN
 from dp_coordinator.core.events import EngineCountChanged, StartWaveRequested, WaveCompleted
@@ -140,12 +142,22 @@ def test_a_restart_that_waits_for_an_engine() -> None:
     assert not monitored.wait(0.25)
 
 
-def test_an_engine_that_does_not_come_back_is_named_where_all_others_are_known() -> None:
+@pytest.mark.parametrize(
+    ("back", "title", "late"),
+    [
+        ((3, 0, 2), "Restarted: 3 of 4 engines are back, rank 1 is not", (1,)),
+        ((3, 0), "Restarted: 2 of 4 engines are back, ranks 1 and 2 are not", (1, 2)),
+    ],
+)
+def test_an_engine_that_does_not_come_back_is_named_where_all_others_are_known(
+    back: tuple[int, ...], title: str, late: tuple[int, ...]
+) -> None:
     monitored = restarted()
-    for rank in (3, 0, 2):
+    for rank in back:
         monitored.driver.feed(connects(Channel.BACK_PUBLISH, pid=2900 + rank, engine_index=rank))
+    monitored.driver.feed(connects(Channel.BACK_OUTPUT, pid=2901, engine_index=1))  # which is no subscription
     alarm = monitored.wait(5)["recovery_under_way"]
-    assert (alarm.title, alarm.engines) == ("Restarted: 3 of 4 engines are back, rank 1 is not", (1,))
+    assert (alarm.title, alarm.engines) == (title, late)
 
 
 def test_settling_is_no_alarm_while_the_engines_run_however_long() -> None:

@@ -229,7 +229,7 @@ def test_every_theme_and_width_is_accessible_and_fits(browser: Browser) -> None:
 
 def test_a_thousand_engines(browser: Browser) -> None:
     with stack(1024, connected=False) as made, page(browser, made.url) as tab:
-        expect(tab.locator("#engines")).to_contain_text("1 024 ranks1 024 never reported")
+        expect(tab.locator("#engines")).to_contain_text("1024 ranks1024 never reported")
         assert tab.locator("tr[data-rank]").count() < 100, "rows out of sight are not in the page"
         table = tab.get_by_label("Engines, scrollable")
         table.scroll_into_view_if_needed()
