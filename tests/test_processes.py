@@ -17,7 +17,7 @@ from dp_coordinator.core.snapshot import Connection
 from dp_coordinator.sourced import Heartbeat, Origin, RankView, SourcesView, Told
 from dp_coordinator.web.suspects import Suspects
 from dp_coordinator.words import Channel, PeerKind, SourceKind
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 from tests.web.builders import snapshot
 
 CONNECT = "import socket, sys, time; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"

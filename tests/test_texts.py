@@ -30,7 +30,8 @@ from dp_coordinator.web.stream.feed import EVENT_BYTES_A_FRAME, Feed
 from dp_coordinator.web.stream.viewer import Viewer
 from dp_coordinator.web.views import WallClock
 from dp_coordinator.wire.coordinator import BadFrameError, engine_events, front_end_event
-from tests.transport.rig import pack, rig, wait_until
+from tests.transport.rig import pack, rig
+from tests.waiting import wait_until
 from tests.web.builders import snapshot
 from tests.web.watching import Wire
 

@@ -9,7 +9,7 @@ from benchmarks.torture.faults import FAULTS
 from benchmarks.torture.hostile import KINDS
 from benchmarks.torture.rounds import NONE, Outcome, Torture, drawn
 from benchmarks.torture.watch import Limits
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 HOSTILE = [NONE, *KINDS]
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.fixture import fleet
 from tests.browser.rig import assert_accessible, kept, page, phase, rank, stack
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 LEFT, RIGHT, TOP = 56, 20, 16
 WARM = """() => {

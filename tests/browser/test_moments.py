@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.rig import Stack, assert_accessible, kept, page, phase, rank, stack, stat
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 TCP: dict[str, Any] = dict.fromkeys(("back_output_address", "back_publish_address"), "tcp://127.0.0.1:*")
 CLIPBOARD: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]}

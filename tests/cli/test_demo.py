@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.run import rest, run, running
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 QUIET_DEMO = ("demo", "--engines", "2", "--front-ends", "1", "--no-traffic", "--http", "127.0.0.1:0")
 

@@ -19,7 +19,7 @@ from dp_coordinator.cli.serve import nameless_file
 from dp_coordinator.simulation.demo import run_demo
 from dp_coordinator.simulation.options import DemoOptions
 from tests.cli.run import COMMAND, announced, environment, load, rest, run, running
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 QUIET = ("serve", "--engine-count", "2", "--no-http")
 

@@ -13,7 +13,7 @@ import pytest
 from dp_coordinator.client import EngineClient, FrontendClient
 from tests.cli.run import announced, run, running
 from tests.sources.standin import metrics, served
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 
 @contextmanager

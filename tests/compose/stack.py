@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from benchmarks.ports import free_ports
 ROOT = Path(__file__).parents[2]
 OPEN = build_opener(ProxyHandler({})).open
 BUILD_TIMEOUT = 900
-LOOK_INTERVAL = 0.25
 """Seconds between looks at what tells nothing by itself."""
 
 
@@ -101,19 +98,3 @@ def running_stack() -> Iterator[Stack]:
     finally:
         print(stack.compose("logs", "--no-color", "--tail", "40"))
         stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
-
-
-def until(condition: Callable[[], object], what: str, timeout: float = 60) -> None:
-    """Wait for what nothing announces."""
-    deadline = time.monotonic() + timeout
-    never = threading.Event()
-    while not _holds(condition):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
-        never.wait(LOOK_INTERVAL)
-
-
-def _holds(condition: Callable[[], object]) -> bool:
-    try:
-        return bool(condition())
-    except OSError:  # the server is not there yet
-        return False

@@ -15,7 +15,8 @@ import pytest
 from deploy.grafana.panels import queries
 from deploy.prometheus import rules
 from tests.cli.run import run, running
-from tests.compose.stack import OPEN, Stack, docker, running_stack, until
+from tests.compose.stack import OPEN, Stack, docker, running_stack
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.compose
 SERVICES = ("coordinator", *(f"engine-{n}" for n in range(4)), "front-end-0", "front-end-1", "prometheus")
@@ -25,7 +26,7 @@ SERVICES = ("coordinator", *(f"engine-{n}" for n in range(4)), "front-end-0", "f
 def stack() -> Iterator[Stack]:
     """The whole stack, with all engines there."""
     with running_stack() as up:
-        until(lambda: up.get("/api/v1/state")["ready"], "every engine has subscribed", timeout=120)
+        wait_until(lambda: up.get("/api/v1/state")["ready"], "every engine has subscribed", timeout=120)
         yield up
 
 
@@ -50,7 +51,7 @@ def test_the_page_is_served_with_its_assets(stack: Stack) -> None:
 
 
 def test_four_engines_and_two_front_ends_are_there(stack: Stack) -> None:
-    until(lambda: stack.get("/api/v1/state")["front_ends"] == 2, "both front-ends have subscribed")
+    wait_until(lambda: stack.get("/api/v1/state")["front_ends"] == 2, "both front-ends have subscribed")
     state = stack.get("/api/v1/state")
     assert (state["engine_count"], state["engines_subscribed"], len(state["engines"])) == (4, 4, 4)
 
@@ -75,15 +76,15 @@ def test_a_wave_started_by_hand_is_seen_to_wake_every_rank(stack: Stack) -> None
 
 
 def test_prometheus_has_the_metrics(stack: Stack) -> None:
-    until(lambda: stack.metric("up") == [1.0], "prometheus has scraped the coordinator")
-    until(lambda: stack.metric("dp_coordinator_engines_subscribed") == [4.0], "four engines are in the metrics")
+    wait_until(lambda: stack.metric("up") == [1.0], "prometheus has scraped the coordinator")
+    wait_until(lambda: stack.metric("dp_coordinator_engines_subscribed") == [4.0], "four engines are in the metrics")
     assert len(stack.metric("dp_coordinator_engine_waiting")) == 4
     assert stack.metric("dp_coordinator_current_wave")[0] <= stack.get("/api/v1/state")["current_wave"]
 
 
 def test_prometheus_has_what_the_board_asks_for_and_evaluates_the_rules(stack: Stack) -> None:
     for query in queries(namespace=".*", instance=".*", interval="1m"):
-        until(partial(stack.metric, quote(query)), query)
+        wait_until(partial(stack.metric, quote(query)), query)
     with OPEN(f"{stack.prometheus_url}/api/v1/rules", timeout=10) as answer:
         groups = json.load(answer)["data"]["groups"]
     assert sorted(rule["name"] for group in groups for rule in group["rules"]) == sorted(
@@ -93,7 +94,7 @@ def test_prometheus_has_what_the_board_asks_for_and_evaluates_the_rules(stack: S
 
 def test_coordinator_and_prometheus_are_healthy(stack: Stack) -> None:
     for service in ("coordinator", "prometheus"):
-        until(partial(is_healthy, stack, service), f"{service} is healthy")
+        wait_until(partial(is_healthy, stack, service), f"{service} is healthy")
 
 
 def is_healthy(stack: Stack, service: str) -> bool:
@@ -129,17 +130,17 @@ def test_an_engine_that_is_killed_is_missed_and_comes_back(stack: Stack) -> None
     since = stack.get("/api/v1/events?limit=1")["last_seq"]
     container = stack.container("engine-2")
     docker("kill", "--signal", "KILL", container)
-    until(lambda: "engine_unsubscribed" in kinds_since(stack, since), "the loss is in the event log", timeout=10)
+    wait_until(lambda: "engine_unsubscribed" in kinds_since(stack, since), "the loss is in the event log", timeout=10)
     docker("start", container)
-    until(lambda: stack.get("/api/v1/state")["engines_subscribed"] == 4, "the engine is back", timeout=30)
+    wait_until(lambda: stack.get("/api/v1/state")["engines_subscribed"] == 4, "the engine is back", timeout=30)
     assert next_events(stack, "wave_completed")
 
 
 def test_a_coordinator_that_is_killed_comes_back_with_its_wave(stack: Stack) -> None:
     before = stack.get("/api/v1/state")
     docker("exec", stack.container("coordinator"), "python3", "-c", f"import os; os.kill({before['pid']}, 9)")
-    until(lambda: stack.get("/api/v1/state")["restarts"] == before["restarts"] + 1, "it is back", timeout=30)
-    until(lambda: stack.get("/api/v1/state")["recovery"]["phase"] == "done", "it has recovered", timeout=60)
+    wait_until(lambda: stack.get("/api/v1/state")["restarts"] == before["restarts"] + 1, "it is back", timeout=30)
+    wait_until(lambda: stack.get("/api/v1/state")["recovery"]["phase"] == "done", "it has recovered", timeout=60)
     assert next_events(stack, "wave_completed")
     after = stack.get("/api/v1/state")
     assert (after["engines_subscribed"], after["current_wave"] > before["current_wave"]) == (4, True)

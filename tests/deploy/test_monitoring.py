@@ -19,7 +19,8 @@ from deploy.grafana.panels import ROWS, queries
 from deploy.prometheus import rules
 from dp_coordinator.words import AlarmKind
 from tests.cli.run import running
-from tests.deploy.tools import DEPLOY, OPEN, Prometheus, prometheus, ran, until
+from tests.deploy.tools import DEPLOY, OPEN, Prometheus, prometheus, ran
+from tests.waiting import wait_until
 
 FILES = {board.FILE: board.board, rules.FILE: rules.alerts, rules.OPERATOR_FILE: rules.for_the_operator}
 
@@ -92,15 +93,15 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
         url = next(found[1] for line in demo.stdout if (found := re.search(r"dashboard: (http://\S+)", line)))
         target = url.removeprefix("http://").rstrip("/")
         with prometheus(tmp_path_factory.mktemp("prometheus"), port, [target], rules.FILE) as asked:
-            until("a wave has ended", lambda: asked.query("dp_coordinator_wave_duration_seconds_count > 0"))
-            until("every rank has reported", lambda: len(asked.query("dp_coordinator_engine_waiting")) == 3)
+            wait_until(lambda: asked.query("dp_coordinator_wave_duration_seconds_count > 0"), "a wave has ended")
+            wait_until(lambda: len(asked.query("dp_coordinator_engine_waiting")) == 3, "every rank has reported")
             yield asked, url
 
 
 def test_every_query_of_the_board_gives_data(scraped: tuple[Prometheus, str]) -> None:
     asked, _ = scraped
     for query in queries(namespace=".*", instance=".*", interval="10s"):
-        until(query, partial(asked.query, query))
+        wait_until(partial(asked.query, query), query)
 
 
 def test_every_rule_is_evaluated_and_a_real_alarm_fires_its_alert(scraped: tuple[Prometheus, str]) -> None:
@@ -111,7 +112,7 @@ def test_every_rule_is_evaluated_and_a_real_alarm_fires_its_alert(scraped: tuple
         return rule["alerts"]
 
     written = [rule["alert"] for group in rules.groups() for rule in group["rules"]]
-    until("every rule was evaluated", lambda: all(rule["health"] == "ok" for rule in asked.rules()))
+    wait_until(lambda: all(rule["health"] == "ok" for rule in asked.rules()), "every rule was evaluated")
     assert sorted(rule["name"] for rule in asked.rules()) == sorted(written)
     assert not firing()
     with OPEN(f"{url.rstrip('/')}/api/v1/state", timeout=10) as answer:
@@ -122,6 +123,6 @@ def test_every_rule_is_evaluated_and_a_real_alarm_fires_its_alert(scraped: tuple
         stranger.connect(address)
         stranger.send(b"no frame of vLLM's")
 
-        (alert,) = until("the alert fires", firing)
+        (alert,) = wait_until(firing, "the alert fires")
     assert (alert["state"], alert["labels"]["severity"]) == ("firing", "warning")
     assert alert["annotations"]["summary"] == f"Bad frames at {alert['labels']['instance']}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -89,14 +88,3 @@ def prometheus(folder: Path, port: int, targets: list[str], rules: Path) -> Iter
     finally:
         process.kill()
         process.wait(10)
-
-
-def until(what: str, check: Callable[[], Any], timeout: float = 60.0) -> Any:
-    """The first truthy answer of `check`; a server that is not there yet is asked again."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            if answer := check():
-                return answer
-        time.sleep(0.1)
-    raise AssertionError(f"not within {timeout:g} s: {what}")

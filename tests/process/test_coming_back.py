@@ -21,7 +21,7 @@ from tests.cli.run import run, running
 from tests.process.test_journal import standing
 from tests.process.test_restart import ENGINES, SERVE, TOKEN, Deployment, addresses_of, deployed, kill, start, state
 from tests.signals import stop
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 
 def alarms(url: str) -> Any:

@@ -19,7 +19,7 @@ from dp_coordinator.hosts import HttpAddress
 from dp_coordinator.listening import TakenError, listen, url_of
 from dp_coordinator.process.listener import listen as listen_or_say_why
 from dp_coordinator.transport import BindError
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dp_coordinator.options import ServeOptions
 from dp_coordinator.process.listener import listen, web_settings
 from dp_coordinator.process.parts import PagePart
 from dp_coordinator.process.web_thread import WebThread
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 from tests.web.builders import snapshot
 
 

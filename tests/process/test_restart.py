@@ -24,7 +24,8 @@ from dp_coordinator.handle import CoordinatorStartError, DPCoordinator
 from dp_coordinator.wire.client import READY
 from tests.cli.run import announced, run, running
 from tests.process.test_journal import standing
-from tests.transport.rig import Peer, pack, unpack, wait_until
+from tests.transport.rig import Peer, pack, unpack
+from tests.waiting import wait_until
 
 ENGINES = 2
 TOKEN = "0123456789abcdef"

@@ -23,7 +23,7 @@ from dp_coordinator.recorder.chunks import NotARecordingError
 from dp_coordinator.recorder.folder import Folder, RecordingError
 from dp_coordinator.recorder.reader import Source, body_of
 from tests.recorder.recorded_core import CHECKPOINT, HEADER, RECORDS, RecordedCore, changed, files, replayed, whole
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 pack = msgspec.msgpack.encode
 numbers = st.integers(-1, 9) | st.sampled_from([2**53 - 1, 2**53, -(2**63)])

@@ -25,7 +25,8 @@ from dp_coordinator.wire.client import READY
 from tests.cli.run import run, running
 from tests.process.test_restart import Deployment
 from tests.recorder.recorded_core import CHECKPOINT, changed, files, replayed, whole
-from tests.transport.rig import Peer, pack, wait_until
+from tests.transport.rig import Peer, pack
+from tests.waiting import wait_until
 
 ENGINES = 2
 

@@ -19,7 +19,7 @@ from dp_coordinator.recorder.timeline import Timeline
 from dp_coordinator.viewing import RecordingPlayer
 from tests.cli.run import run, running
 from tests.recorder.recorded_core import RecordedCore, files
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 
 WAVES = 5
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,29 +21,20 @@ from benchmarks.routing.haproxy import BALANCES, WEIGHTS, Site, complete
 from benchmarks.routing.proxy import Entrance
 from benchmarks.routing.workload import Request
 from dp_coordinator.handle import DPCoordinator
+from tests.waiting import PATIENCE, wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "routers.md"
-PATIENCE = 60.0
 SLACK = 3
 """A busy machine takes longer than the five seconds that are promised, and it is the machine that does."""
 
 pytestmark = pytest.mark.skipif(proxy.HAPROXY is None, reason="no HAProxy here: `make setup` installs it where it can")
 
 
-def eventually(what: str, check: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := check():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {PATIENCE:g} s: {what}")
-
-
 @pytest.fixture(scope="module")
 def there() -> Iterator[Site]:
     """Three ranks behind an HAProxy that goes by the agent's weights."""
     with haproxy.site(3, [Entrance(WEIGHTS, free_ports(1)[0])], slots=16, step_ms=10.0) as running:
-        eventually("the agent was asked", lambda: all(row["agent_status"] == "L7OK" for row in running.proxy.show()))
+        wait_until(lambda: all(row["agent_status"] == "L7OK" for row in running.proxy.show()), "the agent was asked")
         yield running
 
 
@@ -71,7 +62,7 @@ async def busy(there: Site, **requests: int) -> AsyncIterator[None]:
             told = httpx.get(f"{there.url}/api/v1/loads", trust_env=False, timeout=PATIENCE).json()["loads"]
             return all((told[rank]["running"] or 0) + told[rank]["waiting"] == count for rank, count in counts.items())
 
-        await asyncio.to_thread(eventually, "the requests are there", loaded)
+        await asyncio.to_thread(wait_until, loaded, "the requests are there")
         try:
             yield
         finally:
@@ -89,25 +80,25 @@ async def asked(there: Site, requests: int) -> list[int]:
 
 async def test_weights_follow_the_load_and_requests_the_weights(there: Site) -> None:
     async with busy(there, rank0=10):
-        await asyncio.to_thread(eventually, "rank 0 gets next to nothing", lambda: weight(there, 0) == 1)
+        await asyncio.to_thread(wait_until, lambda: weight(there, 0) == 1, "rank 0 gets next to nothing")
         chosen = await asked(there, 12)
     assert len(chosen) == 12
     assert chosen.count(0) <= 1
-    await asyncio.to_thread(eventually, "rank 0 is one of three again", lambda: weight(there, 0) == 100)
+    await asyncio.to_thread(wait_until, lambda: weight(there, 0) == 100, "rank 0 is one of three again")
 
 
 async def test_requests_go_round_a_rank_that_hangs_within_five_seconds_and_come_back(there: Site) -> None:
     async with busy(there, rank0=1, rank1=2, rank2=1):
         tell(there, 1, "hang?on=1")
         began = time.monotonic()
-        await asyncio.to_thread(eventually, "rank 1 is drained", lambda: "DRAIN" in server(there, 1)["status"])
+        await asyncio.to_thread(wait_until, lambda: "DRAIN" in server(there, 1)["status"], "rank 1 is drained")
         took = time.monotonic() - began
         chosen = await asked(there, 4)
         print(f"drained after {took:.1f} s")
         assert took < 5 * SLACK
         assert len(chosen) == 4
         assert 1 not in chosen
-    await asyncio.to_thread(eventually, "rank 1 is back", lambda: server(there, 1)["status"] == "UP")
+    await asyncio.to_thread(wait_until, lambda: server(there, 1)["status"] == "UP", "rank 1 is back")
 
 
 _ENGINE = """
@@ -140,13 +131,15 @@ def test_a_rank_that_is_gone_is_down_and_up_again_once_it_is_back() -> None:
         stack.enter_context(engine(0, ends))
         there = stack.enter_context(proxy.running(asking(port, page, agent, "rank 0\\n", "rank 1\\n")))
         with engine(1, ends):
-            eventually("rank 1 is working", lambda: states(page) == ["working", "working"])
-            eventually("the agent was asked", lambda: all(row["agent_status"] == "L7OK" for row in there.show()))
-        down = eventually("rank 1 is down", lambda: (row := there.show()[1])["status"].startswith("DOWN") and row)
+            wait_until(lambda: states(page) == ["working", "working"], "rank 1 is working")
+            wait_until(lambda: all(row["agent_status"] == "L7OK" for row in there.show()), "the agent was asked")
+        down = wait_until(
+            lambda: row if (row := there.show()[1])["status"].startswith("DOWN") else None, "rank 1 is down"
+        )
         assert down["last_agt"] == "via agent : down (gone)"
         assert there.show()[0]["status"] == "UP"
         with engine(1, ends):
-            eventually("rank 1 is up", lambda: there.show()[1]["status"] == "UP")
+            wait_until(lambda: there.show()[1]["status"] == "UP", "rank 1 is up")
 
 
 def states(page: int) -> list[str]:
@@ -180,7 +173,7 @@ def test_the_configuration_in_the_documentation(there: Site) -> None:
         assert f":800{rank} " in text
         text = text.replace(f":800{rank} ", f":{there.ranks[rank]} ")
     with proxy.running(text) as running:
-        eventually("the agent was asked", lambda: all(row["agent_status"] == "L7OK" for row in running.show()))
+        wait_until(lambda: all(row["agent_status"] == "L7OK" for row in running.show()), "the agent was asked")
         assert [row["svname"] for row in running.show()] == ["rank0", "rank1"]
         answers = [asyncio.run(complete(port, 2)) for _ in range(4)]
         assert {answer["rank"] for answer in answers if answer is not None} == {0, 1}
@@ -189,7 +182,7 @@ def test_the_configuration_in_the_documentation(there: Site) -> None:
 def test_what_is_wrong_stands_on_the_status_page(there: Site) -> None:
     text = asking(free_ports(1)[0], there.ranks[0], there.agent, "rank 7\\n", "hello\\n")
     with proxy.running(text) as running:
-        eventually("it was told", lambda: all(row["agent_status"] == "L7STS" for row in running.show()))
+        wait_until(lambda: all(row["agent_status"] == "L7STS" for row in running.show()), "it was told")
         no_rank, no_words = running.show()
     assert no_rank["status"].startswith("DOWN")
     assert no_words["status"].startswith("DOWN")
@@ -199,7 +192,7 @@ def test_what_is_wrong_stands_on_the_status_page(there: Site) -> None:
 
 def test_an_agent_send_without_its_end_changes_nothing(there: Site) -> None:
     with proxy.running(asking(free_ports(1)[0], there.ranks[0], there.agent, "rank 0")) as running:
-        eventually("it was asked", lambda: running.show()[0]["agent_status"] not in ("", "INI"))
+        wait_until(lambda: running.show()[0]["agent_status"] not in ("", "INI"), "it was asked")
         row = running.show()[0]
         assert (row["status"], row["weight"]) == ("UP", "100")
 

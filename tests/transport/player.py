@@ -14,7 +14,8 @@ import zmq
 from prometheus_client.parser import text_string_to_metric_families
 
 from dp_coordinator.handle import DPCoordinator
-from tests.transport.rig import PATIENCE, Peer, unpack, wait_until
+from tests.transport.rig import PATIENCE, Peer, unpack
+from tests.waiting import wait_until
 from tests.wire.recordings import Recording, announcement_of, start_of
 
 

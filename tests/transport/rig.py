@@ -35,14 +35,6 @@ def own_connections() -> Iterator[tuple[socket.socket, tuple[Any, Any]]]:
             yield end, (end.getsockname(), end.getpeername())
 
 
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait for something that another thread makes true."""
-    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"did not come: {what}"
-        pause.wait(0.002)
-
-
 def admit(sockets: Sockets, *, take_changes: bool = True) -> None:
     """Let in whoever is at the door, where no loop turns."""
 

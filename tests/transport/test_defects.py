@@ -19,7 +19,8 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.core.snapshot import StartAction
 from dp_coordinator.transport import loop
-from tests.transport.rig import Rig, pack, rig, wait_until
+from tests.transport.rig import Rig, pack, rig
+from tests.waiting import wait_until
 
 STATS = {"num_waiting_reqs": 3, "num_running_reqs": 1, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.25}
 

@@ -17,8 +17,9 @@ from dp_coordinator.transport import Sockets
 from dp_coordinator.transport.descriptor import cookie_of, left_unanswered, open_descriptors, sever, spare
 from dp_coordinator.transport.peers import PeerEvent, PeerWatch
 from dp_coordinator.words import Channel
-from tests.transport.rig import PATIENCE, STATS, admit, own_connections, pack, wait_until
+from tests.transport.rig import PATIENCE, STATS, admit, own_connections, pack
 from tests.transport.zmtp import connect, head
+from tests.waiting import wait_until
 
 
 def comes(sockets: Sockets, channel: Channel, socket_type: bytes, *bodies: bytes) -> socket.socket:

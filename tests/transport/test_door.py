@@ -18,8 +18,9 @@ from dp_coordinator.client import CurveKeys, EngineClient, FrontendClient, NotRe
 from dp_coordinator.settings import SettingsError
 from dp_coordinator.transport import curve
 from dp_coordinator.words import Channel
-from tests.transport.rig import PATIENCE, rig, wait_until
+from tests.transport.rig import PATIENCE, rig
 from tests.transport.test_floods import served
+from tests.waiting import wait_until
 
 NO_ZMTP_3 = {
     "http": b"GET / HTTP/1.1\r\nHost: here\r\n\r\n",

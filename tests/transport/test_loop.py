@@ -17,7 +17,8 @@ from dp_coordinator.core.snapshot import Remembered, StartAction
 from dp_coordinator.mailbox import INBOX_SIZE, InboxFullError
 from dp_coordinator.transport import BindError, Sockets
 from dp_coordinator.wire.coordinator import MAX_FRAME, MAX_NOTICE
-from tests.transport.rig import pack, rig, unpack, wait_until
+from tests.transport.rig import pack, rig, unpack
+from tests.waiting import wait_until
 
 STATS = {"num_waiting_reqs": 3, "num_running_reqs": 1, "step_counter": 0, "current_wave": 0, "kv_cache_usage": 0.25}
 

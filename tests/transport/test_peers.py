@@ -23,7 +23,8 @@ from dp_coordinator.processes import engine_of, title_of
 from dp_coordinator.transport import Sockets
 from dp_coordinator.transport.peers import PeerEvent
 from dp_coordinator.words import Channel, PeerKind
-from tests.transport.rig import PATIENCE, STATS, Peer, Rig, admit, pack, rig, wait_until
+from tests.transport.rig import PATIENCE, STATS, Peer, Rig, admit, pack, rig
+from tests.waiting import wait_until
 
 ENGINE = """
 import sys, zmq, msgspec

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dp_coordinator.core.snapshot import Remembered
-from tests.transport.rig import Rig, pack, rig, wait_until
+from tests.transport.rig import Rig, pack, rig
+from tests.waiting import wait_until
 
 NAMES = ("tcp", "ipc")
 

@@ -12,8 +12,7 @@ import subprocess
 import tempfile
 import termios
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 import httpx
 
 from benchmarks.ports import free_ports
+from tests.waiting import wait_until
 
 HOME = Path(os.environ.get("DP_COORDINATOR_VLLM_HOME") or "/nowhere")
 START_TIMEOUT = 420.0
@@ -57,18 +57,6 @@ HTTP = httpx.Client(
 def free_port() -> int:
     """A free port, after which another one is free: one `vllm serve` may want a port for each of two ranks."""
     return free_ports(2)[0]
-
-
-def eventually(what: str, check: Callable[[], T | None], timeout: float = 30.0) -> T:
-    """The first truthy answer of `check`, asked ten times a second."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.TransportError):
-            found = check()
-            if found:
-                return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {timeout:g} s: {what}")
 
 
 class Node:
@@ -136,14 +124,14 @@ class Deployment:
 
     def wait_ready(self) -> None:
         pattern = r"Dashboard: (http://\S+)"
-        said = eventually(
-            "the coordinator is up", lambda: self.nodes[0].said(pattern) if self._alive() else None, START_TIMEOUT
+        said = wait_until(
+            lambda: self.nodes[0].said(pattern) if self._alive() else None, "the coordinator is up", START_TIMEOUT
         )
         self.url = said[1]
         for node in self.nodes:
             if "--headless" not in node.arguments:
-                eventually("vLLM answers", node.healthy, START_TIMEOUT)
-        eventually("every engine has subscribed", lambda: self.state()["ready"])
+                wait_until(node.healthy, "vLLM answers", START_TIMEOUT)
+        wait_until(lambda: self.state()["ready"], "every engine has subscribed")
 
     def _alive(self) -> bool:
         for node in self.nodes:
@@ -169,7 +157,7 @@ class Deployment:
             settled = state["recovery"] is None or state["recovery"]["phase"] == "done"
             return state if state["state"] == "paused" and settled else None
 
-        return eventually("the engines pause", check)
+        return wait_until(check, "the engines pause")
 
     def supervisor_pid(self) -> int:
         said = self.nodes[0].said(r"Started DP Coordinator process \(PID: (\d+)\)")
@@ -178,7 +166,7 @@ class Deployment:
 
     def kill_worker(self) -> int:
         """SIGKILL the coordinator; its pid."""
-        pid: int = eventually("the coordinator answers", self.state)["pid"]
+        pid: int = wait_until(self.state, "the coordinator answers")["pid"]
         os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -199,7 +187,7 @@ class Deployment:
 
         seen: list[Any] = []
         try:
-            return eventually(f"the next coordinator {what}", check)
+            return wait_until(check, f"the next coordinator {what}")
         except AssertionError as error:
             raise AssertionError(f"{error}; the last that was seen: {seen[-1:]}") from None
 

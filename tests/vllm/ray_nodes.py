@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.vllm.deployment import HOME, eventually, free_port
+from tests.vllm.deployment import HOME, free_port
+from tests.waiting import wait_until
 
 SITE = HOME / "ray-site"
 """Ray, beside vLLM's environment and not in it: scripts/vllm-env puts it there."""
@@ -69,7 +70,7 @@ class RayNodes:
             assert process.poll() is None, f"the Ray node {host} ended with exit code {process.returncode}"
             return "Ray runtime started" in log.read_text(errors="replace")
 
-        eventually(f"the Ray node {host} runs", runs, 180)
+        wait_until(runs, f"the Ray node {host} runs", 180)
 
     def engines(self) -> dict[int, int]:
         """Rank -> pid, for two nodes: vLLM gives rank 0 to the node whose address it was told, which is the head."""

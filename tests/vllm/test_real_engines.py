@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from tests.vllm import ray_nodes
-from tests.vllm.deployment import MOE, Deployment, deployed, eventually
+from tests.vllm.deployment import MOE, Deployment, deployed
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.vllm
 NAMED_WITHIN = 2.0
@@ -35,7 +36,7 @@ def report_by_all(vllm: Deployment) -> None:
         vllm.complete_all(4, 8)
         return all(engine["status"] != "never" for engine in vllm.get("engines")["engines"])
 
-    eventually("every engine has reported", reported, 60)
+    wait_until(reported, "every engine has reported", 60)
 
 
 class Watched:
@@ -65,14 +66,14 @@ class Watched:
 def check_named(vllm: Deployment, rank: int, pid: int, place: str) -> None:
     """Kill the process of a rank under traffic; page, REST and log name this rank, and at first no other."""
     vllm.start(6, 400)
-    eventually("both are busy", lambda: all((e["running"] or 0) > 0 for e in vllm.get("engines")["engines"]), 60)
+    wait_until(lambda: all((e["running"] or 0) > 0 for e in vllm.get("engines")["engines"]), "both are busy", 60)
     watched = Watched(vllm)
     watched.kill(rank, pid)
     after, text = watched.first_gone.get(rank, (None, ""))
     print(f"\nrank {rank}: named {after and round(after, 2)} s after the kill: {text}")
     assert after is not None, f"not named within {NAMED_WITHIN:g} s; gone: {watched.first_gone}"
     assert text.startswith(f"{place}: connection closed")
-    first = eventually("the log says so", lambda: vllm.nodes[0].said(r"Rank (\d+)'s reports ended \((.+)\)"))
+    first = wait_until(lambda: vllm.nodes[0].said(r"Rank (\d+)'s reports ended \((.+)\)"), "the log says so")
     assert (int(first[1]), first[2]) == (rank, f"{place}: connection closed")
     for node in vllm.nodes:
         node.kill()  # vLLM is ending by now, and waits up to minutes for the engine that is left

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.vllm.deployment import DENSE, HOME, MOE, Deployment, deployed, eventually, exists, free_port
+from tests.vllm.deployment import DENSE, HOME, MOE, Deployment, deployed, exists, free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.vllm
 REPOSITORY = Path(__file__).parents[2]
@@ -53,14 +54,14 @@ def test_a_dense_model_and_the_end_of_its_parent() -> None:
         assert (state["state"], state["current_wave"]) == ("serving", 0)
         killed = vllm.kill_worker()
         vllm.complete_all(6, 32)
-        eventually("the coordinator is back", lambda: (now := vllm.state())["pid"] != killed and now["ready"])
+        wait_until(lambda: (now := vllm.state())["pid"] != killed and now["ready"], "the coordinator is back")
         requests = vllm.start(12, 450)
-        eventually("requests are counted", lambda: 0 < (vllm.state()["totals"]["running"] or 0) <= 12)
+        wait_until(lambda: 0 < (vllm.state()["totals"]["running"] or 0) <= 12, "requests are counted")
         for request in requests:
             request.result(90)
         pids = [vllm.supervisor_pid(), vllm.state()["pid"]]
         os.kill(vllm.nodes[0].process.pid, signal.SIGKILL)
-        eventually("the coordinator goes with its parent", lambda: not any(map(exists, pids)))
+        wait_until(lambda: not any(map(exists, pids)), "the coordinator goes with its parent")
 
 
 HYBRID = ["--data-parallel-hybrid-lb", "--data-parallel-size-local", "1", "--data-parallel-start-rank"]

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.vllm import ray_nodes
-from tests.vllm.deployment import HOME, HTTP, MOE, QUIET, START_TIMEOUT, eventually, free_port
+from tests.vllm.deployment import HOME, HTTP, MOE, QUIET, START_TIMEOUT, free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.vllm
 APP = Path(__file__).parent / "ray_serve_app.py"
@@ -67,7 +68,7 @@ def application(callback: str) -> Iterator[App]:
 
 def test_the_replica_of_rank_0_builds_ours() -> None:
     with application(CALLBACK) as app:
-        eventually("the application runs", app.runs, 2 * START_TIMEOUT)  # Ray starts some ten processes more
+        wait_until(app.runs, "the application runs", 2 * START_TIMEOUT)  # Ray starts some ten processes more
         state = app.get("state")
         assert (state["engine_count"], state["engines_subscribed"], state["ready"]) == (2, 2, True)
         assert state["front_ends"] == 2, "each replica is one"
@@ -75,7 +76,7 @@ def test_the_replica_of_rank_0_builds_ours() -> None:
         before = state["current_wave"]
         for _ in range(4):
             app.complete(16)
-        eventually("waves end", lambda: app.get("state")["current_wave"] > before)
+        wait_until(lambda: app.get("state")["current_wave"] > before, "waves end")
         fronts = [peer["name"] for peer in app.get("peers")["peers"] if peer["kind"] == "front-end"]
         assert len(fronts) == 2
         assert all(re.fullmatch(r"127\.0\.0\.\d:\d+", name) for name in fronts), "over TCP, by address"

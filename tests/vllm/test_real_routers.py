@@ -17,9 +17,10 @@ from benchmarks.routing.haproxy import BALANCES, WEIGHTS, complete
 from benchmarks.routing.proxy import Entrance, Proxy, configuration
 from benchmarks.routing.workload import percentile
 from tests.signals import stopped
-from tests.vllm.deployment import HTTP, eventually
+from tests.vllm.deployment import HTTP
 from tests.vllm.test_real_watch import instances
 from tests.vllm.watching import Watch, engines_of, in_flight, watching
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.vllm
 CLIENTS, EACH = 24, 5
@@ -37,16 +38,16 @@ def test_haproxy_before_real_ranks() -> None:
         told = ["--scrape-interval", "1", "--haproxy-agent", f"127.0.0.1:{agent}"]
         watch = stack.enter_context(watching(*asked, *told))
         there = stack.enter_context(proxy.running(configuration(ports, agent, entrances), entrances))
-        eventually("the agent was asked", lambda: {"L7OK"} == {row["agent_status"] for row in of(there, WEIGHTS.name)})
+        wait_until(lambda: {"L7OK"} == {row["agent_status"] for row in of(there, WEIGHTS.name)}, "the agent was asked")
         for entrance in entrances:
             print(asyncio.run(figures(watch, entrance)))
         weighed = entrances[BALANCES.index(WEIGHTS)]
         with in_flight([ports[0], ports[1], ports[1]]):
-            eventually("both have requests", lambda: all(watch.running()))
+            wait_until(lambda: all(watch.running()), "both have requests")
             ((_, pid),) = engines_of(nodes[1]).items()
             with stopped(pid):
                 began = time.monotonic()
-                eventually("requests go round it", lambda: "DRAIN" in of(there, WEIGHTS.name)[1]["status"])
+                wait_until(lambda: "DRAIN" in of(there, WEIGHTS.name)[1]["status"], "requests go round it")
                 took = time.monotonic() - began
                 before = [int(row["stot"]) for row in of(there, WEIGHTS.name)]
                 for _ in range(6):
@@ -56,7 +57,7 @@ def test_haproxy_before_real_ranks() -> None:
             print(f"requests go round a rank whose engine is stopped after {took:.1f} s")
             assert took <= ROUND_WITHIN
             assert [now - then for then, now in zip(before, after, strict=True)] == [6, 0]
-            eventually("it is back", lambda: of(there, WEIGHTS.name)[1]["status"] == "UP")
+            wait_until(lambda: of(there, WEIGHTS.name)[1]["status"] == "UP", "it is back")
 
 
 def of(there: Proxy, name: str) -> list[dict[str, str]]:

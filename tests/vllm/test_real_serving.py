@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.vllm.deployment import HOME, HTTP, MOE, deployed, eventually, exists, resident_mb
+from tests.vllm.deployment import HOME, HTTP, MOE, deployed, exists, resident_mb
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.vllm
 KILLS_UNDER_TRAFFIC = 8
@@ -95,9 +96,9 @@ def test_a_start_by_hand_wakes_real_ranks(vllm: Any) -> None:
     before = vllm.paused()["current_wave"]
     answer = HTTP.post(f"{vllm.url}/api/v1/waves", json={"reason": "a test"}, timeout=10)
     assert answer.status_code == 202, answer.text
-    action = eventually(
-        "the action ends",
+    action = wait_until(
         lambda: (found := vllm.get(f"actions/{answer.json()['id']}"))["state"] != "asked" and found,
+        "the action ends",
     )
     assert action["state"] == "observed", action["summary"]
     assert vllm.paused()["current_wave"] == before + 1
@@ -168,7 +169,7 @@ def test_the_supervisor_is_killed(vllm: Any) -> None:
     """Last, for it is the end of that deployment, as it is when vLLM's own coordinator dies."""
     pids = [vllm.supervisor_pid(), vllm.state()["pid"]]
     os.kill(pids[0], signal.SIGKILL)
-    eventually("the coordinator has gone as well", lambda: not any(map(exists, pids)))
+    wait_until(lambda: not any(map(exists, pids)), "the coordinator has gone as well")
     serve = vllm.nodes[0]
     if vllm.api_servers == 2:
         assert serve.process.wait(60) != 0
@@ -184,6 +185,6 @@ def test_the_supervisor_is_killed(vllm: Any) -> None:
             requests.extend(vllm.start(1, 8))
             return False
 
-        eventually("vLLM serves on", served, 60)
+        wait_until(served, "vLLM serves on", 60)
         assert {request.result() for request in requests} == {8}
         assert serve.healthy()

@@ -7,7 +7,8 @@ import pty
 
 import pytest
 
-from tests.vllm.deployment import MOE, deployed, eventually, exists
+from tests.vllm.deployment import MOE, deployed, exists
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.vllm
 
@@ -25,6 +26,6 @@ def test_a_closed_terminal_ends_nothing_that_nohup_started() -> None:
         assert before["pid"] == worker
         assert exists(supervisor)
         killed = vllm.kill_worker()  # and it is still there to do what it is for
-        eventually("all engines are back", lambda: vllm.rejoined(killed))
+        wait_until(lambda: vllm.rejoined(killed), "all engines are back")
         vllm.complete(8)
         assert exists(supervisor)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.signals import stopped
-from tests.vllm.deployment import DENSE, MOE, START_TIMEOUT, Node, deployed, eventually, free_port
+from tests.vllm.deployment import DENSE, MOE, START_TIMEOUT, Node, deployed, free_port
 from tests.vllm.watching import TOLD_WITHIN, Watch, engines_of, in_flight, own_front_publish, watching, within
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.vllm
 
@@ -31,9 +32,9 @@ def test_external_load_balancing() -> None:
             scraped = [f"--scrape=http://127.0.0.1:{port}" for port in ports]
             with watching(*scraped) as watch, in_flight([ports[0], ports[0], ports[1]]):
                 beside = Watch(vllm.url)
-                eventually("counts agree with what is in flight", lambda: watch.running() == [2, 1])
-                eventually("the same beside the coordinator", lambda: beside.running() == [2, 1])
-                state = eventually("the wave is confirmed", lambda: _confirmed(beside))
+                wait_until(lambda: watch.running() == [2, 1], "counts agree with what is in flight")
+                wait_until(lambda: beside.running() == [2, 1], "the same beside the coordinator")
+                state = wait_until(lambda: _confirmed(beside), "the wave is confirmed")
                 assert state["totals"] == {"waiting": 0, "running": 3, "left_out": None}
                 assert {each["source"] for each in state["engines"]} == {"vllm"}
                 _stopped_in_lockstep(watch, beside, engines_of(vllm.nodes[1]))
@@ -51,12 +52,12 @@ def _stopped_in_lockstep(watch: Watch, beside: Watch, engines: dict[str, int]) -
         told = within(TOLD_WITHIN, "the standing deployment is told", lambda: watch.alarms().get("deployment_stands"))
         assert told["title"].endswith("cannot tell which")
         assert "rank_hung" not in watch.alarms()
-        named = eventually("the stopped rank is named", lambda: beside.alarms().get("deployment_stands"))
+        named = wait_until(lambda: beside.alarms().get("deployment_stands"), "the stopped rank is named")
         assert named["engines"] == [1], named
         assert f"rank 1, pid {pid} {title} is stopped" in named["title"]
         assert [each["status"] for each in beside.get("engines")["engines"]] == ["quiet", "suspect"]
-    eventually("all clears", lambda: not watch.alarms())
-    eventually("all clears beside the coordinator", lambda: not beside.alarms())
+    wait_until(lambda: not watch.alarms(), "all clears")
+    wait_until(lambda: not beside.alarms(), "all clears beside the coordinator")
 
 
 def test_multi_port_external_load_balancing() -> None:
@@ -67,10 +68,10 @@ def test_multi_port_external_load_balancing() -> None:
         port = vllm.nodes[0].port
         scraped = f"--scrape=http://127.0.0.1:{port}-{port + 1}"
         with watching(scraped) as watch, in_flight([port, port + 1, port + 1]):
-            eventually("counts agree with what is in flight", lambda: watch.running() == [1, 2])
+            wait_until(lambda: watch.running() == [1, 2], "counts agree with what is in flight")
             assert not watch.alarms()
             beside = Watch(vllm.url)
-            eventually("the same beside the coordinator", lambda: beside.running() == [1, 2])
+            wait_until(lambda: beside.running() == [1, 2], "the same beside the coordinator")
             assert [each["name"] for each in beside.get("sources")["targets"]] == [
                 f"http://127.0.0.1:{port}",
                 f"http://127.0.0.1:{port + 1}",
@@ -82,7 +83,7 @@ def test_two_independent_instances() -> None:
     with instances(2) as (one, other):
         scraped = [f"--scrape=http://127.0.0.1:{node.port}" for node in (one, other)]
         with watching(*scraped) as watch, in_flight([one.port, other.port, other.port]):
-            eventually("counts agree with what is in flight", lambda: watch.running() == [1, 2])
+            wait_until(lambda: watch.running() == [1, 2], "counts agree with what is in flight")
             assert watch.get("sources")["independent"]
             assert not watch.alarms()
             (pid,) = engines_of(other).values()
@@ -90,7 +91,7 @@ def test_two_independent_instances() -> None:
                 told = within(TOLD_WITHIN, "the stopped rank is named", lambda: watch.alarms().get("rank_hung"))
                 assert told["engines"] == [1]
                 assert watch.alarms().keys() == {"rank_hung"}
-            eventually("all clears", lambda: not watch.alarms())
+            wait_until(lambda: not watch.alarms(), "all clears")
 
 
 def test_a_tap_on_vllms_own_coordinator() -> None:
@@ -98,12 +99,12 @@ def test_a_tap_on_vllms_own_coordinator() -> None:
     with tempfile.TemporaryDirectory(prefix="dpc-") as folder:
         node = Node(MOE, [], Path(folder), {"VLLM_RPC_BASE_PATH": folder, "DP_COORDINATOR": ""})
         try:
-            eventually("vLLM answers", node.healthy, START_TIMEOUT)
+            wait_until(node.healthy, "vLLM answers", START_TIMEOUT)
             with watching(f"--tap={own_front_publish(node)}") as watch:
                 with in_flight([node.port]):
-                    eventually("a wave runs", lambda: watch.get("state")["state"] == "running")
-                    eventually("its request is counted", lambda: 1 in watch.running())
-                eventually("it pauses", lambda: watch.get("state")["state"] == "paused")
+                    wait_until(lambda: watch.get("state")["state"] == "running", "a wave runs")
+                    wait_until(lambda: 1 in watch.running(), "its request is counted")
+                wait_until(lambda: watch.get("state")["state"] == "paused", "it pauses")
                 waves = watch.get("waves")["waves"]
                 assert waves
                 assert all(wave["completed"] for wave in waves)
@@ -123,7 +124,7 @@ def instances(count: int) -> Iterator[list[Node]]:
     nodes = [Node(DENSE, alone, folder, {"VLLM_RPC_BASE_PATH": str(folder)}) for _ in range(count)]
     try:
         for node in nodes:
-            eventually("vLLM answers", node.healthy, START_TIMEOUT)
+            wait_until(node.healthy, "vLLM answers", START_TIMEOUT)
         yield nodes
     except BaseException:
         for node in nodes:

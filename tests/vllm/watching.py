@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.vllm.deployment import HTTP, Node, eventually
+from tests.vllm.deployment import HTTP, Node
+from tests.waiting import wait_until
 
 TOLD_WITHIN = 10.0
 """Seconds from the moment in which an engine stops until it is told."""
@@ -95,7 +96,7 @@ def engines_of(node: Node) -> dict[str, int]:
 def within(limit: float, what: str, check: Callable[[], Any]) -> Any:
     """What `check` gives, and that it took no longer than `limit` seconds, which is said."""
     began = time.monotonic()
-    found = eventually(what, check, 4 * limit)
+    found = wait_until(check, what, 4 * limit)
     took = time.monotonic() - began
     print(f"{what}: {took:.1f} s")
     assert took <= limit, f"{what}: {took:.1f} s"

@@ -14,7 +14,7 @@ import pytest
 from dp_coordinator.web.routers import haproxy
 from dp_coordinator.web.routers.weights import Advice
 from tests.core.connections import engine_subscribes, engine_unsubscribes
-from tests.transport.rig import wait_until
+from tests.waiting import wait_until
 from tests.web.rig import Site, site, start_wave, stats
 
 FINE = [Advice(75), Advice(1, "rank_silent"), Advice(100, "gone", gone=True)]
