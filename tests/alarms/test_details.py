@@ -115,10 +115,19 @@ def test_a_target_is_called_a_ranks_only_once_it_answered(answered_at: float | N
     silent = told_of(targets=(target(TargetState.SILENT, 1, answered_at=answered_at),))
     alarm = endpoint_silent(silent, 100.0, 1000.0)
     assert alarm is not None
-    assert alarm.title == f"API server does not answer: {who}: it says nothing"
+    title = f"API server does not answer: {who}: it says nothing"
+    assert alarm == Alarm(AlarmKind.ENDPOINT_SILENT, Severity.CRITICAL, 95.0, title, (1,))
     nobodys = endpoint_silent(told_of(targets=(target(TargetState.SILENT),)), 100.0, 1000.0)
     assert nobodys is not None
     assert nobodys.title == "API server does not answer: http://e: it says nothing"
+
+
+def test_several_api_servers_that_do_not_answer_are_counted() -> None:
+    silent = told_of(targets=(target(TargetState.SILENT, 1), target(TargetState.SILENT, 0, 2)))
+    alarm = endpoint_silent(silent, 100.0, 1000.0)
+    assert alarm is not None
+    assert alarm.title.startswith("2 API servers do not answer: ")
+    assert alarm.engines == (0, 1, 2)
 
 
 def test_an_api_server_has_its_time_from_the_first_look() -> None:
@@ -305,7 +314,27 @@ def test_words_for_one_rank_and_for_several_that_were_never_heard_of(silent: tup
     alarm = never_heard(snapshot(*[(0, 9)] * 4, columns=columns, ready=True), [9] * 4, 200.0)
     assert alarm is not None
     assert alarm.title.startswith(title)
-    assert (alarm.engines, alarm.counts) == (silent, {"requests": 9 * (4 - len(silent))})
+    counts = {"requests": 9 * (4 - len(silent))}
+    assert alarm == Alarm(AlarmKind.NEVER_HEARD, Severity.WARNING, 200.0, alarm.title, silent, counts)
+
+
+@pytest.mark.parametrize(
+    ("loads", "watched", "told"), [([9, 0, 1], False, True), ([9, 0, 0], False, False), ([9, 0, 9], True, False)]
+)
+def test_a_rank_is_missed_only_where_it_would_report_and_all_others_have_requests(
+    loads: list[int], watched: bool, told: bool
+) -> None:
+    seen = snapshot(*[(0, load) for load in loads], columns={"reported_at": (100.0, None, 100.0)}, watched=watched)
+    assert (never_heard(seen, loads, 200.0) is not None) is told
+
+
+def test_a_rank_that_is_gone_does_not_work() -> None:
+    seen = running((0, 9), (0, 0), (0, 9), (0, 9), columns={"reported_at": (100.0, None, 100.0, 100.0)})
+    assert "never_heard" in kinds(Looks(seen).until(seen, 140.0))
+    peer = Peer(1, Channel.BACK_PUBLISH, "10.0.0.7", "10.0.0.7:1")
+    ended = {0: EndedConnection(peer, 0.0, 30.0, "timed out")}
+    seen = replace(seen, engines_subscribed=3, peers=replace(seen.peers, gone=ended))
+    assert "never_heard" not in kinds(Looks(seen).until(seen, 140.0))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from benchmarks.ports import free_ports
 ROOT = Path(__file__).parents[2]
 OPEN = build_opener(ProxyHandler({})).open
 BUILD_TIMEOUT = 900
-"""Seconds between looks at what tells nothing by itself."""
 
 
 def compose_command() -> list[str]:
