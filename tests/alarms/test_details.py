@@ -81,8 +81,14 @@ def test_one_rank_that_stands_alone_among_idle_ones_has_requests() -> None:
     seen = told_of(view(0), view(1, requests=0), view(2, requests=None))
     alarm = deployment_stands(seen, LIMIT, {})
     assert alarm is not None
-    assert alarm.title.startswith("The deployment stands: rank 0 has requests")
-    assert alarm.counts == {"requests": 3}
+    title = "The deployment stands: rank 0 has requests, and none makes a step; cannot tell which"
+    assert alarm == Alarm(AlarmKind.DEPLOYMENT_STANDS, Severity.CRITICAL, 50.0, title, (), {"requests": 3})
+
+
+def test_a_rank_that_hangs_while_an_idle_one_steps_is_not_said_twice() -> None:
+    seen = told_of(view(0), view(1, 99.0, requests=0))
+    assert rank_hung(seen, LIMIT) is not None
+    assert deployment_stands(seen, LIMIT, {}) is None
 
 
 def test_only_a_step_that_was_seen_is_a_step() -> None:
@@ -143,6 +149,16 @@ def test_a_source_tells_nothing_while_its_rank_scales_and_that_is_no_fault(ranks
     scales = view(1, conditions={RankCondition.SCALING: Told("by hand", 100.0, ORIGIN)})
     seen = told_of(view(0), scales, targets=(target(TargetState.UNUSABLE, *ranks),))
     assert (source_unusable(seen, 100.0) is not None) is told
+
+
+def test_sources_whose_answers_tell_nothing() -> None:
+    of_two, of_one = target(TargetState.UNUSABLE, 2, 0), target(TargetState.UNUSABLE, 1)
+    alarm = source_unusable(told_of(targets=(of_two, of_one)), 100.0)
+    title = "Told nothing by ranks 0 and 2, http://e: it says nothing; rank 1, http://e: it says nothing"
+    assert alarm == Alarm(AlarmKind.SOURCE_UNUSABLE, Severity.WARNING, 95.0, title, (0, 1, 2))
+    alarm = source_unusable(told_of(targets=(replace(of_two, since=None),)), 100.0)
+    assert alarm is not None
+    assert alarm.since == 100.0
 
 
 def test_a_new_process_finds_an_alarm_within_the_time_that_its_kind_takes() -> None:
@@ -260,6 +276,11 @@ def there(count: int = 8, **peers: Any) -> Snapshot:
     ("gone", "unnamed", "title"),
     [
         ((1,), (), "Engine gone: rank 1, h:1 timed out"),
+        (
+            (),
+            (7, 8),
+            "Engines gone: 6 of 8 are subscribed; vLLM does not tell which rank (h:7 timed out; h:8 timed out)",
+        ),
         ((5, 1, 2), (), "Engines gone: rank 5, h:5 timed out; rank 1, h:1 timed out; rank 2, h:2 timed out"),
         (
             (1, 2, 3, 4, 5),
