@@ -73,8 +73,22 @@ def test_of_many_that_hang_three_are_named_and_all_are_counted(hung: int, title:
     seen = told_of(*(view(rank, 50.0 if rank < hung else 99.0) for rank in range(6)))
     alarm = rank_hung(seen, LIMIT)
     assert alarm is not None
-    assert alarm.title == f"Hung: {title} requests and made no step"
-    assert (alarm.engines, alarm.counts) == (tuple(range(hung)), {"requests": 3 * hung})
+    title = f"Hung: {title} requests and made no step"
+    assert alarm == Alarm(
+        AlarmKind.RANK_HUNG, Severity.CRITICAL, 50.0, title, tuple(range(hung)), {"requests": 3 * hung}
+    )
+
+
+@pytest.mark.parametrize(("moved_at", "hangs"), [(51.0 + LIMIT / 2, True), (54.5, False)])
+def test_others_step_once_they_are_half_the_setting_ahead(moved_at: float, hangs: bool) -> None:
+    """It moved between `moved_at` and the look before that, a second earlier."""
+    assert (rank_hung(told_of(view(0), view(1, moved_at)), LIMIT) is not None) is hangs
+
+
+def test_one_request_is_enough_to_hang_with() -> None:
+    alarm = rank_hung(told_of(view(0, requests=1), view(1, 99.0)), LIMIT)
+    assert alarm is not None
+    assert alarm.counts == {"requests": 1}
 
 
 def test_one_rank_that_stands_alone_among_idle_ones_has_requests() -> None:
@@ -248,6 +262,31 @@ def test_of_queues_that_drain_the_time_counts_in_which_they_did_not(
     again = now
     while not look(60):
         now += 1
+        assert now < again + 40
+    assert now == again + told_after
+
+
+@pytest.mark.parametrize(
+    ("heavy_for", "spread_for", "told_after"),
+    [(20.5, 5.0, 15.0), (5.5, 4.5, 29.5), (5.5, 5.0, 30.0), (5.5, 20.0, 30.0)],
+)
+def test_requests_that_are_spread_take_back_what_was_counted(
+    heavy_for: float, spread_for: float, told_after: float
+) -> None:
+    """With two looks a second: it counts from the first at which they are not spread to the last."""
+    looks, now = Imbalance(30.0), 100.0
+
+    def look(loads: list[int]) -> dict[int, float]:
+        return looks.look(loads, [now] * 3, now, deaf=False)
+
+    for loads, times in (([60, 1, 1], heavy_for), ([2, 2, 2], spread_for)):
+        for _ in range(int(2 * times)):
+            now += 0.5
+            assert look(loads) == {}
+    now += 0.5
+    again = now
+    while not look([60, 1, 1]):
+        now += 0.5
         assert now < again + 40
     assert now == again + told_after
 

@@ -21,12 +21,12 @@ FRESH_LOAD = 10.0
 class _Tally:
     """For how long a rank has had far more requests than the others, over the time in which there were requests."""
 
-    began: float
-    load: int
+    began: float = 0.0
+    load: int = 0
     """At `mark`."""
-    mark: float | None
+    mark: float | None = None
     """When it began this time; None while it is not so."""
-    high_at: float
+    high_at: float = 0.0
     """When it last had as many as at `mark`: what came after that may be a queue that drains."""
     steady: float = 0.0
     """Seconds before `mark`, since it became so last: they count once that is over, for until then it drains."""
@@ -66,7 +66,7 @@ class Imbalance:
         self._looked_at = now
         lasting = {}
         for rank, load in heavy.items():
-            tally = self._tallies.setdefault(rank, _Tally(now, load, None, now))
+            tally = self._tallies.setdefault(rank, _Tally())
             self._count(tally, load, now, deaf=deaf)
             if tally.lasts(now) >= self._lasting:
                 lasting[rank] = tally.began
