@@ -85,6 +85,14 @@ def test_others_step_once_they_are_half_the_setting_ahead(moved_at: float, hangs
     assert (rank_hung(told_of(view(0), view(1, moved_at)), LIMIT) is not None) is hangs
 
 
+def test_of_a_rank_that_a_source_tells_of_and_the_deployment_has_not_nothing_is_said() -> None:
+    seen = told_of(view(1, 99.0))
+    assert seen.sources is not None
+    seen = replace(seen, sources=replace(seen.sources, ranks={1: view(1, 99.0), 3: view(3)}))
+    assert seen.engine_count == 3
+    assert rank_hung(seen, LIMIT) is None
+
+
 def test_one_request_is_enough_to_hang_with() -> None:
     alarm = rank_hung(told_of(view(0, requests=1), view(1, 99.0)), LIMIT)
     assert alarm is not None

@@ -97,7 +97,7 @@ class Imbalance:
             return {}
         heavy = {}
         for rank, load in enumerate(loads):
-            if load < FAR_MORE / 2 or now - (reported_at[rank] or 0.0) > FRESH_LOAD:
+            if now - (reported_at[rank] or 0.0) > FRESH_LOAD:
                 continue
             mean, tally = (total - load) / others, self._tallies.get(rank)
             already = tally is not None and tally.mark is not None
