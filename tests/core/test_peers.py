@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from dp_coordinator.core.effects import LogEvent
-from dp_coordinator.core.events import PeerIdentified, WaveCompleted
-from dp_coordinator.words import Channel, PeerKind
+from dp_coordinator.core.events import EngineStatsReported, PeerIdentified, StartWaveRequested, WaveCompleted
+from dp_coordinator.core.state import Scaled
+from dp_coordinator.words import Channel, DeploymentState, PeerKind
 from tests.core.connections import connects, disconnects
 from tests.core.deployment import BACK, OUTPUT, Deployment
 from tests.core.driver import Driver, records, starts
@@ -112,6 +113,81 @@ def test_two_engines_with_one_index() -> None:
     assert not there.view.rivals
 
 
+def test_one_of_two_with_one_index_that_goes_leaves_the_other_as_it_is() -> None:
+    there = Deployment(count=2)
+    one, two = there.number(0, 0), there.number(1, 0)
+    for reporting in (two, one):
+        there.driver.feed(PeerIdentified(reporting, 0))
+    there.engine_goes(1)
+    assert (there.subscribed, dict(there.view.rivals)) == (1, {})
+
+
+def test_the_second_that_reports_as_a_rank_is_alive_beside_it_where_nobody_is_too_many() -> None:
+    driver = Driver(2, ready=False)
+    for number in (1, 2):
+        driver.feed(connects(OUTPUT, number, socket_type="PUSH", host="10.0.0.1"))
+        driver.feed(connects(BACK, 1000 + number, host="10.0.0.1"))
+        driver.feed(PeerIdentified(number, 0))
+    assert list(driver.core.snapshot(0.0).peers.rivals) == [0]
+    assert driver.core.engines_subscribed == 2
+
+
+def test_a_new_link_to_back_output_alone_takes_the_place_of_the_dead_one() -> None:
+    there = Deployment(count=2)
+    there.driver.feed(connects(OUTPUT, 90, socket_type="PUSH", host="10.0.0.0"))
+    there.driver.feed(PeerIdentified(90, 0))
+    assert not there.view.rivals
+
+
+def test_one_that_changes_its_rank_is_alive_beside_the_other_though_somebody_is_too_many() -> None:
+    there = Deployment(count=2)
+    there.driver.feed(connects(OUTPUT, 90, socket_type="PUSH", host="10.0.0.9"))
+    there.driver.feed(PeerIdentified(there.number(0, 0), 1))
+    assert list(there.view.rivals) == [1]
+
+
+def test_a_process_that_connects_twice_over_ipc_has_two_subscriptions() -> None:
+    driver = Driver(3)
+    for number in (1, 2):
+        driver.feed(connects(OUTPUT, number, socket_type="PUSH", pid=77))
+        driver.feed(connects(BACK, 1000 + number, pid=77))
+        driver.feed(PeerIdentified(number, 0))
+    assert driver.core.engines_subscribed == 5
+
+
+def test_ranks_beyond_the_last_one_join_and_hide_no_loss() -> None:
+    there = Deployment(count=2, host="10.0.0.5")
+    for rank in (2, 3):
+        there.engine_comes(rank)
+    assert (there.view.surplus, there.view.missing) == (0, 0), "they join"
+    there.engine_goes(0)
+    assert (there.view.surplus, there.view.missing, list(there.view.gone)) == (0, 1, [0])
+
+
+def test_a_rank_beyond_the_last_one_that_reports_and_does_not_subscribe_is_none_of_those_that_do() -> None:
+    there = Deployment(count=2)
+    there.driver.feed(connects(OUTPUT, 90, socket_type="PUSH", host="10.0.0.9"))
+    there.driver.feed(PeerIdentified(90, 2))
+    assert (there.view.surplus, there.view.missing) == (0, 0)
+
+
+def test_a_subscription_that_is_made_again_is_of_the_same_process_where_its_reports_go_on() -> None:
+    driver = Driver(2, ready=False)
+    for rank in (0, 1):
+        driver.feed(connects(OUTPUT, 1 + rank, socket_type="PUSH", host=f"10.0.0.{rank}"))
+        driver.feed(connects(BACK, 1001 + rank, host=f"10.0.0.{rank}", engine_index=rank))
+        driver.feed(PeerIdentified(1 + rank, rank))
+    driver.report(1, 2, 3)
+    driver.feed(disconnects(BACK, 1002))
+    assert "engine_replaced" not in records(driver.feed(connects(BACK, 2002, host="10.0.0.1", engine_index=1)))
+    assert driver.core.snapshot(0.0).engines.running == (None, 3)
+
+
+def test_a_rank_is_one_that_leaves_if_it_was_there_when_it_was_told_to() -> None:
+    scaled = Scaled(before=4, at=5.0)
+    assert [scaled.leaves(3, 5.0), scaled.leaves(3, 5.1), scaled.leaves(4, 1.0)] == [True, False, False]
+
+
 @pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
 def test_one_that_names_another_rank_takes_nobodys_place(ipc: bool) -> None:
     there = Deployment(3, ipc=ipc)
@@ -179,6 +255,47 @@ def test_a_replaced_ranks_counts_are_zero_at_once(ipc: bool, reports: bool) -> N
     assert "engine_replaced" in records(there.effects)
     there.driver.advance(0.2)
     assert [counts[:2] for counts in there.driver.loads()[-1].counts] == [(0, 5), (0, 0)]
+
+
+def test_of_a_wave_what_the_others_did_remains_when_the_one_that_confirmed_it_is_replaced() -> None:
+    there = Deployment(5, ipc=True)
+    driver = there.driver
+    driver.feed(WaveCompleted(0, 0))
+    driver.feed(StartWaveRequested(4, 1), at=1.0)
+    driver.feed(EngineStatsReported(0, 0, 2, 0.0, 1, 1), at=2.0)
+    driver.feed(EngineStatsReported(1, 0, 3, 0.0, 1, 1), at=3.0)  # nobody looks who joins any more
+    driver.report(2, 0, 2, wave=0, step=31)  # is in the wave before
+    driver.report(3, 1, 0, wave=1, step=1)  # has not begun
+    assert driver.core.snapshot(4.0).wave.confirmed_by == "rank 0, step 1"
+    there.engine_goes(0)
+    there.engine_comes(0, 1)
+    seen = driver.core.snapshot(5.0)
+    assert (seen.state, seen.wave.confirmed_at, seen.wave.joined) == (DeploymentState.RUNNING, None, (1, 4))
+    opened = driver.core.state.log.open
+    assert opened is not None
+    assert opened.joined[1] == 3.0
+
+
+def test_a_wave_that_was_confirmed_by_an_idle_rank_has_begun_when_that_is_replaced() -> None:
+    there = Deployment(ipc=True)
+    there.driver.report(1, 0, 0)  # engines that report are asked for more than an announcement
+    there.driver.feed(StartWaveRequested(1, 0))
+    there.driver.report(0, 0, 0, step=1)
+    there.engine_goes(0)
+    there.engine_comes(0, 1)
+    assert there.driver.core.snapshot(1.0).state is DeploymentState.RUNNING
+
+
+def test_of_the_last_whole_step_a_rank_that_was_replaced_since_is_no_part() -> None:
+    there = Deployment(ipc=True)
+    there.driver.report(0, 0, 2, step=1)
+    there.driver.report(1, 0, 3, step=1)
+    there.driver.report(0, 0, 4, step=2)
+    there.engine_goes(1)
+    there.engine_comes(1, 1)
+    published = len(there.driver.loads())
+    there.driver.advance(0.1)
+    assert [counts[:2] for counts in there.driver.loads()[published].counts] == [(0, 2), (0, 0)]
 
 
 @pytest.mark.parametrize(("ipc", "why"), [(True, "connection closed"), (False, "timed out")])

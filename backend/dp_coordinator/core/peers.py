@@ -200,7 +200,7 @@ def _takes_the_place(state: CoreState, engine: int, before: int, peer_id: int) -
     one, other = peers.connected[before], peers.connected[peer_id].peer
     if state.scaled.leaves(engine, one.since):
         return True
-    if one.peer.pid is not None and other.pid is not None:
+    if one.peer.pid is not None:
         return one.peer.pid == other.pid
     outputs = sum(c.peer.channel is Channel.BACK_OUTPUT for c in peers.connected.values())
     return outputs > state.engine_count

@@ -53,7 +53,8 @@ def _listeners(peers: Peers) -> Iterator[Peer]:
 
 def reporter(peers: Peers, engine: int) -> Connection | None:
     """The connection that reports as an engine."""
-    return peers.connected.get(peers.newest.get(engine, -1))
+    peer_id = peers.newest.get(engine)
+    return None if peer_id is None else peers.connected.get(peer_id)
 
 
 class _Place:
