@@ -253,6 +253,9 @@ def test_what_ranks_reported_before_their_time_counts_from_when_they_are_told_of
     driver.feed(EngineCountChanged(3), at=7.0)
     engines = driver.core.snapshot(7.0).engines
     assert (engines.waiting, engines.reported_at) == ((None, None, 2), (None, None, 7.0))
+    driver.feed(EngineCountChanged(3))  # by the other front-end
+    driver.feed(EngineCountChanged(4), at=9.0)
+    assert driver.core.snapshot(9.0).engines.waiting == (None, None, 2, 3)
 
 
 def test_a_report_before_its_time_is_a_second_witness_once_its_rank_is_told_of() -> None:

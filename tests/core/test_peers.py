@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dp_coordinator.core.effects import LogEvent
-from dp_coordinator.core.events import EngineStatsReported, PeerIdentified, StartWaveRequested, WaveCompleted
+from dp_coordinator.core.events import EngineCountChanged, EngineStatsReported, PeerIdentified, StartWaveRequested, WaveCompleted
 from dp_coordinator.core.state import Scaled
 from dp_coordinator.words import Channel, DeploymentState, PeerKind
 from tests.core.connections import connects, disconnects
@@ -328,6 +328,16 @@ def test_of_engines_that_nobody_can_name_it_is_told_where_they_were() -> None:
     driver.feed(connects(BACK, 5, host="10.0.1.9"))
     driver.feed(disconnects(BACK, 5))
     assert unnamed() == ["1: 10.0.1.9 connection closed"]
+
+
+def test_of_one_that_was_removed_after_it_had_gone_nothing_is_told_any_more() -> None:
+    driver = Driver(3, ready=False)
+    for number in (1, 2, 3):
+        driver.feed(connects(BACK, number, host=f"10.0.1.{number}"))
+    driver.feed(disconnects(BACK, 3))
+    driver.feed(EngineCountChanged(2))
+    driver.feed(disconnects(BACK, 2))
+    assert [ended.peer.host for ended in driver.core.snapshot(0.0).peers.unnamed] == ["10.0.1.2"]
 
 
 # -- a connection that is made again -----------------------------------------------------------------------------------

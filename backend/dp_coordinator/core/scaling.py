@@ -104,5 +104,5 @@ def resized(state: CoreState, before: int, now: float) -> list[EngineStatsReport
     elif count > before:
         scaled.before = 0
     early = scaled.early
-    scaled.early = {rank: report for rank, report in early.items() if rank >= count > before}
+    scaled.early = {rank: report for rank, report in early.items() if rank >= count >= before}
     return [report for rank, report in sorted(early.items()) if rank < count]
