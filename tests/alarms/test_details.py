@@ -172,6 +172,13 @@ def test_a_source_tells_nothing_while_its_rank_scales_and_that_is_no_fault(ranks
     assert (source_unusable(seen, 100.0) is not None) is told
 
 
+def test_a_source_may_tell_nothing_for_as_long_as_an_engine_may_be_missing() -> None:
+    seen = told_of(targets=(target(TargetState.UNUSABLE, 1),))
+    looks = Looks(seen)
+    assert looks.until(seen, 101.0) == []
+    assert kinds(looks.until(seen, 102.0)) == ["source_unusable"]
+
+
 def test_sources_whose_answers_tell_nothing() -> None:
     of_two, of_one = target(TargetState.UNUSABLE, 2, 0), target(TargetState.UNUSABLE, 1)
     alarm = source_unusable(told_of(targets=(of_two, of_one)), 100.0)

@@ -101,6 +101,13 @@ def test_a_rank_is_missed_only_where_it_would_report_and_all_others_have_request
     assert (never_heard(seen, loads, 200.0) is not None) is told
 
 
+def test_one_index_is_shared_for_as_long_as_an_engine_may_be_missing_before_it_is_said() -> None:
+    seen = there(rivals={0: (Peer(1, Channel.BACK_OUTPUT, "h", "h:1"), Peer(2, Channel.BACK_OUTPUT, "h", "h:2"))})
+    looks = Looks(seen)
+    assert looks.until(seen, 101.0) == []
+    assert kinds(looks.until(seen, 102.0)) == ["same_index"]
+
+
 def test_a_rank_that_is_gone_does_not_work() -> None:
     seen = running((0, 9), (0, 0), (0, 9), (0, 9), columns={"reported_at": (100.0, None, 100.0, 100.0)})
     assert "never_heard" in kinds(Looks(seen).until(seen, 140.0))

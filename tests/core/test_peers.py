@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from dp_coordinator.core.effects import LogEvent
-from dp_coordinator.core.events import EngineCountChanged, EngineStatsReported, PeerIdentified, StartWaveRequested, WaveCompleted
+from dp_coordinator.core.events import (
+    EngineCountChanged,
+    EngineStatsReported,
+    PeerIdentified,
+    StartWaveRequested,
+    WaveCompleted,
+)
 from dp_coordinator.core.state import Scaled
 from dp_coordinator.words import Channel, DeploymentState, PeerKind
 from tests.core.connections import connects, disconnects
