@@ -41,6 +41,35 @@ def test_those_of_ranks_that_leave_or_that_nobody_knows_hide_none_of_the_others(
     assert driver.core.snapshot(0.0).engines.running == (5, 6)
 
 
+def test_a_whole_step_may_lie_within_one_batch() -> None:
+    driver = Driver()
+    driver.feed(StartWaveRequested(0, 0))
+    driver.advance(0.1)
+    published = len(driver.loads())
+    batch = [report(0, 2, step=1), report(1, 3, step=1), report(0, 9, step=2)]
+    driver.core.handle_reports(batch, driver.now)
+    driver.advance(0.06)
+    assert [counts[:2] for counts in driver.loads()[published].counts] == [(0, 2), (0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("gone", "names"),
+    [
+        (1, "1 of 10 engines is gone (rank 0)"),
+        (2, "2 of 10 engines are gone (ranks 0, 1)"),
+        (8, "8 of 10 engines are gone (ranks 0, 1, 2, 3, 4, 5, 6, 7)"),
+        (9, "9 of 10 engines are gone (ranks 0, 1, 2, 3, 4, 5, 6, 7 and 1 more)"),
+    ],
+)
+def test_who_is_missing_is_why_no_wave_can_be_started_by_hand(gone: int, names: str) -> None:
+    there = Deployment(10, ipc=True)
+    for rank in range(gone):
+        there.engine_goes(rank)
+    blocked = there.driver.core.start_blocked()
+    assert blocked is not None
+    assert blocked[1] == f"{names}; a wave needs all of them"
+
+
 def test_one_that_brings_a_wave_out_is_evidence_of_it_too() -> None:
     driver = Driver()
     driver.feed(StartWaveRequested(0, 20))
