@@ -320,6 +320,20 @@ def test_while_engines_are_missing_none_is_started() -> None:
     assert starts(there.effects) == [(0, None)]
 
 
+def test_a_link_that_ends_while_the_engine_has_a_newer_one_was_no_probes() -> None:
+    there = Deployment()
+    there.engine_comes(1, 1, reports=False)
+    assert starts(there.driver.feed(disconnects(BACK, 1000 + there.number(1, 0)))) == [(0, None)], "for the newer one"
+    assert starts(there.driver.feed(connects(BACK, 5000, host="10.0.0.1"))) == [(0, None)]
+
+
+def test_of_a_rank_that_joins_a_connection_that_is_made_again_starts_nothing() -> None:
+    there = Deployment(ipc=True)
+    there.engine_comes(2, titled=True)
+    assert starts(there.driver.feed(disconnects(BACK, 1000 + there.number(2, 0)))) == []
+    assert starts(there.driver.feed(connects(BACK, 5000, pid=there.number(2, 0), engine_index=2))) == []
+
+
 def test_a_probe_that_connects_and_leaves_starts_nothing() -> None:
     there = Deployment()
     for number in range(600, 605):
