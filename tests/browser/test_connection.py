@@ -24,7 +24,7 @@ def test_a_lost_coordinator_is_said_loudly_and_found_again(browser: Browser) -> 
         made.coordinator.proc.kill()
         lost(tab)
         expect(tab.get_by_text(re.compile(r"Next try in \d+ s"))).to_be_visible()
-        expect(tab.get_by_text(re.compile(r"All numbers below are .* old"))).to_be_visible()
+        expect(tab.get_by_text(re.compile(r"[a-z]\. All numbers below are .* old"))).to_be_visible()
         expect(tab.locator(".age-old")).to_contain_text("old")
         expect(rank(tab, 0).locator(".col-status")).to_have_text("unknown")
         expect(tab.locator("#start-why")).to_contain_text("not connected")
