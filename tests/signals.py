@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LOOK_EVERY_S = 0.001
+from tests.waiting import wait_until
 
 
 def stop(pid: int) -> None:
     """Stop a process, and wait until it stands still: its threads go on until the one that has the signal takes it."""
     os.kill(pid, signal.SIGSTOP)
-    while not all(_stands(thread) for thread in Path(f"/proc/{pid}/task").glob("*")):
-        time.sleep(LOOK_EVERY_S)
+    threads = Path(f"/proc/{pid}/task")
+    wait_until(lambda: all(map(_stands, threads.glob("*"))), f"process {pid} stands still")
 
 
 def _stands(thread: Path) -> bool:
