@@ -272,7 +272,7 @@ function highest({ lines: { at, lines }, from, to }: ChartData): number {
 }
 
 /** What the lines say at a moment: what was so then is what was told last before it. */
-export function valuesAt({ at, lines }: Lines, moment: number): Hover | null {
+function valuesAt({ at, lines }: Lines, moment: number): Hover | null {
   const i = Math.max(
     0,
     lastUpTo(at, moment, (value) => value),

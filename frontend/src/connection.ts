@@ -90,7 +90,7 @@ export class Connection {
   }
 
   private async closed(event: CloseEvent): Promise<void> {
-    if (event.reason !== "") return this.lost(`The stream was closed: ${event.reason.replace(/\.$/, "")}.`);
+    if (event.reason !== "") return this.lost(`The stream was closed: ${event.reason}.`);
     if (this.opened) return this.lost("The connection to the coordinator broke.");
     // A stream that is refused closes without saying why.
     this.drop();
