@@ -204,7 +204,7 @@ class Model(RuleBasedStateMachine):
                 self.counts[engine] = waiting, running
                 self.reported[engine] = wave, self.driver.now
         early = {e: wave for e, (_, _, wave) in self.early.items() if e < count}
-        self.early = {e: said for e, said in self.early.items() if e >= count > before}  # for their own SCALE
+        self.early = {e: said for e, said in self.early.items() if e >= count >= before}  # for their own SCALE
         for engine, wave in early.items():
             self.second(engine, wave)
         if early:
