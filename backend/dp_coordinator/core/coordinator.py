@@ -42,7 +42,7 @@ from dp_coordinator.core.events import (
 )
 from dp_coordinator.core.records import outcome_record
 from dp_coordinator.core.scaling import MAX_ENGINES as MAX_ENGINES  # noqa: PLC0414  (also found here)
-from dp_coordinator.core.snapshot import RecoveryPhase, RefusalKind, Remembered, Snapshot, WaveCause
+from dp_coordinator.core.snapshot import PeersView, RecoveryPhase, RefusalKind, Remembered, Snapshot, WaveCause
 from dp_coordinator.core.state import CoreState, ManualStarts, WaveLog
 
 _NOTHING: tuple[Effect, ...] = ()
@@ -225,10 +225,13 @@ class Coordinator:
 
     def start_blocked(self) -> tuple[RefusalKind, str] | None:
         """Why any manual start would be refused now; None when one would be accepted."""
-        return manual.blocked(self.state)
+        return manual.blocked(self.state, self._there())
 
     def snapshot(self, now: float) -> Snapshot:
         """The state as it is now, frozen."""
+        return projections.snapshot(self.state, self._there(), now)
+
+    def _there(self) -> PeersView:
         if self._peers_seen[0] != self.state.peers.changes:  # they change seldom, and may be thousands
             self._peers_seen = self.state.peers.changes, peers.view(self.state)
-        return projections.snapshot(self.state, self._peers_seen[1], now)
+        return self._peers_seen[1]

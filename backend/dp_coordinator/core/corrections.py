@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dp_coordinator.core import manual, membership, observation
+from dp_coordinator.core import manual, membership, observation, peers
 from dp_coordinator.core.dialect import Dialect
 from dp_coordinator.core.effects import Answer, Effect, LogEvent, PublishWaveState
 from dp_coordinator.core.events import CorrectionRequested
@@ -49,7 +49,7 @@ def _set_wave(state: CoreState, wave: int, now: float) -> Sequence[Effect]:
 
 def _wave_refused(state: CoreState, event: CorrectionRequested) -> tuple[RefusalKind, str] | None:
     current = state.waves.current_wave
-    blocked = manual.blocked(state)
+    blocked = manual.blocked(state, peers.view(state))
     if blocked is not None and blocked[0] is not RefusalKind.RUNNING:
         return blocked
     if event.expected != current:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dp_coordinator.core import load, observation, peers, whose
+from dp_coordinator.core import load, observation, peers
 from dp_coordinator.core.effects import Answer, Effect, LogEvent
 from dp_coordinator.core.events import ManualStartRequested
 from dp_coordinator.core.observation import Evidence
 from dp_coordinator.core.snapshot import (
     ActionState,
+    PeersView,
     RecoveryPhase,
     RefusalKind,
     StartAction,
@@ -47,11 +48,14 @@ def request(state: CoreState, event: ManualStartRequested, now: float) -> Sequen
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
-def blocked(state: CoreState) -> tuple[RefusalKind, str] | None:
-    """Why any manual start would be refused now; None when one would be accepted."""
+def blocked(state: CoreState, there: PeersView) -> tuple[RefusalKind, str] | None:
+    """Why any manual start would be refused now; None when one would be accepted.
+
+    Who is there is told, for it is asked with each snapshot, and changes seldom.
+    """
     if not state.wave_coordination:
         return RefusalKind.COORDINATION_OFF, "wave coordination is off: these engines do not step together"
-    subscribed = f"{whose.engines(state.peers)} of {state.engine_count} engines have subscribed"
+    subscribed = f"{there.engines} of {state.engine_count} engines have subscribed"
     if not state.ready:  # an engine's first message must be READY
         return RefusalKind.NOT_READY, f"{subscribed}; a wave can start once all have"
     if state.recovery is not None and state.recovery.phase is RecoveryPhase.REJOINING:
@@ -62,13 +66,12 @@ def blocked(state: CoreState) -> tuple[RefusalKind, str] | None:
         return RefusalKind.RUNNING, f"wave {state.waves.current_wave} is running already"
     if state.manual.pending is not None:
         return RefusalKind.PENDING, "another manual start is still being watched; wait for its outcome"
-    return _engines_missing(state)
+    return _engines_missing(state, there)
 
 
-def _engines_missing(state: CoreState) -> tuple[RefusalKind, str] | None:
+def _engines_missing(state: CoreState, there: PeersView) -> tuple[RefusalKind, str] | None:
     """Those that are there would wait in their first step for those that are not (vllm/v1/engine/core.py)."""
-    named, unnamed = peers.gone(state)
-    missing = len(named) + unnamed
+    named, missing = there.gone, there.missing
     if not missing:
         return None
     more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
@@ -97,7 +100,7 @@ def _repeated(state: CoreState, event: ManualStartRequested) -> StartAction | St
 
 def _refusal(state: CoreState, event: ManualStartRequested) -> StartRefusal | None:
     current = state.waves.current_wave
-    if (why := blocked(state)) is not None:
+    if (why := blocked(state, peers.view(state))) is not None:
         return StartRefusal(*why, current)
     if event.expected_wave is not None and event.expected_wave != current:
         detail = f"the current wave is {current}, not {event.expected_wave}; look again and decide anew"

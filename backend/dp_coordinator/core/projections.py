@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dp_coordinator.core import load, manual, observation, recovery, whose
+from dp_coordinator.core import load, manual, observation, recovery
 from dp_coordinator.core.snapshot import PeersView, Remembered, Snapshot
 from dp_coordinator.core.state import CoreState
 
@@ -16,7 +16,7 @@ def snapshot(state: CoreState, there: PeersView, now: float) -> Snapshot:
     """The state as it is now, frozen."""
     table, log = state.load, state.log
     reported = load.reported(table)
-    blocked = manual.blocked(state)
+    blocked = manual.blocked(state, there)
     left = [table.counts[engine] for engine in there.gone]
     return Snapshot(
         at=now,
@@ -30,7 +30,7 @@ def snapshot(state: CoreState, there: PeersView, now: float) -> Snapshot:
         wave=observation.shown(state),
         start_blocked=None if blocked is None else blocked[1],
         engine_count=state.engine_count,
-        engines_subscribed=whose.engines(state.peers),
+        engines_subscribed=there.engines,
         front_ends=state.peers.front_ends,
         peers=there,
         peers_version=state.peers.changes,

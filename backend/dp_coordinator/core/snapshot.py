@@ -62,6 +62,8 @@ class PeersView:
     """The subscriptions of the engines that are missing and cannot be named, where it is known which these were."""
     front_ends_left: tuple[EndedConnection, ...] = ()
     """The last front-ends that have gone, oldest first."""
+    engines: int = 0
+    """How many engines are there."""
 
     @property
     def missing(self) -> int:
