@@ -48,11 +48,15 @@ def empty(engine_count: int, *, lockstep: bool, interval: float) -> Load:
     )
 
 
-def take(table: Load, reports: Sequence[EngineStatsReported], now: float) -> list[Notable]:
-    """Take reports of engines that exist, in order; returns those that are more than a change of load.
+def take(
+    table: Load, reports: Sequence[EngineStatsReported], now: float
+) -> tuple[list[Notable], list[EngineStatsReported]]:
+    """Take reports in order; returns those that are more than a change of load, and those of engines there are not.
 
     The hot path: everything is in locals, and nothing is called per report.
     """
+    engine_count = len(table.counts)
+    beyond: list[EngineStatsReported] = []
     counts, steps, reported_at, lockstep = table.counts, table.steps, table.reported_at, table.lockstep
     newest, changed = table.newest_step, table.changed_at is not None
     waiting, running = table.total_waiting, table.total_running
@@ -60,6 +64,9 @@ def take(table: Load, reports: Sequence[EngineStatsReported], now: float) -> lis
     notable: list[Notable] = []
     for report in reports:
         index = report.engine_index
+        if not 0 <= index < engine_count:
+            beyond.append(report)
+            continue
         step = (report.current_wave, report.step_counter)
         before = steps[index]
         if step > newest:
@@ -87,12 +94,14 @@ def take(table: Load, reports: Sequence[EngineStatsReported], now: float) -> lis
         if running > peak_running:  # noqa: PLR1730
             peak_running = running
         changed = True
+    if len(beyond) == len(reports):
+        return notable, beyond
     table.newest_step = newest
     table.total_waiting, table.total_running = waiting, running
     table.peak_waiting, table.peak_running = peak_waiting, peak_running
     if table.changed_at is None:
         table.changed_at = now
-    return notable
+    return notable, beyond
 
 
 def restart_peaks(table: Load) -> None:

@@ -21,15 +21,14 @@ def take(state: CoreState, dialect: Dialect, reports: Sequence[EngineStatsReport
     is not confirmed, or a wave message that has no second witness.
     """
     count = state.engine_count
-    rejected = [r for r in reports if not 0 <= r.engine_index < count]  # or too early, or too late
-    if rejected:
+    notable, beyond = load.take(state.load, reports, now)
+    if beyond:  # or too early, or too late
         reports = [r for r in reports if 0 <= r.engine_index < count]
-    notable = load.take(state.load, reports, now)
     wave = state.log.open
     watching = state.manual.pending is not None or (wave is not None and wave.confirmed_at is None)
-    if not rejected and not notable and not watching and not state.held:
+    if not beyond and not notable and not watching and not state.held:
         return _NOTHING
-    effects: list[Effect] = [no_such_engine(r, count) for r in scaling.strangers(state, rejected, now)]
+    effects: list[Effect] = [no_such_engine(r, count) for r in scaling.strangers(state, beyond, now)]
     if state.held:
         witnesses.second(state, reports)
         if state.ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import thread_time
@@ -32,15 +33,17 @@ def receive(socket: zmq.Socket[bytes], watch: PeerWatch, clock: Clock, *, copy: 
     Between two frames the web thread may have the interpreter: a notice in hand is not kept waiting for the next one.
     What takes much longer than reports do, or is much larger, is no report: who sends it is looked at from then on.
     """
-    recv, no_block = socket.recv, zmq.NOBLOCK
+    recv, no_block, big = socket.recv, zmq.NOBLOCK, BIG if copy else math.inf
     until, worked = clock() + LONGEST_BATCH, thread_time()
     with suppress(zmq.Again):
         for _ in range(BATCH // CHUNK):
             for _ in range(CHUNK):
-                yield (frame := recv(no_block, copy))
-                if copy and len(frame) > BIG:
+                frame = recv(no_block, copy)
+                if len(frame) > big:
                     watch.suspect(clock())
+                    yield frame
                     return
+                yield frame
             if (now := clock()) > until:
                 if thread_time() - worked > LONGEST_BATCH / 2:  # it was work, and not a wait for a processor
                     watch.suspect(now)
