@@ -29,11 +29,12 @@ from dp_coordinator.web.settings import WebSettings
 from dp_coordinator.web.stream.feed import EVENT_BYTES_A_FRAME, Feed
 from dp_coordinator.web.stream.viewer import Viewer
 from dp_coordinator.web.views import WallClock
-from dp_coordinator.wire.coordinator import BadFrameError, engine_events, front_end_event
+from dp_coordinator.wire.coordinator import BadFrameError, front_end_event
 from tests.transport.rig import pack, rig
 from tests.waiting import wait_until
 from tests.web.builders import snapshot
 from tests.web.watching import Wire
+from tests.wire.outputs import engine_events
 
 HOSTILE = "\x1b]0;owned\x07\r\n\u202egnp.exe\u2066\u200b\u200d\ufeff\u2028\u2029\x85\x9b31m\u034f\u3164\ufe0f\ud800"
 SEEN = r"\x1b]0;owned\x07\r\n\u202egnp.exe\u2066\u200b\u200d\ufeff\u2028\u2029\x85\x9b31m\u034f\u3164\ufe0f\ud800"

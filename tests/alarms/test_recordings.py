@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from dp_coordinator.core.events import Event
-from dp_coordinator.wire.coordinator import engine_events, front_end_event
+from dp_coordinator.wire.coordinator import front_end_event
 from tests.alarms.monitored_core import MonitoredCore
 from tests.core.test_recordings import SUBSCRIPTIONS
+from tests.wire.outputs import engine_events
 from tests.wire.recordings import recordings
 
 TRUE_ALARMS = {

@@ -212,6 +212,14 @@ def test_a_report_of_an_engine_that_does_not_exist_is_rejected(index: int) -> No
     assert [e.kind for e in effects if isinstance(e, Reject)] == ["index_out_of_range"]
 
 
+def test_a_report_of_an_engine_that_does_not_exist_is_no_change() -> None:
+    driver = Driver()
+    driver.advance(1)
+    due = driver.core.next_deadline()
+    driver.report(7, 1, 0)
+    assert driver.core.next_deadline() == due
+
+
 def test_growth_adds_engines_that_never_reported_and_publishes_the_new_width() -> None:
     driver = Driver()
     driver.report(A, 1, 0)

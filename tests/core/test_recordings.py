@@ -14,9 +14,10 @@ import pytest
 
 from dp_coordinator.core.effects import BroadcastStartWave, Effect, PublishLoad, PublishWaveState
 from dp_coordinator.core.events import Event
-from dp_coordinator.wire.coordinator import encode_load, encode_start, encode_wave_state, engine_events, front_end_event
+from dp_coordinator.wire.coordinator import encode_load, encode_start, encode_wave_state, front_end_event
 from tests.core.connections import engine_subscribes, engine_unsubscribes, front_end_subscribes, front_end_unsubscribes
 from tests.core.driver import Driver
+from tests.wire.outputs import engine_events
 from tests.wire.recordings import recordings, start_of
 
 SUBSCRIPTIONS: dict[str, Callable[[], Event]] = {

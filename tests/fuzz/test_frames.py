@@ -15,12 +15,12 @@ from dp_coordinator.wire.client import FrameError, decode_publication, decode_st
 from dp_coordinator.wire.coordinator import (
     BadFieldsError,
     BadFrameError,
-    engine_events,
     front_end_event,
     sender_index,
 )
 from tests.fuzz.bytes_near import ANYTHING, NUMBERS, TEXTS, near
 from tests.fuzz.effort import effort
+from tests.wire.outputs import engine_events
 
 STATS = st.dictionaries(
     st.sampled_from(["num_waiting_reqs", "num_running_reqs", "step_counter", "current_wave", "kv_cache_usage"]) | TEXTS,

@@ -16,8 +16,9 @@ from dp_coordinator.recorder.folder import Folder
 from dp_coordinator.recorder.reader import Source
 from dp_coordinator.recorder.recording import Recording
 from dp_coordinator.recorder.replay import Summary, replay
-from dp_coordinator.wire.coordinator import BadFrameError, engine_events, front_end_event
+from dp_coordinator.wire.coordinator import BadFrameError, front_end_event
 from tests.core.connections import engine_subscribes, front_end_subscribes
+from tests.wire.outputs import engine_events
 
 
 class RecordedCore:

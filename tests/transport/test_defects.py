@@ -67,12 +67,12 @@ def test_a_defect_at_an_engines_wave_message_keeps_what_it_reported(tmp_path: Pa
 
 
 def test_a_defect_in_decoding(tmp_path: Path, broken: set[type[Event]], monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(frame: bytes) -> Any:
+    def failing(frame: bytes, reports: list[Any]) -> Any:
         raise RuntimeError("a defect")
 
     with rig(tmp_path) as r:
         r.ready_engines()
-        monkeypatch.setattr(loop, "engine_events", failing)
+        monkeypatch.setattr(loop, "read_outputs", failing)
         r.output().send(pack([0]))
         wait_until(lambda: r.frames("back_output", "internal_error") == 1, "the defect is counted")
         assert still_turns(r)

@@ -9,8 +9,8 @@ import zmq
 
 from dp_coordinator.core.events import WaveCompleted
 from dp_coordinator.handle import DPCoordinator
-from dp_coordinator.wire.coordinator import engine_events
 from tests.transport.player import Player
+from tests.wire.outputs import engine_events
 from tests.wire.recordings import recordings
 
 

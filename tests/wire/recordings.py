@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from dp_coordinator.core.events import EngineStatsReported
-from dp_coordinator.wire.coordinator import engine_events
+from tests.wire.outputs import engine_events
 
 CAPTURES = Path(__file__).parent / "golden" / "captures.json"
 

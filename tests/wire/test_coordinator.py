@@ -27,10 +27,10 @@ from dp_coordinator.wire.coordinator import (
     encode_load,
     encode_start,
     encode_wave_state,
-    engine_events,
     front_end_event,
     sender_index,
 )
+from tests.wire.outputs import engine_events
 from tests.wire.recordings import samples
 
 pack = msgspec.msgpack.encode

@@ -36,8 +36,8 @@ from dp_coordinator.wire.coordinator import (
     encode_load,
     encode_start,
     encode_wave_state,
-    engine_events,
     front_end_event,
+    read_outputs,
     sender_index,
 )
 from dp_coordinator.words import Channel
@@ -264,13 +264,11 @@ class Loop:
             frames = receive(self._sockets.back_output, watch, self._clock, copy=True)
         for frame in frames:
             try:
-                for event in engine_events(frame):
-                    if type(event) is EngineStatsReported:
-                        reports.append(event)
-                    else:
-                        self._take_from_engines(reports, now)  # what was reported before it counts before it
-                        reports = []
-                        self._take_from_engines(event, now)
+                event = read_outputs(frame, reports)
+                if event is not None:
+                    self._take_from_engines(reports, now)  # what was reported before it counts before it
+                    reports = []
+                    self._take_from_engines(event, now)
             except BadFrameError as error:
                 self._take_from_engines(reports, now)
                 reports = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ from dp_coordinator.texts import shown
 from dp_coordinator.wire.client import START_DP_WAVE
 
 T = TypeVar("T")
+WaveEvent: TypeAlias = WaveCompleted | StartWaveRequested
 
 MAX_FRAME = 1 << 20
 """Bytes of an engine's. Real reports have 500 to 800; a larger frame than this is a stranger's."""
@@ -66,7 +67,8 @@ class BadFieldsError(BadFrameError):
         if sound.stats:
             report = last or EngineStatsReported(index, 0, 0, 0.0, 0, 0)
             events.append(replace(report, **{_REPORTED[name]: value for name, value in sound.stats.items()}))
-        return (*events, *_wave_events(index, sound.wave_complete, sound.start_wave))
+        wave_event = _wave_event(index, sound.wave_complete, sound.start_wave)
+        return events if wave_event is None else [*events, wave_event]
 
 
 @dataclass(slots=True)
@@ -139,11 +141,11 @@ _REPORTED = {
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 
 
-def engine_events(frame: bytes) -> Sequence[Event]:
-    """The events in one frame from back_output: counts first, then at most one wave event.
+def read_outputs(frame: bytes, reports: list[EngineStatsReported]) -> WaveEvent | None:
+    """Add the counts in one frame from back_output to `reports`, and return its wave event, which comes after them.
 
     wave_complete wins over start_wave in the same frame. Raises `BadFrameError`; `BadFieldsError`, when some fields
-    can be taken all the same.
+    can be taken all the same. Nothing is made for a frame but its report: a backlog may hold millions.
     """
     if len(frame) > MAX_FRAME:
         raise BadFrameError("oversize", f"{len(frame)} bytes; engine outputs have at most {MAX_FRAME}")
@@ -152,7 +154,6 @@ def engine_events(frame: bytes) -> Sequence[Event]:
     except _DECODE_ERRORS as error:
         raise _field_by_field(frame, error) from None
     index, stats = outputs.engine_index, outputs.scheduler_stats
-    events: tuple[Event, ...] = ()
     if stats is not None:
         report = EngineStatsReported(
             index,
@@ -162,16 +163,16 @@ def engine_events(frame: bytes) -> Sequence[Event]:
             stats.step_counter,
             stats.current_wave,
         )
-        events = (report,)
+        reports.append(report)
     if outputs.wave_complete is None and outputs.start_wave is None:
-        return events
-    return (*events, *_wave_events(index, outputs.wave_complete, outputs.start_wave))
+        return None
+    return _wave_event(index, outputs.wave_complete, outputs.start_wave)
 
 
-def _wave_events(index: int, wave_complete: int | None, start_wave: int | None) -> tuple[Event, ...]:
+def _wave_event(index: int, wave_complete: int | None, start_wave: int | None) -> WaveEvent | None:
     if wave_complete is not None:
-        return (WaveCompleted(index, wave_complete),)
-    return () if start_wave is None else (StartWaveRequested(index, start_wave),)
+        return WaveCompleted(index, wave_complete)
+    return None if start_wave is None else StartWaveRequested(index, start_wave)
 
 
 def _field_by_field(frame: bytes, error: Exception) -> BadFrameError:
