@@ -55,13 +55,11 @@ def take(
 
     The hot path: everything is in locals, and nothing is called per report.
     """
-    engine_count = len(table.counts)
-    beyond: list[EngineStatsReported] = []
     counts, steps, reported_at, lockstep = table.counts, table.steps, table.reported_at, table.lockstep
     newest, changed = table.newest_step, table.changed_at is not None
     waiting, running = table.total_waiting, table.total_running
     peak_waiting, peak_running = table.peak_waiting, table.peak_running
-    notable: list[Notable] = []
+    notable, beyond, engine_count = list[Notable](), list[EngineStatsReported](), len(counts)
     for report in reports:
         index = report.engine_index
         if not 0 <= index < engine_count:
@@ -94,12 +92,10 @@ def take(
         if running > peak_running:  # noqa: PLR1730
             peak_running = running
         changed = True
-    if len(beyond) == len(reports):
-        return notable, beyond
     table.newest_step = newest
     table.total_waiting, table.total_running = waiting, running
     table.peak_waiting, table.peak_running = peak_waiting, peak_running
-    if table.changed_at is None:
+    if table.changed_at is None and len(beyond) < len(reports):
         table.changed_at = now
     return notable, beyond
 
