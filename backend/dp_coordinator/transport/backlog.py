@@ -25,6 +25,12 @@ MOST_READS = {Channel.FRONT_PUBLISH: 3, Channel.BACK_PUBLISH: 3, Channel.BACK_OU
 """Looks at which an ipc connection's queue has shrunk, for there the kernel counts no bytes."""
 MOST_UNKNOWN, UNKNOWN_S = 64 << 10, 0.25
 """Bytes that somebody may have sent to back_output who is not known as an engine, when nothing of it comes so long."""
+MOST_UNHEARD = 1 << 20
+"""The same of one from whom nothing was ever taken, at once.
+
+libzmq holds two hundred reports of an engine, which are 160 KB. Of empty frames without an end it makes 64 bytes each,
+and a MB is 32.
+"""
 
 
 @dataclass(slots=True)
@@ -82,6 +88,9 @@ class Backlog:
         cookie = cookie_of(end)
         (taken, is_engine), (total, waiting) = self._heard_of(channel, descriptor), received(end)
         read = 0 if total is None else total - waiting
+        unknown = channel is Channel.BACK_OUTPUT and not is_engine
+        if unknown and not taken and read > MOST_UNHEARD:
+            return True
         watched = self._watched.get(cookie)
         if watched is None or watched.taken != taken:
             self._watched[cookie] = _Watched(taken, read, waiting, now)
@@ -93,5 +102,4 @@ class Backlog:
         if read - watched.read > MOST_UNSEEN[channel]:
             return True
         # What it sent and we did not hear may be the beginning of something that it never finishes.
-        unknown = channel is Channel.BACK_OUTPUT and not is_engine and read > MOST_UNKNOWN
-        return unknown and now - watched.since > UNKNOWN_S
+        return unknown and read > MOST_UNKNOWN and now - watched.since > UNKNOWN_S

@@ -1,0 +1,81 @@
+"""Which connections are ended for what is read of them and never comes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from dp_coordinator.transport.backlog import (
+    MOST_UNHEARD,
+    MOST_UNKNOWN,
+    MOST_UNSEEN,
+    UNKNOWN_S,
+    Backlog,
+)
+from dp_coordinator.words import Channel
+
+OUTPUTS, SUBSCRIBERS = Channel.BACK_OUTPUT, Channel.BACK_PUBLISH
+
+
+class Connection:
+    """One over loopback, of which this end is looked at."""
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        self.ours, self._theirs = ours, theirs
+
+    def read(self, size: int) -> None:
+        """Read what the other end sends, as libzmq does."""
+        while size:
+            sent = self._theirs.send(bytes(min(size, 1 << 15)))
+            self.ours.recv(sent, socket.MSG_WAITALL)
+            size -= sent
+
+
+@contextmanager
+def connected() -> Iterator[Connection]:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        theirs = stack.enter_context(socket.create_connection(listener.getsockname()))
+        ours = stack.enter_context(listener.accept()[0])
+        yield Connection(ours, theirs)
+
+
+def ends(
+    connection: Connection, channel: Channel, heard: tuple[int, bool], looks: list[tuple[int, float]]
+) -> list[bool]:
+    """Whether each look would end it: bytes that are read before it, and when it is."""
+    mine = connection.ours.getsockname(), connection.ours.getpeername()
+
+    def channel_of(end: socket.socket) -> Channel | None:
+        return channel if (end.getsockname(), end.getpeername()) == mine else None
+
+    backlog, found = Backlog(channel_of, lambda channel, descriptor: heard), []
+    for size, at in looks:
+        connection.read(size)
+        found.append([each.channel for each in backlog.look(at)] == [channel])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("channel", "heard", "looks", "ended"),
+    [
+        (OUTPUTS, (0, False), [(MOST_UNHEARD, 0.0)], [False]),
+        (OUTPUTS, (0, False), [(MOST_UNHEARD + 1, 0.0)], [True]),
+        (OUTPUTS, (1, False), [(MOST_UNHEARD + 1, 0.0)], [False]),  # some of it has come
+        (OUTPUTS, (0, True), [(MOST_UNHEARD + 1, 0.0)], [False]),
+        (SUBSCRIBERS, (0, False), [(MOST_UNHEARD + 1, 0.0)], [False]),
+        (OUTPUTS, (0, False), [(MOST_UNKNOWN, 0.0), (0, UNKNOWN_S + 1)], [False, False]),
+        (OUTPUTS, (0, False), [(MOST_UNKNOWN + 1, 0.0), (0, UNKNOWN_S), (0, UNKNOWN_S + 0.01)], [False, False, True]),
+        (OUTPUTS, (0, True), [(MOST_UNKNOWN + 1, 0.0), (0, UNKNOWN_S + 1)], [False, False]),
+        (OUTPUTS, (3, True), [(9, 0.0), (MOST_UNSEEN[OUTPUTS], 0.0), (1, 0.0)], [False, False, True]),
+        (SUBSCRIBERS, (3, False), [(9, 0.0), (MOST_UNSEEN[SUBSCRIBERS], 0.0), (1, 0.0)], [False, False, True]),
+    ],
+)
+def test_too_much_is_read_and_nothing_of_it_comes(
+    channel: Channel, heard: tuple[int, bool], looks: list[tuple[int, float]], ended: list[bool]
+) -> None:
+    with connected() as connection:
+        assert ends(connection, channel, heard, looks) == ended
