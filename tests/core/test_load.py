@@ -206,7 +206,7 @@ def test_never_reported_is_null_inside_and_zero_on_the_wire() -> None:
     assert (Driver().core.snapshot(0).waiting, Driver().core.snapshot(0).running) == (None, None)
 
 
-@pytest.mark.parametrize("index", [2, 3, 10**9])
+@pytest.mark.parametrize("index", [-1, 2, 3, 10**9])
 def test_a_report_of_an_engine_that_does_not_exist_is_rejected(index: int) -> None:
     effects = Driver().report(index, 1, 1)
     assert [e.kind for e in effects if isinstance(e, Reject)] == ["index_out_of_range"]

@@ -70,6 +70,14 @@ def test_who_is_missing_is_why_no_wave_can_be_started_by_hand(gone: int, names: 
     assert blocked[1] == f"{names}; a wave needs all of them"
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_beside_one_of_a_stranger_one_is_evidence_all_the_same(rank: int) -> None:
+    driver = Driver()
+    driver.feed(StartWaveRequested(1 - rank, 1))
+    driver.core.handle_reports([report(7, 1, step=9, wave=1), report(rank, 2, step=3, wave=1)], driver.now)
+    assert driver.core.snapshot(driver.now).wave.confirmed_by == f"rank {rank}, step 3"
+
+
 def test_one_that_brings_a_wave_out_is_evidence_of_it_too() -> None:
     driver = Driver()
     driver.feed(StartWaveRequested(0, 20))

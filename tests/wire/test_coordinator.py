@@ -28,6 +28,7 @@ from dp_coordinator.wire.coordinator import (
     encode_start,
     encode_wave_state,
     front_end_event,
+    read_outputs,
     sender_index,
 )
 from tests.wire.outputs import engine_events
@@ -289,6 +290,13 @@ def test_what_is_wrong_with_a_front_ends_message(frame: bytes, kind: str, says: 
     assert caught.value.kind == kind
     assert str(caught.value).startswith(says)
     assert str(caught.value) == says or says == NOTICE
+
+
+def test_a_batch_of_frames_makes_a_batch_of_reports() -> None:
+    reports: list[EngineStatsReported] = []
+    for rank in range(3):
+        assert read_outputs(pack([rank, [], {"num_running_reqs": 2}]), reports) is None
+    assert [report.engine_index for report in reports] == [0, 1, 2]
 
 
 def test_what_is_wrong_with_an_engines_message() -> None:

@@ -199,7 +199,7 @@ class Scaled(_Part):
 
     def leaves(self, engine: int, since: float) -> bool:
         """Whether a rank that was there `since` then is one that was told to go."""
-        return engine < self.before and since <= self.at
+        return 0 <= engine < self.before and since <= self.at
 
 
 @dataclass(slots=True)
