@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dp_coordinator.core.events import (
-    PeerIdentified,
-)
+from dp_coordinator.core.events import PeerIdentified
 from tests.core.connections import connects, disconnects
 from tests.core.deployment import BACK, OUTPUT, Deployment
 from tests.core.driver import Driver, records

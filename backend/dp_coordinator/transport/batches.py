@@ -38,12 +38,10 @@ def receive(socket: zmq.Socket[bytes], watch: PeerWatch, clock: Clock, *, copy: 
     with suppress(zmq.Again):
         for _ in range(BATCH // CHUNK):
             for _ in range(CHUNK):
-                frame = recv(no_block, copy)
+                yield (frame := recv(no_block, copy))
                 if len(frame) > big:
                     watch.suspect(clock())
-                    yield frame
                     return
-                yield frame
             if (now := clock()) > until:
                 if thread_time() - worked > LONGEST_BATCH / 2:  # it was work, and not a wait for a processor
                     watch.suspect(now)
