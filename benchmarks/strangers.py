@@ -1,13 +1,15 @@
 """What hostile peers can do: memory, publication gap and START while one to four of them attack, attack by attack.
 
 Everybody is a process of its own: the coordinator with its page, the engines' load, and each stranger, which connects
-again whenever it is cut off. `--kind ipc` attacks over ipc.
+again whenever it is cut off. START and the publication gap are measured in turns, for notices put the next publication
+off (docs/protocol.md). `--kind ipc` attacks over ipc.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -42,6 +44,8 @@ ATTACKS = {
 """What is done (`tests.transport.strangers`), and to which sockets."""
 ENGINES, REPORTS_PER_S = 8, 2_000
 PATIENCE_S = 20.0
+TURN_S = 0.5
+"""How long START is measured, and then the publication gap."""
 START_UP_S = 10.0
 """By which the load lasts longer than the attack: the strangers start meanwhile."""
 NEVER_ENDING_MB, OTHERS_MB = 400, 250
@@ -78,6 +82,8 @@ class Deployment:
         self._gauge = _connected(context, zmq.XSUB, where["front_publish"])
         self._rank0 = _connected(context, zmq.PUSH, where["back_output"])
         self._wave = 0
+        self._notices = threading.Event()
+        """START is measured."""
         for engine in self._engines:
             if engine.recv() != b"READY":
                 raise RuntimeError("no READY")
@@ -103,13 +109,26 @@ class Deployment:
             pass  # one of the wave before, as a connection was made again
 
     def watch_gaps(self, seen: Seen, over: threading.Event) -> None:
-        """Keep the longest time between two load publications."""
-        last = time.monotonic()
+        """Keep the longest time between two load publications while no notices of ours come."""
+        last = math.inf
         while not over.is_set():
-            load = self._gauge.poll(50) and msgspec.msgpack.decode(self._gauge.recv())[0] is not None
-            seen.gap_s = max(seen.gap_s, time.monotonic() - last)
-            if load:
-                last = time.monotonic()
+            load = self._gauge.poll(20) and msgspec.msgpack.decode(self._gauge.recv())[0] is not None
+            now = time.monotonic()
+            seen.gap_s = max(seen.gap_s, now - last)
+            if self._notices.is_set():
+                last = math.inf
+            elif load:
+                last = now
+
+    def measure_starts(self, seen: Seen) -> None:
+        """Wave after wave for a while."""
+        self._notices.set()
+        until = time.monotonic() + TURN_S
+        while time.monotonic() < until:
+            seen.starts.append(self.start())
+            seen.most_mb = max(seen.most_mb, resident_mb(self.pid))
+            time.sleep(0.005)
+        self._notices.clear()
 
 
 def _connected(context: zmq.Context[Any], kind: int, address: str) -> zmq.Socket[Any]:
@@ -175,9 +194,11 @@ def _stranger(told: list[str]) -> subprocess.Popen[bytes]:
 def _attack(there: Deployment, seen: Seen, strangers: list[subprocess.Popen[bytes]]) -> None:
     try:
         while any(stranger.poll() is None for stranger in strangers):
-            seen.starts.append(there.start())
-            seen.most_mb = max(seen.most_mb, resident_mb(there.pid))
-            time.sleep(0.005)
+            there.measure_starts(seen)
+            until = time.monotonic() + TURN_S
+            while time.monotonic() < until:
+                seen.most_mb = max(seen.most_mb, resident_mb(there.pid))
+                time.sleep(0.005)
     except zmq.Again:
         seen.starts.append(PATIENCE_S)
     finally:

@@ -51,6 +51,33 @@ class Throttle:
         return bucket
 
 
+class Backoff:
+    """How long a key waits: twice as long after each failure, not at all once it has had none for `forget` seconds.
+
+    Of the newest 1,024 keys that failed. Times are monotonic seconds; `failed` is safe from any thread.
+    """
+
+    KEYS = 1024
+
+    def __init__(self, first: float, most: float, forget: float) -> None:
+        self._first, self._most, self._forget = first, most, forget
+        self._failures: dict[str, tuple[float, float]] = {}
+        """Key -> seconds to wait, and when it failed last; oldest failure first."""
+
+    def failed(self, key: str, now: float) -> None:
+        """It has failed once more."""
+        wait = self.wait(key, now)
+        self._failures.pop(key, None)
+        self._failures[key] = min(self._most, 2 * wait or self._first), now
+        if len(self._failures) > self.KEYS:
+            self._failures.pop(next(iter(self._failures)), None)
+
+    def wait(self, key: str, now: float) -> float:
+        """Seconds that it has to wait now."""
+        wait, at = self._failures.get(key, (0.0, now))
+        return wait if now - at < self._forget else 0.0
+
+
 class Places:
     """At most `each` at a time for every key."""
 

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 
+from dp_coordinator.process.guard import Guard
+from dp_coordinator.transport import Sockets
+from dp_coordinator.transport.backlog import MOST_UNHEARD
+from dp_coordinator.words import Channel
+from tests.transport.rig import PATIENCE, admit
+from tests.transport.strangers import frame
+from tests.transport.zmtp import connect
+
+OUTPUTS = Channel.BACK_OUTPUT
 TAKE = """
 import sys
 from dp_coordinator.process.guard import limit_memory
@@ -21,3 +34,20 @@ except MemoryError:
 @pytest.mark.parametrize(("megabytes", "ends_with"), [(64, 7), (600, 0), (0, 0)])
 def test_memory_beyond_the_limit_is_refused(megabytes: int, ends_with: int) -> None:
     assert subprocess.run([sys.executable, "-c", TAKE, str(megabytes)], check=False).returncode == ends_with
+
+
+@pytest.mark.parametrize(("steps", "ended"), [(lambda: 1, True), (count().__next__, False)])
+def test_who_keeps_the_loop_busy_is_ended_unless_it_goes_from_step_to_step(
+    steps: Callable[[], int], ended: bool
+) -> None:
+    anywhere = "tcp://127.0.0.1:0"
+    with Sockets(anywhere, anywhere, anywhere) as sockets, Guard(sockets, steps):
+        with ThreadPoolExecutor() as pool:
+            stranger = pool.submit(connect, sockets.endpoints().back_output, b"PUSH").result
+            admit(sockets)
+            with stranger(PATIENCE) as end:
+                end.sendall(frame(bytes(4000), more=True) * (2 * MOST_UNHEARD // 4000))
+                until = time.thread_time() + (PATIENCE if ended else 0.5)
+                while not (gone := list(sockets.watches[OUTPUTS].ended())) and time.thread_time() < until:
+                    pass  # as libzmq does, when subscriptions keep it busy
+        assert [each.channel for each in gone] == [OUTPUTS] * ended

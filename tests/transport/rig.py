@@ -43,7 +43,7 @@ def admit(sockets: Sockets, *, take_changes: bool = True) -> None:
             list(sockets.watches[channel].changes())
 
     assert sockets.doorkeeper.socket.poll(int(PATIENCE * 1000))
-    assert not list(sockets.doorkeeper.answer(take))
+    assert not list(sockets.doorkeeper.answer(time.monotonic(), take))
 
 
 class Peer:

@@ -9,11 +9,13 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from dp_coordinator.transport.backlog import (
+    EMPTIED,
     MOST_UNHEARD,
     MOST_UNKNOWN,
     MOST_UNSEEN,
     UNKNOWN_S,
     Backlog,
+    Heard,
 )
 from dp_coordinator.words import Channel
 
@@ -44,15 +46,19 @@ def connected() -> Iterator[Connection]:
 
 
 def ends(
-    connection: Connection, channel: Channel, heard: tuple[int, bool], looks: list[tuple[int, float]]
+    connection: Connection, channel: Channel, heard: tuple[int, bool], looks: list[tuple[int, float]], emptied: int = 0
 ) -> list[bool]:
-    """Whether each look would end it: bytes that are read before it, and when it is."""
+    """Whether each look would end it: bytes that are read before it, and when it is.
+
+    Between two of them the loop has taken all that there was so often.
+    """
     mine = connection.ours.getsockname(), connection.ours.getpeername()
 
     def channel_of(end: socket.socket) -> Channel | None:
         return channel if (end.getsockname(), end.getpeername()) == mine else None
 
-    backlog, found = Backlog(channel_of, lambda channel, descriptor: heard), []
+    found: list[bool] = []
+    backlog = Backlog(channel_of, lambda channel, descriptor: Heard(*heard, len(found) * emptied))
     for size, at in looks:
         connection.read(size)
         found.append([each.channel for each in backlog.look(at)] == [channel])
@@ -79,3 +85,19 @@ def test_too_much_is_read_and_nothing_of_it_comes(
 ) -> None:
     with connected() as connection:
         assert ends(connection, channel, heard, looks) == ended
+
+
+@pytest.mark.parametrize(
+    ("heard", "before", "after", "emptied", "ended"),
+    [
+        ((0, False), MOST_UNKNOWN + 1, 0, EMPTIED, True),  # what was there to be taken did not come of it
+        ((0, False), MOST_UNKNOWN + 1, 0, EMPTIED - 1, False),
+        ((0, False), MOST_UNKNOWN, 1, EMPTIED, False),  # it may have come since
+        ((0, True), MOST_UNKNOWN + 1, 0, EMPTIED, False),
+    ],
+)
+def test_what_is_no_message_once_all_messages_were_taken_is_not_waited_for(
+    heard: tuple[int, bool], before: int, after: int, emptied: int, ended: bool
+) -> None:
+    with connected() as connection:
+        assert ends(connection, OUTPUTS, heard, [(before, 0.0), (after, 0.001)], emptied) == [False, ended]

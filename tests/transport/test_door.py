@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import subprocess
 import sys
@@ -11,14 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import zmq
 from zmq import auth
 
 from benchmarks.ports import free_ports
 from dp_coordinator.client import CurveKeys, EngineClient, FrontendClient, NotReadyError
 from dp_coordinator.settings import SettingsError
-from dp_coordinator.transport import curve
+from dp_coordinator.transport import Sockets, curve, zap
 from dp_coordinator.words import Channel
-from tests.transport.rig import PATIENCE, rig
+from tests.transport.rig import PATIENCE, Peer, rig
 from tests.transport.test_floods import served
 from tests.waiting import wait_until
 
@@ -80,6 +82,62 @@ def test_peers_come_from_where_they_may(tmp_path: Path, allowed: str, comes: boo
             process.terminate()
         refused = "127.0.0.1: its address is not one of --allow-peer" in process.communicate()[1]
         assert refused is not comes
+
+
+ANYWHERE = "tcp://127.0.0.1:0"
+HERE = "127.0.0.1"
+
+
+def answered(sockets: Sockets, now: float) -> int:
+    """How many are let in at this time."""
+    before = sockets.doorkeeper.given
+    assert not list(sockets.doorkeeper.answer(now, lambda channel: None))
+    return sockets.doorkeeper.given - before
+
+
+@pytest.mark.parametrize(
+    ("cut_off", "times", "waits"),
+    [(HERE, 1, zap.FIRST_WAIT_S), (HERE, 2, 2 * zap.FIRST_WAIT_S), (HERE, 99, zap.LONGEST_WAIT_S), ("192.0.2.1", 9, 0)],
+)
+def test_who_comes_from_where_somebody_was_cut_off_waits_at_the_door(cut_off: str, times: int, waits: float) -> None:
+    with Sockets(ANYWHERE, ANYWHERE, ANYWHERE) as sockets, zmq.Context() as context:
+        for _ in range(times):
+            sockets.doorkeeper.cut_off(cut_off, 100.0)
+        peer = Peer(context, zmq.XSUB, sockets.endpoints().back_publish)
+        assert sockets.doorkeeper.socket.poll(int(PATIENCE * 1000))
+        assert answered(sockets, 100.0) == (not waits)
+        if waits:
+            assert sockets.doorkeeper.due == 100.0 + waits
+            assert answered(sockets, 99.9 + waits) == 0
+            assert answered(sockets, 100.0 + waits) == 1
+        assert sockets.doorkeeper.due == math.inf
+        assert sockets.back_publish.poll(int(PATIENCE * 1000)), "its subscription comes in with it"
+        peer.close()
+
+
+def test_a_crowd_at_the_door_takes_no_memory_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zap, "MOST_WAITING", 2)
+    with Sockets(ANYWHERE, ANYWHERE, ANYWHERE) as sockets, zmq.Context() as context:
+        sockets.doorkeeper.cut_off(HERE, 100.0)
+        peers, let_in = [], []
+        for number in range(4):
+            peers.append(Peer(context, zmq.PUSH, sockets.endpoints().back_output))
+            assert sockets.doorkeeper.socket.poll(int(PATIENCE * 1000))
+            let_in.append(answered(sockets, 100.0 + number / 1000))
+        assert let_in == [0, 0, 1, 1]
+        assert sockets.doorkeeper.due == 100.002 + zap.FIRST_WAIT_S, "those that came first came in first"
+        for peer in peers:
+            peer.close()
+
+
+def test_who_is_cut_off_again_and_again_comes_in_ever_more_seldom(tmp_path: Path) -> None:
+    with served(tmp_path) as peer:
+        command = [sys.executable, "-m", "tests.transport.strangers", "small", peer.where["front_publish"], "3", "XSUB"]
+        times = int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        assert 1 <= times <= 8, "after 0.1, 0.2, 0.4, 0.8 and 1.6 s more"
+        peer.start()
+        with EngineClient(0, peer.where["back_publish"], peer.where["back_output"]) as engine:
+            engine.wait_ready(PATIENCE)  # though it comes from the same address
 
 
 def test_curve_lets_in_who_has_a_key_and_vllms_peers_come_as_ever(tmp_path: Path) -> None:

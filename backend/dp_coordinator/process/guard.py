@@ -1,7 +1,7 @@
 """Watches this process's memory beside the loop, and ends connections that fill it with what the loop never sees.
 
 On a thread of its own, because such a peer may keep the loop inside libzmq. Most of the time it reads three numbers
-fifty times a second.
+a hundred times a second.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dp_coordinator.words import Channel
 
 log = logging.getLogger("dp_coordinator")
 
-INTERVAL_S, TROUBLED_INTERVAL_S = 0.02, 0.005
+INTERVAL_S, TROUBLED_INTERVAL_S = 0.01, 0.005
 MARGIN, NEVER_MUCH = 32 << 20, 112 << 20
 """Bytes; so much more than a moment ago is trouble, unless it is less than a coordinator may need at any time."""
 RISE = 4 << 20
 """Bytes a second by which it may grow."""
-BUSY_S = 0.02
-"""Processor time that the loop's thread takes for one turn when it is in trouble: batches take a quarter of it.
+BUSY_S = 0.01
+"""Processor time that the loop's thread takes for one step when it is in trouble: a batch takes half of it.
 
 Time on the clock would say nothing: a loop waits for input for up to a second, and on a busy machine for a processor.
 """
@@ -66,15 +66,15 @@ def _status(key: str) -> int:
 class Guard(threading.Thread):
     """Watches while it is entered."""
 
-    def __init__(self, sockets: Sockets, turns: Callable[[], int]) -> None:
-        """`turns`: how often the loop has turned. To be made on the loop's thread."""
+    def __init__(self, sockets: Sockets, steps: Callable[[], int]) -> None:
+        """`steps`: how often the loop has gone on to what it does next. To be made on the loop's thread."""
         super().__init__(name="guard", daemon=True)
         self._watches = sockets.watches
         self._backlog = Backlog(sockets.channel_of, lambda channel, fd: self._watches[channel].heard_of(fd))
-        self._turns = turns
+        self._steps = steps
         self._loop = threading.get_ident()
-        self._turned, self._spent = 0, 0.0
-        """The turn that was seen last, and the processor time of the loop's thread then."""
+        self._step, self._spent = -1, 0.0
+        """The step that was seen last, and the processor time of the loop's thread then."""
         self._ended = threading.Event()
         self._calm = self._last = 0
         self._troubled = self._was_large = False
@@ -116,16 +116,16 @@ class Guard(threading.Thread):
             self._watches[Channel.BACK_OUTPUT].suspect(now)
         for unfinished in self._backlog.look(now):
             log.warning("%s: ending the connection from %s", unfinished.channel.value, unfinished.peer.name)
-            self._watches[unfinished.channel].end(unfinished)
+            self._watches[unfinished.channel].end(unfinished, now)
             self._grew_at = now
         if not stuck and now - self._grew_at > CALM_S:
             self._over(resident)
 
     def _is_stuck(self, spent: float) -> bool:
-        """Whether the loop's thread works and works, and does not come to its next turn."""
-        turned = self._turns()
-        if turned != self._turned:
-            self._turned, self._spent = turned, spent
+        """Whether the loop's thread works and works, and does not come to its next step."""
+        step = self._steps()
+        if step != self._step:
+            self._step, self._spent = step, spent
         return spent - self._spent > BUSY_S
 
     def _over(self, resident: int) -> None:

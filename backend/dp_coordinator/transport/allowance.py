@@ -22,10 +22,13 @@ BIG = 16 << 10
 """Bytes; a smaller frame of an engine costs nothing."""
 BIG_BURST, BIG_RATE = 8 << 20, 1 << 20
 """Bytes at once, and a second, that an engine may send in larger ones."""
-UNREADABLE_OUTPUTS, UNREADABLE_MESSAGE = 8 << 10, 50
+UNREADABLE_OUTPUTS, UNREADABLE_MESSAGE = 8 << 10, 10
 """Bytes, and messages: so much more a frame that cannot be read costs."""
-MESSAGES_BURST, MESSAGES_RATE = 10_000, 5_000
-"""Messages at once, and a second, on an XPUB: a front-end sends one in a pause, an engine one in its life."""
+MESSAGES_BURST, MESSAGES_RATE = 2_000, 1_000
+"""Messages at once, and a second, on an XPUB: a front-end sends one in a pause, an engine one in its life.
+
+Each takes the loop's thread some ten microseconds, and START waits behind those of everybody.
+"""
 TOPICS = 32 << 10
 """Bytes of topics to which one connection may subscribe; vLLM's have none. libzmq takes fifty times as much."""
 

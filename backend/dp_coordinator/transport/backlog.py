@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dp_coordinator.core.events import Peer
 from dp_coordinator.transport.descriptor import Cookie, borrowed, cookie_of, open_descriptors, peer_of, received
@@ -24,7 +25,12 @@ On an XPUB a few notices; on back_output the high-water mark times reports of 40
 MOST_READS = {Channel.FRONT_PUBLISH: 3, Channel.BACK_PUBLISH: 3, Channel.BACK_OUTPUT: 4}
 """Looks at which an ipc connection's queue has shrunk, for there the kernel counts no bytes."""
 MOST_UNKNOWN, UNKNOWN_S = 64 << 10, 0.25
-"""Bytes that somebody may have sent to back_output who is not known as an engine, when nothing of it comes so long."""
+"""Bytes that somebody may have sent to back_output who is not known as an engine, when nothing of it comes so long.
+
+Or as soon as the loop has taken all that there is: then what was read before is no message yet.
+"""
+EMPTIED = 2
+"""How often it must have done so since: libzmq may have been about to hand the message over."""
 MOST_UNHEARD = 1 << 20
 """The same of one from whom nothing was ever taken, at once.
 
@@ -33,10 +39,22 @@ and a MB is 32.
 """
 
 
+class Heard(NamedTuple):
+    """What the loop has had of a connection."""
+
+    taken: int
+    """Messages that it has seen of it."""
+    is_engine: bool
+    emptied: int
+    """How often it has found that the socket holds no more."""
+
+
 @dataclass(slots=True)
 class _Watched:
     taken: int
     """Its messages that the loop had taken when it was first seen, or last took one."""
+    emptied: int
+    """How often the socket had been emptied then."""
     read: int
     """Bytes that libzmq had read then."""
     waiting: int
@@ -61,12 +79,9 @@ class Backlog:
     def __init__(
         self,
         channel_of: Callable[[socket.socket], Channel | None],
-        heard_of: Callable[[Channel, int], tuple[int, bool]],
+        heard_of: Callable[[Channel, int], Heard],
     ) -> None:
-        """`channel_of` tells by a socket's own address whose it is.
-
-        `heard_of` gives by channel and descriptor how many messages the loop has seen, and whether an engine's.
-        """
+        """`channel_of` tells by a socket's own address whose it is, `heard_of` goes by channel and descriptor."""
         self._channel_of, self._heard_of = channel_of, heard_of
         self._watched: dict[Cookie, _Watched] = {}
 
@@ -86,14 +101,14 @@ class Backlog:
     def _is_too_much(self, end: socket.socket, channel: Channel, descriptor: int, now: float) -> bool:
         end.getpeername()  # raises for the one that listens
         cookie = cookie_of(end)
-        (taken, is_engine), (total, waiting) = self._heard_of(channel, descriptor), received(end)
+        (total, waiting), (taken, is_engine, emptied) = received(end), self._heard_of(channel, descriptor)
         read = 0 if total is None else total - waiting
         unknown = channel is Channel.BACK_OUTPUT and not is_engine
         if unknown and not taken and read > MOST_UNHEARD:
             return True
         watched = self._watched.get(cookie)
         if watched is None or watched.taken != taken:
-            self._watched[cookie] = _Watched(taken, read, waiting, now)
+            self._watched[cookie] = _Watched(taken, emptied, read, waiting, now)
             return False
         watched.shrunk += waiting < watched.waiting
         watched.waiting = waiting
@@ -102,4 +117,7 @@ class Backlog:
         if read - watched.read > MOST_UNSEEN[channel]:
             return True
         # What it sent and we did not hear may be the beginning of something that it never finishes.
-        return unknown and read > MOST_UNKNOWN and now - watched.since > UNKNOWN_S
+        if not unknown or read <= MOST_UNKNOWN:
+            return False
+        no_message = watched.read > MOST_UNKNOWN and emptied >= watched.emptied + EMPTIED
+        return no_message or now - watched.since > UNKNOWN_S

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from time import thread_time
 from typing import Any, Literal, overload
 
@@ -35,7 +34,7 @@ def receive(socket: zmq.Socket[bytes], watch: PeerWatch, clock: Clock, *, copy: 
     """
     recv, no_block, big = socket.recv, zmq.NOBLOCK, BIG if copy else math.inf
     until, worked = clock() + LONGEST_BATCH, thread_time()
-    with suppress(zmq.Again):
+    try:
         for _ in range(BATCH // CHUNK):
             for _ in range(CHUNK):
                 yield (frame := recv(no_block, copy))
@@ -46,3 +45,5 @@ def receive(socket: zmq.Socket[bytes], watch: PeerWatch, clock: Clock, *, copy: 
                 if thread_time() - worked > LONGEST_BATCH / 2:  # it was work, and not a wait for a processor
                     watch.suspect(now)
                 return
+    except zmq.Again:
+        watch.emptied += 1

@@ -90,8 +90,8 @@ class Loop:
         self._books = Books(coordinator, mailbox, self._began, self._sender_of)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
         self._turn_by = self._began
-        self.turns = 0
-        """How often it has turned."""
+        self.steps = 0
+        """How often it has gone on to what it does next: to wait, or to the next socket."""
         self._start_timeout = start_timeout
         self._next_waiting_notice = self._began + WAITING_NOTICE_INTERVAL
         self._stopping = False
@@ -137,11 +137,11 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for input or the next deadline, take a batch from each socket, do what is due."""
-        self.turns += 1
+        self.steps += 1
         readable = self._polling.wait(self._timeout_ms(self._clock()))
         now = self._clock()
         sockets = self._sockets
-        if sockets.doorkeeper.socket in readable:
+        if sockets.doorkeeper.socket in readable or now >= sockets.doorkeeper.due:
             self._open_the_door(now)
         if self._polling.seldom in readable:
             for watch in sockets.watches.values():
@@ -160,9 +160,12 @@ class Loop:
             self._drain(sockets.front_publish, self._on_front_end, Channel.FRONT_PUBLISH, now)
         if sockets.back_output in readable:
             self._drain_engines(now)
+        else:
+            sockets.watches[Channel.BACK_OUTPUT].emptied += 1
         # What is due comes after what has arrived, so that a load publication tells the newest; but after every batch,
         # so that a flood of reports cannot put it off (vLLM's coordinator publishes only when nothing arrives:
         # vllm/v1/engine/coordinator.py, `process_input_socket`). Snapshots and recordings come last: no step waits.
+        self.steps += 1
         now = self._clock()
         self._turn_by = self._host.turned(now)
         if now >= self._look_at:
@@ -171,8 +174,10 @@ class Loop:
             self._while_waiting(now)
 
     def _open_the_door(self, now: float) -> None:
-        watches = self._sockets.watches
-        for refused in self._sockets.doorkeeper.answer(lambda channel: self._take_changes(watches[channel], now)):
+        def take_changes(channel: Channel) -> None:
+            self._take_changes(self._sockets.watches[channel], now)
+
+        for refused in self._sockets.doorkeeper.answer(now, take_changes):
             self._books.refused(refused.channel, refused.address, refused.why, now)
 
     def _now_and_then(self, now: float) -> None:
@@ -185,7 +190,7 @@ class Loop:
             self._remember(self._unwritten[0], now)  # there may be room again, and no change for hours
 
     def _timeout_ms(self, now: float) -> int:
-        wait = min(self._turn_by - now, self._ready_by - now, LONGEST_WAIT)
+        wait = min(self._turn_by - now, self._ready_by - now, self._sockets.doorkeeper.due - now, LONGEST_WAIT)
         return max(0, math.ceil(wait * 1000))
 
     def _take_changes(self, watch: PeerWatch, now: float) -> None:
@@ -204,6 +209,7 @@ class Loop:
         channel: Channel,
         now: float,
     ) -> None:
+        self.steps += 1
         watch = self._sockets.watches[channel]
         for frame in receive(socket, watch, self._clock, copy=False):
             self._front_end = watch, frame
@@ -255,6 +261,7 @@ class Loop:
 
     def _drain_engines(self, now: float) -> None:
         """The hot path: runs of load reports, each taken at once, with a wave message among them now and then."""
+        self.steps += 1
         watch = self._sockets.watches[Channel.BACK_OUTPUT]
         reports: list[EngineStatsReported] = []
         frames: Iterator[bytes]

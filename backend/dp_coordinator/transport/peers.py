@@ -20,7 +20,7 @@ import math
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -29,9 +29,9 @@ import zmq
 
 from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
 from dp_coordinator.transport.allowance import Allowance
-from dp_coordinator.transport.backlog import Unfinished
+from dp_coordinator.transport.backlog import Heard, Unfinished
 from dp_coordinator.transport.descriptor import Cookie, left_unanswered, peer_at, sever, spare
-from dp_coordinator.transport.zap import NUMBER
+from dp_coordinator.transport.zap import NUMBER, Doorkeeper
 from dp_coordinator.wire.client import SUBSCRIBE
 from dp_coordinator.words import Channel
 
@@ -89,15 +89,12 @@ class PeerWatch:
     """The connections of one socket."""
 
     def __init__(
-        self, channel: Channel, watched: zmq.Socket[bytes], ids: Iterator[int], last_number: Callable[[], int]
+        self, channel: Channel, watched: zmq.Socket[bytes], ids: Iterator[int], doorkeeper: Doorkeeper
     ) -> None:
-        """Must be made before the socket is bound: what connects earlier is not seen.
-
-        `last_number` tells which number was given last at the door.
-        """
+        """Must be made before the socket is bound: what connects earlier is not seen."""
         self.channel = channel
         self._ids = ids
-        self._last_number = last_number
+        self._doorkeeper = doorkeeper
         self._connections: dict[int, _Connection] = {}
         """By descriptor."""
         self._heard: dict[int, _Connection] = {}
@@ -121,6 +118,8 @@ class PeerWatch:
         self._silent: deque[str] = deque(maxlen=REMEMBERED)
         self._to_tell: deque[Unfinished] = deque(maxlen=REMEMBERED)
         self._sampling: list[int] = []
+        self.emptied = 0
+        """How often all that the socket held has been taken."""
         spare()
         address = f"inproc://monitor-{channel.value}"
         watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
@@ -139,7 +138,7 @@ class PeerWatch:
                     yield from self._accepted(descriptor)
                 elif event == zmq.EVENT_DISCONNECTED:
                     # libzmq tells before it closes the descriptor (stream_engine_base.cpp, `error`).
-                    self._before[descriptor] = self._last_number()
+                    self._before[descriptor] = self._doorkeeper.given
                     self._note_silent(descriptor)
                     yield from self._end(descriptor)
                 self._gave_up = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -250,7 +249,7 @@ class PeerWatch:
             else:
                 why = connection.allowance.message(size - 1 if frame.bytes[:1] == SUBSCRIBE else 0, now)
             if why is not None:
-                raise self._cut(_descriptor(frame), connection, why)
+                raise self._cut(_descriptor(frame), connection, why, now)
         return True
 
     def unreadable(self, frame: zmq.Frame, now: float) -> None:
@@ -260,19 +259,21 @@ class PeerWatch:
             return
         why = connection.allowance.unreadable(self.channel, now)
         if why is not None and connection.cut_off is None:
-            raise self._cut(_descriptor(frame), connection, why)
+            raise self._cut(_descriptor(frame), connection, why, now)
 
-    def _cut(self, descriptor: int, connection: _Connection, why: str) -> CutOffError:
+    def _cut(self, descriptor: int, connection: _Connection, why: str, now: float) -> CutOffError:
         connection.cut_off = why
         self._cut_off[connection.number] = None
         while len(self._cut_off) > REMEMBERED:
             self._cut_off.pop(next(iter(self._cut_off)))
         sever(descriptor, connection.cookie)
+        self._doorkeeper.cut_off(connection.peer.host, now)
         return CutOffError(connection.peer.name, connection.engine, why)
 
-    def end(self, unfinished: Unfinished) -> None:
+    def end(self, unfinished: Unfinished, now: float) -> None:
         """End a connection of which too much is unseen. Safe from any thread."""
         if sever(unfinished.descriptor, unfinished.cookie):
+            self._doorkeeper.cut_off(unfinished.peer.host, now)
             if len(self._unfinished) > REMEMBERED:
                 self._unfinished.clear()
             self._unfinished[unfinished.cookie] = UNFINISHED
@@ -283,13 +284,12 @@ class PeerWatch:
         while self._to_tell:
             yield self._to_tell.popleft()
 
-    def heard_of(self, descriptor: int) -> tuple[int, bool]:
-        """How many messages of a connection were received by name, and whether it is known as an engine's.
-
-        Safe from any thread.
-        """
+    def heard_of(self, descriptor: int) -> Heard:
+        """What was received of a connection by name. Safe from any thread."""
         connection = self._connections.get(descriptor)
-        return (0, False) if connection is None else (connection.taken, connection.engine is not None)
+        if connection is None:
+            return Heard(0, is_engine=False, emptied=self.emptied)
+        return Heard(connection.taken, connection.engine is not None, self.emptied)
 
     def sender_of(self, frame: zmq.Frame) -> str | None:
         """Who sent a frame, for people, where that is certain."""

@@ -135,7 +135,7 @@ class Sockets:
         for option, value in KEEPALIVE.items():
             socket.setsockopt(option, value)
         socket.setsockopt(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
-        self.watches[channel] = PeerWatch(channel, socket, self._peer_ids, lambda: self.doorkeeper.given)
+        self.watches[channel] = PeerWatch(channel, socket, self._peer_ids, self.doorkeeper)
         wanted = {channel.value: address}
         if self._curve is not None:
             wanted[channel.value + WITH_CURVE] = self._curve.address_of(channel)

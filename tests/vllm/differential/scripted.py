@@ -7,6 +7,7 @@ is replaced while it runs. Ours is the real core, wire format and transport loop
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -196,6 +197,7 @@ class ScriptedWatch:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.emptied = 0
         self._open: list[int] = []
         self._made = 1000 * (1 + list(Channel).index(channel))
 
@@ -313,7 +315,7 @@ def run_ours(
     sockets: Any = SimpleNamespace(
         **script.sockets,
         watches={channel: ScriptedWatch(channel) for channel in Channel},
-        doorkeeper=SimpleNamespace(socket=None),
+        doorkeeper=SimpleNamespace(socket=None, due=math.inf),
     )
     wall: Any = SimpleNamespace(time=script.wall_clock, monotonic=time.monotonic)
     with mock.patch.multiple(our_loop, Polling=lambda sockets, _: ScriptedPolling(script, sockets), time=wall):
