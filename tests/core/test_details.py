@@ -244,6 +244,14 @@ def test_growth_that_clears_the_running_flag_ends_the_wave_then() -> None:
     assert driver.core.snapshot(7.0).waves[-1].ended_at == 7.0
 
 
+def test_a_count_that_is_told_once_more_clears_nothing() -> None:
+    driver = Driver(2, "0.16")
+    driver.feed(StartWaveRequested(0, 0))
+    driver.feed(EngineCountChanged(2), at=7.0)
+    assert driver.core.engines_running
+    assert driver.core.snapshot(7.0).waves[-1].ended_at is None
+
+
 def test_what_ranks_reported_before_their_time_counts_from_when_they_are_told_of_and_no_rank_beyond_it_does() -> None:
     driver = Driver(2)
     for _ in range(2):

@@ -167,6 +167,7 @@ def test_a_key_used_for_something_else_is_refused() -> None:
     ask(driver, idempotency_key="k")
     refusal, _ = ask(driver, idempotency_key="k", wave=1)
     assert refusal.kind is RefusalKind.KEY_REUSED
+    assert refusal.detail == "this Idempotency-Key was used for another request; use a new key for a new start"
 
 
 def test_a_refused_request_does_not_use_up_its_key() -> None:

@@ -132,6 +132,16 @@ def test_a_rank_beyond_the_last_one_that_reports_and_does_not_subscribe_is_none_
     assert (there.view.surplus, there.view.missing) == (0, 0)
 
 
+def test_nor_does_it_keep_one_that_came_again_from_being_back() -> None:
+    there = Deployment(count=3)
+    there.driver.feed(connects(OUTPUT, 90, socket_type="PUSH", host="10.0.0.9"))
+    there.driver.feed(PeerIdentified(90, 3))
+    there.engine_goes(1)
+    assert there.view.missing == 1
+    there.engine_comes(1, 1, reports=False)
+    assert there.view.missing == 0
+
+
 def test_a_subscription_that_is_made_again_is_of_the_same_process_where_its_reports_go_on() -> None:
     driver = Driver(2, ready=False)
     for rank in (0, 1):
@@ -147,6 +157,8 @@ def test_a_subscription_that_is_made_again_is_of_the_same_process_where_its_repo
 def test_a_rank_is_one_that_leaves_if_it_was_there_when_it_was_told_to() -> None:
     scaled = Scaled(before=4, at=5.0)
     assert [scaled.leaves(3, 5.0), scaled.leaves(3, 5.1), scaled.leaves(4, 1.0)] == [True, False, False]
+    assert scaled.leaves(0, 5.0)
+    assert not scaled.leaves(-1, 5.0)
 
 
 @pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
@@ -161,6 +173,18 @@ def test_a_replacement_that_comes_before_the_old_one_has_ended_begins_with_nothi
     there.driver.advance(1)
     assert there.counts[1] == (0, 0)
     assert there.driver.core.snapshot(there.driver.now).engines.restarts == (0, 1)
+
+
+@pytest.mark.parametrize("later", [0.0, 1.0], ids=["in the same moment", "later"])
+def test_what_was_reported_since_the_newer_connection_was_made_is_the_newer_ones(later: float) -> None:
+    there = Deployment(count=3)
+    there.driver.advance(1)
+    there.engine_comes(1, 1)
+    there.driver.advance(later)
+    there.driver.report(1, 2, 3)
+    assert "engine_replaced" not in records(there.driver.feed(disconnects(OUTPUT, there.number(1, 0))))
+    there.driver.advance(1)
+    assert there.counts[1] == (2, 3)
 
 
 def test_a_report_that_goes_back_by_a_new_connection_is_of_an_engine_that_was_restarted() -> None:
@@ -291,7 +315,9 @@ def test_a_connection_that_is_made_again_brings_start_now_and_after_the_wave(cha
     driver, again = there.driver, {Channel.FRONT_PUBLISH: 60, OUTPUT: 1, BACK: 1001}[channel]
     driver.feed(connects(Channel.FRONT_PUBLISH, 60, host="10.0.0.0"))
     assert starts(driver.feed(disconnects(channel, again))) == []
+    driver.advance_to(7.0)
     assert starts(driver.feed(connects(channel, again + 5000, host="10.0.0.0"))) == [(0, None)]
+    assert driver.core.snapshot(7.0).waves[-1].asked_at == 7.0
     assert starts(driver.feed(WaveCompleted(0, 0))) == [(1, None)]
     assert starts(driver.feed(WaveCompleted(0, 1))) == []
 
