@@ -58,12 +58,14 @@ def due(state: CoreState, now: float) -> int | None:
 
 def belongs(state: CoreState, engine: int, now: float) -> bool:
     """Whether there is such an engine: one of the deployment, or one that leaves it or joins it."""
-    if 0 <= engine < state.engine_count:
+    if engine < 0:
+        return False
+    if engine < state.engine_count:
         return True
-    if 0 <= engine < state.scaled.before and now < state.scaled.at + LEAVING:
+    if engine < state.scaled.before and now < state.scaled.at + LEAVING:
         return True
     there = whose.engines(state.peers)  # of those that join, not all need have subscribed yet
-    return state.ready and there > state.engine_count and 0 <= engine < 2 * there
+    return state.ready and there > state.engine_count and engine < 2 * there
 
 
 def strangers(state: CoreState, reports: Sequence[EngineStatsReported], now: float) -> list[EngineStatsReported]:
