@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
-from dp_coordinator.core.effects import Effect, LogEvent
+from dp_coordinator.core.effects import Answer, Effect, LogEvent
 from dp_coordinator.core.events import (
     EngineCountChanged,
     Event,
     ManualStartRequested,
+    NewRequestNotified,
     StartWaveRequested,
     WaveCompleted,
 )
 from dp_coordinator.core.records import completion_record
-from dp_coordinator.core.snapshot import EndedConnection, Wave, WaveCause
+from dp_coordinator.core.snapshot import ActionState, EndedConnection, StartAction, Wave, WaveCause
 from dp_coordinator.words import Channel
 from tests.core.connections import connects, disconnects
 from tests.core.deployment import BACK, OUTPUT, Deployment
@@ -221,6 +222,37 @@ def test_a_rank_that_leaves_starts_a_wave_and_is_none_of_those_that_join_it() ->
     assert starts(driver.feed(StartWaveRequested(3, wave=0))) == [(0, 3)]
     driver.feed(StartWaveRequested(0, wave=0))
     assert driver.core.snapshot(driver.now).wave.joined == (0,)
+
+
+def test_when_nobody_answers_a_start_of_the_next_wave_the_one_that_runs_is_told_of_again() -> None:
+    there = Deployment()
+    driver = there.driver
+    driver.feed(StartWaveRequested(1, wave=0), at=1.0)
+    driver.feed(disconnects(OUTPUT, 1))
+    driver.feed(connects(OUTPUT, 90, socket_type="PUSH", host="10.0.0.0"))
+    (answer,) = (
+        each.value
+        for each in driver.feed(ManualStartRequested("it hangs", "me", wave=1), at=2.0)
+        if isinstance(each, Answer)
+    )
+    assert isinstance(answer, StartAction)
+    assert entries(driver.advance_to(12.0))[-2:] == [
+        ("start_unanswered", {"wave": 1}),
+        ("wave_started", {"wave": 0, "cause": "unknown", "engine": None}),
+    ]
+    *_, unanswered, again = waves(driver)
+    assert (unanswered.number, unanswered.ended_at, unanswered.completed) == (1, 12.0, False)
+    assert (again.number, again.cause, again.cause_engine, again.started_at) == (0, WaveCause.UNKNOWN, None, 12.0)
+    (action,) = driver.core.snapshot(12.0).actions
+    assert (action.state, action.asked_at, action.finished_at) == (ActionState.CANNOT_TELL, 2.0, 7.0)
+
+
+def test_a_wave_that_was_announced_is_not_unanswered_though_no_engine_reports() -> None:
+    driver = Deployment(dialect="0.28").driver
+    driver.feed(NewRequestNotified(0, 0), at=1.0)
+    assert driver.core.engines_running
+    assert entries(driver.advance_to(60.0)) == []
+    assert waves(driver)[-1].ended_at is None
 
 
 @pytest.mark.parametrize(
