@@ -20,7 +20,7 @@ from dp_coordinator.core.snapshot import ActionState, EndedConnection, StartActi
 from dp_coordinator.words import Channel
 from tests.core.connections import connects, disconnects
 from tests.core.deployment import BACK, OUTPUT, Deployment
-from tests.core.driver import Driver, starts
+from tests.core.driver import Driver, announced, starts
 
 FRONT = Channel.FRONT_PUBLISH
 
@@ -200,6 +200,15 @@ def test_what_was_held_begins_when_it_comes_within_reach() -> None:
     assert waves(driver) == (), "too far ahead, and nobody seconds it"
     driver.feed(WaveCompleted(0, wave=7), at=6.0)
     assert [(wave.number, wave.asked_at) for wave in waves(driver)] == [(7, None), (13, 6.0)]
+
+
+def test_what_was_held_may_bring_more_of_it_within_reach() -> None:
+    driver = Deployment(4).driver
+    for said in (StartWaveRequested(3, wave=40), StartWaveRequested(0, wave=19), WaveCompleted(1, wave=10)):
+        assert starts(driver.feed(said)) == [], "none is near another one"
+    effects = driver.feed(WaveCompleted(2, wave=1), at=6.0)
+    assert starts(effects) == [(19, 0)]
+    assert announced(effects) == [(2, False), (11, False), (19, True)]
 
 
 def test_ranks_that_came_after_a_manual_start_were_not_asked_to_join_it() -> None:

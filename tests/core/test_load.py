@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dp_coordinator.core import load
 from dp_coordinator.core.effects import PublishLoad, Reject
 from dp_coordinator.core.events import EngineCountChanged, NewRequestNotified, StartWaveRequested
 from tests.core.connections import engine_subscribes
@@ -248,3 +249,23 @@ def test_an_absurd_scale_is_rejected_and_changes_nothing(count: int) -> None:
     effects = driver.feed(EngineCountChanged(count))
     assert [e.kind for e in effects if isinstance(e, Reject)] == ["engine_count_out_of_range"]
     assert driver.core.engine_count == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "noticed", "due"),
+    [
+        (None, 4.99, 5.04),  # a heartbeat
+        (0.02, 0.01, 0.1),  # they had time to wake
+        (0.02, 0.08, 0.13),
+        (0.02, 0.12, 0.15),  # no longer
+        (0.07, 0.13, 0.15),  # also when it would have been due between these two
+        (0.1, 0.14, 0.19),  # a first change after a pause has 50 ms of its own
+        (3.0, 3.04, 3.09),
+        (3.0, 3.09, 3.1),
+    ],
+)
+def test_when_a_load_is_due_after_a_notice(changed: float | None, noticed: float, due: float) -> None:
+    table = load.empty(2, lockstep=True, interval=0.1)
+    table.published_at, table.changed_at = 0.0, changed
+    load.noticed(table, noticed)
+    assert load.deadline(table, engines_running=False) == pytest.approx(due)

@@ -142,6 +142,25 @@ def test_nor_does_it_keep_one_that_came_again_from_being_back() -> None:
     assert there.view.missing == 0
 
 
+def test_where_more_come_than_went_none_is_missing() -> None:
+    there = Deployment()
+    there.engine_goes(1)
+    for process in (1, 2):
+        there.engine_comes(1, process, reports=False)
+    assert (there.subscribed, there.view.missing) == (3, 0)
+
+
+def test_engines_that_come_in_one_go_bring_ready_and_the_scale_that_waited_for_them() -> None:
+    driver = Driver(2, ready=False)
+    driver.feed(EngineCountChanged(3))
+    for number in (2, 3, 4):
+        driver.feed(connects(BACK, number, socket_type="SUB", pid=77))
+    assert not driver.core.ready
+    effects = driver.feed(connects(OUTPUT, 1, socket_type="PUSH", pid=77))
+    assert records(effects) == ["ready_sent", "engine_count_changed"]
+    assert driver.core.engine_count == 3
+
+
 def test_a_subscription_that_is_made_again_is_of_the_same_process_where_its_reports_go_on() -> None:
     driver = Driver(2, ready=False)
     for rank in (0, 1):

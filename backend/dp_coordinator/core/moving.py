@@ -56,7 +56,7 @@ def release(state: CoreState, dialect: Dialect, now: float) -> Sequence[Effect]:
                 left.append((source, said))
         if len(left) == len(waiting):
             break
-        waiting = sorted(left, key=lambda each: each[1].wave)  # each may bring the next within reach
+        waiting = left  # what was taken may have brought them within reach
     return effects
 
 
