@@ -15,6 +15,7 @@ from dp_coordinator.core.events import (
     WaveCompleted,
 )
 from dp_coordinator.core.state import Scaled
+from dp_coordinator.core.whose import kind_of
 from dp_coordinator.words import Channel, DeploymentState, PeerKind
 from tests.core.connections import connects, disconnects
 from tests.core.deployment import BACK, OUTPUT, Deployment
@@ -142,6 +143,45 @@ def test_nor_does_it_keep_one_that_came_again_from_being_back() -> None:
     assert there.view.missing == 0
 
 
+WHAT_THEY_ARE = [
+    (connects(OUTPUT, 1, socket_type="PUSH", pid=70), PeerKind.ENGINE, 0),
+    (connects(BACK, 2, pid=70), PeerKind.ENGINE, 0),
+    (connects(Channel.FRONT_PUBLISH, 3, pid=70), PeerKind.FRONT_END, None),
+    (connects(OUTPUT, 4, socket_type="PUSH", pid=71), PeerKind.UNKNOWN, None),
+    (connects(BACK, 5, pid=71), PeerKind.ENGINE, None),
+    (connects(OUTPUT, 6, socket_type="PUSH", pid=72, engine_index=1), PeerKind.ENGINE, 1),
+    (connects(BACK, 7, socket_type="SUB", pid=72), PeerKind.ENGINE, 1),
+    (connects(BACK, 8, socket_type="SUB", pid=73), PeerKind.TAP, None),
+    (connects(Channel.FRONT_PUBLISH, 9, socket_type="SUB", pid=74), PeerKind.TAP, None),
+    (connects(BACK, 10, host="10.0.0.9"), PeerKind.ENGINE, None),
+]
+"""A connection, what it is told to be, and whose."""
+
+
+def test_each_connection_is_told_to_be_what_it_is() -> None:
+    driver = Driver(2, ready=False)
+    for event, _, _ in WHAT_THEY_ARE:
+        driver.feed(event)
+    driver.feed(PeerIdentified(1, 0))
+    told = driver.core.snapshot(0.0).peers.connections
+    assert [(c.peer, kind, engine) for c, kind, engine in told] == [(e.peer, *what) for e, *what in WHAT_THEY_ARE]
+    for event, kind, _ in WHAT_THEY_ARE:
+        assert kind_of(driver.core.state.peers, event.peer) is kind
+
+
+def test_one_that_comes_back_in_another_process_is_replaced_when_its_title_tells_who_it_is() -> None:
+    there = Deployment(ipc=True)
+    there.driver.report(1, 2, 3)
+    there.engine_goes(1)
+    driver = there.driver
+    driver.advance_to(7.0)
+    assert records(driver.feed(connects(OUTPUT, 2001, socket_type="PUSH", pid=99, engine_index=1))) == [
+        "engine_replaced"
+    ]
+    driver.advance(0.2)
+    assert there.counts[1] == (0, 0)
+
+
 def test_where_more_come_than_went_none_is_missing() -> None:
     there = Deployment()
     there.engine_goes(1)
@@ -156,9 +196,11 @@ def test_engines_that_come_in_one_go_bring_ready_and_the_scale_that_waited_for_t
     for number in (2, 3, 4):
         driver.feed(connects(BACK, number, socket_type="SUB", pid=77))
     assert not driver.core.ready
-    effects = driver.feed(connects(OUTPUT, 1, socket_type="PUSH", pid=77))
+    effects = driver.feed(connects(OUTPUT, 1, socket_type="PUSH", pid=77), at=1.0)
     assert records(effects) == ["ready_sent", "engine_count_changed"]
     assert driver.core.engine_count == 3
+    driver.advance(0.2)
+    assert len(driver.loads()[-1].counts) == 3
 
 
 def test_a_subscription_that_is_made_again_is_of_the_same_process_where_its_reports_go_on() -> None:
