@@ -19,7 +19,7 @@ from dp_coordinator.core.whose import kind_of
 from dp_coordinator.words import Channel, DeploymentState, PeerKind
 from tests.core.connections import connects, disconnects
 from tests.core.deployment import BACK, OUTPUT, Deployment
-from tests.core.driver import Driver, records, starts
+from tests.core.driver import Driver, announced, records, starts
 
 
 @pytest.mark.parametrize("host", ["10.0.0.0", "10.0.0.9"], ids=["of an engine's host", "of another host"])
@@ -180,6 +180,28 @@ def test_one_that_comes_back_in_another_process_is_replaced_when_its_title_tells
     ]
     driver.advance(0.2)
     assert there.counts[1] == (0, 0)
+
+
+def test_whose_process_still_listens_has_not_gone() -> None:
+    there = Deployment(3, ipc=True)
+    there.driver.feed(disconnects(OUTPUT, there.number(1, 0)))
+    there.engine_goes(2)
+    assert list(there.view.gone) == [2]
+
+
+def test_the_subscription_of_one_that_is_named_is_none_of_those_that_nobody_can_name() -> None:
+    there = Deployment(3)
+    there.engine_goes(1)
+    there.driver.feed(disconnects(BACK, 1000 + there.number(2, 0)))
+    assert (list(there.view.gone), there.view.missing_unnamed) == ([1], 1)
+    assert [ended.peer.host for ended in there.view.unnamed] == ["10.0.0.2"]
+
+
+def test_after_a_restart_only_front_ends_are_told_of_the_wave_when_they_come() -> None:
+    driver = Driver()
+    driver.restart()
+    assert announced(driver.feed(connects(OUTPUT, 70, socket_type="PUSH"))) == []
+    assert announced(driver.feed(connects(Channel.FRONT_PUBLISH, 71))) == [(0, False)]
 
 
 def test_where_more_come_than_went_none_is_missing() -> None:
