@@ -105,8 +105,11 @@ def test_of_what_ended_it_is_told_since_when_it_was_there_and_when_it_ended() ->
     assert (gone.since, gone.at) == (0.0, 3.0)
 
 
-def test_over_ipc_the_process_tells_whose_subscription_ended() -> None:
+@pytest.mark.parametrize("first", [BACK, OUTPUT])
+def test_over_ipc_the_process_tells_whose_subscription_ended(first: Channel) -> None:
     there = Deployment(ipc=True)
+    if first is OUTPUT:
+        there.driver.feed(disconnects(OUTPUT, there.number(1, 0)))
     ((_, fields),) = entries(there.driver.feed(disconnects(BACK, 1000 + there.number(1, 0))))
     assert fields["engine"] == 1
 

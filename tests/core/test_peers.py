@@ -151,6 +151,8 @@ WHAT_THEY_ARE = [
     (connects(BACK, 5, pid=71), PeerKind.ENGINE, None),
     (connects(OUTPUT, 6, socket_type="PUSH", pid=72, engine_index=1), PeerKind.ENGINE, 1),
     (connects(BACK, 7, socket_type="SUB", pid=72), PeerKind.ENGINE, 1),
+    (connects(OUTPUT, 11, socket_type="PUSH", pid=75), PeerKind.UNKNOWN, None),
+    (connects(BACK, 12, socket_type="SUB", pid=75), PeerKind.ENGINE, None),
     (connects(BACK, 8, socket_type="SUB", pid=73), PeerKind.TAP, None),
     (connects(Channel.FRONT_PUBLISH, 9, socket_type="SUB", pid=74), PeerKind.TAP, None),
     (connects(BACK, 10, host="10.0.0.9"), PeerKind.ENGINE, None),

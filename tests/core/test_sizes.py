@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dp_coordinator.core import Coordinator, Dialect
 from dp_coordinator.core.effects import Reject
 from dp_coordinator.core.events import EngineCountChanged, EngineStatsReported
-from dp_coordinator.core.scaling import EARLY_KEPT, LEAVING
+from dp_coordinator.core.scaling import EARLY_KEPT, LEAVING, MAX_ENGINES
 from tests.core.connections import connects
 from tests.core.deployment import BACK, Deployment
 from tests.core.driver import starts
@@ -113,3 +114,15 @@ def test_of_a_peer_that_makes_ranks_up_a_bounded_number_is_kept() -> None:
     effects = [e for rank in range(2, 2 + EARLY_KEPT + 5) for e in there.driver.feed(report(rank, 1))]
     assert len([e for e in effects if isinstance(e, Reject)]) == 5
     assert len(there.view.joining) == 1
+
+
+@pytest.mark.parametrize("count", [1, MAX_ENGINES])
+def test_a_deployment_begins_at_0_with_as_many_engines_as_are_possible(count: int) -> None:
+    core = Coordinator(count, Dialect.for_version("0.33"))
+    assert (core.engine_count, core.snapshot(0.0).state_since) == (count, 0.0)
+
+
+@pytest.mark.parametrize("count", [0, MAX_ENGINES + 1])
+def test_a_deployment_of_an_absurd_size_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"^engine_count must be 1 to {MAX_ENGINES}, not {count}$"):
+        Coordinator(count, Dialect.for_version("0.33"))

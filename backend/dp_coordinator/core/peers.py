@@ -335,8 +335,8 @@ def view(state: CoreState) -> PeersView:
     named, unnamed = gone(state)
     pids, own = engines_by_pid(peers), own_engines(peers)
     connections = [(c, kind_of(peers, c.peer, own), engine_of(peers, c.peer, pids)) for c in peers.connected.values()]
-    there, members = engines(peers), state.engine_count - len(named) - unnamed
-    surplus = max(0, there - members) if state.ready else 0
+    there = engines(peers)
+    surplus = max(0, there + len(named) - state.engine_count)
     beyond = [(engine, c.since) for c, _, engine in connections if engine is not None and engine >= state.engine_count]
     leaving = {engine for engine, since in beyond if state.scaled.leaves(engine, since)}
     joining = tuple(sorted({e for e, since in beyond if not state.scaled.leaves(e, since)})[:surplus])
