@@ -147,7 +147,7 @@ class Coordinator:
         timeout = manual.deadline(self.state.manual)
         if unanswered is None and timeout is None:  # nearly always: asked on every turn of the loop
             return publication
-        return min((d for d in (publication, unanswered, timeout) if d is not None))
+        return min(d for d in (publication, unanswered, timeout) if d is not None)
 
     def tick(self, now: float) -> Sequence[Effect]:
         """Do what is due by now."""
