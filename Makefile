@@ -73,7 +73,7 @@ coverage: setup ## all tests but those in Chromium, and the lines and branches t
 	for part in core wire transport client; do \
 	  $(BIN)/coverage report --fail-under 95 --include "backend/dp_coordinator/$$part/*" | tail -1; done
 
-mutants: $(INSTALLED) ## whether some test fails whatever line of core, wire or alarms is changed; half an hour; ARGS="wire"
+mutants: $(INSTALLED) ## whether some test fails whatever line of core, wire or alarms is changed; an hour; ARGS="wire"
 	@[[ -x $(BIN)/mutmut ]] || $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt mutmut
 	$(PY) scripts/mutants $(ARGS)
 

@@ -183,6 +183,14 @@ def test_a_wave_that_is_overtaken_ends_then_and_was_not_completed() -> None:
     assert (third.number, third.cause, third.completed, third.ended_at) == (2, WaveCause.UNKNOWN, True, 5.0)
 
 
+def test_a_wave_that_was_overtaken_after_all_were_seen_to_step_was_confirmed() -> None:
+    driver = Deployment().driver
+    driver.feed(StartWaveRequested(1, wave=0), at=2.0)
+    driver.report(0, 0, 1, step=1)
+    driver.feed(StartWaveRequested(0, wave=1), at=3.0)
+    assert [(wave.completed, wave.confirmed) for wave in waves(driver)] == [(False, True), (False, False)]
+
+
 def test_what_ended_after_it_was_overtaken_was_completed_all_the_same() -> None:
     driver = Deployment().driver
     driver.feed(StartWaveRequested(1, wave=0), at=1.0)

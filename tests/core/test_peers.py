@@ -214,6 +214,23 @@ def test_where_more_come_than_went_none_is_missing() -> None:
     assert (there.subscribed, there.view.missing) == (3, 0)
 
 
+def test_where_more_are_left_than_there_should_be_none_is_missing() -> None:
+    there = Deployment()
+    for process in (1, 2):
+        there.engine_comes(0, process, reports=False)
+    there.engine_goes(1)
+    assert (there.subscribed, there.view.missing) == (3, 0)
+
+
+def test_a_subscription_of_a_process_that_reports_as_two_engines_is_of_neither() -> None:
+    driver = Driver(2, ready=False)
+    driver.feed(connects(BACK, 3, pid=77))
+    for rank in (0, 1):
+        driver.feed(connects(OUTPUT, 1 + rank, socket_type="PUSH", pid=77))
+        driver.feed(PeerIdentified(1 + rank, rank))
+    assert [engine for c, _, engine in driver.core.snapshot(0.0).peers.connections if c.peer.id == 3] == [None]
+
+
 def test_engines_that_come_in_one_go_bring_ready_and_the_scale_that_waited_for_them() -> None:
     driver = Driver(2, ready=False)
     driver.feed(EngineCountChanged(3))

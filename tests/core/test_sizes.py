@@ -126,3 +126,12 @@ def test_a_deployment_begins_at_0_with_as_many_engines_as_are_possible(count: in
 def test_a_deployment_of_an_absurd_size_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"^engine_count must be 1 to {MAX_ENGINES}, not {count}$"):
         Coordinator(count, Dialect.for_version("0.33"))
+
+
+def test_a_scale_that_waited_is_published_as_soon_as_its_engines_are_there() -> None:
+    there = Deployment(2)
+    there.driver.advance_to(1.0)
+    there.driver.feed(EngineCountChanged(3))
+    there.engine_comes(2)
+    there.driver.advance(0.2)
+    assert len(there.counts) == 3
