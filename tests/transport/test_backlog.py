@@ -101,3 +101,9 @@ def test_what_is_no_message_once_all_messages_were_taken_is_not_waited_for(
 ) -> None:
     with connected() as connection:
         assert ends(connection, OUTPUTS, heard, [(before, 0.0), (after, 0.001)], emptied) == [False, ended]
+
+
+def test_nor_one_that_had_sent_nothing_when_it_was_first_looked_at() -> None:
+    with connected() as connection:
+        looks = [(0, 0.0), (MOST_UNKNOWN + 1, 0.001), (0, 0.002)]
+        assert ends(connection, OUTPUTS, (0, False), looks, EMPTIED) == [False, False, True]

@@ -85,7 +85,8 @@ def disconnected(state: CoreState, event: PeerDisconnected, now: float) -> Seque
         return ()
     peers.changes += 1
     peer = connection.peer
-    kind, engine = kind_of(peers, peer), engine_of(peers, peer, engines_by_pid(peers))
+    pids = {} if peer.pid is None else engines_by_pid(peers)  # a rack that goes is two thousand connections
+    kind, engine = kind_of(peers, peer), engine_of(peers, peer, pids)
     del peers.connected[peer.id]
     peers.taps_at_engines -= is_tap_at_engines(peer)
     ended = EndedConnection(peer, connection.since, now, event.why)
@@ -124,8 +125,7 @@ def leaves_gap(state: CoreState, peer: Peer) -> bool:
     peers, kind = state.peers, kind_of(state.peers, peer)
     if kind is PeerKind.TAP or _is_beyond(state, peer):
         return False
-    there = [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel and c.peer is not peer]
-    if not _is_a_probes(state, peer, len(there)):
+    if not _is_a_probes(state, peer):
         peers.broken[peer.channel] = peers.broken.get(peer.channel, 0) + 1
     engine = peers.reports_as.get(peer.id)
     if engine is not None:
@@ -133,18 +133,24 @@ def leaves_gap(state: CoreState, peer: Peer) -> bool:
     if peer.channel is Channel.BACK_OUTPUT and len(peers.newest) >= state.engine_count:
         return False  # it is of none that it could be
     return bool(peer.host) and any(
-        other.host == peer.host and other.id > peer.id and other.socket_type == peer.socket_type for other in there
+        other.host == peer.host and other.id > peer.id and other.socket_type == peer.socket_type
+        for other in _others(peers, peer)
     )
 
 
-def _is_a_probes(state: CoreState, peer: Peer, others: int) -> bool:
+def _others(peers: Peers, peer: Peer) -> list[Peer]:
+    """Who else is connected where this one is."""
+    return [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel and c.peer is not peer]
+
+
+def _is_a_probes(state: CoreState, peer: Peer) -> bool:
     """Whether a connection is one more than the engines have, and of none of them as far as can be told.
 
     To back_output: it has said nothing. To back_publish: from there more listen than have a connection to back_output.
     """
     peers = state.peers
     if peer.channel is Channel.BACK_OUTPUT:
-        return others >= state.engine_count and engine_of(peers, peer) is None
+        return engine_of(peers, peer) is None and len(_others(peers, peer)) >= state.engine_count
     if peer.channel is Channel.FRONT_PUBLISH or engines(peers) <= state.engine_count:
         return False
     beside = [c.peer.channel for c in peers.connected.values() if (c.peer.host, c.peer.pid) == (peer.host, peer.pid)]

@@ -114,8 +114,9 @@ class Guard(threading.Thread):
         self._was_large |= large
         if large:
             self._watches[Channel.BACK_OUTPUT].suspect(now)
-        for unfinished in self._backlog.look(now):
-            log.warning("%s: ending the connection from %s", unfinished.channel.value, unfinished.peer.name)
+        for number, unfinished in enumerate(self._backlog.look(now)):
+            if not number:  # who the others are is in the event log, at a limited rate
+                log.warning("%s: ending connections, first that of %s", unfinished.channel.value, unfinished.peer.name)
             self._watches[unfinished.channel].end(unfinished, now)
             self._grew_at = now
         if not stuck and now - self._grew_at > CALM_S:

@@ -53,13 +53,13 @@ class Heard(NamedTuple):
 class _Watched:
     taken: int
     """Its messages that the loop had taken when it was first seen, or last took one."""
-    emptied: int
-    """How often the socket had been emptied then."""
     read: int
     """Bytes that libzmq had read then."""
-    waiting: int
     since: float
     """When that was."""
+    waiting: int
+    looked: tuple[int, int]
+    """Bytes that libzmq had read at a later look, and how often the socket had been emptied until then."""
     shrunk: int = 0
 
 
@@ -108,7 +108,7 @@ class Backlog:
             return True
         watched = self._watched.get(cookie)
         if watched is None or watched.taken != taken:
-            self._watched[cookie] = _Watched(taken, emptied, read, waiting, now)
+            self._watched[cookie] = _Watched(taken, read, now, waiting, (read, emptied))
             return False
         watched.shrunk += waiting < watched.waiting
         watched.waiting = waiting
@@ -119,5 +119,9 @@ class Backlog:
         # What it sent and we did not hear may be the beginning of something that it never finishes.
         if not unknown or read <= MOST_UNKNOWN:
             return False
-        no_message = watched.read > MOST_UNKNOWN and emptied >= watched.emptied + EMPTIED
-        return no_message or now - watched.since > UNKNOWN_S
+        there, before = watched.looked
+        if emptied >= before + EMPTIED:
+            if there > MOST_UNKNOWN:
+                return True
+            watched.looked = read, emptied
+        return now - watched.since > UNKNOWN_S
