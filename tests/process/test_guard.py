@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
 from dp_coordinator.process.guard import Guard
 from dp_coordinator.transport import Sockets
-from dp_coordinator.transport.backlog import MOST_UNHEARD
+from dp_coordinator.transport.backlog import MOST_UNHEARD, Backlog
 from dp_coordinator.words import Channel
 from tests.transport.rig import PATIENCE, admit
 from tests.transport.strangers import frame
@@ -51,3 +52,27 @@ def test_who_keeps_the_loop_busy_is_ended_unless_it_goes_from_step_to_step(
                 while not (gone := list(sockets.watches[OUTPUTS].ended())) and time.thread_time() < until:
                     pass  # as libzmq does, when subscriptions keep it busy
         assert [each.channel for each in gone] == [OUTPUTS] * ended
+
+
+def test_looks_take_a_share_of_the_time_unless_memory_grows_by_leaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    anywhere, looks = "tcp://127.0.0.1:0", list[float]()
+    with Sockets(anywhere, anywhere, anywhere) as sockets:
+        guard = Guard(sockets, count(1).__next__)
+
+        def look(_: Backlog, now: float) -> tuple[()]:
+            looks.append(now)
+            return ()
+
+        monkeypatch.setattr(Backlog, "look", look)
+        monkeypatch.setattr("dp_coordinator.process.guard.time", SimpleNamespace(monotonic=lambda: looks[-1] + 0.1))
+        for now, megabytes in [
+            (0.0, 200),  # far more than a moment ago
+            (0.1, 201),
+            (0.3, 203),
+            (0.31, 205),  # a leap
+            (0.32, 206),
+            (0.8, 206),
+            (0.82, 206),  # it took 0.1 s: half a second later
+        ]:
+            guard.look(megabytes << 20, 0.0, now)
+    assert looks == [0.0, 0.31, 0.82]

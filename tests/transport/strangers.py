@@ -56,7 +56,9 @@ def _unfinished(size: int, count: int) -> Callable[[str, bytes, float], int]:
     """Connections that each send a frame but for its last byte, and stay."""
 
     def attack(address: str, kind: bytes, until: float) -> int:
-        ends, cut = [connected(address, kind) for _ in range(count)], 0
+        ends, cut = list[socket.socket](), 0
+        while len(ends) < count and time.monotonic() < until:
+            ends.append(connected(address, kind))
         for end in ends:
             try:
                 end.sendall(frame(b"", size=size))

@@ -23,7 +23,7 @@ from dp_coordinator.words import Channel
 log = logging.getLogger("dp_coordinator")
 
 INTERVAL_S, TROUBLED_INTERVAL_S = 0.01, 0.005
-MARGIN, NEVER_MUCH = 32 << 20, 112 << 20
+MARGIN, NEVER_MUCH = 32 << 20, 96 << 20
 """Bytes; so much more than a moment ago is trouble, unless it is less than a coordinator may need at any time."""
 RISE = 4 << 20
 """Bytes a second by which it may grow."""
@@ -31,6 +31,10 @@ BUSY_S = 0.01
 """Processor time that the loop's thread takes for one step when it is in trouble: a batch takes half of it.
 
 Time on the clock would say nothing: a loop waits for input for up to a second, and on a busy machine for a processor.
+"""
+RUSH, SHARE = 4 << 20, 0.2
+"""Bytes since the last look at all connections after which there is another at once; else looks take this share of the
+time, for they keep the loop from its work: of a thousand connections one takes 15 ms.
 """
 GROWS_S = 0.25
 """From the last growth until looks need not follow each other as fast as they can."""
@@ -79,6 +83,8 @@ class Guard(threading.Thread):
         self._calm = self._last = 0
         self._troubled = self._was_large = False
         self._grew_at = self._looked_at = 0.0
+        self._seen, self._next = 0, 0.0
+        """Memory at the last look at all connections, and when the next is due unless it grows."""
 
     def run(self) -> None:
         """Look until told to end."""
@@ -91,7 +97,7 @@ class Guard(threading.Thread):
             self._calm = self._last = _resident(memory)
             self._looked_at = time.monotonic()
             while not self._ended.wait(self._interval()):
-                self._look(_resident(memory), time.clock_gettime(processor), time.monotonic())
+                self.look(_resident(memory), time.clock_gettime(processor), time.monotonic())
         finally:
             os.close(memory)
 
@@ -99,7 +105,8 @@ class Guard(threading.Thread):
         grows = self._looked_at - self._grew_at < GROWS_S
         return TROUBLED_INTERVAL_S if self._troubled and grows else INTERVAL_S
 
-    def _look(self, resident: int, spent: float, now: float) -> None:
+    def look(self, resident: int, spent: float, now: float) -> None:
+        """One look: bytes of memory, seconds of processor time that the loop's thread has spent, and the time."""
         self._calm = min(resident, self._calm + int(RISE * min(1.0, now - self._looked_at)))
         if resident > self._last + _PAGE * 64:
             self._grew_at = now
@@ -112,6 +119,13 @@ class Guard(threading.Thread):
         if not self._troubled:
             self._troubled, self._grew_at = True, now
         self._was_large |= large
+        if stuck or now >= self._next or resident > self._seen + RUSH:
+            self._end_unfinished(large, now)
+            self._seen, self._next = resident, now + (time.monotonic() - now) / SHARE
+        if not stuck and now - self._grew_at > CALM_S:
+            self._over(resident)
+
+    def _end_unfinished(self, large: bool, now: float) -> None:
         if large:
             self._watches[Channel.BACK_OUTPUT].suspect(now)
         for number, unfinished in enumerate(self._backlog.look(now)):
@@ -119,8 +133,6 @@ class Guard(threading.Thread):
                 log.warning("%s: ending connections, first that of %s", unfinished.channel.value, unfinished.peer.name)
             self._watches[unfinished.channel].end(unfinished, now)
             self._grew_at = now
-        if not stuck and now - self._grew_at > CALM_S:
-            self._over(resident)
 
     def _is_stuck(self, spent: float) -> bool:
         """Whether the loop's thread works and works, and does not come to its next step."""

@@ -31,11 +31,11 @@ Or as soon as the loop has taken all that there is: then what was read before is
 """
 EMPTIED = 2
 """How often it must have done so since: libzmq may have been about to hand the message over."""
-MOST_UNHEARD = 1 << 20
+MOST_UNHEARD = 512 << 10
 """The same of one from whom nothing was ever taken, at once.
 
 libzmq holds two hundred reports of an engine, which are 160 KB. Of empty frames without an end it makes 64 bytes each,
-and a MB is 32.
+and half a MB is 16.
 """
 
 
@@ -51,6 +51,7 @@ class Heard(NamedTuple):
 
 @dataclass(slots=True)
 class _Watched:
+    channel: Channel
     taken: int
     """Its messages that the loop had taken when it was first seen, or last took one."""
     read: int
@@ -94,21 +95,28 @@ class Backlog:
         with suppress(OSError):
             for descriptor in open_descriptors():
                 with suppress(OSError), borrowed(descriptor) as end:
-                    channel = self._channel_of(end)
-                    if channel is not None and self._is_too_much(end, channel, descriptor, now):
-                        yield Unfinished(channel, descriptor, cookie_of(end), peer_of(end, 0, channel))
+                    cookie = cookie_of(end)
+                    channel = self._channel(end, cookie)
+                    if channel is not None and self._is_too_much(end, cookie, channel, descriptor, now):
+                        yield Unfinished(channel, descriptor, cookie, peer_of(end, 0, channel))
 
-    def _is_too_much(self, end: socket.socket, channel: Channel, descriptor: int, now: float) -> bool:
-        end.getpeername()  # raises for the one that listens
-        cookie = cookie_of(end)
-        (total, waiting), (taken, is_engine, emptied) = received(end), self._heard_of(channel, descriptor)
+    def _channel(self, end: socket.socket, cookie: Cookie) -> Channel | None:
+        """Whose it is; raises `OSError` for the one that listens. Each question asked may cost the loop its turn."""
+        watched = self._watched.get(cookie)
+        if watched is not None:
+            return watched.channel
+        end.getpeername()
+        return self._channel_of(end)
+
+    def _is_too_much(self, end: socket.socket, cookie: Cookie, channel: Channel, descriptor: int, now: float) -> bool:
+        (total, waiting), (taken, is_engine, emptied) = received(end, MOST_UNKNOWN), self._heard_of(channel, descriptor)
         read = 0 if total is None else total - waiting
         unknown = channel is Channel.BACK_OUTPUT and not is_engine
         if unknown and not taken and read > MOST_UNHEARD:
             return True
         watched = self._watched.get(cookie)
         if watched is None or watched.taken != taken:
-            self._watched[cookie] = _Watched(taken, read, now, waiting, (read, emptied))
+            self._watched[cookie] = _Watched(channel, taken, read, now, waiting, (read, emptied))
             return False
         watched.shrunk += waiting < watched.waiting
         watched.waiting = waiting

@@ -30,7 +30,7 @@ _RETRANSMITS, _PROBES, _RECEIVED = 2, 3, 8
 _SO_COOKIE = getattr(socket, "SO_COOKIE", 57)
 _INT = struct.Struct("i")
 _NO_LINGER = struct.pack("ii", 1, 0)
-_AT_ONCE = 1 << 16
+_NOWHERE = bytearray(1 << 18)
 
 Cookie: TypeAlias = bytes
 """What tells one connection from every other one that this machine had or will have; empty where nothing does."""
@@ -65,12 +65,18 @@ def sever(descriptor: int, cookie: Cookie) -> bool:
                 return False
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)  # tcp: the other end is told by a reset
             end.shutdown(socket.SHUT_RDWR)
-            with suppress(BlockingIOError):
-                while end.recv(_AT_ONCE, socket.MSG_DONTWAIT):
-                    pass
+            _throw_away(end)
     except OSError:
         return False  # it has gone already
     return True
+
+
+def _throw_away(end: socket.socket) -> None:
+    # Of tcp the kernel throws it away itself (tcp(7), MSG_TRUNC).
+    flags = socket.MSG_DONTWAIT if end.family == socket.AF_UNIX else socket.MSG_DONTWAIT | socket.MSG_TRUNC
+    with suppress(BlockingIOError):
+        while end.recv_into(_NOWHERE, 0, flags):
+            pass
 
 
 @cache
@@ -104,12 +110,15 @@ def open_descriptors() -> Iterable[int]:
         return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # there is none left to look with: all are open
 
 
-def received(end: socket.socket) -> tuple[int | None, int]:
-    """Bytes that came through it since it was made (None where the kernel does not count them: ipc), and that wait."""
-    waiting = _INT.unpack(fcntl.ioctl(end, termios.FIONREAD, bytes(_INT.size)))[0]
-    if end.family == socket.AF_UNIX:
-        return None, waiting
-    return _tcp_info(end)[_RECEIVED], waiting
+def received(end: socket.socket, few: int = 0) -> tuple[int | None, int]:
+    """Bytes that came through it since it was made (None where the kernel does not count them: ipc), and that wait.
+
+    Where no more than `few` came at all it is not asked how many wait, which costs the interpreter's lock.
+    """
+    total = None if end.family == socket.AF_UNIX else _tcp_info(end)[_RECEIVED]
+    if total is not None and total <= few:
+        return total, 0
+    return total, _INT.unpack(fcntl.ioctl(end, termios.FIONREAD, bytes(_INT.size)))[0]
 
 
 def left_unanswered(descriptor: int, cookie: Cookie) -> bool | None:
