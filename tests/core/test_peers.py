@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from dp_coordinator.core.effects import LogEvent
 from dp_coordinator.core.events import (
     EngineCountChanged,
-    EngineStatsReported,
     PeerIdentified,
-    StartWaveRequested,
-    WaveCompleted,
 )
 from dp_coordinator.core.state import Scaled
 from dp_coordinator.core.whose import kind_of
-from dp_coordinator.words import Channel, DeploymentState, PeerKind
+from dp_coordinator.words import Channel, PeerKind
 from tests.core.connections import connects, disconnects
 from tests.core.deployment import BACK, OUTPUT, Deployment
-from tests.core.driver import Driver, announced, records, starts
+from tests.core.driver import Driver, announced, records
 
 
 @pytest.mark.parametrize("host", ["10.0.0.0", "10.0.0.9"], ids=["of an engine's host", "of another host"])
@@ -171,19 +166,6 @@ def test_each_connection_is_told_to_be_what_it_is() -> None:
         assert kind_of(driver.core.state.peers, event.peer) is kind
 
 
-def test_one_that_comes_back_in_another_process_is_replaced_when_its_title_tells_who_it_is() -> None:
-    there = Deployment(ipc=True)
-    there.driver.report(1, 2, 3)
-    there.engine_goes(1)
-    driver = there.driver
-    driver.advance_to(7.0)
-    assert records(driver.feed(connects(OUTPUT, 2001, socket_type="PUSH", pid=99, engine_index=1))) == [
-        "engine_replaced"
-    ]
-    driver.advance(0.2)
-    assert there.counts[1] == (0, 0)
-
-
 def test_whose_process_still_listens_has_not_gone() -> None:
     there = Deployment(3, ipc=True)
     there.driver.feed(disconnects(OUTPUT, there.number(1, 0)))
@@ -263,111 +245,6 @@ def test_a_rank_is_one_that_leaves_if_it_was_there_when_it_was_told_to() -> None
     assert not scaled.leaves(-1, 5.0)
 
 
-@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
-def test_a_replacement_that_comes_before_the_old_one_has_ended_begins_with_nothing(ipc: bool) -> None:
-    there = Deployment(ipc=ipc)
-    there.driver.report(1, 2, 3, step=5)
-    there.driver.advance(1)
-    there.engine_comes(1, 1, reports=ipc)
-    there.engine_goes(1)
-    if not ipc:  # over tcp only what it reports tells whose it is
-        there.driver.feed(PeerIdentified(there.number(1, 1), 1))
-    there.driver.advance(1)
-    assert there.counts[1] == (0, 0)
-    assert there.driver.core.snapshot(there.driver.now).engines.restarts == (0, 1)
-
-
-@pytest.mark.parametrize("later", [0.0, 1.0], ids=["in the same moment", "later"])
-def test_what_was_reported_since_the_newer_connection_was_made_is_the_newer_ones(later: float) -> None:
-    there = Deployment(count=3)
-    there.driver.advance(1)
-    there.engine_comes(1, 1)
-    there.driver.advance(later)
-    there.driver.report(1, 2, 3)
-    assert "engine_replaced" not in records(there.driver.feed(disconnects(OUTPUT, there.number(1, 0))))
-    there.driver.advance(1)
-    assert there.counts[1] == (2, 3)
-
-
-def test_a_report_that_goes_back_by_a_new_connection_is_of_an_engine_that_was_restarted() -> None:
-    there = Deployment()
-    there.driver.report(0, 0, 3, wave=4, step=5)
-    there.driver.advance(1)
-    there.engine_comes(0, 1)
-    assert records(there.driver.report(0, 0, 1)) == ["engine_replaced"]
-    there.driver.report(0, 0, 1, step=3)
-    there.driver.advance(1)
-    assert records(there.driver.report(0, 0, 1)) == ["engine_counters_reset"]
-    assert there.driver.core.snapshot(there.driver.now).engines.restarts == (1, 0)
-
-
-@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
-@pytest.mark.parametrize("reports", [True, False], ids=["reports first", "publication first"])
-def test_a_replaced_ranks_counts_are_zero_at_once(ipc: bool, reports: bool) -> None:
-    there = Deployment(ipc=ipc)
-    there.driver.report(0, 0, 5)
-    there.driver.report(1, 2, 3)
-    there.driver.advance(1)
-    there.engine_goes(1)
-    there.driver.advance(1)
-    assert there.driver.loads()[-1].counts[1][:2] == (2, 3), "a gone rank keeps its last counts, as vLLM's does"
-    there.engine_comes(1, 1, reports=reports)
-    assert "engine_replaced" in records(there.effects)
-    there.driver.advance(0.2)
-    assert [counts[:2] for counts in there.driver.loads()[-1].counts] == [(0, 5), (0, 0)]
-
-
-def test_of_a_wave_what_the_others_did_remains_when_the_one_that_confirmed_it_is_replaced() -> None:
-    there = Deployment(5, ipc=True)
-    driver = there.driver
-    driver.feed(WaveCompleted(0, 0))
-    driver.feed(StartWaveRequested(4, 1), at=1.0)
-    driver.feed(EngineStatsReported(0, 0, 2, 0.0, 1, 1), at=2.0)
-    driver.feed(EngineStatsReported(1, 0, 3, 0.0, 1, 1), at=3.0)  # nobody looks who joins any more
-    driver.report(2, 0, 2, wave=0, step=31)  # is in the wave before
-    driver.report(3, 1, 0, wave=1, step=1)  # has not begun
-    assert driver.core.snapshot(4.0).wave.confirmed_by == "rank 0, step 1"
-    there.engine_goes(0)
-    there.engine_comes(0, 1)
-    seen = driver.core.snapshot(5.0)
-    assert (seen.state, seen.wave.confirmed_at, seen.wave.joined) == (DeploymentState.RUNNING, None, (1, 4))
-    opened = driver.core.state.log.open
-    assert opened is not None
-    assert opened.joined[1] == 3.0
-
-
-def test_a_wave_that_was_confirmed_by_an_idle_rank_has_begun_when_that_is_replaced() -> None:
-    there = Deployment(ipc=True)
-    there.driver.report(1, 0, 0)  # engines that report are asked for more than an announcement
-    there.driver.feed(StartWaveRequested(1, 0))
-    there.driver.report(0, 0, 0, step=1)
-    there.engine_goes(0)
-    there.engine_comes(0, 1)
-    assert there.driver.core.snapshot(1.0).state is DeploymentState.RUNNING
-
-
-def test_of_the_last_whole_step_a_rank_that_was_replaced_since_is_no_part() -> None:
-    there = Deployment(ipc=True)
-    there.driver.report(0, 0, 2, step=1)
-    there.driver.report(1, 0, 3, step=1)
-    there.driver.report(0, 0, 4, step=2)
-    there.engine_goes(1)
-    there.engine_comes(1, 1)
-    published = len(there.driver.loads())
-    there.driver.advance(0.1)
-    assert [counts[:2] for counts in there.driver.loads()[published].counts] == [(0, 2), (0, 0)]
-
-
-@pytest.mark.parametrize(("ipc", "why"), [(True, "connection closed"), (False, "timed out")])
-def test_an_engine_that_is_back_keeps_its_counts(ipc: bool, why: str) -> None:
-    there = Deployment(ipc=ipc)
-    there.driver.report(1, 2, 3)
-    there.engine_goes(1, why=why)
-    there.engine_comes(1)
-    there.driver.advance(1)
-    assert there.driver.loads()[-1].counts[1][:2] == (2, 3)
-
-
 def test_of_engines_that_nobody_can_name_it_is_told_where_they_were() -> None:
     driver = Driver(2, ready=False)
     for number in (1, 2):
@@ -398,88 +275,3 @@ def test_of_one_that_was_removed_after_it_had_gone_nothing_is_told_any_more() ->
     driver.feed(EngineCountChanged(2))
     driver.feed(disconnects(BACK, 2))
     assert [ended.peer.host for ended in driver.core.snapshot(0.0).peers.unnamed] == ["10.0.1.2"]
-
-
-# -- a connection that is made again -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("channel", "dialect"),
-    [
-        (channel, dialect)
-        for channel in Channel
-        for dialect in ("0.18", "0.29", "0.33")
-        if (channel, dialect) != (Channel.FRONT_PUBLISH, "0.33")
-    ],
-)
-def test_a_connection_that_is_made_again_brings_start_now_and_after_the_wave(channel: Channel, dialect: str) -> None:
-    there = Deployment(dialect=dialect)
-    driver, again = there.driver, {Channel.FRONT_PUBLISH: 60, OUTPUT: 1, BACK: 1001}[channel]
-    driver.feed(connects(Channel.FRONT_PUBLISH, 60, host="10.0.0.0"))
-    assert starts(driver.feed(disconnects(channel, again))) == []
-    driver.advance_to(7.0)
-    assert starts(driver.feed(connects(channel, again + 5000, host="10.0.0.0"))) == [(0, None)]
-    assert driver.core.snapshot(7.0).waves[-1].asked_at == 7.0
-    assert starts(driver.feed(WaveCompleted(0, 0))) == [(1, None)]
-    assert starts(driver.feed(WaveCompleted(0, 1))) == []
-
-
-def test_from_0_33_on_a_front_end_has_nothing_to_lose() -> None:
-    driver = Deployment(dialect="0.33").driver
-    driver.feed(connects(Channel.FRONT_PUBLISH, 60))
-    driver.feed(disconnects(Channel.FRONT_PUBLISH, 60))
-    assert starts(driver.feed(connects(Channel.FRONT_PUBLISH, 61))) == []
-
-
-def test_before_0_18_it_does_not() -> None:
-    there = Deployment(dialect="0.16")
-    there.engine_goes(1)
-    there.engine_comes(1, 1)
-    assert starts(there.effects) == []
-
-
-def test_while_engines_are_missing_none_is_started() -> None:
-    there = Deployment(3)
-    for rank in (0, 1):
-        there.engine_goes(rank)
-    there.engine_comes(0, 1)
-    assert starts(there.effects) == []
-    there.engine_comes(1, 1)
-    assert starts(there.effects) == [(0, None)]
-
-
-def test_a_link_that_ends_while_the_engine_has_a_newer_one_was_no_probes() -> None:
-    there = Deployment()
-    there.engine_comes(1, 1, reports=False)
-    assert starts(there.driver.feed(disconnects(BACK, 1000 + there.number(1, 0)))) == [(0, None)], "for the newer one"
-    assert starts(there.driver.feed(connects(BACK, 5000, host="10.0.0.1"))) == [(0, None)]
-
-
-def test_of_a_rank_that_joins_a_connection_that_is_made_again_starts_nothing() -> None:
-    there = Deployment(ipc=True)
-    there.engine_comes(2, titled=True)
-    assert starts(there.driver.feed(disconnects(BACK, 1000 + there.number(2, 0)))) == []
-    assert starts(there.driver.feed(connects(BACK, 5000, pid=there.number(2, 0), engine_index=2))) == []
-
-
-def test_a_probe_that_connects_and_leaves_starts_nothing() -> None:
-    there = Deployment()
-    for number in range(600, 605):
-        assert starts(there.driver.feed(connects(OUTPUT, number, socket_type="", host="10.0.9.9"))) == []
-        assert starts(there.driver.feed(disconnects(OUTPUT, number))) == []
-
-
-@pytest.mark.parametrize("ipc", [True, False], ids=["ipc", "tcp"])
-def test_one_that_subscribes_and_leaves_again_and_again_starts_nothing(ipc: bool) -> None:
-    there = Deployment(ipc=ipc, host="10.0.0.5")
-    for number in range(2600, 2605):
-        where: dict[str, Any] = {"pid": 77} if ipc else {"host": "10.0.0.5"}
-        assert starts(there.driver.feed(connects(BACK, number, **where))) == []
-        assert starts(there.driver.feed(disconnects(BACK, number))) == []
-    for number in (3600, 3601):  # every engine's link to back_output is known
-        there.driver.feed(connects(OUTPUT, number, host="10.0.0.5"))
-    for number in (3600, 3601):
-        assert starts(there.driver.feed(disconnects(OUTPUT, number))) == []
-    there.engine_goes(1)
-    there.engine_comes(1, 1)
-    assert starts(there.effects) == [(0, None)]
