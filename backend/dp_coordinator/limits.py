@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from threading import Lock
 
 
 class TokenBucket:
@@ -61,16 +62,18 @@ class Backoff:
 
     def __init__(self, first: float, most: float, forget: float) -> None:
         self._first, self._most, self._forget = first, most, forget
+        self._lock = Lock()
         self._failures: dict[str, tuple[float, float]] = {}
         """Key -> seconds to wait, and when it failed last; oldest failure first."""
 
     def failed(self, key: str, now: float) -> None:
         """It has failed once more."""
-        wait = self.wait(key, now)
-        self._failures.pop(key, None)
-        self._failures[key] = min(self._most, 2 * wait or self._first), now
-        if len(self._failures) > self.KEYS:
-            self._failures.pop(next(iter(self._failures)), None)
+        with self._lock:
+            wait = self.wait(key, now)
+            self._failures.pop(key, None)
+            self._failures[key] = min(self._most, 2 * wait or self._first), now
+            if len(self._failures) > self.KEYS:
+                del self._failures[next(iter(self._failures))]
 
     def wait(self, key: str, now: float) -> float:
         """Seconds that it has to wait now."""
