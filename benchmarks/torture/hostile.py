@@ -178,9 +178,13 @@ def members(a: Attack) -> None:
 
 
 def far_waves(a: Attack) -> None:
-    """Wave messages of waves and ranks that are far from any."""
+    """Wave messages of waves and ranks that are far from any.
+
+    Each time of another wave: two that say the same are two witnesses (docs/guarantees.md, "Two messages that agree").
+    """
     while a.on:
-        engine, wave = a.chance.choice(ENGINES), a.chance.choice(WAVES[4:])
+        wave = a.chance.choice((a.chance.randrange(2**20, 2**31), *WAVES[5:]))
+        engine = a.chance.choice(ENGINES)
         stats = {"num_waiting_reqs": 0, "num_running_reqs": 0, "step_counter": wave, "current_wave": wave}
         a.say(OUTPUT, [pack(a.chance.choice(_from_an_engine(engine, wave, stats)))])
         a.say(FRONT, [pack((engine, wave))])
