@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,6 +182,41 @@ def test_a_subscription_that_is_heard_before_its_connection_counts(tmp_path: Pat
         context.destroy(linger=0)
 
 
+BEGINS, GIVES_UP, ENDS = zmq.EVENT_ACCEPTED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_DISCONNECTED
+
+
+@pytest.mark.parametrize(
+    ("events", "refused"),
+    [
+        ([(BEGINS, 0), (GIVES_UP, 0), (ENDS, 0)], 0),
+        ([(BEGINS, 0), (ENDS, 0)], 1),
+        ([(BEGINS, 0), (GIVES_UP, 0), (BEGINS, 1), (ENDS, 0)], 0),
+        ([(BEGINS, 0), (BEGINS, 1), (GIVES_UP, 0), (GIVES_UP, 1), (ENDS, 1), (ENDS, 0)], 0),
+        ([(BEGINS, 0), (BEGINS, 1), (GIVES_UP, 0), (ENDS, 1), (ENDS, 0)], 1),
+        ([(GIVES_UP, 0), (BEGINS, 1), (ENDS, 0), (BEGINS, 0)], 0),
+        ([(GIVES_UP, 0), (GIVES_UP, 1), (ENDS, 0), (BEGINS, 1), (BEGINS, 0), (ENDS, 1)], 0),
+        ([(ENDS, 0), (BEGINS, 0)], 1),
+    ],
+)
+def test_who_gives_up_is_not_refused_in_whatever_order_two_threads_tell(
+    events: list[tuple[int, int]], refused: int
+) -> None:
+    """The order is theirs: no test can make it, so the events are told by hand."""
+    anywhere = "tcp://127.0.0.1:0"
+    with Sockets(anywhere, anywhere, anywhere) as sockets, ExitStack() as stack:
+        watch = sockets.watches[Channel.BACK_PUBLISH]
+        stack.enter_context(watch.monitor)
+        told, watch.monitor = (stack.enter_context(sockets.context.socket(zmq.PAIR)) for _ in range(2))
+        told.bind("inproc://told-by-hand")
+        watch.monitor.connect("inproc://told-by-hand")
+        connections = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for event, which in events:
+            value = errno.EPIPE if event == GIVES_UP else connections[which].fileno()
+            told.send_multipart([struct.pack("=HI", event, value), b""])
+        assert not list(watch.changes())
+        assert len(list(watch.silent())) == refused
+
+
 def test_numbers_of_descriptors_are_used_again_and_nobody_is_mistaken(deployment: Rig) -> None:
     r = deployment
     for turn in range(30):
@@ -208,6 +245,7 @@ def test_thousands_of_connections_made_and_dropped_leave_nothing(tmp_path: Path)
         wait_until(lambda: len(view(r).connections) == 5, "the end of them all")
         assert r.mailbox.snapshot.engines_subscribed == 2
         assert not view(r).gone
+        assert not r.mailbox.counters.refused, "they gave up"
 
 
 def test_half_open_connections_are_nobody(tmp_path: Path) -> None:

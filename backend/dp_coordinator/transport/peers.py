@@ -112,7 +112,8 @@ class PeerWatch:
         self._cut_off: dict[int, None] = {}
         """Numbers of connections that were cut off, oldest first."""
         self._unfinished: dict[Cookie, str] = {}
-        self._gave_up = False
+        self._gave_up = 0
+        """Other ends that have given up, and of whose end libzmq has yet to tell: each of its threads may have one."""
         self._gone_already: dict[int, bool] = {}
         """Descriptors of which libzmq told the end before the beginning, and whether the other end had given up."""
         self._silent: deque[str] = deque(maxlen=REMEMBERED)
@@ -141,7 +142,8 @@ class PeerWatch:
                     self._before[descriptor] = self._doorkeeper.given
                     self._note_silent(descriptor)
                     yield from self._end(descriptor)
-                self._gave_up = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                else:
+                    self._gave_up += 1
 
     def _accepted(self, descriptor: int) -> Iterator[PeerEvent]:
         gave_up = self._gone_already.pop(descriptor, None)
@@ -164,14 +166,26 @@ class PeerWatch:
         One that was there for longer may have said something while nobody asked for names.
         """
         connection = self._connections.get(descriptor)
+        gave_up = self._takes_giving_up(connection)
         if connection is None or descriptor in self._early:
             # The beginning is yet to be told, which libzmq does after it has begun (stream_listener_base.cpp).
             self._early.discard(descriptor)
-            self._gone_already[descriptor] = self._gave_up or connection is not None
-        if connection is None or connection.number or self._gave_up:
+            self._gone_already[descriptor] = gave_up or connection is not None
+        if connection is None or connection.number or gave_up:
             return
         if time.monotonic() - connection.since < SHORT_S:
             self._silent.append(connection.peer.name)
+
+    def _takes_giving_up(self, connection: _Connection | None) -> bool:
+        """Whether the other end of what ends has given up, which only one can that said nothing.
+
+        libzmq tells of the two one after the other (stream_engine_base.cpp, `error`), but another of its threads may
+        tell something between them.
+        """
+        if not self._gave_up or (connection is not None and connection.number):
+            return False
+        self._gave_up -= 1
+        return True
 
     def silent(self) -> Iterator[str]:
         """Those that ended without a message, each once: they spoke no ZMTP 3, or began with too large a frame."""
