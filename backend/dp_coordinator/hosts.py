@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from dp_coordinator.values import BadValueError, Kind, parse_host_port
 
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 SCRAPE_PORTS = 1024
@@ -123,6 +124,29 @@ def is_ip(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def address(text: str) -> Address | None:
+    """An address without port or brackets, as IPv4 where it is that; None when it is none."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(found, "ipv4_mapped", None)  # a socket of [::] shows IPv4 peers so
+    return mapped or found
+
+
+def neighbourhood(client: str) -> str:
+    """What is counted as one client: an IPv4 address, or the 64 bits of IPv6 that one household is given."""
+    found = address(client)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return client if found is None else str(found)
 
 
 def allowed_host(text: str) -> str:

@@ -53,6 +53,7 @@ class Peer:
         self.socket = context.socket(kind)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVTIMEO, int(PATIENCE * 1000))
+        self.socket.setsockopt(zmq.IPV6, int("[" in address))
         self.socket.connect(address)
         if kind == zmq.XSUB:
             self.socket.send(b"\x01")

@@ -96,11 +96,21 @@ def answered(sockets: Sockets, now: float) -> int:
 
 
 @pytest.mark.parametrize(
-    ("cut_off", "times", "waits"),
-    [(HERE, 1, zap.FIRST_WAIT_S), (HERE, 2, 2 * zap.FIRST_WAIT_S), (HERE, 99, zap.LONGEST_WAIT_S), ("192.0.2.1", 9, 0)],
+    ("comes_to", "cut_off", "times", "waits"),
+    [
+        (HERE, HERE, 1, zap.FIRST_WAIT_S),
+        (HERE, HERE, 2, 2 * zap.FIRST_WAIT_S),
+        (HERE, HERE, 99, zap.LONGEST_WAIT_S),
+        (HERE, "192.0.2.1", 9, 0),
+        ("[::1]", "::2", 1, zap.FIRST_WAIT_S),  # one machine has all addresses of its network
+        ("[::1]", "2001:db8::1", 9, 0),
+        ("[::ffff:127.0.0.1]", HERE, 1, zap.FIRST_WAIT_S),
+    ],
 )
-def test_who_comes_from_where_somebody_was_cut_off_waits_at_the_door(cut_off: str, times: int, waits: float) -> None:
-    with Sockets(ANYWHERE, ANYWHERE, ANYWHERE) as sockets, zmq.Context() as context:
+def test_who_comes_from_where_somebody_was_cut_off_waits_at_the_door(
+    comes_to: str, cut_off: str, times: int, waits: float
+) -> None:
+    with Sockets(ANYWHERE, ANYWHERE, f"tcp://{comes_to}:0") as sockets, zmq.Context() as context:
         for _ in range(times):
             sockets.doorkeeper.cut_off(cut_off, 100.0)
         peer = Peer(context, zmq.XSUB, sockets.endpoints().back_publish)

@@ -6,21 +6,21 @@ and whatever else is no greeting of ZMTP 3, which it would take for a subscriber
 
 Each is given a number, which its frames carry. Unlike a descriptor it is never used again, and later ones are larger.
 
-From where somebody was cut off just now, everybody waits at the door for a while, for who knocks cannot be told apart.
-libzmq reads nothing of them meanwhile (stream_engine_base.cpp, `process_handshake_command`).
+From where somebody was cut off just now (an IPv4 address, or 64 bits of IPv6), everybody waits at the door for a while,
+for who knocks cannot be told apart. libzmq reads nothing of them meanwhile (stream_engine_base.cpp,
+`process_handshake_command`).
 """
 
 from __future__ import annotations
 
 import heapq
-import ipaddress
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import zmq
 
-from dp_coordinator.hosts import network
+from dp_coordinator.hosts import address, neighbourhood, network
 from dp_coordinator.limits import Backoff
 from dp_coordinator.words import Channel
 
@@ -28,9 +28,9 @@ ADDRESS = "inproc://zeromq.zap.01"
 NUMBER = "User-Id"
 """The property of a frame that holds its connection's number."""
 FIRST_WAIT_S, LONGEST_WAIT_S, FORGET_S = 0.1, 2.0, 10.0
-"""Seconds at the door after somebody from the same address was cut off once, and often, and until that is forgotten.
+"""Seconds at the door after somebody from the same neighbourhood was cut off once, and often, and until forgotten.
 
-An engine or front-end that is honest joins so much later, if it shares its address with one that is not.
+An engine or front-end that is honest joins so much later, if it comes from beside one that is not.
 """
 MOST_WAITING = 4096
 """At the door; beyond it whoever is due first comes in."""
@@ -68,7 +68,7 @@ class Doorkeeper:
         self._networks = [network(text) for text in allowed]
         self._keys = frozenset(curve_keys)
         self._cut_off = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, FORGET_S)
-        """By address; all that come over ipc have the same, none."""
+        """By neighbourhood; all that come over ipc have the same, none."""
         self._waiting: list[_Knock] = []
         """A heap: who is due first comes first."""
         self.due = math.inf
@@ -82,7 +82,7 @@ class Doorkeeper:
 
     def cut_off(self, host: str, now: float) -> None:
         """A connection from this address (empty: over ipc) was cut off for what it sent. Safe from any thread."""
-        self._cut_off.failed(host, now)
+        self._cut_off.failed(neighbourhood(host), now)
 
     def answer(self, now: float, take_changes: Callable[[Channel], None]) -> Iterator[Refused]:
         """Answer those who wait and are due, or some hundreds of them; gives those that were refused.
@@ -111,7 +111,9 @@ class Doorkeeper:
         caller, _, _, request, channel, address, _, mechanism, *credentials = self.socket.recv_multipart(zmq.NOBLOCK)
         host = address.decode("ascii", "replace")
         why = self._refusal(host, mechanism, credentials)
-        return _Knock(now + self._cut_off.wait(host, now), (caller, request), channel.decode(), host, why)
+        return _Knock(
+            now + self._cut_off.wait(neighbourhood(host), now), (caller, request), channel.decode(), host, why
+        )
 
     def _reply(self, knock: _Knock) -> None:
         self.given += 1
@@ -119,19 +121,15 @@ class Doorkeeper:
         status = (b"200", b"OK", b"%d" % self.given) if knock.why is None else (b"400", knock.why.encode(), b"")
         self.socket.send_multipart((caller, b"", _VERSION, request, *status, b""))
 
-    def _refusal(self, address: str, mechanism: bytes, credentials: Sequence[bytes]) -> str | None:
-        if not self._comes_from_where_it_may(address):
+    def _refusal(self, host: str, mechanism: bytes, credentials: Sequence[bytes]) -> str | None:
+        if not self._comes_from_where_it_may(host):
             return "its address is not one of --allow-peer"
         if mechanism == _CURVE and (not credentials or credentials[0] not in self._keys):
             return "its CURVE key is not one of --curve-clients"
         return None if mechanism in {_NULL, _CURVE} else f"it wants {mechanism.decode('ascii', 'replace')}"
 
-    def _comes_from_where_it_may(self, address: str) -> bool:
-        if not self._networks:
-            return True
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return True  # ipc, where the file's permissions decide
-        found = getattr(found, "ipv4_mapped", None) or found  # a socket of [::] shows IPv4 peers so
+    def _comes_from_where_it_may(self, host: str) -> bool:
+        found = address(host)
+        if not self._networks or found is None:
+            return True  # over ipc the file's permissions decide
         return any(found in block for block in self._networks)

@@ -22,8 +22,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.protocol import State
 
+from dp_coordinator.hosts import neighbourhood
 from dp_coordinator.limits import TokenBucket
-from dp_coordinator.web.access.proxies import neighbourhood
 from dp_coordinator.web.access.turned_away import TurnedAway
 from dp_coordinator.web.stream.frames import offer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from dp_coordinator.hosts import neighbourhood
 from dp_coordinator.limits import Throttle, TokenBucket
-from dp_coordinator.web.access.proxies import neighbourhood
 from dp_coordinator.web.problems import ProblemError
 
 _RATE = 0.2

@@ -7,47 +7,21 @@ have written itself. The other headers are taken as the nearest proxy set them: 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
-from typing import TypeAlias
 from urllib.parse import quote, unquote
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from dp_coordinator.hosts import network
+from dp_coordinator.hosts import Address, address, network
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 PREFIX = "dp_coordinator.prefix"
 """Where a scope holds the path under which a trusted proxy shows us; "" when it said nothing."""
 FORWARDED = "dp_coordinator.forwarded"
 """Set in the scope of a request that brought X-Forwarded-For from a peer that is not trusted."""
 _PREFIX = re.compile(r"(/([A-Za-z0-9._~!$&'()*+;=:@-]|%[0-9A-Fa-f]{2})+)+")
 _PREFIX_AT_MOST = 200
-
-
-def address(text: str) -> Address | None:
-    """An address without port or brackets, as IPv4 where it is that; None when it is none."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = getattr(found, "ipv4_mapped", None)  # a socket of [::] shows IPv4 peers so
-    return mapped or found
-
-
-def neighbourhood(client: str) -> str:
-    """What is counted as one client: an IPv4 address, or the 64 bits of IPv6 that one household is given."""
-    found = address(client)
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return client
 
 
 class TrustedProxies:

@@ -13,10 +13,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dp_coordinator.hosts import allowed_origin
+from dp_coordinator.hosts import allowed_origin, neighbourhood
 from dp_coordinator.limits import Places
 from dp_coordinator.web.access.origins import Hosts, told_host, told_origin
-from dp_coordinator.web.access.proxies import FORWARDED, TrustedProxies, neighbourhood
+from dp_coordinator.web.access.proxies import FORWARDED, TrustedProxies
 from dp_coordinator.web.access.refusals import RefusalLog
 from dp_coordinator.web.access.sessions import NOBODY, Identity, Sessions
 from dp_coordinator.web.access.turned_away import TurnedAway

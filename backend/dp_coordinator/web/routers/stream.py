@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from dp_coordinator.core.snapshot import Snapshot
+from dp_coordinator.hosts import neighbourhood
 from dp_coordinator.limits import Places
 from dp_coordinator.mailbox import Mailbox
 from dp_coordinator.messages_loads import LoadPage
-from dp_coordinator.web.access.proxies import neighbourhood
 from dp_coordinator.web.access.security import HEAD, IDENTITY, address_of
 from dp_coordinator.web.access.sessions import Identity, Sessions
 from dp_coordinator.web.problems import ProblemError
