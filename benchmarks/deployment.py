@@ -47,7 +47,7 @@ class Accounts:
     stranded: int = 0
     """Requests that engines have and do not finish."""
     by_hand: int = 0
-    """How often a wave was started by hand for them."""
+    """How often a wave was started or set by hand for them."""
 
     @property
     def lost(self) -> int:
@@ -130,9 +130,14 @@ class Deployment:
             pipe.write(b"%d\n" % requests)
             pipe.flush()
 
-    def answered(self, front_end: int) -> bool:
-        """Wait until a front-end has all its answers; False when some do not come."""
-        return self._has_answers(front_end) or (self._free_by_hand() and self._has_answers(front_end))
+    def answered(self, front_end: int, *, strays: bool = False) -> bool:
+        """Wait until a front-end has all its answers; False when some do not come.
+
+        `strays`: somebody may have sent a well-formed message that is not true, so that one waits (docs/protocol.md,
+        "What one message of a stray peer may do").
+        """
+        freed = self._has_answers(front_end) or (self._free_by_hand() and self._has_answers(front_end))
+        return freed or (strays and self._set_wave() and self._has_answers(front_end))
 
     def _has_answers(self, front_end: int) -> bool:
         pipe = self.front_ends[front_end].stdout
@@ -146,7 +151,18 @@ class Deployment:
             return False
         self.tell()
         self.by_hand += 1
-        self._post("waves", {"reason": "requests have no answer since the restart", "wave": state["current_wave"] + 1})
+        what = {"reason": "requests have no answer since the restart", "wave": state["current_wave"] + 1}
+        self._send("POST", "waves", what)
+        return True
+
+    def _set_wave(self) -> bool:
+        """Do as an operator who knows that a stranger was there (docs/operating.md)."""
+        state = self.state()
+        if state is None:
+            return False
+        self.by_hand += 1
+        wave = state["current_wave"]
+        self._send("PUT", "wave", {"reason": "a stranger's notice", "wave": wave, "expected_wave": wave})
         return True
 
     # -- the coordinator ---------------------------------------------------------------------------------------
@@ -192,10 +208,10 @@ class Deployment:
         with urllib.request.urlopen(asked, timeout=timeout) as answer:
             return json.load(answer)
 
-    def _post(self, path: str, what: dict[str, Any]) -> None:
+    def _send(self, method: str, path: str, what: dict[str, Any]) -> None:
         headers = {**self._headers, "Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
         url = f"{self.coordinator.http_url}/api/v1/{path}"
-        asked = urllib.request.Request(url, json.dumps(what).encode(), headers)
+        asked = urllib.request.Request(url, json.dumps(what).encode(), headers, method=method)
         urllib.request.urlopen(asked, timeout=REST_TIMEOUT_S).close()
 
     def tell(self) -> None:

@@ -95,7 +95,7 @@ def _table(given: argparse.Namespace, outcome: Outcome, seconds: float) -> str:
         "requests sent, finished, lost, stranded": (
             f"{accounts.sent}, {accounts.finished}, {accounts.lost}, {accounts.stranded}"
         ),
-        "waves started by hand, as an alarm said": str(accounts.by_hand),
+        "waves started or set by hand, as the manual says": str(accounts.by_hand),
         "longest until /livez answered": f"{worst.livez_s:.2f} s",
         "longest without a publication": f"{worst.silence_s:.1f} s",
         "most resident memory": f"{worst.resident_mb:.0f} MB",
