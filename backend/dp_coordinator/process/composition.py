@@ -127,7 +127,8 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
 
 def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
     curve = load_curve(options.curve_address, options.curve_key, options.curve_clients)
-    bind = partial(Sockets, allow_peers=options.allow_peers, curve=curve)
+    engines = options.engine_count if past is None else past.state.engine_count
+    bind = partial(Sockets, engines=engines, allow_peers=options.allow_peers, curve=curve)
     if past is not None:
         ends = past.endpoints
         return bind(ends.front_publish, ends.back_output, ends.back_publish, patient=True)
