@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from dp_coordinator.transport import backlog as limits
 from dp_coordinator.transport.backlog import (
     EMPTIED,
     MOST_UNHEARD,
@@ -107,3 +108,27 @@ def test_nor_one_that_had_sent_nothing_when_it_was_first_looked_at() -> None:
     with connected() as connection:
         looks = [(0, 0.0), (MOST_UNKNOWN + 1, 0.001), (0, 0.002)]
         assert ends(connection, OUTPUTS, (0, False), looks, EMPTIED) == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("taken", "sizes", "ended"),
+    [
+        (0, [MOST_UNKNOWN + 1] * 2, 0),
+        (0, [MOST_UNKNOWN + 1] * 3, 1),
+        (0, [MOST_UNKNOWN + 1] * 5, 3),
+        (0, [MOST_UNKNOWN] * 5, 0),  # however many there are
+        (1, [MOST_UNKNOWN + 1] * 5, 0),  # something of each has come
+    ],
+)
+def test_of_many_from_whom_nothing_ever_came_less_is_too_much(
+    monkeypatch: pytest.MonkeyPatch, taken: int, sizes: list[int], ended: int
+) -> None:
+    monkeypatch.setattr(limits, "MOST_UNHEARD_TOGETHER", 2 * (MOST_UNKNOWN + 1))
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connected()) for _ in sizes]
+        mine = {connection.ours.getsockname(): OUTPUTS for connection in connections}
+        backlog = Backlog(lambda end: mine.get(end.getsockname()), lambda *_: Heard(taken, False, 0))
+        for connection, size in zip(connections, sizes, strict=True):
+            connection.read(size)
+        assert len(list(backlog.look(0.0))) == ended
+        assert len(list(backlog.look(0.0))) == ended, "what was seen at one look does not count at the next"

@@ -37,6 +37,11 @@ MOST_UNHEARD = 512 << 10
 libzmq holds two hundred reports of an engine, which are 160 KB. Of empty frames without an end it makes 64 bytes each,
 and half a MB is 16.
 """
+MOST_UNHEARD_TOGETHER = 32 << 20
+"""Of all such together; beyond it `MOST_UNKNOWN` is too much of each: a thousand strangers begin with half a GB.
+
+Engines do not come to it: the loop takes of each connection in turn, so that a thousand are heard within milliseconds.
+"""
 
 
 class Heard(NamedTuple):
@@ -85,6 +90,8 @@ class Backlog:
         """`channel_of` tells by a socket's own address whose it is, `heard_of` goes by channel and descriptor."""
         self._channel_of, self._heard_of = channel_of, heard_of
         self._watched: dict[Cookie, _Watched] = {}
+        self._unheard = 0
+        """Bytes that were read of those from whom nothing was taken, seen so far at this look."""
 
     def forget(self) -> None:
         """Trouble is over."""
@@ -92,6 +99,7 @@ class Backlog:
 
     def look(self, now: float) -> Iterator[Unfinished]:
         """Look at every connection once; gives those that are to be ended."""
+        self._unheard = 0
         with suppress(OSError):
             for descriptor in open_descriptors():
                 with suppress(OSError), borrowed(descriptor) as end:
@@ -112,8 +120,10 @@ class Backlog:
         (total, waiting), (taken, is_engine, emptied) = received(end, MOST_UNKNOWN), self._heard_of(channel, descriptor)
         read = 0 if total is None else total - waiting
         unknown = channel is Channel.BACK_OUTPUT and not is_engine
-        if unknown and not taken and read > MOST_UNHEARD:
-            return True
+        if unknown and not taken:
+            self._unheard += read
+            if read > (MOST_UNHEARD if self._unheard <= MOST_UNHEARD_TOGETHER else MOST_UNKNOWN):
+                return True
         watched = self._watched.get(cookie)
         if watched is None or watched.taken != taken:
             self._watched[cookie] = _Watched(channel, taken, read, now, waiting, (read, emptied))
