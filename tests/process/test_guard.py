@@ -24,7 +24,7 @@ OUTPUTS = Channel.BACK_OUTPUT
 TAKE = """
 import sys
 from dp_coordinator.process.guard import limit_memory
-limit_memory(int(sys.argv[1]))
+limit_memory(int(sys.argv[1]), int(sys.argv[2]))
 try:
     taken = bytearray(300 << 20)
 except MemoryError:
@@ -32,9 +32,12 @@ except MemoryError:
 """
 
 
-@pytest.mark.parametrize(("megabytes", "ends_with"), [(64, 7), (600, 0), (0, 0)])
-def test_memory_beyond_the_limit_is_refused(megabytes: int, ends_with: int) -> None:
-    assert subprocess.run([sys.executable, "-c", TAKE, str(megabytes)], check=False).returncode == ends_with
+@pytest.mark.parametrize(
+    ("megabytes", "engines", "ends_with"), [(64, 1, 7), (600, 1, 0), (0, 1, 0), (64, 512, 7), (64, 4096, 0)]
+)
+def test_memory_beyond_the_limit_is_refused(megabytes: int, engines: int, ends_with: int) -> None:
+    command = [sys.executable, "-c", TAKE, str(megabytes), str(engines)]
+    assert subprocess.run(command, check=False).returncode == ends_with
 
 
 @pytest.mark.parametrize(("steps", "ended"), [(lambda: 1, True), (count().__next__, False)])

@@ -83,13 +83,14 @@ def _serve(options: ServeOptions, on_bound: Callable[[Bound], None], told: Told)
     if not dialect.tested:
         log.warning("vLLM %s is newer than any that was tested (%s); speaking as the newest", dialect.version, TESTED)
     sys.setswitchinterval(0.0001)  # a busy web thread may hold the loop up for a tenth of a millisecond, not five
-    limit_memory(options.memory_limit)
     if (wrong := descriptors.too_few()) is not None:
         raise SettingsError(wrong)
     with ExitStack() as stack:
         journal = _journal(options, stack)
         past = None if journal is None else journal.past
-        sockets = stack.enter_context(_sockets(options, past))
+        engines = options.engine_count if past is None else past.state.engine_count
+        limit_memory(options.memory_limit, engines)
+        sockets = stack.enter_context(_sockets(options, engines, past))
         budget = _descriptors(options, first=past is None)
         coordinator, mailbox, loop, upkeep = _assemble(options, dialect, sockets, journal)
         stack.callback(loop.close)
@@ -125,9 +126,8 @@ def _journal(options: ServeOptions, stack: ExitStack) -> Journal | None:
     return journal
 
 
-def _sockets(options: ServeOptions, past: JournalRecord | None) -> Sockets:
+def _sockets(options: ServeOptions, engines: int, past: JournalRecord | None) -> Sockets:
     curve = load_curve(options.curve_address, options.curve_key, options.curve_clients)
-    engines = options.engine_count if past is None else past.state.engine_count
     bind = partial(Sockets, engines=engines, allow_peers=options.allow_peers, curve=curve)
     if past is not None:
         ends = past.endpoints

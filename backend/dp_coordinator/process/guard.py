@@ -40,11 +40,15 @@ GROWS_S = 0.25
 """From the last growth until looks need not follow each other as fast as they can."""
 CALM_S = 2.0
 """From the last growth until what is held is taken for needed."""
+ENGINE_DATA = 256 << 10
+"""Bytes of data that an engine's two connections may take: libzmq sets aside 200 KB for them, and uses 50."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 
 
-def limit_memory(megabytes: int) -> None:
+def limit_memory(megabytes: int, engines: int) -> None:
     """Have the kernel refuse memory beyond so many MiB more than this process has now; 0 for no such limit.
+
+    What the connections of so many engines take is not counted.
 
     It is the data that counts (RLIMIT_DATA), not addresses: threads reserve far more of those than they ever use.
     """
@@ -52,7 +56,7 @@ def limit_memory(megabytes: int) -> None:
     if not megabytes or not data:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = data + (megabytes << 20)
+    wanted = data + (megabytes << 20) + engines * ENGINE_DATA
     if hard == resource.RLIM_INFINITY or wanted < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
