@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 
@@ -141,6 +142,7 @@ def address(text: str) -> Address | None:
     return mapped or found
 
 
+@lru_cache(maxsize=1024)
 def neighbourhood(client: str) -> str:
     """What is counted as one client: an IPv4 address, or the 64 bits of IPv6 that one household is given."""
     found = address(client)

@@ -16,7 +16,7 @@ engine has two, one to back_output and one to back_publish; both are of one proc
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dp_coordinator.core import load, observation
 from dp_coordinator.core.effects import Effect, LogEvent
@@ -46,6 +46,7 @@ def connected(state: CoreState, event: PeerConnected, now: float) -> Sequence[Ef
     peers.connected[peer.id] = Connection(peer, now)
     peers.taps_at_engines += is_tap_at_engines(peer)
     if peer.channel is Channel.BACK_OUTPUT:
+        peers.outputs += 1
         if peer.engine_index is not None:
             return _identify(state, peer.id, peer.engine_index, now)
         return ()
@@ -92,6 +93,7 @@ def disconnected(state: CoreState, event: PeerDisconnected, now: float) -> Seque
     ended = EndedConnection(peer, connection.since, now, event.why)
     about: dict[str, object] = {"peer": peer.name, "why": event.why}
     if peer.channel is Channel.BACK_OUTPUT:
+        peers.outputs -= 1
         return _output_ended(state, ended, about, now)
     if kind is PeerKind.TAP:
         return (LogEvent("tap_disconnected", {"channel": peer.channel.value} | about),)
@@ -138,9 +140,9 @@ def leaves_gap(state: CoreState, peer: Peer) -> bool:
     )
 
 
-def _others(peers: Peers, peer: Peer) -> list[Peer]:
+def _others(peers: Peers, peer: Peer) -> Iterator[Peer]:
     """Who else is connected where this one is."""
-    return [c.peer for c in peers.connected.values() if c.peer.channel is peer.channel and c.peer is not peer]
+    return (c.peer for c in peers.connected.values() if c.peer.channel is peer.channel and c.peer is not peer)
 
 
 def _is_a_probes(state: CoreState, peer: Peer) -> bool:
@@ -150,7 +152,7 @@ def _is_a_probes(state: CoreState, peer: Peer) -> bool:
     """
     peers = state.peers
     if peer.channel is Channel.BACK_OUTPUT:
-        return engine_of(peers, peer) is None and len(_others(peers, peer)) >= state.engine_count
+        return engine_of(peers, peer) is None and peers.outputs > state.engine_count
     if peer.channel is Channel.FRONT_PUBLISH or engines(peers) <= state.engine_count:
         return False
     beside = [c.peer.channel for c in peers.connected.values() if (c.peer.host, c.peer.pid) == (peer.host, peer.pid)]
@@ -208,8 +210,7 @@ def _takes_the_place(state: CoreState, engine: int, before: int, peer_id: int) -
         return True
     if one.peer.pid is not None:
         return one.peer.pid == other.pid
-    outputs = sum(c.peer.channel is Channel.BACK_OUTPUT for c in peers.connected.values())
-    return outputs > state.engine_count
+    return peers.outputs > state.engine_count
 
 
 def _leave(peers: Peers, peer_id: int) -> int | None:

@@ -180,6 +180,8 @@ class Peers(_Part):
     """XSUB connections to back_publish."""
     taps_at_engines: int = 0
     """Other connections to back_publish."""
+    outputs: int = 0
+    """Connections to back_output."""
     front_ends: int = 0
     broken: dict[Channel, int] = field(default_factory=dict)
     """Connections of members that ended, and whose place nobody has taken yet."""
