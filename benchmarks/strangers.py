@@ -40,6 +40,9 @@ ATTACKS = {
     "unreadable": ("back_output",),
     "unfinished-60mb": ("back_output", "front_publish"),
     "unfinished-1mb": ("back_output",),
+    "crowd": ("front_publish", "back_publish", "back_output"),
+    "greetings": ("back_output",),
+    "short-greetings": ("front_publish",),
 }
 """What is done (`tests.transport.strangers`), and to which sockets."""
 ENGINES, REPORTS_PER_S = 8, 2_000

@@ -194,7 +194,7 @@ class ServeOptions(WebOptions, PeerOptions, SourceOptions, Deployment):
     record_max_mb: Annotated[int, v.Kind(v.count, "MB", v.between(8, 1 << 20))] = 256
     """Most that recordings may take up there, in MiB."""
     memory_limit: Annotated[int, v.Kind(v.index, "MB", v.between(0, 1 << 20))] = 512
-    """Most memory, in MiB, that the process may take beyond what it has at its start and 256 KiB for each engine; 0 for
+    """Most memory, in MiB, that the process may take beyond what it has at its start and 600 KiB for each engine; 0 for
     no limit of its own."""
     log_level: LogLevel = "info"
     """Debug, info, warning or error."""

@@ -35,7 +35,7 @@ def test_what_many_engines_have_queued_is_all_taken_and_never_held_at_once(tmp_p
     """Without marks for so many their 200 MB are held at once, take more than twice as much, and end it."""
     (port,) = free_ports(1)
     told = tmp_path / "endpoints.json"
-    command = [sys.executable, "-m", "dp_coordinator", "serve", f"--engine-count={ENGINES}", "--memory-limit=290"]
+    command = [sys.executable, "-m", "dp_coordinator", "serve", f"--engine-count={ENGINES}", "--memory-limit=200"]
     command += [f"--back-output-address=tcp://127.0.0.1:{port}", "--http=127.0.0.1:0", f"--endpoints-file={told}"]
     report = {"num_waiting_reqs": 1, "num_running_reqs": 1, "step_counter": 1, "current_wave": 0, "more": "m" * BYTES}
     with ExitStack() as stack:
@@ -65,8 +65,8 @@ def test_what_many_engines_have_queued_is_all_taken_and_never_held_at_once(tmp_p
 
 def test_the_limit_of_memory_leaves_room_for_so_many_engines(tmp_path: Path) -> None:
     """Idle ones take nothing of it; 4,096 came to 900 MB of data, of which 365 were used."""
-    few, many = (most_data(tmp_path / f"{engines}.json", engines) for engines in (1, 4097))
-    assert (many - few) >> 20 == pytest.approx(1024, abs=16)
+    few, many = (most_data(tmp_path / f"{engines}.json", engines) for engines in (1, 1025))
+    assert (many - few) >> 20 == pytest.approx(600, abs=16)
 
 
 def most_data(told: Path, engines: int) -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.transport.zmtp import MORE, connect, head
+from tests.transport.zmtp import MORE, connect, greeting, head, reached
 
 MIB = 1 << 20
 XSUB, PUSH = b"XSUB", b"PUSH"
@@ -73,6 +73,34 @@ def _unfinished(size: int, count: int) -> Callable[[str, bytes, float], int]:
     return attack
 
 
+def _crowd(count: int, properties: int = 0) -> Callable[[str, bytes, float], int]:
+    """Connections that greet, with so many properties of their own, and stay; they do not wait to be let in."""
+
+    def attack(address: str, kind: bytes, until: float) -> int:
+        ends, what = list[socket.socket](), greeting(kind, properties)
+        while len(ends) < count and time.monotonic() < until:
+            with suppress(OSError):
+                ends.append(reached(address, 5.0))
+                ends[-1].sendall(what)
+        time.sleep(max(0.0, until - time.monotonic()))
+        return sum(map(is_over, ends))
+
+    return attack
+
+
+def is_over(end: socket.socket) -> bool:
+    """Whether the other end has ended it."""
+    end.setblocking(False)
+    try:
+        while end.recv(MIB):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 Attack = Callable[[str, bytes, float], int]
 ATTACKS: dict[str, Callable[[], Attack]] = {
     "endless": lambda: _again_and_again(frame(bytes(4000), more=True) * 250),
@@ -86,6 +114,9 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "unreadable": lambda: _again_and_again(frame(b"junk" * 100) * 10_000),
     "unfinished-60mb": lambda: _unfinished(60_000_000, 40),
     "unfinished-1mb": lambda: _unfinished(1_000_000, 300),
+    "crowd": lambda: _crowd(900),
+    "greetings": lambda: _crowd(900, 7_500),
+    "short-greetings": lambda: _crowd(900, 480),
 }
 """By name; made when asked for, as some are large."""
 

@@ -11,6 +11,7 @@ import pytest
 from dp_coordinator.transport import backlog as limits
 from dp_coordinator.transport.backlog import (
     EMPTIED,
+    MOST_GREETING,
     MOST_UNHEARD,
     MOST_UNKNOWN,
     MOST_UNSEEN,
@@ -75,6 +76,7 @@ def ends(
         (OUTPUTS, (0, True), [(MOST_UNHEARD + 1, 0.0)], [False]),
         (SUBSCRIBERS, (0, False), [(MOST_UNHEARD + 1, 0.0)], [False]),
         (OUTPUTS, (0, False), [(MOST_UNKNOWN, 0.0), (0, UNKNOWN_S + 1)], [False, False]),
+        (SUBSCRIBERS, (1, False), [(MOST_UNSEEN[SUBSCRIBERS], 0.0), (0, UNKNOWN_S + 1)], [False, False]),
         (OUTPUTS, (0, False), [(MOST_UNKNOWN + 1, 0.0), (0, UNKNOWN_S), (0, UNKNOWN_S + 0.01)], [False, False, True]),
         (OUTPUTS, (0, True), [(MOST_UNKNOWN + 1, 0.0), (0, UNKNOWN_S + 1)], [False, False]),
         (OUTPUTS, (3, True), [(9, 0.0), (MOST_UNSEEN[OUTPUTS], 0.0), (1, 0.0)], [False, False, True]),
@@ -91,10 +93,13 @@ def test_too_much_is_read_and_nothing_of_it_comes(
 @pytest.mark.parametrize(
     ("heard", "before", "after", "emptied", "ended"),
     [
-        ((0, False), MOST_UNKNOWN + 1, 0, EMPTIED, True),  # what was there to be taken did not come of it
-        ((0, False), MOST_UNKNOWN + 1, 0, EMPTIED - 1, False),
-        ((0, False), MOST_UNKNOWN, 1, EMPTIED, False),  # it may have come since
-        ((0, True), MOST_UNKNOWN + 1, 0, EMPTIED, False),
+        ((1, False), MOST_UNKNOWN + 1, 0, EMPTIED, True),  # what was there to be taken did not come of it
+        ((1, False), MOST_UNKNOWN + 1, 0, EMPTIED - 1, False),
+        ((1, False), MOST_UNKNOWN, 1, EMPTIED, False),  # it may have come since
+        ((1, True), MOST_UNKNOWN + 1, 0, EMPTIED, False),
+        ((0, False), MOST_GREETING + 1, 0, EMPTIED, True),
+        ((0, False), MOST_GREETING + 1, 0, EMPTIED - 1, False),
+        ((0, False), MOST_GREETING, 1, EMPTIED, False),
     ],
 )
 def test_what_is_no_message_once_all_messages_were_taken_is_not_waited_for(
@@ -102,6 +107,14 @@ def test_what_is_no_message_once_all_messages_were_taken_is_not_waited_for(
 ) -> None:
     with connected() as connection:
         assert ends(connection, OUTPUTS, heard, [(before, 0.0), (after, 0.001)], emptied) == [False, ended]
+
+
+@pytest.mark.parametrize("size", [100, MOST_GREETING + 1])
+def test_nobody_greets_a_socket_for_ever(size: int) -> None:
+    """Subscribers, too: libzmq keeps what a greeting says of its sender."""
+    with connected() as connection:
+        ended = ends(connection, SUBSCRIBERS, (0, False), [(size, 0.0), (0, 0.001)], EMPTIED)
+        assert ended == [False, size > MOST_GREETING]
 
 
 def test_nor_one_that_had_sent_nothing_when_it_was_first_looked_at() -> None:

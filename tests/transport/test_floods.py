@@ -33,6 +33,8 @@ ATTACKS = [
     ("mib", "back_output"),
     ("unfinished-60mb", "back_output"),
     ("unfinished-1mb", "back_output"),
+    ("crowd", "back_publish"),
+    ("greetings", "back_output"),
 ]
 NAMED = {"endless", "endless-small", "small", "topics", "mib"}
 """Those of which each connection is cut off by us; the others libzmq refuses at their first frame."""

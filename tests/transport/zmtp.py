@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
+from itertools import islice, product
+from string import ascii_letters
 
 MORE, LONG, COMMAND = 1, 2, 4
 _GREETING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + b"\0" * 31
@@ -11,12 +13,10 @@ _GREETING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0
 
 def connect(address: str | tuple[str, int], socket_type: bytes, *, timeout: float = 10.0) -> socket.socket:
     """A connection over which the handshake is done, to HOST and PORT or to a ZeroMQ address. Raises `OSError`."""
-    connection = _reached(address, timeout)
+    connection = reached(address, timeout)
     try:
-        connection.sendall(_GREETING)
+        connection.sendall(greeting(socket_type))
         read(connection, len(_GREETING))
-        ready = b"\x05READY" + _property(b"Socket-Type", socket_type) + _property(b"Identity", b"")
-        connection.sendall(bytes([COMMAND, len(ready)]) + ready)
         flags, length = read(connection, 2)
         read(connection, length if not flags & LONG else struct.unpack(">Q", bytes([length]) + read(connection, 7))[0])
     except BaseException:
@@ -25,7 +25,16 @@ def connect(address: str | tuple[str, int], socket_type: bytes, *, timeout: floa
     return connection
 
 
-def _reached(address: str | tuple[str, int], timeout: float) -> socket.socket:
+def greeting(socket_type: bytes, more_properties: int = 0) -> bytes:
+    """All that a peer sends until the other end has let it in; its own properties have names of three letters."""
+    names = islice(product(ascii_letters.encode(), repeat=3), more_properties)
+    properties = [(b"Socket-Type", socket_type), (b"Identity", b""), *((bytes(name), b"") for name in names)]
+    ready = b"\x05READY" + b"".join(_property(name, value) for name, value in properties)
+    return _GREETING + head(len(ready), COMMAND) + ready
+
+
+def reached(address: str | tuple[str, int], timeout: float) -> socket.socket:
+    """A connection over which nothing was said yet. Raises `OSError`."""
     if isinstance(address, tuple):
         return socket.create_connection(address, timeout)
     if not address.startswith("ipc://"):

@@ -40,8 +40,15 @@ GROWS_S = 0.25
 """From the last growth until looks need not follow each other as fast as they can."""
 CALM_S = 2.0
 """From the last growth until what is held is taken for needed."""
-ENGINE_DATA = 256 << 10
-"""Bytes of data that an engine's two connections may take: libzmq sets aside 200 KB for them, and uses 50."""
+ROUTINE_S, AGAIN_S = 10.0, 3.0
+"""Between two looks at all connections that are taken whatever memory does, if it is `NEVER_MUCH`, for it may grow ever
+so slowly; and from each to a second one, meanwhile the loop has emptied its sockets (backlog.py, `EMPTIED`).
+"""
+ENGINE_DATA = 600 << 10
+"""Bytes of data that the connections of one engine more may take: two on each socket (crowd.py).
+
+Of each libzmq sets aside 100 KB and uses a third.
+"""
 _PAGE = os.sysconf("SC_PAGESIZE")
 
 
@@ -89,6 +96,8 @@ class Guard(threading.Thread):
         self._grew_at = self._looked_at = 0.0
         self._seen, self._next = 0, 0.0
         """Memory at the last look at all connections, and when the next is due unless it grows."""
+        self._routine, self._again = 0.0, False
+        """When the next is due though there is no trouble, and whether it is the second of two."""
 
     def run(self) -> None:
         """Look until told to end."""
@@ -119,19 +128,29 @@ class Guard(threading.Thread):
         if not stuck and not large:
             if self._troubled:
                 self._over(resident)
+            elif resident > NEVER_MUCH and now >= self._routine:
+                self._look_routinely(now)
             return
         if not self._troubled:
             self._troubled, self._grew_at = True, now
         self._was_large |= large
         if stuck or now >= self._next or resident > self._seen + RUSH:
-            self._end_unfinished(large, now)
+            if large:
+                self._watches[Channel.BACK_OUTPUT].suspect(now)
+            self._end_unfinished(now)
             self._seen, self._next = resident, now + (time.monotonic() - now) / SHARE
         if not stuck and now - self._grew_at > CALM_S:
             self._over(resident)
 
-    def _end_unfinished(self, large: bool, now: float) -> None:
-        if large:
-            self._watches[Channel.BACK_OUTPUT].suspect(now)
+    def _look_routinely(self, now: float) -> None:
+        self._watches[Channel.BACK_OUTPUT].suspect(now)
+        self._end_unfinished(now)
+        self._again = not self._again
+        self._routine = now + (AGAIN_S if self._again else ROUTINE_S)
+        if not self._again:
+            self._backlog.forget()
+
+    def _end_unfinished(self, now: float) -> None:
         for number, unfinished in enumerate(self._backlog.look(now)):
             if not number:  # who the others are is in the event log, at a limited rate
                 log.warning("%s: ending connections, first that of %s", unfinished.channel.value, unfinished.peer.name)

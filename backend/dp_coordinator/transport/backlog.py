@@ -29,6 +29,11 @@ MOST_UNKNOWN, UNKNOWN_S = 64 << 10, 0.25
 
 Or as soon as the loop has taken all that there is: then what was read before is no message yet.
 """
+MOST_GREETING = 1 << 10
+"""The same of one from whom nothing was ever taken, on any socket: so long is no greeting of an honest peer's.
+
+libzmq keeps every property of a greeting, 240 bytes for eight, for as long as the connection lasts.
+"""
 EMPTIED = 2
 """How often it must have done so since: libzmq may have been about to hand the message over."""
 MOST_UNHEARD = 512 << 10
@@ -117,7 +122,8 @@ class Backlog:
         return self._channel_of(end)
 
     def _is_too_much(self, end: socket.socket, cookie: Cookie, channel: Channel, descriptor: int, now: float) -> bool:
-        (total, waiting), (taken, is_engine, emptied) = received(end, MOST_UNKNOWN), self._heard_of(channel, descriptor)
+        few = MOST_UNKNOWN if self._heard_of(channel, descriptor).taken else MOST_GREETING
+        (total, waiting), (taken, is_engine, emptied) = received(end, few), self._heard_of(channel, descriptor)
         read = 0 if total is None else total - waiting
         unknown = channel is Channel.BACK_OUTPUT and not is_engine
         if unknown and not taken:
@@ -135,11 +141,12 @@ class Backlog:
         if read - watched.read > MOST_UNSEEN[channel]:
             return True
         # What it sent and we did not hear may be the beginning of something that it never finishes.
-        if not unknown or read <= MOST_UNKNOWN:
+        most = MOST_UNKNOWN if taken else MOST_GREETING
+        if read <= most or (taken and not unknown):
             return False
         there, before = watched.looked
         if emptied >= before + EMPTIED:
-            if there > MOST_UNKNOWN:
+            if there > most:
                 return True
             watched.looked = read, emptied
-        return now - watched.since > UNKNOWN_S
+        return unknown and read > MOST_UNKNOWN and now - watched.since > UNKNOWN_S

@@ -25,7 +25,8 @@ from dp_coordinator.core.snapshot import Remembered
 from dp_coordinator.mailbox import Command, Mailbox, Reply
 from dp_coordinator.observer import NOBODY_KNOWN, Books, Given, Host, Observer, Sender
 from dp_coordinator.transport.batches import receive
-from dp_coordinator.transport.peers import UNFINISHED, CutOffError, PeerWatch
+from dp_coordinator.transport.entrance import Entrance
+from dp_coordinator.transport.peers import CutOffError, PeerWatch
 from dp_coordinator.transport.polling import Polling
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.wakeup import WakeUp
@@ -50,7 +51,6 @@ READY_APART = 0.02
 """Seconds between two READYs: to a thousand engines that come back one by one, each would be sent to all of them."""
 WAITING_NOTICE_INTERVAL = 10.0
 """Seconds between log lines that say how many engines are missing."""
-SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
 LOOK_INTERVAL = 0.25
 """Seconds between looks at whether the peers' machines still answer."""
 
@@ -89,6 +89,7 @@ class Loop:
         self._began = clock()
         self._books = Books(coordinator, mailbox, self._began, self._sender_of)
         self._host = Host(coordinator, (self._books, *observers), self._perform)
+        self._entrance = Entrance(sockets, self._host, self._books)
         self._turn_by = self._began
         self.steps = 0
         """How often it has gone on to what it does next: to wait, or to the next socket."""
@@ -141,11 +142,9 @@ class Loop:
         readable = self._polling.wait(self._timeout_ms(self._clock()))
         now = self._clock()
         sockets = self._sockets
-        if sockets.doorkeeper.socket in readable or now >= sockets.doorkeeper.due:
-            self._open_the_door(now)
-        if self._polling.seldom in readable:
-            for watch in sockets.watches.values():
-                self._take_changes(watch, now)
+        for watch in sockets.watches.values():
+            watch.emptied += watch.watched not in readable
+        self._entrance.work(readable, self._polling.seldom in readable, now)
         # Subscriptions before anything that may broadcast START, for an engine that reads START before READY dies
         # (vllm/v1/engine/core.py, `process_input_sockets`: the first message must be READY).
         if sockets.back_publish in readable:
@@ -160,8 +159,6 @@ class Loop:
             self._drain(sockets.front_publish, self._on_front_end, Channel.FRONT_PUBLISH, now)
         if sockets.back_output in readable:
             self._drain_engines(now)
-        else:
-            sockets.watches[Channel.BACK_OUTPUT].emptied += 1
         # What is due comes after what has arrived, so that a load publication tells the newest; but after every batch,
         # so that a flood of reports cannot put it off (vLLM's coordinator publishes only when nothing arrives:
         # vllm/v1/engine/coordinator.py, `process_input_socket`). Snapshots and recordings come last: no step waits.
@@ -173,34 +170,15 @@ class Loop:
         if not self._host.core.ready:
             self._while_waiting(now)
 
-    def _open_the_door(self, now: float) -> None:
-        def take_changes(channel: Channel) -> None:
-            self._take_changes(self._sockets.watches[channel], now)
-
-        for refused in self._sockets.doorkeeper.answer(now, take_changes):
-            self._books.refused(refused.channel, refused.address, refused.why, now)
-
     def _now_and_then(self, now: float) -> None:
         self._look_at = now + LOOK_INTERVAL
-        for watch in self._sockets.watches.values():
-            watch.look()
-            for ended in watch.ended():
-                self._books.cut_off(watch.channel, UNFINISHED, now, Sender(ended.peer.name))
+        self._entrance.look(now)
         if self._unwritten is not None and now >= self._unwritten[1] + LONGEST_WAIT:
             self._remember(self._unwritten[0], now)  # there may be room again, and no change for hours
 
     def _timeout_ms(self, now: float) -> int:
-        wait = min(self._turn_by - now, self._ready_by - now, self._sockets.doorkeeper.due - now, LONGEST_WAIT)
+        wait = min(self._turn_by - now, self._ready_by - now, self._entrance.due(now) - now, LONGEST_WAIT)
         return max(0, math.ceil(wait * 1000))
-
-    def _take_changes(self, watch: PeerWatch, now: float) -> None:
-        for event in watch.changes():
-            try:
-                self._host.take(event, now)
-            except Exception as error:
-                self._books.defect(watch.channel, error, now)
-        for peer in watch.silent():
-            self._books.refused(watch.channel, peer, SILENT, now)
 
     def _drain(
         self,

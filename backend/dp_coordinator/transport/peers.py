@@ -21,23 +21,26 @@ import struct
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import zmq
 
-from dp_coordinator.core.events import Peer, PeerConnected, PeerDisconnected, PeerIdentified
+from dp_coordinator.core.events import PeerConnected, PeerDisconnected, PeerIdentified
 from dp_coordinator.transport.allowance import Allowance
 from dp_coordinator.transport.backlog import Heard, Unfinished
+from dp_coordinator.transport.connection import Connection
+from dp_coordinator.transport.crowd import Crowd
 from dp_coordinator.transport.descriptor import Cookie, left_unanswered, peer_at, sever, spare
-from dp_coordinator.transport.zap import NUMBER, Doorkeeper
+from dp_coordinator.transport.origin import descriptor_of, number_of, socket_type_of
+from dp_coordinator.transport.zap import Doorkeeper
 from dp_coordinator.wire.client import SUBSCRIBE
 from dp_coordinator.words import Channel
 
 REMEMBERED = 4096
 """Connections that were cut off, for what they left in the queue is not heeded."""
-UNFINISHED = "what it sends never ends"
+UNFINISHED = "much of it came, and no message"
+CROWDED = "{most} connections are the most that this socket has, and most of them come from there"
 SHORT_S = 2.0
 """A connection that said nothing and lasted no longer was refused by libzmq, if the other end did not give up."""
 SUSPICION_S = 1.0
@@ -53,30 +56,6 @@ _MONITOR_EVENT = struct.Struct("=HI")
 PeerEvent: TypeAlias = PeerConnected | PeerIdentified | PeerDisconnected
 
 
-@dataclass(slots=True)
-class _Connection:
-    peer: Peer
-    told: bool = False
-    """The core was told of it."""
-    engine: int | None = None
-    """The engine that it last reported as."""
-    named_at: float = -math.inf
-    """When the core was told so."""
-    unanswered: bool = False
-    """At the last look, the other machine had left something unanswered."""
-    cookie: Cookie = b""
-    since: float = 0.0
-    """When it began (monotonic)."""
-    allowance: Allowance | None = None
-    """Made with its first message."""
-    taken: int = 0
-    """Its messages that were received with `copy=False`."""
-    number: int = 0
-    """What its frames carry; 0 before the first."""
-    cut_off: str | None = None
-    """Why it was ended by us."""
-
-
 class CutOffError(Exception):
     """A connection was ended for what it sent; the text says why."""
 
@@ -89,15 +68,16 @@ class PeerWatch:
     """The connections of one socket."""
 
     def __init__(
-        self, channel: Channel, watched: zmq.Socket[bytes], ids: Iterator[int], doorkeeper: Doorkeeper
+        self, channel: Channel, watched: zmq.Socket[bytes], ids: Iterator[int], doorkeeper: Doorkeeper, engines: int
     ) -> None:
-        """Must be made before the socket is bound: what connects earlier is not seen."""
-        self.channel = channel
+        """Must be made before the socket is bound, or misses who connects earlier. `engines`: how many are expected."""
+        self.channel, self.watched = channel, watched
         self._ids = ids
         self._doorkeeper = doorkeeper
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, Connection] = {}
         """By descriptor."""
-        self._heard: dict[int, _Connection] = {}
+        self._crowd = Crowd(channel, engines)
+        self._heard: dict[int, Connection] = {}
         """By the number that their frames carry: those of which something was received with `copy=False`."""
         self._early: set[int] = set()
         """Descriptors of those that were heard before libzmq told of their connection, which it has yet to do."""
@@ -107,20 +87,20 @@ class PeerWatch:
         """Engine -> descriptor of the connection that reports as it."""
         self._unnamed: set[int] = set()
         """Descriptors of connections to back_output of which no engine's message came yet."""
-        self._look_at = -math.inf
-        self._names_until = -math.inf
+        self._look_at = self._names_until = -math.inf
         self._cut_off: dict[int, None] = {}
         """Numbers of connections that were cut off, oldest first."""
-        self._unfinished: dict[Cookie, str] = {}
+        self._unfinished: dict[Cookie, None] = {}
         self._gave_up = 0
         """Other ends that have given up, and of whose end libzmq has yet to tell: each of its threads may have one."""
         self._gone_already: dict[int, bool] = {}
         """Descriptors of which libzmq told the end before the beginning, and whether the other end had given up."""
         self._silent: deque[str] = deque(maxlen=REMEMBERED)
-        self._to_tell: deque[Unfinished] = deque(maxlen=REMEMBERED)
+        self._to_tell: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)
         self._sampling: list[int] = []
+        self.behind = False
         self.emptied = 0
-        """How often all that the socket held has been taken."""
+        """How often all that the socket held has been taken, or nothing was there."""
         spare()
         address = f"inproc://monitor-{channel.value}"
         watched.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
@@ -130,20 +110,28 @@ class PeerWatch:
         self.monitor.setsockopt(zmq.LINGER, 0)
         self.monitor.connect(address)
 
-    def changes(self) -> Iterator[PeerEvent]:
-        """Take in which connections began and ended; gives what the core should know of that."""
-        with suppress(zmq.Again):
-            while True:
-                event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
-                if event == zmq.EVENT_ACCEPTED:
-                    yield from self._accepted(descriptor)
-                elif event == zmq.EVENT_DISCONNECTED:
-                    # libzmq tells before it closes the descriptor (stream_engine_base.cpp, `error`).
-                    self._before[descriptor] = self._doorkeeper.given
-                    self._note_silent(descriptor)
-                    yield from self._end(descriptor)
-                else:
-                    self._gave_up += 1
+    def changes(self, at_most: int = MONITOR_HWM) -> Iterator[PeerEvent]:
+        """Take in which connections began and ended; gives what the core should know of that.
+
+        `behind` tells whether there may be more than so many beginnings and ends.
+        """
+        for _ in range(at_most):
+            try:
+                event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                self.behind = False
+                return
+            self.monitor.recv()  # the address where it listens: every event has two parts
+            if event == zmq.EVENT_ACCEPTED:
+                yield from self._accepted(descriptor)
+            elif event == zmq.EVENT_DISCONNECTED:
+                # libzmq tells before it closes the descriptor (stream_engine_base.cpp, `error`).
+                self._before[descriptor] = self._doorkeeper.given
+                self._note_silent(descriptor)
+                yield from self._end(descriptor)
+            else:
+                self._gave_up += 1
+        self.behind = True
 
     def _accepted(self, descriptor: int) -> Iterator[PeerEvent]:
         gave_up = self._gone_already.pop(descriptor, None)
@@ -171,12 +159,12 @@ class PeerWatch:
             # The beginning is yet to be told, which libzmq does after it has begun (stream_listener_base.cpp).
             self._early.discard(descriptor)
             self._gone_already[descriptor] = gave_up or connection is not None
-        if connection is None or connection.number or gave_up:
+        if connection is None or connection.number or gave_up or self._why_ended(connection) is not None:
             return
         if time.monotonic() - connection.since < SHORT_S:
             self._silent.append(connection.peer.name)
 
-    def _takes_giving_up(self, connection: _Connection | None) -> bool:
+    def _takes_giving_up(self, connection: Connection | None) -> bool:
         """Whether the other end of what ends has given up, which only one can that said nothing.
 
         libzmq tells of the two one after the other (stream_engine_base.cpp, `error`), but another of its threads may
@@ -197,7 +185,8 @@ class PeerWatch:
         connection = self._of(frame)
         if connection is None or connection.told:
             return None
-        return self._tell(connection, socket_type or _property(frame, "Socket-Type"))
+        self._crowd.speaks(descriptor_of(frame), connection.peer.host)
+        return self._tell(connection, socket_type or socket_type_of(frame))
 
     def unsubscribed(self, frame: zmq.Frame) -> PeerDisconnected | None:
         """A subscription was taken back. That of a connection which ended carries no name; `changes` tells of it."""
@@ -221,7 +210,7 @@ class PeerWatch:
 
     def sent(self, frame: zmq.Frame, engine: int, now: float) -> PeerIdentified | None:
         """An engine's message came: whose connection this is, when that is news."""
-        descriptor = _descriptor(frame)
+        descriptor = descriptor_of(frame)
         connection = self._connections.get(descriptor)
         if connection is None or not connection.told:
             return None
@@ -234,6 +223,7 @@ class PeerWatch:
             return None  # two that take turns, or one that changes its name: once a second is enough to know
         self._forget_sender(connection, descriptor)
         connection.engine, connection.named_at = engine, now
+        self._crowd.speaks(descriptor, connection.peer.host)
         self._senders[engine] = descriptor
         return PeerIdentified(connection.peer.id, engine)
 
@@ -249,7 +239,7 @@ class PeerWatch:
 
         Raises `CutOffError` when it is to be cut off for this one.
         """
-        number = _number(frame)
+        number = number_of(frame)
         connection = self._heard.get(number) or self._hear(frame, number, now)
         if connection is None:
             return number not in self._cut_off  # it has ended
@@ -263,7 +253,8 @@ class PeerWatch:
             else:
                 why = connection.allowance.message(size - 1 if frame.bytes[:1] == SUBSCRIBE else 0, now)
             if why is not None:
-                raise self._cut(_descriptor(frame), connection, why, now)
+                self._cut(descriptor_of(frame), connection, why, now)
+                raise CutOffError(connection.peer.name, connection.engine, why)
         return True
 
     def unreadable(self, frame: zmq.Frame, now: float) -> None:
@@ -273,16 +264,20 @@ class PeerWatch:
             return
         why = connection.allowance.unreadable(self.channel, now)
         if why is not None and connection.cut_off is None:
-            raise self._cut(_descriptor(frame), connection, why, now)
+            self._cut(descriptor_of(frame), connection, why, now)
+            raise CutOffError(connection.peer.name, connection.engine, why)
 
-    def _cut(self, descriptor: int, connection: _Connection, why: str, now: float) -> CutOffError:
+    def _cut(self, descriptor: int, connection: Connection, why: str, now: float) -> bool:
+        """Whether it was there to be cut off."""
         connection.cut_off = why
-        self._cut_off[connection.number] = None
+        if connection.number:
+            self._cut_off[connection.number] = None
         while len(self._cut_off) > REMEMBERED:
             self._cut_off.pop(next(iter(self._cut_off)))
-        sever(descriptor, connection.cookie)
-        self._doorkeeper.cut_off(connection.peer.host, now)
-        return CutOffError(connection.peer.name, connection.engine, why)
+        was_there = sever(descriptor, connection.cookie)
+        if was_there:
+            self._doorkeeper.cut_off(connection.peer.host, now)
+        return was_there
 
     def end(self, unfinished: Unfinished, now: float) -> None:
         """End a connection of which too much is unseen. Safe from any thread."""
@@ -290,11 +285,11 @@ class PeerWatch:
             self._doorkeeper.cut_off(unfinished.peer.host, now)
             if len(self._unfinished) > REMEMBERED:
                 self._unfinished.clear()
-            self._unfinished[unfinished.cookie] = UNFINISHED
-            self._to_tell.append(unfinished)
+            self._unfinished[unfinished.cookie] = None
+            self._to_tell.append((unfinished.peer.name, UNFINISHED))
 
-    def ended(self) -> Iterator[Unfinished]:
-        """Those that were ended so, each once."""
+    def ended(self) -> Iterator[tuple[str, str]]:
+        """Who was ended beside the loop's work, for people, and why; each once."""
         while self._to_tell:
             yield self._to_tell.popleft()
 
@@ -328,14 +323,22 @@ class PeerWatch:
 
     # -- connections -----------------------------------------------------------------------------------------------
 
-    def _begin(self, descriptor: int) -> _Connection:
+    def _begin(self, descriptor: int) -> Connection:
         peer, cookie = peer_at(descriptor, next(self._ids), self.channel)
-        self._connections[descriptor] = connection = _Connection(peer, cookie=cookie, since=time.monotonic())
+        self._connections[descriptor] = connection = Connection(peer, cookie=cookie, since=time.monotonic())
+        one_too_many = self._crowd.comes(descriptor, peer.host)
+        if one_too_many is not None:
+            self._make_room(one_too_many, connection.since)
         return connection
 
-    def _hear(self, frame: zmq.Frame, number: int, now: float) -> _Connection | None:
+    def _make_room(self, descriptor: int, now: float) -> None:
+        connection, why = self._connections[descriptor], CROWDED.format(most=self._crowd.most)
+        if self._cut(descriptor, connection, why, now):
+            self._to_tell.append((connection.peer.name, why))
+
+    def _hear(self, frame: zmq.Frame, number: int, now: float) -> Connection | None:
         """The connection by which something has come for the first time; None when that has ended."""
-        descriptor = _descriptor(frame)
+        descriptor = descriptor_of(frame)
         if number <= self._before.get(descriptor, 0):
             return None
         connection = self._connections.get(descriptor)
@@ -352,41 +355,31 @@ class PeerWatch:
         if connection is None:
             return
         self._heard.pop(connection.number, None)
+        self._crowd.goes(descriptor, connection.peer.host)
         self._forget_sender(connection, descriptor)
+        why = self._why_ended(connection)
+        self._unfinished.pop(connection.cookie, None)
         if connection.told:
-            why = connection.cut_off or self._unfinished.pop(connection.cookie, None)
             why = f"cut off: {why}" if why else ("timed out" if connection.unanswered else "connection closed")
             yield PeerDisconnected(connection.peer.id, why)
 
-    def _of(self, frame: zmq.Frame) -> _Connection | None:
+    def _why_ended(self, connection: Connection) -> str | None:
+        """Why it was ended by us, if it was."""
+        return connection.cut_off or (UNFINISHED if connection.cookie in self._unfinished else None)
+
+    def _of(self, frame: zmq.Frame) -> Connection | None:
         """Whose frame it is, of those that are there."""
-        descriptor = _descriptor(frame)
+        descriptor = descriptor_of(frame)
         return None if self._is_of_before(frame, descriptor) else self._connections.get(descriptor)
 
     def _is_of_before(self, frame: zmq.Frame, descriptor: int) -> bool:
-        return _number(frame) <= self._before.get(descriptor, 0)
+        return number_of(frame) <= self._before.get(descriptor, 0)
 
-    def _forget_sender(self, connection: _Connection, descriptor: int) -> None:
+    def _forget_sender(self, connection: Connection, descriptor: int) -> None:
         if connection.engine is not None and self._senders.get(connection.engine) == descriptor:
             del self._senders[connection.engine]
 
-    def _tell(self, connection: _Connection, socket_type: str) -> PeerConnected:
+    def _tell(self, connection: Connection, socket_type: str) -> PeerConnected:
         connection.told = True
         connection.peer = replace(connection.peer, socket_type=socket_type)
         return PeerConnected(connection.peer)
-
-
-def _descriptor(frame: zmq.Frame) -> int:
-    """The descriptor of the connection that a frame came through; -1 where libzmq made it up."""
-    return int(_property(frame, "__fd") or -1)
-
-
-def _number(frame: zmq.Frame) -> int:
-    return int(_property(frame, NUMBER) or 0)
-
-
-def _property(frame: zmq.Frame, name: str) -> str:
-    try:
-        return str(frame.get(name))
-    except zmq.ZMQError:
-        return ""

@@ -151,7 +151,7 @@ class Sockets:
         for option, value in KEEPALIVE.items():
             socket.setsockopt(option, value)
         socket.setsockopt(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
-        self.watches[channel] = PeerWatch(channel, socket, self._peer_ids, self.doorkeeper)
+        self.watches[channel] = PeerWatch(channel, socket, self._peer_ids, self.doorkeeper, self._engines)
         wanted = {channel.value: address}
         if self._curve is not None:
             wanted[channel.value + WITH_CURVE] = self._curve.address_of(channel)

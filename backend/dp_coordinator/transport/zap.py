@@ -34,7 +34,7 @@ An engine or front-end that is honest joins so much later, if it comes from besi
 """
 MOST_WAITING = 4096
 """At the door; beyond it whoever is due first comes in."""
-_AT_ONCE = 256
+_AT_ONCE = 16
 _VERSION = b"1.0"
 _NULL, _CURVE = b"NULL", b"CURVE"
 
@@ -85,7 +85,7 @@ class Doorkeeper:
         self._cut_off.failed(neighbourhood(host), now)
 
     def answer(self, now: float, take_changes: Callable[[Channel], None]) -> Iterator[Refused]:
-        """Answer those who wait and are due, or some hundreds of them; gives those that were refused.
+        """Answer those who wait and are due, or a dozen of them; gives those that were refused.
 
         `take_changes` is called for each before it has its number: whoever had its descriptor before ended before that,
         so that what has a larger number than was given when that one ended is not of that one (transport/peers.py).

@@ -1,0 +1,65 @@
+"""Who comes and who goes: the core hears of it, and the door is opened, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from dp_coordinator.observer import Books, Host, Sender
+from dp_coordinator.transport.peers import MONITOR_HWM, PeerWatch
+from dp_coordinator.transport.sockets import Sockets
+from dp_coordinator.words import Channel
+
+AT_ONCE = 128
+"""Of a socket's connections that began or ended, in one turn: some milliseconds of work."""
+SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
+
+
+class Entrance:
+    """The loop's part of it, on the loop's thread."""
+
+    def __init__(self, sockets: Sockets, host: Host, books: Books) -> None:
+        self._sockets, self._host, self._books = sockets, host, books
+
+    def due(self, now: float) -> float:
+        """When there is something to do, even if nothing is readable (monotonic)."""
+        return now if self._is_behind() else self._sockets.doorkeeper.due
+
+    def work(self, readable: Container[object], changed: bool, now: float) -> None:
+        """Take in who came and went; once all that is known, let in who is at the door.
+
+        `changed`: a monitor is readable.
+        """
+        if changed or self._is_behind():
+            for watch in self._sockets.watches.values():
+                self._take_changes(watch, now, AT_ONCE)
+        doorkeeper = self._sockets.doorkeeper
+        if (doorkeeper.socket in readable or now >= doorkeeper.due) and not self._is_behind():
+            self._open_the_door(now)
+
+    def _is_behind(self) -> bool:
+        return any(watch.behind for watch in self._sockets.watches.values())
+
+    def look(self, now: float) -> None:
+        """See who still answers, and tell who was ended meanwhile."""
+        for watch in self._sockets.watches.values():
+            watch.look()
+            for peer, why in watch.ended():
+                self._books.cut_off(watch.channel, why, now, Sender(peer))
+
+    def _open_the_door(self, now: float) -> None:
+        def take_changes(channel: Channel) -> None:
+            watch = self._sockets.watches[channel]
+            self._take_changes(watch, now)
+            watch.suspect(now)  # until it is known of whoever comes in now whether anything came of it
+
+        for refused in self._sockets.doorkeeper.answer(now, take_changes):
+            self._books.refused(refused.channel, refused.address, refused.why, now)
+
+    def _take_changes(self, watch: PeerWatch, now: float, at_most: int = MONITOR_HWM) -> None:
+        for event in watch.changes(at_most):
+            try:
+                self._host.take(event, now)
+            except Exception as error:
+                self._books.defect(watch.channel, error, now)
+        for peer in watch.silent():
+            self._books.refused(watch.channel, peer, SILENT, now)
