@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import pytest
 
 from dp_coordinator.transport import backlog as limits
 from dp_coordinator.transport.backlog import (
     EMPTIED,
+    HEARTBEATS,
     MOST_GREETING,
     MOST_UNHEARD,
     MOST_UNKNOWN,
@@ -107,6 +109,18 @@ def test_what_is_no_message_once_all_messages_were_taken_is_not_waited_for(
 ) -> None:
     with connected() as connection:
         assert ends(connection, OUTPUTS, heard, [(before, 0.0), (after, 0.001)], emptied) == [False, ended]
+
+
+@pytest.mark.parametrize(("channel", "since", "ended"), [(OUTPUTS, 0.0, 0), (OUTPUTS, 55.0, 1), (SUBSCRIBERS, 55.0, 1)])
+def test_heartbeats_are_nothing_that_goes_on(channel: Channel, since: float, ended: int) -> None:
+    """Of an engine that is idle for hours; those of a minute are 4 KB at most."""
+    with connected() as connection:
+        mine, looks = connection.ours.getsockname(), count()
+        backlog = Backlog(
+            lambda end: channel if end.getsockname() == mine else None, lambda *_: Heard(0, False, next(looks), since)
+        )
+        connection.read(MOST_GREETING + 60 * HEARTBEATS)
+        assert [len(list(backlog.look(at))) for at in (60.0, 61.0)] == [0, ended]
 
 
 @pytest.mark.parametrize("size", [100, MOST_GREETING + 1])

@@ -7,6 +7,7 @@ another thread. It looks at all connections, which takes a while: it is asked wh
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -34,6 +35,8 @@ MOST_GREETING = 1 << 10
 
 libzmq keeps every property of a greeting, 240 bytes for eight, for as long as the connection lasts.
 """
+HEARTBEATS = 64
+"""Bytes a second that an honest peer may send besides: PINGs of libzmq's, which are no messages."""
 EMPTIED = 2
 """How often it must have done so since: libzmq may have been about to hand the message over."""
 MOST_UNHEARD = 512 << 10
@@ -57,6 +60,8 @@ class Heard(NamedTuple):
     is_engine: bool
     emptied: int
     """How often it has found that the socket holds no more."""
+    since: float = math.inf
+    """When it began (monotonic)."""
 
 
 @dataclass(slots=True)
@@ -123,8 +128,9 @@ class Backlog:
 
     def _is_too_much(self, end: socket.socket, cookie: Cookie, channel: Channel, descriptor: int, now: float) -> bool:
         few = MOST_UNKNOWN if self._heard_of(channel, descriptor).taken else MOST_GREETING
-        (total, waiting), (taken, is_engine, emptied) = received(end, few), self._heard_of(channel, descriptor)
-        read = 0 if total is None else total - waiting
+        total, waiting = received(end, few)
+        taken, is_engine, emptied, since = self._heard_of(channel, descriptor)
+        read = 0 if total is None else max(0, total - waiting - int(HEARTBEATS * max(0.0, now - since)))
         unknown = channel is Channel.BACK_OUTPUT and not is_engine
         if unknown and not taken:
             self._unheard += read

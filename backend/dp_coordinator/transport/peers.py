@@ -298,7 +298,7 @@ class PeerWatch:
         connection = self._connections.get(descriptor)
         if connection is None:
             return Heard(0, is_engine=False, emptied=self.emptied)
-        return Heard(connection.taken, connection.engine is not None, self.emptied)
+        return Heard(connection.taken, connection.engine is not None, self.emptied, connection.since)
 
     def sender_of(self, frame: zmq.Frame) -> str | None:
         """Who sent a frame, for people, where that is certain."""
