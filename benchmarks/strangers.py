@@ -40,6 +40,7 @@ ATTACKS = {
     "unreadable": ("back_output",),
     "unfinished-60mb": ("back_output", "front_publish"),
     "unfinished-1mb": ("back_output",),
+    "pings": ("front_publish", "back_output"),
     "crowd": ("front_publish", "back_publish", "back_output"),
     "greetings": ("back_output",),
     "short-greetings": ("front_publish",),

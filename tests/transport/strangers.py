@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.transport.zmtp import MORE, connect, greeting, head, reached
+from tests.transport.zmtp import COMMAND, MORE, connect, greeting, head, reached
 
 MIB = 1 << 20
 XSUB, PUSH = b"XSUB", b"PUSH"
@@ -114,6 +114,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "unreadable": lambda: _again_and_again(frame(b"junk" * 100) * 10_000),
     "unfinished-60mb": lambda: _unfinished(60_000_000, 40),
     "unfinished-1mb": lambda: _unfinished(1_000_000, 300),
+    "pings": lambda: _again_and_again((head(7, COMMAND) + b"\4PING\0\0") * 50_000),
     "crowd": lambda: _crowd(900),
     "greetings": lambda: _crowd(900, 7_500),
     "short-greetings": lambda: _crowd(900, 480),

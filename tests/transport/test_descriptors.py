@@ -14,7 +14,7 @@ import zmq
 
 from dp_coordinator.core.events import PeerConnected, PeerIdentified
 from dp_coordinator.transport import Sockets
-from dp_coordinator.transport.descriptor import cookie_of, left_unanswered, open_descriptors, sever, spare
+from dp_coordinator.transport.descriptor import cookie_of, open_descriptors, sever, spare, state_of
 from dp_coordinator.transport.peers import PeerEvent, PeerWatch
 from dp_coordinator.words import Channel
 from tests.transport.rig import PATIENCE, STATS, admit, own_connections, pack
@@ -142,8 +142,8 @@ def test_of_a_connection_that_has_gone_nothing_is_said_nor_of_who_has_its_descri
         number, cookie = one.fileno(), cookie_of(one)
         with two:
             with one:
-                assert left_unanswered(number, cookie) is False
+                assert state_of(number, cookie) == (False, 0)
                 os.dup2(two.fileno(), number)
-                assert left_unanswered(number, cookie) is None
-                assert left_unanswered(number, cookie_of(two)) is False
-            assert left_unanswered(number, cookie) is None
+                assert state_of(number, cookie) is None
+                assert state_of(number, cookie_of(two)) == (False, 0)
+            assert state_of(number, cookie) is None

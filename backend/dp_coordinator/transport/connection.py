@@ -23,6 +23,8 @@ class Connection:
     """When the core was told so."""
     unanswered: bool = False
     """At the last look, the other machine had left something unanswered."""
+    looked: tuple[int, int, float] | None = None
+    """Messages that were taken, bytes that had come when that was first seen, and when that was."""
     cookie: Cookie = b""
     since: float = 0.0
     """When it began (monotonic)."""

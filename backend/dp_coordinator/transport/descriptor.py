@@ -121,8 +121,8 @@ def received(end: socket.socket, few: int = 0) -> tuple[int | None, int]:
     return total, _INT.unpack(fcntl.ioctl(end, termios.FIONREAD, bytes(_INT.size)))[0]
 
 
-def left_unanswered(descriptor: int, cookie: Cookie) -> bool | None:
-    """Whether the other end of a tcp connection has left something unanswered; None when the connection has gone."""
+def state_of(descriptor: int, cookie: Cookie) -> tuple[bool, int] | None:
+    """Whether the other end of a tcp connection left something unanswered, and bytes that came; None: it has gone."""
     try:
         with borrowed(descriptor) as end:
             if cookie_of(end) != cookie:
@@ -130,7 +130,7 @@ def left_unanswered(descriptor: int, cookie: Cookie) -> bool | None:
             info = _tcp_info(end)
     except OSError:
         return None
-    return bool(info[_RETRANSMITS] or info[_PROBES])
+    return bool(info[_RETRANSMITS] or info[_PROBES]), info[_RECEIVED]
 
 
 def _tcp_info(end: socket.socket) -> tuple[int, ...]:

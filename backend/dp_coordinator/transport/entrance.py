@@ -42,7 +42,7 @@ class Entrance:
     def look(self, now: float) -> None:
         """See who still answers, and tell who was ended meanwhile."""
         for watch in self._sockets.watches.values():
-            watch.look()
+            watch.look(now)
             for peer, why in watch.ended():
                 self._books.cut_off(watch.channel, why, now, Sender(peer))
 

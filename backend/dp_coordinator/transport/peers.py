@@ -28,10 +28,10 @@ import zmq
 
 from dp_coordinator.core.events import PeerConnected, PeerDisconnected, PeerIdentified
 from dp_coordinator.transport.allowance import Allowance
-from dp_coordinator.transport.backlog import Heard, Unfinished
+from dp_coordinator.transport.backlog import HEARTBEATS, MOST_UNSEEN, Heard, Unfinished
 from dp_coordinator.transport.connection import Connection
 from dp_coordinator.transport.crowd import Crowd
-from dp_coordinator.transport.descriptor import Cookie, left_unanswered, peer_at, sever, spare
+from dp_coordinator.transport.descriptor import Cookie, peer_at, sever, spare, state_of
 from dp_coordinator.transport.origin import descriptor_of, number_of, socket_type_of
 from dp_coordinator.transport.zap import Doorkeeper
 from dp_coordinator.wire.client import SUBSCRIBE
@@ -310,16 +310,28 @@ class PeerWatch:
         descriptor = None if engine is None else self._senders.get(engine)
         return None if descriptor is None else self._connections[descriptor].peer.name
 
-    def look(self) -> None:
-        """See of some tcp connections whether the other end still answers. Of use a few times a second."""
+    def look(self, now: float) -> None:
+        """See of some tcp connections whether the other end still answers, and sends what is no message for ever.
+
+        Of use a few times a second. PINGs and other commands never come out of libzmq, and fill nothing.
+        """
         if not self._sampling:
             self._sampling = [fd for fd, connection in self._connections.items() if connection.peer.host]
         for _ in range(min(SAMPLED_AT_ONCE, len(self._sampling))):
             descriptor = self._sampling.pop()
             connection = self._connections.get(descriptor)
-            found = None if connection is None else left_unanswered(descriptor, connection.cookie)
-            if connection is not None and found is not None:  # libzmq has yet to tell of one that has gone
-                connection.unanswered = found
+            found = None if connection is None else state_of(descriptor, connection.cookie)
+            if connection is None or found is None:
+                continue  # libzmq has yet to tell of one that has gone
+            connection.unanswered, came = found
+            if connection.engine is None and self._goes_on(connection, came, now):
+                self._end_beside(descriptor, connection, UNFINISHED, now)
+
+    def _goes_on(self, connection: Connection, came: int, now: float) -> bool:
+        if connection.looked is None or connection.looked[0] != connection.taken:
+            connection.looked = connection.taken, came, now
+        _, before, since = connection.looked
+        return came - before - HEARTBEATS * (now - since) > MOST_UNSEEN[self.channel]
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -332,7 +344,9 @@ class PeerWatch:
         return connection
 
     def _make_room(self, descriptor: int, now: float) -> None:
-        connection, why = self._connections[descriptor], CROWDED.format(most=self._crowd.most)
+        self._end_beside(descriptor, self._connections[descriptor], CROWDED.format(most=self._crowd.most), now)
+
+    def _end_beside(self, descriptor: int, connection: Connection, why: str, now: float) -> None:
         if self._cut(descriptor, connection, why, now):
             self._to_tell.append((connection.peer.name, why))
 
