@@ -5,15 +5,19 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from dp_coordinator.transport import crowd
+from dp_coordinator.observer import Books, Host
+from dp_coordinator.transport import Sockets, crowd
 from dp_coordinator.transport.crowd import MOST, Crowd
+from dp_coordinator.transport.entrance import AT_ONCE, Entrance
 from dp_coordinator.words import Channel
-from tests.transport.rig import PATIENCE, rig
+from tests.transport.rig import PATIENCE, own_connections, rig
 from tests.transport.strangers import is_over
-from tests.transport.zmtp import connect
+from tests.transport.zmtp import connect, greeting
 from tests.waiting import wait_until
 
 HERE, THERE, ELSEWHERE = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -83,3 +87,28 @@ def test_strangers_that_only_connect_make_room_for_each_other(tmp_path: Path, ch
         assert not is_over(last)
         assert not r.mailbox.counters.refused, "they were cut off, and not refused"
         assert r.mailbox.snapshot.engines_subscribed == 2
+
+
+def test_of_many_who_come_at_once_a_turn_takes_some_and_lets_in_nobody_before_it_knows_all() -> None:
+    anywhere, taken = "tcp://127.0.0.1:0", list[object]()
+    with Sockets(anywhere, anywhere, anywhere, engines=200) as sockets, ExitStack() as stack:
+        host = SimpleNamespace(take=lambda event, now: taken.append(event))
+        entrance = Entrance(sockets, cast(Host, host), cast(Books, SimpleNamespace()))
+        port = int(sockets.endpoints().back_output.rpartition(":")[2])
+        many = 2 * AT_ONCE + 10
+        for _ in range(many):
+            stranger = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            stranger.sendall(greeting(b"PUSH"))
+        # Both ends of each are this process's: libzmq has told of them soon after.
+        wait_until(lambda: sum(port in (e[1] for e in ends) for _, ends in own_connections()) >= 2 * many, "them all")
+        assert sockets.doorkeeper.socket.poll(int(PATIENCE * 1000))
+        door, watch = sockets.doorkeeper, sockets.watches[Channel.BACK_OUTPUT]
+        held_up = 0
+        while door.given < many:
+            before, given = len(taken), door.given
+            entrance.work({door.socket}, True, 0.0)
+            assert len(taken) - before <= AT_ONCE + (door.given - given) * AT_ONCE
+            assert door.given - given <= (0 if watch.behind else 16)
+            held_up += watch.behind
+        assert len(taken) == many
+        assert held_up, "all of them had come before"
