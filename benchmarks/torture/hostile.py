@@ -140,6 +140,28 @@ def connection_storm(a: Attack) -> None:
                 a.sent += 1
 
 
+def crowds(a: Attack) -> None:
+    """More connections than a socket has, that greet, some at length, and say nothing."""
+    name = a.chance.choice(SOCKETS)
+    greeting = zmtp.greeting(TYPES[name], a.chance.choice([0, 400]))
+    with ExitStack() as stack:
+        while a.on:
+            with suppress(OSError):
+                connection = stack.enter_context(socket.create_connection(a.target[name], 2))
+                connection.sendall(greeting)
+                a.sent += 1
+            if a.sent % 600 == 599:
+                stack.close()
+
+
+def pings(a: Attack) -> None:
+    """Commands of ZMTP without end, which libzmq answers itself."""
+    name = a.chance.choice(SOCKETS)
+    ping = zmtp.head(7, zmtp.COMMAND) + b"\x04PING\0\0"
+    for connection in a.connections(name, TYPES[name]):
+        a.pour(connection, ping * 1000, 1000)
+
+
 # -- strangers in the protocol -----------------------------------------------------------------------------------------
 
 
@@ -303,6 +325,8 @@ KINDS: dict[str, Kind] = {
         large_topics,
         unfinished_frames,
         connection_storm,
+        crowds,
+        pings,
         other_protocols,
         members,
         far_waves,
