@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from dp_coordinator.observer import Books, Host
-from dp_coordinator.transport import Sockets, crowd
+from dp_coordinator.transport import Sockets, crowd, zap
 from dp_coordinator.transport.crowd import MOST, Crowd
 from dp_coordinator.transport.entrance import AT_ONCE, Entrance
 from dp_coordinator.words import Channel
@@ -108,7 +108,7 @@ def test_of_many_who_come_at_once_a_turn_takes_some_and_lets_in_nobody_before_it
             before, given = len(taken), door.given
             entrance.work({door.socket}, True, 0.0)
             assert len(taken) - before <= AT_ONCE + (door.given - given) * AT_ONCE
-            assert door.given - given <= (0 if watch.behind else 16)
+            assert door.given - given <= (0 if watch.behind else zap.AT_ONCE)
             held_up += watch.behind
         assert len(taken) == many
         assert held_up, "all of them had come before"

@@ -9,8 +9,8 @@ from dp_coordinator.transport.peers import MONITOR_HWM, PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.words import Channel
 
-AT_ONCE = 128
-"""Of a socket's connections that began or ended, in one turn: some milliseconds of work."""
+AT_ONCE = 16
+"""Of the connections of a socket that began or ended, in one turn: a millisecond of work, if nobody else has the lock."""
 SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
 
 

@@ -34,7 +34,7 @@ An engine or front-end that is honest joins so much later, if it comes from besi
 """
 MOST_WAITING = 4096
 """At the door; beyond it whoever is due first comes in."""
-_AT_ONCE = 16
+AT_ONCE = 8
 _VERSION = b"1.0"
 _NULL, _CURVE = b"NULL", b"CURVE"
 
@@ -85,18 +85,18 @@ class Doorkeeper:
         self._cut_off.failed(neighbourhood(host), now)
 
     def answer(self, now: float, take_changes: Callable[[Channel], None]) -> Iterator[Refused]:
-        """Answer those who wait and are due, or a dozen of them; gives those that were refused.
+        """Answer those who wait and are due, or some of them; gives those that were refused.
 
         `take_changes` is called for each before it has its number: whoever had its descriptor before ended before that,
         so that what has a larger number than was given when that one ended is not of that one (transport/peers.py).
         """
         waiting = self._waiting
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             try:
                 heapq.heappush(waiting, self._knock(now))
             except zmq.Again:
                 break
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             if not waiting or (waiting[0].due > now and len(waiting) <= MOST_WAITING):
                 break
             knock = heapq.heappop(waiting)
