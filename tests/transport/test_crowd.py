@@ -11,9 +11,10 @@ from typing import cast
 import pytest
 
 from dp_coordinator.observer import Books, Host
-from dp_coordinator.transport import Sockets, crowd, zap
+from dp_coordinator.transport import Sockets, crowd
+from dp_coordinator.transport import entrance as entrance_module
 from dp_coordinator.transport.crowd import MOST, Crowd
-from dp_coordinator.transport.entrance import AT_ONCE, Entrance
+from dp_coordinator.transport.entrance import Entrance
 from dp_coordinator.words import Channel
 from tests.transport.rig import PATIENCE, own_connections, rig
 from tests.transport.strangers import is_over
@@ -89,13 +90,16 @@ def test_strangers_that_only_connect_make_room_for_each_other(tmp_path: Path, ch
         assert r.mailbox.snapshot.engines_subscribed == 2
 
 
-def test_of_many_who_come_at_once_a_turn_takes_some_and_lets_in_nobody_before_it_knows_all() -> None:
+def test_a_turn_takes_in_those_who_come_for_so_long_and_lets_in_nobody_before_all_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entrance_module, "LONGEST_S", 0.0)
     anywhere, taken = "tcp://127.0.0.1:0", list[object]()
     with Sockets(anywhere, anywhere, anywhere, engines=200) as sockets, ExitStack() as stack:
         host = SimpleNamespace(take=lambda event, now: taken.append(event))
         entrance = Entrance(sockets, cast(Host, host), cast(Books, SimpleNamespace()))
         port = int(sockets.endpoints().back_output.rpartition(":")[2])
-        many = 2 * AT_ONCE + 10
+        many = 20
         for _ in range(many):
             stranger = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             stranger.sendall(greeting(b"PUSH"))
@@ -107,8 +111,8 @@ def test_of_many_who_come_at_once_a_turn_takes_some_and_lets_in_nobody_before_it
         while door.given < many:
             before, given = len(taken), door.given
             entrance.work({door.socket}, True, 0.0)
-            assert len(taken) - before <= AT_ONCE + (door.given - given) * AT_ONCE
-            assert door.given - given <= (0 if watch.behind else zap.AT_ONCE)
+            assert len(taken) - before == (before < many)
+            assert door.given - given <= (not watch.behind)
             held_up += watch.behind
         assert len(taken) == many
         assert held_up, "all of them had come before"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Container
 
 from dp_coordinator.observer import Books, Host, Sender
-from dp_coordinator.transport.peers import MONITOR_HWM, PeerWatch
+from dp_coordinator.transport.peers import PeerWatch
 from dp_coordinator.transport.sockets import Sockets
 from dp_coordinator.words import Channel
 
-AT_ONCE = 16
-"""Of the connections of a socket that began or ended, in one turn: a millisecond of work, if nobody else has the lock."""
+LONGEST_S = 0.004
+"""For what came and went on one socket, and for the door, in one turn.
+
+Not so many of them: where another thread keeps the interpreter each takes ten times as long.
+"""
 SILENT = "it ended without a message: no ZMTP 3 (HTTP, TLS, an old libzmq), or its first frame was too large"
 
 
@@ -31,7 +36,7 @@ class Entrance:
         """
         if changed or self._is_behind():
             for watch in self._sockets.watches.values():
-                self._take_changes(watch, now, AT_ONCE)
+                self._take_changes(watch, now, time.monotonic() + LONGEST_S)
         doorkeeper = self._sockets.doorkeeper
         if (doorkeeper.socket in readable or now >= doorkeeper.due) and not self._is_behind():
             self._open_the_door(now)
@@ -52,11 +57,11 @@ class Entrance:
             self._take_changes(watch, now)
             watch.suspect(now)  # until it is known of whoever comes in now whether anything came of it
 
-        for refused in self._sockets.doorkeeper.answer(now, take_changes):
+        for refused in self._sockets.doorkeeper.answer(now, take_changes, time.monotonic() + LONGEST_S):
             self._books.refused(refused.channel, refused.address, refused.why, now)
 
-    def _take_changes(self, watch: PeerWatch, now: float, at_most: int = MONITOR_HWM) -> None:
-        for event in watch.changes(at_most):
+    def _take_changes(self, watch: PeerWatch, now: float, until: float = math.inf) -> None:
+        for event in watch.changes(until):
             try:
                 self._host.take(event, now)
             except Exception as error:

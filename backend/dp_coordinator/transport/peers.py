@@ -110,16 +110,16 @@ class PeerWatch:
         self.monitor.setsockopt(zmq.LINGER, 0)
         self.monitor.connect(address)
 
-    def changes(self, at_most: int = MONITOR_HWM) -> Iterator[PeerEvent]:
+    def changes(self, until: float = math.inf) -> Iterator[PeerEvent]:
         """Take in which connections began and ended; gives what the core should know of that.
 
-        `behind` tells whether there may be more than so many beginnings and ends.
+        At least one, and no more after this time (monotonic); `behind` tells whether there may be more.
         """
-        for _ in range(at_most):
+        self.behind = False
+        while not self.behind:
             try:
                 event, descriptor = _MONITOR_EVENT.unpack(self.monitor.recv(zmq.NOBLOCK))
             except zmq.Again:
-                self.behind = False
                 return
             self.monitor.recv()  # the address where it listens: every event has two parts
             if event == zmq.EVENT_ACCEPTED:
@@ -131,7 +131,7 @@ class PeerWatch:
                 yield from self._end(descriptor)
             else:
                 self._gave_up += 1
-        self.behind = True
+            self.behind = time.monotonic() > until
 
     def _accepted(self, descriptor: int) -> Iterator[PeerEvent]:
         gave_up = self._gone_already.pop(descriptor, None)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ An engine or front-end that is honest joins so much later, if it comes from besi
 """
 MOST_WAITING = 4096
 """At the door; beyond it whoever is due first comes in."""
-AT_ONCE = 8
+_AT_ONCE = 256
 _VERSION = b"1.0"
 _NULL, _CURVE = b"NULL", b"CURVE"
 
@@ -84,19 +85,19 @@ class Doorkeeper:
         """A connection from this address (empty: over ipc) was cut off for what it sent. Safe from any thread."""
         self._cut_off.failed(neighbourhood(host), now)
 
-    def answer(self, now: float, take_changes: Callable[[Channel], None]) -> Iterator[Refused]:
-        """Answer those who wait and are due, or some of them; gives those that were refused.
+    def answer(self, now: float, take_changes: Callable[[Channel], None], until: float = math.inf) -> Iterator[Refused]:
+        """Answer those who wait and are due, or some, none after `until` (monotonic); gives those that were refused.
 
         `take_changes` is called for each before it has its number: whoever had its descriptor before ended before that,
         so that what has a larger number than was given when that one ended is not of that one (transport/peers.py).
         """
         waiting = self._waiting
-        for _ in range(AT_ONCE):
+        for _ in range(_AT_ONCE):
             try:
                 heapq.heappush(waiting, self._knock(now))
             except zmq.Again:
                 break
-        for _ in range(AT_ONCE):
+        for _ in range(_AT_ONCE):
             if not waiting or (waiting[0].due > now and len(waiting) <= MOST_WAITING):
                 break
             knock = heapq.heappop(waiting)
@@ -104,6 +105,8 @@ class Doorkeeper:
             self._reply(knock)
             if knock.why is not None:
                 yield Refused(knock.channel, knock.address, knock.why)
+            if time.monotonic() > until:
+                break
         self.due = waiting[0].due if waiting else math.inf
 
     def _knock(self, now: float) -> _Knock:
