@@ -24,25 +24,25 @@ class Entrance:
 
     def __init__(self, sockets: Sockets, host: Host, books: Books) -> None:
         self._sockets, self._host, self._books = sockets, host, books
+        self._behind = False
+        """There is more to take in than there was time for."""
 
     def due(self, now: float) -> float:
         """When there is something to do, even if nothing is readable (monotonic)."""
-        return now if self._is_behind() else self._sockets.doorkeeper.due
+        return now if self._behind else self._sockets.doorkeeper.due
 
     def work(self, readable: Container[object], changed: bool, now: float) -> None:
         """Take in who came and went; once all that is known, let in who is at the door.
 
         `changed`: a monitor is readable.
         """
-        if changed or self._is_behind():
-            for watch in self._sockets.watches.values():
+        watches, doorkeeper = self._sockets.watches, self._sockets.doorkeeper
+        if changed or self._behind:
+            for watch in watches.values():
                 self._take_changes(watch, now, time.monotonic() + LONGEST_S)
-        doorkeeper = self._sockets.doorkeeper
-        if (doorkeeper.socket in readable or now >= doorkeeper.due) and not self._is_behind():
+            self._behind = any(watch.behind for watch in watches.values())
+        if (now >= doorkeeper.due or doorkeeper.socket in readable) and not self._behind:
             self._open_the_door(now)
-
-    def _is_behind(self) -> bool:
-        return any(watch.behind for watch in self._sockets.watches.values())
 
     def look(self, now: float) -> None:
         """See who still answers, and tell who was ended meanwhile."""
