@@ -30,17 +30,17 @@ MOST_UNKNOWN, UNKNOWN_S = 64 << 10, 0.25
 
 Or as soon as the loop has taken all that there is: then what was read before is no message yet.
 """
+EMPTIED = 2
+"""How often it must have done so since: libzmq may have been about to hand the message over."""
 MOST_GREETING = 1 << 10
-"""The same of one from whom nothing was ever taken, on any socket: so long is no greeting of an honest peer's.
+"""Bytes of one from whom nothing was ever taken, on any socket: so long is no greeting of an honest peer's.
 
 libzmq keeps every property of a greeting, 240 bytes for eight, for as long as the connection lasts.
 """
 HEARTBEATS = 64
 """Bytes a second that an honest peer may send besides: PINGs of libzmq's, which are no messages."""
-EMPTIED = 2
-"""How often it must have done so since: libzmq may have been about to hand the message over."""
 MOST_UNHEARD = 512 << 10
-"""The same of one from whom nothing was ever taken, at once.
+"""Of one from whom nothing was ever taken, on back_output, at once.
 
 libzmq holds two hundred reports of an engine, which are 160 KB. Of empty frames without an end it makes 64 bytes each,
 and half a MB is 16.

@@ -253,8 +253,7 @@ class PeerWatch:
             else:
                 why = connection.allowance.message(size - 1 if frame.bytes[:1] == SUBSCRIBE else 0, now)
             if why is not None:
-                self._cut(descriptor_of(frame), connection, why, now)
-                raise CutOffError(connection.peer.name, connection.engine, why)
+                raise self._cut_for(frame, connection, why, now)
         return True
 
     def unreadable(self, frame: zmq.Frame, now: float) -> None:
@@ -264,8 +263,11 @@ class PeerWatch:
             return
         why = connection.allowance.unreadable(self.channel, now)
         if why is not None and connection.cut_off is None:
-            self._cut(descriptor_of(frame), connection, why, now)
-            raise CutOffError(connection.peer.name, connection.engine, why)
+            raise self._cut_for(frame, connection, why, now)
+
+    def _cut_for(self, frame: zmq.Frame, connection: Connection, why: str, now: float) -> CutOffError:
+        self._cut(descriptor_of(frame), connection, why, now)
+        return CutOffError(connection.peer.name, connection.engine, why)
 
     def _cut(self, descriptor: int, connection: Connection, why: str, now: float) -> bool:
         """Whether it was there to be cut off."""
@@ -340,14 +342,12 @@ class PeerWatch:
         self._connections[descriptor] = connection = Connection(peer, cookie=cookie, since=time.monotonic())
         one_too_many = self._crowd.comes(descriptor, peer.host)
         if one_too_many is not None:
-            self._make_room(one_too_many, connection.since)
+            why = CROWDED.format(most=self._crowd.most)
+            self._end_beside(one_too_many, self._connections[one_too_many], why, connection.since)
         return connection
 
-    def _make_room(self, descriptor: int, now: float) -> None:
-        self._end_beside(descriptor, self._connections[descriptor], CROWDED.format(most=self._crowd.most), now)
-
     def _end_beside(self, descriptor: int, connection: Connection, why: str, now: float) -> None:
-        if self._cut(descriptor, connection, why, now):
+        if connection.cut_off is None and self._cut(descriptor, connection, why, now):
             self._to_tell.append((connection.peer.name, why))
 
     def _hear(self, frame: zmq.Frame, number: int, now: float) -> Connection | None:

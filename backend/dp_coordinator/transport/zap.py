@@ -111,12 +111,11 @@ class Doorkeeper:
 
     def _knock(self, now: float) -> _Knock:
         """Who has come to the door; raises `zmq.Again` when nobody has."""
-        caller, _, _, request, channel, address, _, mechanism, *credentials = self.socket.recv_multipart(zmq.NOBLOCK)
-        host = address.decode("ascii", "replace")
+        caller, _, _, request, channel, end, _, mechanism, *credentials = self.socket.recv_multipart(zmq.NOBLOCK)
+        host = end.decode("ascii", "replace")
         why = self._refusal(host, mechanism, credentials)
-        return _Knock(
-            now + self._cut_off.wait(neighbourhood(host), now), (caller, request), channel.decode(), host, why
-        )
+        due = now + self._cut_off.wait(neighbourhood(host), now)
+        return _Knock(due, (caller, request), channel.decode(), host, why)
 
     def _reply(self, knock: _Knock) -> None:
         self.given += 1
